@@ -14,7 +14,15 @@ from tchat.chat.branch import Asked, Questions, left_out_text
 from tchat.chat.model import ModelHandle
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
 from tchat.engine.binding import Cancel
-from tchat.engine.events import Event, Finished, MessageStored, Notice, PromptProgress, Ranked
+from tchat.engine.events import (
+    PREFILL_COST,
+    Event,
+    Finished,
+    MessageStored,
+    Notice,
+    PromptProgress,
+    Ranked,
+)
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
@@ -132,7 +140,7 @@ class Chat:
             yield from model.engine.prepare(history, self._think)
             cost = self.prefill_cost()
             if cost is not None and cost.is_notable:
-                yield Notice("price", f"the next prompt {cost}")
+                yield Notice(PREFILL_COST, f"the next prompt {cost}")
 
     def require_model(self) -> ChatModel:
         """Load the model and return it, for other uses than a reply.
@@ -451,7 +459,7 @@ class Chat:
         if cost is not None and cost.is_notable:
             from tchat.chat.prefill_cost import PrefillReport
 
-            yield Notice("price", str(cost))
+            yield Notice(PREFILL_COST, str(cost))
             report = PrefillReport(cost)
         self._builder.note_sent(prepared, question.id)
         self._bind_session(model)

@@ -180,7 +180,7 @@ class _Sizes:
     """Sizes of the prompts with one new turn, by the first turn of their window.
 
     Attributes:
-        guessed: Whether a prompt was taken to be too long that was not encoded.
+        guessed: Whether a prompt was judged too long by estimate, without encoding it.
     """
 
     def __init__(

@@ -89,7 +89,7 @@ def preloaded_model(
     from tchat.engine.engine import Engine
 
     snapshots = open_snapshots(settings, paths, preloaded.metadata, preloaded.options)
-    engine = Engine(preloaded.options, cancel, preloaded.opening, snapshots)
+    engine = Engine(preloaded.options, cancel, preloaded.background, snapshots)
     return ChatModel(engine, preloaded.metadata)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tchat.engine.events import CacheRestored, Event, Notice, PromptProgress
+from tchat.engine.events import PREFILL_COST, CacheRestored, Event, Notice, PromptProgress
 from tchat.humanize import counted, measured_text
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class PrefillReport:
         cost, self._due = self._due, None
         took = measured_text(time.perf_counter() - self._started)
         return Notice(
-            "price", cost.with_reason(f"reprocessed {counted(cost.tokens, 'token')} in {took}")
+            PREFILL_COST, cost.with_reason(f"reprocessed {counted(cost.tokens, 'token')} in {took}")
         )
 
 

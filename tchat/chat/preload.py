@@ -31,7 +31,7 @@ class Preloaded:
 
     metadata: ModelMetadata
     options: EngineOptions
-    opening: BackgroundLoad
+    background: BackgroundLoad
 
 
 def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | None:

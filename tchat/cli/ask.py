@@ -44,7 +44,7 @@ def ask(request: AskRequest, console: Console) -> int:
     settings = resolve_settings(request, console, template)
     cancel = Cancel()
     # The model loads while standard input is read and the modules that answer are imported.
-    known = not request.resumes or "model" in request.settings
+    known = not request.continues_session or "model" in request.settings
     preloaded = start_loading(settings, console, cancel) if known else None
     try:
         turn = _prepare(request, settings, template, console)
@@ -84,7 +84,7 @@ def _prepare(
         prompt, system = template.fill(prompt, values)
         if system and "system" not in request.settings:
             settings = replace(settings, system=system)
-    if not prompt.strip() and not request.resumes:
+    if not prompt.strip() and not request.continues_session:
         raise UsageError(
             "there is no prompt", "type one, pipe one in, or run `tchat` in a terminal to chat"
         )
@@ -173,7 +173,7 @@ def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, Storag
     try:
         return SessionStore(file), None
     except StorageError as error:
-        if request.resumes:
+        if request.continues_session:
             raise
         problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
         return SessionStore.in_memory(), problem

@@ -39,7 +39,9 @@ def complete_template(incomplete: str) -> list[str]:
 WORDS = typer.Argument(
     None, metavar="[PROMPT]...", show_default=False, help="Prompt; follows piped input"
 )
-CID = typer.Option(None, metavar="ID", help="Continue this session", callback=require_value)
+CID = typer.Option(
+    None, "--cid", metavar="ID", help="Continue this session", callback=require_value
+)
 TEMPLATE = typer.Option(
     None,
     "-t",
@@ -84,8 +86,8 @@ def command(
     ctx: typer.Context,
     *,
     words: list[str] = WORDS,
-    resume: bool = typer.Option(False, "-c", "--continue", help="Continue the last session"),
-    cid: str = CID,
+    continue_last: bool = typer.Option(False, "-c", "--continue", help="Continue the last session"),
+    session_id: str = CID,
     template: str = TEMPLATE,
     file: list[str] = FILES,
     extract: bool = EXTRACT,
@@ -108,8 +110,8 @@ def command(
     request = AskRequest(
         words=tuple(words or ()),
         settings=typed_settings(ctx),
-        resume=resume,
-        cid=cid,
+        continue_last=continue_last,
+        session_id=session_id,
         template=template,
         values=template_values(ctx),
         files=tuple(file or ()),

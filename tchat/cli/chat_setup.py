@@ -34,15 +34,16 @@ UNSURE_BELOW = 0.6  # the probability of yes or no, without --threshold
 class AskRequest:
     """The flags of ``tchat ask``, each a field of its name.
 
-    ``settings`` are the setting flags, ``values`` the template variables. ``log`` and ``threshold``
-    are `None` if not given.
+    ``continue_last`` is ``--continue`` and ``session_id`` is ``--cid``. ``settings`` are
+    the setting flags, ``values`` the template variables. ``log`` and ``threshold`` are `None` if
+    not given.
     """
 
     words: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     settings: Mapping[str, Value] = field(default_factory=dict)
-    resume: bool = False
-    cid: str = ""
+    continue_last: bool = False
+    session_id: str = ""
     template: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     extract: bool = False
@@ -62,9 +63,9 @@ class AskRequest:
     quiet: bool = False
 
     @property
-    def resumes(self) -> bool:
+    def continues_session(self) -> bool:
         """Whether it continues a saved session."""
-        return self.resume or bool(self.cid)
+        return self.continue_last or bool(self.session_id)
 
     @property
     def brings_text(self) -> bool:
@@ -114,8 +115,10 @@ def require_compatible_flags(request: AskRequest) -> None:
         "--yes-no": request.yes_no,
     }
     _require_at_most_one(*(flag for flag, given in forms.items() if given))
-    _require_at_most_one(*(["--continue"] * request.resume), *(["--cid"] * bool(request.cid)))
-    if request.log is False and request.resumes:
+    _require_at_most_one(
+        *(["--continue"] * request.continue_last), *(["--cid"] * bool(request.session_id))
+    )
+    if request.log is False and request.continues_session:
         raise UsageError("--no-log excludes --continue and --cid", "leave one out")
     if request.values and not request.template:
         raise UsageError("-p needs a template", "name the template with -t")
@@ -193,7 +196,7 @@ def abandon_loading(preloaded: Preloaded | None, cancel: Cancel) -> None:
     """Free a model that started to load, if nothing else did."""
     if preloaded is not None:
         cancel.set()
-        preloaded.opening.abandon()
+        preloaded.background.abandon()
 
 
 def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
@@ -209,14 +212,14 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
 def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
     """The file of the session store; None for one in memory."""
     wanted = settings.save_oneshots if request.log is None else request.log
-    return console.paths.sessions_db if wanted or request.resumes else None
+    return console.paths.sessions_db if wanted or request.continues_session else None
 
 
 def find_session(request: AskRequest, store: SessionStore) -> Session | None:
     """The session to continue; `None` for a new one."""
-    if request.cid:
-        return store.get(request.cid)
-    if not request.resume:
+    if request.session_id:
+        return store.get(request.session_id)
+    if not request.continue_last:
         return None
     session = store.latest()
     if session is None:

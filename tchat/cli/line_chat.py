@@ -371,7 +371,7 @@ class LineChat:
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.
 
-        Its system prompt and sampling hold for a session that has not preloaded.
+        Its system prompt and sampling hold for a session that has not begun.
         """
         from tchat.chat.templates import find_template
 

@@ -89,6 +89,9 @@ class ReasoningDelta:
 ReplyDelta: TypeAlias = TextDelta | ReasoningDelta
 
 
+PREFILL_COST = "price"  # the kind of a notice about the prefill cost, as ``--json`` prints it
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user should know, and no error.
@@ -104,7 +107,7 @@ class Notice:
     @property
     def is_about_time(self) -> bool:
         """Whether only the time differs, and not the result."""
-        return self.kind in ("model", "reread", "price")
+        return self.kind in ("model", "reread", PREFILL_COST)
 
     @property
     def is_failure(self) -> bool:

@@ -71,18 +71,18 @@ class KeyAction(NamedTuple):
         return " ".join(map(show_key, self.keys.split(",")))
 
 
-def _chat(name: str, keys: str, action: str, told: str, priority: bool = True) -> KeyAction:
-    return KeyAction(f"chat.{name}", keys, action, told, Scope.CHAT, priority)
+def _chat(name: str, keys: str, action: str, help_text: str, priority: bool = True) -> KeyAction:
+    return KeyAction(f"chat.{name}", keys, action, help_text, Scope.CHAT, priority)
 
 
-def _run(name: str, keys: str, action: str, told: str) -> KeyAction:
+def _run(name: str, keys: str, action: str, help_text: str) -> KeyAction:
     """An action of one controller, see `Controllers.actions`."""
-    return _chat(name, keys, f"run('{action}')", told)
+    return _chat(name, keys, f"run('{action}')", help_text)
 
 
-def _dialog(scope: Scope, name: str, keys: str, action: str, told: str) -> KeyAction:
+def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> KeyAction:
     # The filter of a dialog has the focus, and would take these keys for itself.
-    return KeyAction(f"{scope.lower()}.{name}", keys, action, told, scope, priority=True)
+    return KeyAction(f"{scope.lower()}.{name}", keys, action, help_text, scope, priority=True)
 
 
 KEYS = (

@@ -195,12 +195,12 @@ def test_durations_are_for_readers() -> None:
 def test_no_speed_is_told_before_there_is_one() -> None:
     now = 0.0
     progress = Progress(lambda: now)
-    progress.take(PromptProgress(10, 10, 0))
+    progress.record(PromptProgress(10, 10, 0))
     rates = []
     for seconds in (0.0, 0.001, 0.4, 0.5, 0.6):
         now = seconds
         for _ in range(5):
-            progress.take(TextDelta("a"))
+            progress.record(TextDelta("a"))
         assert isinstance(progress.state, Writing)
         rates.append(progress.state.rate)
     assert rates == [0, 0, 0, 32, 32]

@@ -65,7 +65,7 @@ async def test_a_price_that_waits_is_dropped_at_a_stop(conversation: Conversatio
 
 
 async def test_a_turn_does_not_wait_for_a_draft_that_is_read(conversation: Conversation) -> None:
-    reading = asyncio.create_task(conversation.read_ahead("and then boom went it", print))
+    reading = asyncio.create_task(conversation.prefill_draft("and then boom went it", print))
     await asyncio.sleep(0.5)
     await asyncio.wait_for(answered(conversation, "Hello again"), SOON)
     await reading

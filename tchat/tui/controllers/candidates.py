@@ -121,7 +121,7 @@ class CandidatesController:
         elif isinstance(inner, Finished):
             run.finish(event.index, inner)
         elif isinstance(inner, ReplyDelta):
-            self._turn.state.progress.take(inner)
+            self._turn.state.progress.record(inner)
             run.buffer(event.index, inner)
 
     async def _open(self, run: CandidateRun, question: int) -> None:

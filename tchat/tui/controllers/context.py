@@ -127,7 +127,7 @@ class StatusController:
     """Draws the status line from what it is given."""
 
     def __init__(self, context: ChatContext) -> None:
-        self.capacity = 0  # tokens that the context holds; 0 before the model is loaded
+        self.context_size = 0  # in tokens; 0 before the model is loaded
         self._context = context
         self._model = ""
         self._quantization = ""
@@ -143,7 +143,7 @@ class StatusController:
             model=self._model or short_model_name(context.settings.model),
             quantization=self._quantization,
             device=context.conversation.device if ready else "",
-            context=self.capacity,
+            context=self.context_size,
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
             pulling=context.downloads.words,
             private=context.private,
@@ -222,12 +222,12 @@ class Progress:
         """Work has begun; there is no event yet."""
         self.state = status.Phase.PREPARING
 
-    def hold(self, tokens: int) -> None:
+    def set_used(self, tokens: int) -> None:
         """Set the number of tokens in the context."""
         self.used = tokens
 
-    def take(self, event: events.Event) -> None:
-        """Note one event."""
+    def record(self, event: events.Event) -> None:
+        """Record one event."""
         from tchat.engine import events
 
         if isinstance(event, events.LoadProgress):

@@ -33,7 +33,7 @@ FEW = 24  # tokens that are prefilled too soon to be told of
 
 
 class DraftController:
-    """Measures what is being typed, and lets the model read it ahead."""
+    """Counts the tokens of what is being typed, and prefills it."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class DraftController:
         self._candidates = candidates
         self._count_timer: Timer | None = None
         self._save_timer: Timer | None = None
-        self._measure: TokenCount | None = None
+        self._tokens: TokenCount | None = None
         self._prefilled: float | None = None  # the share of the draft that is read
         self._cost: PrefillCost | None = None  # of sending it, beyond reading it
 
@@ -71,13 +71,13 @@ class DraftController:
             text, _ = await self._context.read_prompt(draft)
         except TchatError:
             text = draft.full_text  # a file that is not there is told when it is sent
-        self._measure = measure = await self._context.conversation.measure(text)
-        if measure is None:
+        self._tokens = tokens = await self._context.conversation.count_draft(text)
+        if tokens is None:
             return
-        self._context.status.capacity = measure.context_size
+        self._context.status.context_size = tokens.context_size
         if not text and not self._turn.is_busy:
             stored = self._context.conversation.session is not None
-            self._turn.state.progress.hold(measure.used if stored else 0)
+            self._turn.state.progress.set_used(tokens.used if stored else 0)
         message = self._next_message(draft) if settings.prefill_while_typing else None
         if message is None:
             self._prefilled = None
@@ -96,11 +96,11 @@ class DraftController:
         return cost if cost is not None and cost.is_notable else None
 
     def _show(self) -> None:
-        if (measure := self._measure) is not None:
-            draft = measure.draft if self._context.prompt.draft.text else 0
+        if (tokens := self._tokens) is not None:
+            draft = tokens.draft if self._context.prompt.draft.text else 0
             cost = (str(self._cost), self._cost.short) if self._cost else ("", "")
             self.screen.query_one(TokenMeter).show(
-                draft, measure.used, measure.context_size, read=self._prefilled, cost=cost
+                draft, tokens.used, tokens.context_size, read=self._prefilled, cost=cost
             )
 
     # Prefilling
@@ -123,14 +123,14 @@ class DraftController:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""
         conversation = self._context.conversation
         if message is None or self._turn.is_busy or self._candidates.is_open:
-            conversation.leave_draft()
+            conversation.stop_prefill_draft()
             return
         try:
             text, _ = await self._context.read_prompt(message)
         except TchatError:
             return
         if not self._turn.is_busy:
-            await conversation.read_ahead(text, self._show_prefill)
+            await conversation.prefill_draft(text, self._show_prefill)
 
     def _show_prefill(self, event: PromptProgress) -> None:
         if self._turn.is_busy or FEW >= event.total - event.done > 0:
@@ -177,14 +177,14 @@ class PromptMode(NamedTuple):
     """What Enter does with the prompt instead of sending it as the next message.
 
     Attributes:
-        told: Shown in the border of the prompt.
+        label: Shown in the border of the prompt.
         call: From the text to the call of the chat.
         prefixed_call: The same for a reply that the model is to go on with; None for no reply.
         follows: The message that comes before it; None where none does.
         about: The message that is edited, or that the branch begins at.
     """
 
-    told: str
+    label: str
     call: Callable[[str], ChatCall]
     prefixed_call: Callable[[str], ChatCall] | None = None
     follows: int | None = None
@@ -241,7 +241,7 @@ class PromptModeController:
 
     def _enter(self, mode: PromptMode) -> None:
         self.mode = mode
-        self._context.prompt.mode = f"{mode.told} · {LEAVES}"
+        self._context.prompt.mode = f"{mode.label} · {LEAVES}"
         self._transcript.view.leave()
         self._context.prompt.focus()
 

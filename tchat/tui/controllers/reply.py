@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tchat.chat.prefill_cost import restored_text
 from tchat.engine.events import (
+    PREFILL_COST,
     CacheRestored,
     Event,
     Finished,
@@ -33,7 +34,7 @@ class ReplyController:
         self._storage = storage
         self._branched = False  # whether the turn began another path
         self._notices: list[Entry] = []  # of the turn before its messages were stored
-        self._cost: Entry | None = None  # the one of them that tells what is read again
+        self._cost: Entry | None = None  # the one of them that shows the prefill cost
 
     def start(self) -> None:
         """A turn begins: what was said belongs to the one before."""
@@ -47,7 +48,7 @@ class ReplyController:
         text: list[str] = []
         reasoning: list[str] = []
         for event in batch:
-            self._context.turn.progress.take(event)
+            self._context.turn.progress.record(event)
             if isinstance(event, TextDelta):
                 text.append(event.text)
             elif isinstance(event, ReasoningDelta):
@@ -73,13 +74,13 @@ class ReplyController:
             self._context.notify(event.text)  # of no interest in a moment
             return
         text = restored_text(event) if isinstance(event, CacheRestored) else event.text
-        if isinstance(event, Notice) and event.kind == "price":
+        if isinstance(event, Notice) and event.kind == PREFILL_COST:
             self._show_cost(text)
         else:
             self._notices.append(self._transcript.show_notice(text))
 
     def _show_cost(self, text: str) -> None:
-        """Say what is read again; what it came to in the end takes the place of that."""
+        """Show the prefill cost; after prefill, replace it by the time taken."""
         if self._cost is not None and self._transcript.view.has(self._cost.key):
             self._transcript.view.update(replace(self._cost, text=text))
             self._cost = None

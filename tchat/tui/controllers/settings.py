@@ -62,7 +62,7 @@ class SettingsController:
         conversation = self._context.conversation
         before = conversation.settings
         loads = reload or needs_loading(before, with_values(before, values))
-        was_loaded = loads and await conversation.measure("") is not None
+        was_loaded = loads and await conversation.count_draft("") is not None
         async with self._turn.between_turns() if loads else nullcontext():
             loads = await conversation.change(values) or reload
             if loads:

@@ -105,7 +105,7 @@ class TurnController:
         shown: bool = False,
         unsent: Callable[[Draft], object] | None = None,
     ) -> None:
-        """Do with the full text of a draft, its files read, what ``how`` makes of it.
+        """Read the draft's files, then run the call that ``how`` makes of its text.
 
         With ``shown`` it is seen at once as the next message. When it cannot be sent, ``unsent``
         gets the draft; without it, the prompt does.
@@ -195,7 +195,7 @@ class TurnController:
     async def _stream(
         self, request: Request, call: ChatCall, undo: Undo | None = None, *, returns: bool = False
     ) -> TchatError | None:
-        """Let the engine act, and show what comes of it; returns how it failed.
+        """Run the call on the engine and show its events; return the error, if any.
 
         ``returns`` says that a prompt which is too long goes back to where it is typed.
         """

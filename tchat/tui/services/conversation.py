@@ -46,8 +46,8 @@ class Conversation:
         self.paths = paths
         self.opened = OpenSession(settings, store, base)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
-        self._measuring: asyncio.Future[TokenCount | None] | None = None
-        self._draft_generation = 0  # how often it was asked to read ahead, or to leave that
+        self._counting: asyncio.Future[TokenCount | None] | None = None
+        self._draft_generation = 0  # how often a prefill was begun or stopped
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
@@ -123,9 +123,9 @@ class Conversation:
         return self._engine.stream(lambda: call(self.chat), request)
 
     async def work(
-        self, begin: Callable[[Chat], Iterator[Any]], told: Callable[[Any], object]
+        self, begin: Callable[[Chat], Iterator[Any]], on_event: Callable[[Any], object]
     ) -> None:
-        """Do something long with the model; ``told`` gets each event, on the event loop.
+        """Do something long with the model; ``on_event`` gets each event, on the event loop.
 
         Raises:
             InterruptedError: It was stopped, or something else was asked for.
@@ -136,25 +136,25 @@ class Conversation:
             if request.is_stopped:
                 raise InterruptedError
             for event in begin(self.chat):
-                loop.call_soon_threadsafe(told, event)
+                loop.call_soon_threadsafe(on_event, event)
 
         await self._carry_out(request, work)
 
     async def save(self) -> None:
         """Save on disk what the model has read of the session; stops when there is other work."""
         if not self._closed:
-            self.leave_draft()
+            self.stop_prefill_draft()
             chat, request = self.chat, self._ask()
             await self._carry_out(
                 request, lambda: chat.save_snapshot(lambda: not request.is_stopped)
             )
 
-    async def read_ahead(self, draft: str, told: Callable[[PromptProgress], object]) -> None:
-        """Read a draft while nothing else is to be done, until another one or nothing is wanted.
+    async def prefill_draft(self, draft: str, on_event: Callable[[PromptProgress], object]) -> None:
+        """Prefill a draft while nothing else is to be done; the next draft stops it.
 
-        ``draft`` is the full text of what would be sent; ``told`` is called on the event loop.
+        ``draft`` is the full text of what would be sent; ``on_event`` is called on the event loop.
         """
-        self.leave_draft()
+        self.stop_prefill_draft()
         wanted, request, loop = self._draft_generation, self._ask(), asyncio.get_running_loop()
 
         def going() -> bool:
@@ -162,7 +162,7 @@ class Conversation:
 
         def tell(event: PromptProgress) -> None:
             if going():
-                told(event)
+                on_event(event)
 
         def read() -> None:
             if going():
@@ -171,8 +171,8 @@ class Conversation:
 
         await self._carry_out(request, read)
 
-    def leave_draft(self) -> None:
-        """Stop reading ahead, soon; what was read is kept for as long as it may be of use."""
+    def stop_prefill_draft(self) -> None:
+        """Stop prefilling a draft, soon; what was read is kept for as long as it may be of use."""
         self._draft_generation += 1
 
     def stop(self) -> None:
@@ -188,17 +188,17 @@ class Conversation:
     async def _carry_out(self, request: Request, work: Callable[[], T]) -> T:
         return await self._engine.run(lambda: request.run(work))
 
-    async def measure(self, draft: str) -> TokenCount | None:
+    async def count_draft(self, draft: str) -> TokenCount | None:
         """Exact tokens of a draft; None while the model is not loaded.
 
         One draft is counted at a time. A thread cannot be cancelled, and counting behind a long
         session takes longer than typing the next word.
         """
-        while self._measuring is not None and not self._measuring.done():
-            await asyncio.wait([self._measuring])
+        while self._counting is not None and not self._counting.done():
+            await asyncio.wait([self._counting])
         counting = asyncio.to_thread(self.chat.count_draft, draft)
-        self._measuring = asyncio.ensure_future(counting)
-        return await asyncio.shield(self._measuring)
+        self._counting = asyncio.ensure_future(counting)
+        return await asyncio.shield(self._counting)
 
     async def prefill_cost(self, draft: str, after: int | None = None) -> PrefillCost | None:
         """The prefill cost of the next prompt, see `Chat.prefill_cost`.
@@ -206,7 +206,7 @@ class Conversation:
         It runs on the engine's thread. None too where it was stopped, or something else was asked
         for.
         """
-        self.leave_draft()
+        self.stop_prefill_draft()
         request = self._ask()
 
         def measured() -> PrefillCost | None:
