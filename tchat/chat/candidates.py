@@ -183,7 +183,7 @@ def rank_candidates(
         return
     order = sorted(best_first(scores), key=lambda index: replies[index].reason is _STOPPED)
     try:
-        store.note_scores({ids[i]: {ranker.name: scores[i]} for i in order})
+        store.record_scores({ids[i]: {ranker.name: scores[i]} for i in order})
         if activate:
             store.activate(ids[order[0]])
     except StorageError as error:

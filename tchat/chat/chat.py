@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost, PrefillReport
     from tchat.chat.prompt_builder import TokenCount
-    from tchat.engine.engine import Engine
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.judge.ranking import Ranker
@@ -90,7 +89,7 @@ class Chat:
         if self.model is not None:
             self.cancel.clear()  # nothing runs any more that it could stop
             try:
-                self.save_snapshot(leaving=True)
+                self.save_snapshot(at_exit=True)
             finally:
                 self._handle.close()
 
@@ -160,17 +159,17 @@ class Chat:
         self._handle.close()
 
     def save_snapshot(
-        self, wanted: Callable[[], bool] = lambda: True, *, leaving: bool = False
+        self, should_continue: Callable[[], bool] = lambda: True, *, at_exit: bool = False
     ) -> int:
         """Save the KV cache of this session on disk; return the number of tokens.
 
-        Only a part of it when it is no longer ``wanted`` or ``cancel`` is set meanwhile, or, at
-        the end of the program (``leaving``), when it takes long: see `Snapshots.save`.
+        Only a part of it when ``should_continue`` turns false or ``cancel`` is set meanwhile, or,
+        as the program ends (``at_exit``), when it takes long: see `Snapshots.save`.
         """
         if self.model is None or self.session is None or self.store.path is None:
             return 0
         return self.model.engine.save(
-            lambda: wanted() and not self.cancel.is_set(), leaving=leaving
+            lambda: should_continue() and not self.cancel.is_set(), at_exit=at_exit
         )
 
     def forget_snapshots(self, session_id: str) -> None:
@@ -196,15 +195,17 @@ class Chat:
             return None
         return count_draft(model.engine, draft, partial(self._prepare_draft, draft, None))
 
-    def prefill_draft(self, draft: str, going: Callable[[], bool]) -> Iterator[PromptProgress]:
-        """Prefill the stable part of a draft while it is being typed and ``going`` is true.
+    def prefill_draft(
+        self, draft: str, should_continue: Callable[[], bool]
+    ) -> Iterator[PromptProgress]:
+        """Prefill the stable part of a draft while it is being typed and ``should_continue``.
 
         Nothing is stored, and the KV cache of the session stays as it is.
         """
         model = self._handle.loaded
         if model is not None:
             prepare = partial(self._prepare_draft, draft, None)
-            yield from prefill_draft(model.engine, prepare, self.settings, going)
+            yield from prefill_draft(model.engine, prepare, self.settings, should_continue)
 
     def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
         """The prefill cost of the next prompt: tokens of the chat to process again.
@@ -332,7 +333,7 @@ class Chat:
         model, prepared, report = ready
         journals = CandidateJournals(self.store, question, model, self.settings, count)
         try:
-            self._builder.note_replies(*journals.ids.values())
+            self._builder.record_replies(*journals.ids.values())
             yield from journals.stored()
             replies = model.engine.candidates(
                 prepared.messages,
@@ -384,7 +385,7 @@ class Chat:
             )
             opened.enter_context(writer)
             opened.enter_context(closing(journal))
-            self._builder.note_replies(journal.message_id)
+            self._builder.record_replies(journal.message_id)
             yield MessageStored(question.id, journal.message_id)
             for event in (generate or self._generate)(model, prepared):
                 if failure := journal.record(event):
@@ -393,7 +394,7 @@ class Chat:
                     record_throughput(self.paths, model.metadata, event)
                 elif isinstance(event, Ranked):
                     (_, score), *_ = event.scores
-                    self.store.note_scores({journal.message_id: {event.ranker: score}})
+                    self.store.record_scores({journal.message_id: {event.ranker: score}})
                 yield event
                 if report is not None and (notice := report.record(event)):
                     yield notice
@@ -431,6 +432,8 @@ class Chat:
         return ready
 
     def _prepared(self, asked: Asked, *, labels: bool) -> Generator[Event, None, _Ready | None]:
+        from tchat.engine.prompt.encoder import require_fit
+
         model = yield from self._handle.load(self.settings)
         if model is None:
             return None
@@ -448,10 +451,13 @@ class Chat:
                 labels=labels,
             )
             self._refuse_stopped()
-            self._require_fit(engine, prepared)
+            prompt = prepared.prompt
+            # One that was not encoded is refused by counting it, with a number that is about right.
+            tokens = prompt.tokens if prompt else engine.prompt_tokens(prepared.messages)
+            require_fit(tokens, engine.context_size)
         except InterruptedError:
             return None
-        if prepared.turns_left and prepared.window.left_out:
+        if prepared.has_dropped_turns and prepared.window.left_out:
             text = left_out_text(branch.messages, prepared.window.left_out, engine.context_size)
             yield Notice("window", text)
         cost = self._builder.cost(model, prepared, self.settings.model)
@@ -461,7 +467,7 @@ class Chat:
 
             yield Notice(PREFILL_COST, str(cost))
             report = PrefillReport(cost)
-        self._builder.note_sent(prepared, question.id)
+        self._builder.record_sent(prepared, question.id)
         self._bind_session(model)
         return model, prepared, report
 
@@ -469,16 +475,6 @@ class Chat:
         return self._questions.ask(
             prompt, after, reply_prefix, system=self.settings.system, settings=self.own
         )
-
-    def _require_fit(self, engine: Engine, prepared: PreparedPrompt) -> None:
-        """Require room for one token of reply, before a reply is stored."""
-        from tchat.engine.prompt.encoder import too_long
-
-        prompt, size = prepared.prompt, engine.context_size
-        # One that was not encoded is refused by counting it, with a number that is about right.
-        count = len(prompt.tokens if prompt else engine.prompt_tokens(prepared.messages))
-        if count >= size:
-            raise too_long(count, size)
 
     @contextmanager
     def _withdrawing(self, asked: Asked) -> Iterator[None]:

@@ -17,12 +17,12 @@ Turn: TypeAlias = Sequence[ChatMessage]
 Encode = Callable[[Sequence[ChatMessage]], EncodedPrompt]
 Count = Callable[[ChatMessage], int]
 
-REPLY_SHARE = 4  # a quarter of the context is kept free for the reply,
-REPLY_MOST = 1024  # up to this many tokens
-REFILL = 0.75  # turns leave until this share of the room is used, so that they leave rarely
-MARGIN = 1.25  # how far beyond the room an estimate looks for turns that do not fit
+REPLY_SHARE = 4  # one part in so many of the context stays free for the reply
+REPLY_MOST = 1024  # the most tokens that stay free for it
+REFILL = 0.75  # share of the limit to which turns are dropped, so that it happens rarely
+MARGIN = 1.25  # how far beyond the limit an estimate looks for turns that do not fit
 SLACK = 16  # tokens that the marks around a new turn, and its seams, may be more or fewer
-CHARACTERS = 8  # to a token of the room, up to which a prompt is encoded without an estimate
+CHARACTERS = 8  # for each token of the limit, up to which a prompt is encoded without an estimate
 GUESSES = 6  # by estimate, before the place of the first turn is bisected
 
 
@@ -49,16 +49,16 @@ class WindowFitter:
     """Drop the oldest turns until a prompt fits; for several prompts after the same turns.
 
     The system message, the pinned turns and the new one always stay, even where they do not fit:
-    the engine refuses them with the numbers. Once turns must leave, a quarter of the room is freed
+    the engine refuses them with the numbers. Once turns must leave, a quarter of the limit is freed
     at once: each time they do, the KV cache is read again from there.
 
     The exact size of encoded prompts decides. The token counts of single messages only tell where
-    to look, so that no prompt much longer than the room is encoded.
+    to look, so that no prompt much longer than the limit is encoded.
 
     Args:
         system: The system message, or nothing.
         turns: Each a question with its reply, before the new one.
-        room: Tokens that a prompt may have.
+        limit: Tokens that a prompt may have.
         count: Estimates the tokens of a message.
         first: The turn that the last window began with; those before it stay out.
         pinned: Indexes of turns that stay.
@@ -69,13 +69,13 @@ class WindowFitter:
         system: Sequence[ChatMessage],
         turns: Sequence[Turn],
         *,
-        room: int,
+        limit: int,
         count: Count,
         first: int = 0,
         pinned: Collection[int] = (),
     ) -> None:
         self._system, self._turns, self._pinned = system, turns, sorted(pinned)
-        self._room, self._goal = room, room * REFILL
+        self._limit, self._goal = limit, limit * REFILL
         self._count = count
         self._first = min(first, len(turns))
         self._tail: tuple[int, ...] = (0,)  # about how many tokens the last so many turns have
@@ -121,12 +121,12 @@ class WindowFitter:
     def _place(self, sizes: _Sizes) -> int:
         """Find the first turn of the window."""
         first, last = self._first, len(self._turns)
-        reach = self._room * MARGIN
+        reach = self._limit * MARGIN
         while True:
             # A prompt only gets shorter with each turn that leaves: what does not fit without
             # the oldest turns does not fit with them.
             start = max(first, self._start_of(reach)) if self._is_long else first
-            if sizes.exceeds(start, self._room):
+            if sizes.exceeds(start, self._limit):
                 return self._refilled(start, last, sizes)
             if start == first:
                 return first
@@ -137,7 +137,7 @@ class WindowFitter:
         """Whether the turns are clearly too long, so that encoding all of them is a waste."""
         turns = self._turns[self._first :]
         length = sum(len(message.content) for turn in turns for message in turn)
-        return length > self._room * CHARACTERS
+        return length > self._limit * CHARACTERS
 
     def _refilled(self, low: int, high: int, sizes: _Sizes) -> int:
         """The first turn in (``low``, ``high``] whose window meets the goal; else ``high``."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
 
-SEAM = 64  # tokens that are read anyway: marks between messages, the end of a reply
+UNCOUNTED_TOKENS = 64  # that are prefilled anyway: marks between messages, end of a reply
 NOT_IN_MEMORY = "it is not in memory any more"
-WORTH_SECONDS = 1.0  # of reading again that are worth a word,
-WORTH_TOKENS = 256  # or tokens, where the speed of reading is not known
+WORTH_SECONDS = 1.0  # the least prefill time that is shown
+WORTH_TOKENS = 256  # the fewest tokens that are shown where the prefill speed is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PrefillCost:
     def is_notable(self) -> bool:
         """Whether it is large enough to be shown."""
         if self.seconds:
-            return self.tokens > SEAM and self.seconds >= WORTH_SECONDS
+            return self.tokens > UNCOUNTED_TOKENS and self.seconds >= WORTH_SECONDS
         return self.tokens >= WORTH_TOKENS
 
     @property
@@ -120,7 +120,7 @@ def prefill_reason(
     path: Sequence[int],
     *,
     other_model: bool,
-    turns_left: bool,
+    has_dropped_turns: bool,
 ) -> str:
     """Why a chat must be processed again, as far as the session tells; else empty.
 
@@ -129,13 +129,13 @@ def prefill_reason(
         now: The chat as it goes into the next one.
         path: Ids of the messages that the next prompt follows.
         other_model: Whether another model wrote its last reply.
-        turns_left: Whether old turns leave the context.
+        has_dropped_turns: Whether old turns are dropped from the context.
     """
     if before is None:
         return "the model changed" if other_model else NOT_IN_MEMORY
     if _system(before.messages) != _system(now):
         return "the system prompt changed"
-    if turns_left:
+    if has_dropped_turns:
         return "the context is full, and old turns leave it"
     if [*path] == before.path[: len(path)]:
         return "the chat continues from an earlier message"

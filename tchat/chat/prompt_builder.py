@@ -47,13 +47,13 @@ class PreparedPrompt:
     Attributes:
         branch: What it follows.
         new: Its own turn: a question, perhaps with the beginning of the reply.
-        turns_left: Whether turns had to leave the context for it.
+        has_dropped_turns: Whether turns were dropped from the context for it.
     """
 
     branch: Branch
     new: Turn
     window: ContextWindow
-    turns_left: bool
+    has_dropped_turns: bool
 
     @property
     def messages(self) -> tuple[ChatMessage, ...]:
@@ -134,17 +134,17 @@ class PromptBuilder:
             prepared.history,
             prepared.branch.ids,
             other_model=last is not None and same.isdisjoint({last.model, last.model_sha256}),
-            turns_left=prepared.turns_left,
+            has_dropped_turns=prepared.has_dropped_turns,
         )
         return prefill_cost_of(model.engine, prepared.prompt, prepared.new, why)
 
-    def note_sent(self, prepared: PreparedPrompt, question_id: int) -> None:
+    def record_sent(self, prepared: PreparedPrompt, question_id: int) -> None:
         """Remember the window of a prompt that is sent now, for the next one."""
         starts = [*prepared.branch.starts, question_id]
         self._window_start = starts[prepared.window.first]
         self._read = PromptRead(prepared.messages, [*prepared.branch.ids, question_id])
 
-    def note_replies(self, *message_ids: int) -> None:
+    def record_replies(self, *message_ids: int) -> None:
         """Remember the replies to the last prompt."""
         if self._read is not None:
             self._read.replies.update(message_ids)
@@ -182,7 +182,7 @@ class PromptBuilder:
         fitter = WindowFitter(
             [ChatMessage("system", system)] if system else [],
             branch.turns,
-            room=encoder.size - reply_reserve(encoder.size, settings.sampling.max_tokens),
+            limit=encoder.size - reply_reserve(encoder.size, settings.sampling.max_tokens),
             count=counter,
             first=self._first_turn(branch),
             pinned=branch.pinned,
@@ -266,9 +266,9 @@ def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
 
 
 def prefill_draft(
-    engine: Engine, prepare: Prepare, settings: Settings, going: Callable[[], bool]
+    engine: Engine, prepare: Prepare, settings: Settings, should_continue: Callable[[], bool]
 ) -> Iterator[PromptProgress]:
-    """Prefill the stable part of a draft, as long as it is ``going``.
+    """Prefill the stable part of a draft, while ``should_continue``.
 
     Nothing if turns would have to leave for it, or the model is not loaded.
     """
@@ -278,13 +278,13 @@ def prefill_draft(
     if loaded is None:
         return
     size = loaded.context.size
-    room = size - reply_reserve(size, settings.sampling.max_tokens)
+    limit = size - reply_reserve(size, settings.sampling.max_tokens)
     think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
     with suppress(DoesNotFit, InterruptedError):
-        prepared = prepare(replace(loaded.encoder, stopped=lambda: not going()))
-        if prepared.turns_left:
+        prepared = prepare(replace(loaded.encoder, stopped=lambda: not should_continue()))
+        if prepared.has_dropped_turns:
             return
-        ahead = DraftPrefill(loaded, prepared.messages, think, room, going)
+        ahead = DraftPrefill(loaded, prepared.messages, think, limit, should_continue)
         yield from ahead.events()
         snapshots = engine.snapshots
         if snapshots is not None and not snapshots.prefill_rate:

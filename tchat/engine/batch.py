@@ -15,7 +15,7 @@ from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.parallel import Job, LabelJob, ReplyJob, SequencePool
 from tchat.engine.prompt import ChatMessage, IsStopped
-from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit, too_long
+from tchat.engine.prompt.encoder import EncodedPrompt, require_fit, too_long
 from tchat.engine.prompt.template import Think
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import fresh_seed, seed_after
@@ -85,7 +85,7 @@ def _encode(
                 prompt = encoder.for_answer(messages)
             else:
                 prompt = encoder.for_reply(messages, options.sampling, options.think)
-            refuse_unfit(prompt.tokens, encoder.size)
+            require_fit(prompt.tokens, encoder.size)
             yield task, prompt
         except TchatError as error:
             yield BatchResult(task.index, error)

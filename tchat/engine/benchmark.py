@@ -24,8 +24,8 @@ from tchat.engine.loading import (
     EngineOptions,
     LoadedModel,
     assemble,
+    load_weights,
     open_context,
-    open_model,
     template_of,
 )
 from tchat.engine.model import Model
@@ -232,7 +232,7 @@ class Autotuner:
             InterruptedError: The cancel flag was set.
         """
         options = self._options
-        model = open_model(options, self._cancel)
+        model = load_weights(options, self._cancel)
         try:
             self._size_runs(model)
             best = options

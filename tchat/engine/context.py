@@ -71,7 +71,7 @@ class Context:
         capacity: Tokens that it can hold at first; 0 for ``size``.
         kv_type: One of `KV_TYPES`.
         flash_attn: One of `FLASH_ATTN`.
-        swa_full: Keep all of the context in sliding-window layers too, so that any `trim` works.
+        swa_full: Keep the whole context in sliding-window layers too; then `truncate` always works.
         adapt: Sets the adapters of each ``llama_context *`` that is made.
         set_params: Changes the ``llama_context_params`` of each.
 
@@ -112,7 +112,7 @@ class Context:
         self._capacity = min(capacity or size, size)
         self._sequences = SCRATCH + 1
         self._fixed_threads = 0  # 0 to adapt
-        self._states = False
+        self._hidden_states_enabled = False
         self._batches: list[Any] = []
         self._closed = False
         self._open(self._capacity, self._sequences)
@@ -147,7 +147,7 @@ class Context:
         params.flash_attn_type = FLASH_ATTN[self._flash_attn]
         params.swa_full = self._swa_full
         params.n_outputs_max = max(MAX_OUTPUTS, sequences)
-        params.embeddings = self._states
+        params.embeddings = self._hidden_states_enabled
         params.no_perf = True
         params.abort_callback = self._abort
         params.abort_callback_data = self._cancel.address
@@ -287,7 +287,7 @@ class Context:
 
     def enable_hidden_states(self, enabled: bool) -> None:
         """Compute hidden states from the next decode on, or stop; each token has logits then."""
-        self._states = enabled
+        self._hidden_states_enabled = enabled
         if self._handle is not None:
             self._lib.llama_set_embeddings(self._handle, enabled)
 
@@ -328,8 +328,8 @@ class Context:
     def decode(self, tokens: Sequence[BatchToken]) -> bool:
         """Decode up to ``batch_size`` tokens; False when the cancel flag stopped it.
 
-        Call `reserve` first. After a stop the cache may hold a part of the batch: trim or clear it
-        before the next call.
+        Call `reserve` first. After a stop the cache may hold a part of the batch: truncate or clear
+        it before the next call.
 
         Raises:
             DoesNotFit: The KV cache is full.
@@ -379,7 +379,7 @@ class Context:
             "try again; if it persists, the model file may be damaged",
         )
 
-    def trim(self, keep: int, sequence: int = 0) -> bool:
+    def truncate(self, keep: int, sequence: int = 0) -> bool:
         """Cut a sequence down to its first ``keep`` tokens; False when its model cannot.
 
         After False the sequence has no usable state: `clear` it.
@@ -495,7 +495,7 @@ class Context:
         own = shifted[token]
         return float(own - numpy.log(numpy.exp(shifted, out=shifted).sum()))
 
-    def state(self, index: int) -> Floats:
+    def hidden_state(self, index: int) -> Floats:
         """The final hidden state of the last batch's ``index``-th token, until the next decode.
 
         Shape (n_embd,). Only with `enable_hidden_states`, or where ``set_params`` set

@@ -191,7 +191,7 @@ class Engine:
         if prefill is None:
             yield empty_reply(seed)
             return
-        load = self._loader.take_seconds()
+        load = self._loader.pop_seconds()
         yield from generate_reply(self._ready, prefill, sampling, seed, self.cancel, load)
         self._record(prefill)
 
@@ -230,7 +230,7 @@ class Engine:
             sampling,
             seeds,
             self.cancel,
-            self._loader.take_seconds(),
+            self._loader.pop_seconds(),
             stopped=stopped,
             states=states,
         )
@@ -253,7 +253,7 @@ class Engine:
         if prefill is None:
             yield empty_reply()
             return
-        yield from generate_label(self._ready, prefill, labels, self._loader.take_seconds())
+        yield from generate_label(self._ready, prefill, labels, self._loader.pop_seconds())
         self._record(prefill)
 
     def map(self, tasks: Iterable[BatchTask], options: BatchOptions) -> Iterator[BatchResult]:
@@ -335,7 +335,7 @@ class Engine:
         return self.snapshots.prefill_time(tokens) if self.snapshots else 0.0
 
     def save(
-        self, should_continue: Callable[[], bool] = lambda: True, *, leaving: bool = False
+        self, should_continue: Callable[[], bool] = lambda: True, *, at_exit: bool = False
     ) -> int:
         """Save the KV cache on disk, as `Snapshots.save` does; returns the saved tokens.
 
@@ -343,7 +343,7 @@ class Engine:
         """
         if self.loaded is None or self.snapshots is None:
             return 0
-        return self.snapshots.save(self.loaded, should_continue, leaving=leaving)
+        return self.snapshots.save(self.loaded, should_continue, at_exit=at_exit)
 
     def _on_prefill_progress(self, left: int) -> None:
         if self.snapshots is not None:

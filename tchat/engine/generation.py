@@ -30,7 +30,7 @@ from tchat.engine.events import (
 from tchat.engine.kv_cache import common_prefix
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt import ChatMessage
-from tchat.engine.prompt.encoder import EncodedPrompt, refuse_unfit
+from tchat.engine.prompt.encoder import EncodedPrompt, require_fit
 from tchat.engine.prompt.template import Think
 from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import is_greedy
@@ -56,7 +56,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
     Raises:
         UsageError, DoesNotFit: The prompt does not fit, or the sampling cannot be carried out.
     """
-    prefill.refuse_unfit()
+    prefill.require_fit()
     # Made before the prefill, which may take a minute: a bad grammar is refused at once.
     reply = ReplyState(loaded, prefill.prompt, prefill.tokens, sampling, seed)
     try:
@@ -92,7 +92,7 @@ def generate_label(
     from tchat.engine.scoring import score_labels
 
     longest = max(len(loaded.model.tokenize(label, special=False)) for label in labels)
-    prefill.refuse_unfit(longest)
+    prefill.require_fit(longest)
     done = yield from prefill.run(reserve=longest)
     started = time.perf_counter()
     scores = score_labels(loaded.model, loaded.context, loaded.kv, labels) if done else None
@@ -129,7 +129,7 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
     """
     from tchat.engine.parallel import ReplyJob
 
-    prefill.refuse_unfit()
+    prefill.require_fit()
     jobs: list[ReplyJob] = []
     try:
         for index, seed in enumerate(seeds):
@@ -248,8 +248,8 @@ class Prefill:
         self.prompt = prompt
         self._context, self._kv, self._cancel = loaded.context, loaded.kv, cancel
         self._restored, self._on_progress = restored, on_progress
-        reused = self._kv.reuse_tokens(prompt.tokens)
-        self.tokens = reused if len(reused) < self._context.size else prompt.tokens
+        tokens = self._kv.reuse_tokens(prompt.tokens)
+        self.tokens = tokens if len(tokens) < self._context.size else prompt.tokens
         self.reused = 0
         self.seconds = 0.0
         self.done = False
@@ -264,9 +264,9 @@ class Prefill:
         """Seconds that restoring a part from disk took."""
         return self._restored.seconds if self._restored else 0.0
 
-    def refuse_unfit(self, more: int = 0) -> None:
-        """As `encoder.refuse_unfit`, for this prompt and context."""
-        refuse_unfit(self.tokens, self._context.size, more)
+    def require_fit(self, more: int = 0) -> None:
+        """As `encoder.require_fit`, for this prompt and context."""
+        require_fit(self.tokens, self._context.size, more)
 
     def usage(self, written: int, reasoned: int) -> TokenUsage:
         """The counts of a reply of ``written`` tokens, ``reasoned`` of them reasoning."""
@@ -336,7 +336,7 @@ class DraftPrefill:
         seconds: Seconds that took.
 
     Raises:
-        DoesNotFit: There is no room for it beside the chat.
+        DoesNotFit: It does not fit beside the chat.
         InterruptedError: ``should_continue`` was False while the template rendered.
     """
 
@@ -393,7 +393,7 @@ class DraftPrefill:
         return kv.reuse_tokens(tokens[: common_prefix(tokens, shorter)])
 
     def _make_room(self) -> None:
-        """Drop what the cache holds of another chat, where there is no room beside it."""
+        """Drop what the cache holds of another chat, where it does not fit beside it."""
         kv, size = self._loaded.kv, self._loaded.context.size
         if len(kv.tokens) + len(self._tokens) > size:
             before = self._messages[:-1]

@@ -18,7 +18,7 @@ class KVCache:
         tokens: Tokens in sequence 0.
         branches: Candidates by their sequence: their tokens behind those of sequence 0.
         draft_tokens: Tokens in `DRAFT_SEQUENCE`: the part of the next prompt that is prefilled.
-        lost: Tokens that `reuse` had to give up, since the model's cache cannot be trimmed.
+        lost: Tokens that `reuse` had to give up, since the model's cache cannot be truncated.
     """
 
     def __init__(self, context: Context, model: Model) -> None:
@@ -82,18 +82,20 @@ class KVCache:
 
     def switch_branch(self, prompt: Sequence[int]) -> None:
         """Continue the branch that ``prompt`` continues, or the draft; free the others."""
-        held = {place: [*self.tokens, *tokens] for place, tokens in self.branches.items()}
+        cached = {sequence: [*self.tokens, *tail] for sequence, tail in self.branches.items()}
         if self.draft_tokens:
-            held[DRAFT_SEQUENCE] = self.draft_tokens
-        if not held:
+            cached[DRAFT_SEQUENCE] = self.draft_tokens
+        if not cached:
             return
-        shares = {place: self.match_prefix(tokens, prompt)[0] for place, tokens in held.items()}
-        best = max(shares, key=lambda place: shares[place])
-        whole = shares[best] == len(held[best])
+        shares = {
+            sequence: self.match_prefix(tokens, prompt)[0] for sequence, tokens in cached.items()
+        }
+        best = max(shares, key=lambda sequence: shares[sequence])
+        whole = shares[best] == len(cached[best])
         own = self.match_prefix(self.tokens, prompt)[0]
         if shares[best] > own + 1 and (whole or self._model.shape.divisible):
             self._context.copy(best, 0)
-            self.tokens = held[best]
+            self.tokens = cached[best]
         self.drop_branches()
 
     def drop_branches(self) -> None:
@@ -109,7 +111,7 @@ class KVCache:
         own sequence stays as it is. Reserves capacity for all of ``prompt``.
 
         Raises:
-            DoesNotFit: There is no room for it beside the chat.
+            DoesNotFit: It does not fit beside the chat.
         """
         with self._in_sync():
             kept = self._context.set_parallel(0)
@@ -120,7 +122,7 @@ class KVCache:
             own = 0
         shared = common_prefix(self.draft_tokens, prompt)
         cuts = shared < len(self.draft_tokens)
-        if shared < own or (cuts and not self._context.trim(shared, DRAFT_SEQUENCE)):
+        if shared < own or (cuts and not self._context.truncate(shared, DRAFT_SEQUENCE)):
             if own:
                 self._context.copy(0, DRAFT_SEQUENCE, own)
             else:
@@ -143,7 +145,7 @@ class KVCache:
         try:
             done = self._context.decode(batch)
         finally:
-            if not done and not (start and self._context.trim(start, DRAFT_SEQUENCE)):
+            if not done and not (start and self._context.truncate(start, DRAFT_SEQUENCE)):
                 self._context.forget(DRAFT_SEQUENCE)
                 self.draft_tokens = []
         if done:
@@ -192,7 +194,7 @@ class KVCache:
             done = self._context.step(token, position)
         finally:
             if not done:
-                self._cut(len(self.tokens))
+                self._truncate(len(self.tokens))
         if done:
             self.tokens.append(token)
         return done
@@ -200,7 +202,7 @@ class KVCache:
     def verify(self, tokens: Sequence[int]) -> bool:
         """Decode a few tokens in one batch, with the logits of each; False when it was stopped.
 
-        At most as many as a batch has, and only where the model's cache can be trimmed.
+        At most as many as a batch has, and only where the model's cache can be truncated.
         """
         start = len(self.tokens)
         if not self.reserve(start + len(tokens)):
@@ -216,7 +218,7 @@ class KVCache:
             done = self._context.decode(batch)
         finally:
             if not done:  # a part of the batch may be in the cache
-                self._cut(len(self.tokens))
+                self._truncate(len(self.tokens))
         return done
 
     # Cutting and loading
@@ -228,13 +230,13 @@ class KVCache:
         """
         shared = min(common_prefix(self.tokens, prompt), len(prompt) - 1)
         self.lost = 0
-        if shared < len(self.tokens) and not self._cut(shared):
+        if shared < len(self.tokens) and not self._truncate(shared):
             self.lost, shared = shared, 0
         return shared
 
     def truncate(self, count: int) -> bool:
-        """Keep the first ``count`` tokens; False when the model cannot trim and all is gone."""
-        return count >= len(self.tokens) or self._cut(count)
+        """Keep the first ``count`` tokens; False when the model cannot do so, and all is gone."""
+        return count >= len(self.tokens) or self._truncate(count)
 
     def load(self, tokens: Sequence[int], buffer: bytearray, size: int, *, part: bool) -> bool:
         """Load a saved state: of ``tokens`` behind the cached ones, or, unless ``part``, of all.
@@ -253,8 +255,8 @@ class KVCache:
         self._context.clear()
         self.tokens, self.branches, self.draft_tokens = [], {}, []
 
-    def _cut(self, keep: int) -> bool:
-        if self._context.trim(keep):
+    def _truncate(self, keep: int) -> bool:
+        if self._context.truncate(keep):
             del self.tokens[keep:]
             return True
         self.clear()
@@ -264,13 +266,13 @@ class KVCache:
 
     def cached_prefix(self, prompt: Sequence[int]) -> int:
         """How many tokens of ``prompt`` need no prefill; changes nothing."""
-        held = [self.tokens, self.draft_tokens]
-        held += ([*self.tokens, *tokens] for tokens in self.branches.values())
-        return max(self._reusable(tokens, prompt) for tokens in held)
+        cached = [self.tokens, self.draft_tokens]
+        cached += ([*self.tokens, *tokens] for tokens in self.branches.values())
+        return max(self._reusable(tokens, prompt) for tokens in cached)
 
-    def _reusable(self, held: Sequence[int], prompt: Sequence[int]) -> int:
-        here, there = self.match_prefix(held, prompt)
-        return there if here == len(held) or self._model.shape.divisible else 0
+    def _reusable(self, cached: Sequence[int], prompt: Sequence[int]) -> int:
+        here, there = self.match_prefix(cached, prompt)
+        return there if here == len(cached) or self._model.shape.divisible else 0
 
     def reuse_tokens(self, prompt: Sequence[int]) -> list[int]:
         """``prompt`` with the cache's own tokens where they spell the same text.
@@ -282,15 +284,15 @@ class KVCache:
         here, there = self.match_prefix(self.tokens, prompt)
         return [*self.tokens[:here], *prompt[there:]]
 
-    def match_prefix(self, held: Sequence[int], prompt: Sequence[int]) -> tuple[int, int]:
-        """How many tokens of ``held`` and of ``prompt`` spell the same text, from the first on."""
+    def match_prefix(self, cached: Sequence[int], prompt: Sequence[int]) -> tuple[int, int]:
+        """How many first tokens of ``cached`` and of ``prompt`` spell the same text."""
         here, there = 0, 0
         whole = True
-        while whole and here < len(held) and there < len(prompt):
-            if held[here] == prompt[there]:
+        while whole and here < len(cached) and there < len(prompt):
+            if cached[here] == prompt[there]:
                 here, there = here + 1, there + 1
                 continue
-            text, ends = self._spell(self._until_control(held, here))
+            text, ends = self._spell(self._until_control(cached, here))
             other_text, other_ends = self._spell(self._until_control(prompt, there))
             same = common_prefix(text, other_text)
             end = max((end for end in ends.keys() & other_ends.keys() if end <= same), default=0)
@@ -300,8 +302,8 @@ class KVCache:
         return here, there
 
     def _until_control(self, tokens: Sequence[int], start: int) -> Sequence[int]:
-        places = range(start, len(tokens))
-        end = next((at for at in places if self._model.is_control(tokens[at])), len(tokens))
+        positions = range(start, len(tokens))
+        end = next((at for at in positions if self._model.is_control(tokens[at])), len(tokens))
         return tokens[start:end]
 
     def _spell(self, tokens: Sequence[int]) -> tuple[str, dict[int, int]]:

@@ -106,7 +106,7 @@ class LoadedModel:
         return PromptEncoder(self.model, self.template, self.context.size, self.prefixes)
 
 
-def open_model(options: EngineOptions, cancel: Cancel) -> Model:
+def load_weights(options: EngineOptions, cancel: Cancel) -> Model:
     """Load the weights, as `Model` does."""
     return Model(
         options.path,
@@ -155,7 +155,7 @@ class BackgroundLoad:
         self.started = time.perf_counter()
         self._options = options
         self._cancel = cancel
-        self._model = Call(lambda: open_model(options, cancel))
+        self._model = Call(lambda: load_weights(options, cancel))
         self._context = Call(self._open_context)
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         # While it loads, llama.cpp calls back into Python, which must not have ended.
@@ -265,7 +265,7 @@ class ModelLoader:
         self._seconds = time.perf_counter() - background.started
         return assemble(self._options, model, context, template, self._cancel)
 
-    def take_seconds(self) -> float:
+    def pop_seconds(self) -> float:
         """Seconds that loading took, at the first call; then 0."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
@@ -319,7 +319,7 @@ def assemble(
 
     kv, prefixes = KVCache(context, model), PrefixCache(model)
     loaded = LoadedModel(model, context, kv, template, prefixes)
-    if not _can_trim(options, model) or not (options.prompt_lookup or options.draft):
+    if not _can_truncate(options, model) or not (options.prompt_lookup or options.draft):
         return loaded
     draft = None
     if options.draft is not None:
@@ -334,7 +334,7 @@ def assemble(
     )
 
 
-def _can_trim(options: EngineOptions, model: Model) -> bool:
+def _can_truncate(options: EngineOptions, model: Model) -> bool:
     """Whether the KV cache can be cut back by any number of tokens."""
     return not model.shape.recurrent and (options.swa_full or not model.shape.n_swa)
 
@@ -368,7 +368,7 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
             f"its size is a multiple of {CTX_STEP}, so {size:,} are used"
         )
         yield Notice("context", text)
-    if options.draft is not None and not _can_trim(options, model):
+    if options.draft is not None and not _can_truncate(options, model):
         yield Notice(
             "model", "this model's KV cache cannot be truncated, so the draft model is not used"
         )
@@ -439,10 +439,10 @@ class Adapters:
         return handle
 
     def _set_control(self, context: Any, control: array[float]) -> None:
-        facts = self._model.shape
+        shape = self._model.shape
         buffer = (ctypes.c_float * len(control)).from_buffer(control)
         status = self._lib.llama_set_adapter_cvec(
-            context, buffer, len(control), facts.n_embd, 1, facts.n_layer
+            context, buffer, len(control), shape.n_embd, 1, shape.n_layer
         )
         if status:
             raise ModelInvalid(

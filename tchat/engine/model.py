@@ -293,11 +293,11 @@ class ModelShape:
     """Sizes of a model.
 
     Args:
-        vocabulary: Tokens in the vocabulary.
-        context: Training length in tokens.
-        layers: Layers.
-        width: Length of a hidden state (``n_embd``).
-        window: Sliding attention window in tokens; 0 when it has none.
+        n_vocab: Tokens in the vocabulary.
+        n_ctx_train: Context length of its training, in tokens.
+        n_layer: Layers.
+        n_embd: Length of a hidden state.
+        n_swa: Sliding attention window in tokens; 0 when it has none.
         recurrent: Whether any layer has a recurrent state.
     """
 

@@ -182,7 +182,7 @@ class SequencePool(Generic[J]):
         sequence, shared = self._free.pop(0), self._shared_tokens(job)
         if shared:
             self._context.copy(0, sequence)
-        if 0 < shared < self._prefix and not self._context.trim(shared, sequence):
+        if 0 < shared < self._prefix and not self._context.truncate(shared, sequence):
             self._context.forget(sequence)
             shared = 0
         self._running.append(_Sequence(job, sequence, shared, list(job.tokens[shared:])))
@@ -228,7 +228,7 @@ class SequencePool(Generic[J]):
     def _cut_to_prompt(self, sequence: _Sequence[J]) -> None:
         keep = len(sequence.job.tokens) - sequence.shared
         dropped = sequence.tokens[keep:]
-        if dropped and not self._context.trim(sequence.shared + keep, sequence.id):
+        if dropped and not self._context.truncate(sequence.shared + keep, sequence.id):
             self._context.forget(sequence.id)
             sequence.pending[:0] = sequence.job.tokens
             dropped, sequence.shared, keep = sequence.tokens, 0, 0
@@ -300,7 +300,7 @@ class SequencePool(Generic[J]):
             done = self._context.decode(batch)
         finally:
             for sequence in () if done else self._running:  # a part may be in the cache
-                if not self._context.trim(sequence.cached_tokens, sequence.id):
+                if not self._context.truncate(sequence.cached_tokens, sequence.id):
                     self._context.forget(sequence.id)
                     sequence.tokens.clear()
         if not done:

@@ -246,7 +246,7 @@ class HiddenStateReader:
     def _reuse(self, tokens: Sequence[int], most: int) -> int:
         """Cut the cache down to what it shares with ``tokens``, at most ``most`` tokens."""
         shared = min(common_prefix(self._cached, tokens), most)
-        if not self._context.trim(shared):
+        if not self._context.truncate(shared):
             self._context.clear()
             return 0
         return shared
@@ -258,7 +258,7 @@ class HiddenStateReader:
         inside = range(max(reply, begin), end)
         if not inside:
             return
-        last = [self._context.state(at - begin) for at in inside]
+        last = [self._context.hidden_state(at - begin) for at in inside]
         found = {self._model.shape.n_layer: numpy.sum(last, axis=0)}
         if self._hook is not None:
             for layer in self._hook.layers:
@@ -324,7 +324,7 @@ class FinalStates:
 
     def add(self, context: Context, row: int) -> None:
         """Add the state of the answer's last token, from the ``row``-th row of the last decode."""
-        state = context.state(row)
+        state = context.hidden_state(row)
         self._sum = state.copy() if self._sum is None else self._sum + state
         self._count += 1
 

@@ -53,7 +53,7 @@ class Features:
 
 
 def generated_reply_features(reply: Finished, layer: int) -> Features | None:
-    """The features of a reply that came with an `Observed`, of the final ``layer``.
+    """The features of a reply that came with an `HiddenStates`, of the final ``layer``.
 
     None if it has none, or not finite ones.
     """

@@ -68,7 +68,7 @@ class FallbackStore(Store):
     pin = _falls_back(Store.pin)
     rate = _falls_back(Store.rate)
     pick = _falls_back(Store.pick)
-    note_scores = _falls_back(Store.note_scores)
+    record_scores = _falls_back(Store.record_scores)
     delete_message = _falls_back(Store.delete_message)
     restore = _falls_back(Store.restore)
     rename = _falls_back(Store.rename)

@@ -308,7 +308,7 @@ class Store(ABC):
             message_tree.activate(connection, message_id)
             message_tree.pick(connection, message_id, time.time())
 
-    def note_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
+    def record_scores(self, scores: Mapping[int, Mapping[str, float]]) -> None:
         """Keep what judges gave to messages, by their ids; ids that are gone are passed over."""
         with self._database.writing() as connection:
             for message_id, values in scores.items():

@@ -42,7 +42,7 @@ def fitted(
     system: Sequence[ChatMessage],
     every: Turns,
     *,
-    room: int,
+    limit: int,
     first: int = 0,
     pinned: Collection[int] = (),
     estimate: str = "exact",
@@ -50,24 +50,24 @@ def fitted(
 ) -> ContextWindow:
     *before, new = every
     count = ESTIMATES[estimate]
-    fitter = WindowFitter(system, before, room=room, count=count, first=first, pinned=pinned)
+    fitter = WindowFitter(system, before, limit=limit, count=count, first=first, pinned=pinned)
     return fitter.fit(new, encode)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 500))
-def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: int) -> None:
+def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], limit: int) -> None:
     every = turns(lengths)
-    window = fitted(SYSTEM, every, room=room)
+    window = fitted(SYSTEM, every, limit=limit)
     assert window.messages[0] == SYSTEM[0]
     assert window.messages[-1] == every[-1][-1]
     assert list(window.messages[1:]) == [m for turn in every[window.first :] for m in turn]
     assert window.prompt is not None
     assert len(window.prompt.tokens) == size(window.messages)
     alone = window.first == len(every) - 1
-    assert size(window.messages) <= room or alone
+    assert size(window.messages) <= limit or alone
     if window.first:
         less = [*SYSTEM, *(m for turn in every[window.first - 1 :] for m in turn)]
-        assert size(less) > room * REFILL
+        assert size(less) > limit * REFILL
 
 
 @given(
@@ -78,7 +78,7 @@ def test_system_and_last_turn_stay_and_the_rest_fits(lengths: list[int], room: i
     st.sampled_from(sorted(ESTIMATES)),
 )
 def test_an_estimate_never_decides(
-    lengths: list[int], room: int, first: int, pinned: set[int], estimate: str
+    lengths: list[int], limit: int, first: int, pinned: set[int], estimate: str
 ) -> None:
     """The place is the one that trying every place in turn finds."""
     every = turns(lengths)
@@ -90,10 +90,10 @@ def test_an_estimate_never_decides(
         return size([*SYSTEM, *(message for turn in kept for message in turn)])
 
     expected = first
-    if tokens(first) > room and first < last:
-        places = (n for n in range(first + 1, last) if tokens(n) <= room * REFILL)
+    if tokens(first) > limit and first < last:
+        places = (n for n in range(first + 1, last) if tokens(n) <= limit * REFILL)
         expected = next(places, last)
-    window = fitted(SYSTEM, every, room=room, first=first, pinned=pinned, estimate=estimate)
+    window = fitted(SYSTEM, every, limit=limit, first=first, pinned=pinned, estimate=estimate)
     assert window.first == expected
 
 
@@ -103,13 +103,13 @@ def test_an_estimate_never_decides(
     st.lists(st.integers(0, 200), min_size=1, max_size=5),
 )
 def test_what_one_new_turn_showed_changes_nothing_for_the_next(
-    lengths: list[int], room: int, drafts: list[int]
+    lengths: list[int], limit: int, drafts: list[int]
 ) -> None:
     *before, _ = turns(lengths)
-    fitter = WindowFitter(SYSTEM, before, room=room, count=ESTIMATES["exact"])
+    fitter = WindowFitter(SYSTEM, before, limit=limit, count=ESTIMATES["exact"])
     for draft in drafts:
         new = [ChatMessage("user", "d" * draft)]
-        assert fitter.fit(new, encoded) == fitted(SYSTEM, [*before, new], room=room)
+        assert fitter.fit(new, encoded) == fitted(SYSTEM, [*before, new], limit=limit)
 
 
 def test_a_template_that_looks_into_a_draft_is_believed() -> None:
@@ -123,10 +123,10 @@ def test_a_template_that_looks_into_a_draft_is_believed() -> None:
         )
 
     *before, _ = turns([20] * 100)
-    fitter = WindowFitter(SYSTEM, before, room=1500, count=ESTIMATES["exact"])
+    fitter = WindowFitter(SYSTEM, before, limit=1500, count=ESTIMATES["exact"])
     for draft in ("Why", "think", "And", "think"):
         new = [ChatMessage("user", draft)]
-        alone = WindowFitter(SYSTEM, before, room=1500, count=ESTIMATES["exact"])
+        alone = WindowFitter(SYSTEM, before, limit=1500, count=ESTIMATES["exact"])
         assert fitter.fit(new, encode) == alone.fit(new, encode)
 
 
@@ -138,7 +138,7 @@ def test_no_prompt_is_encoded_that_is_much_longer_than_the_room() -> None:
         return encoded(messages)
 
     *before, new = turns([20] * 10_000)
-    fitter = WindowFitter(SYSTEM, before, room=2000, count=ESTIMATES["low"])
+    fitter = WindowFitter(SYSTEM, before, limit=2000, count=ESTIMATES["low"])
     assert size(fitter.fit(new, encode).messages) <= 1500
     assert max(made) < 15_000
     assert len(made) < 12
@@ -148,10 +148,10 @@ def test_no_prompt_is_encoded_that_is_much_longer_than_the_room() -> None:
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=30), st.integers(1, 500))
-def test_what_left_stays_out(lengths: list[int], room: int) -> None:
+def test_what_left_stays_out(lengths: list[int], limit: int) -> None:
     every = turns(lengths)
-    first = fitted(SYSTEM, every, room=room).first
-    assert fitted(SYSTEM, every, room=10_000, first=first).first == first
+    first = fitted(SYSTEM, every, limit=limit).first
+    assert fitted(SYSTEM, every, limit=10_000, first=first).first == first
 
 
 def test_a_history_too_long_to_count_is_cut() -> None:
@@ -160,7 +160,7 @@ def test_a_history_too_long_to_count_is_cut() -> None:
             raise DoesNotFit("too long")
         return encoded(messages)
 
-    window = fitted([], turns([60, 60, 20]), room=90, encode=refusing)
+    window = fitted([], turns([60, 60, 20]), limit=90, encode=refusing)
     assert window.first == 1 or window.first == 2
     assert size(window.messages) <= 90
 
@@ -169,7 +169,7 @@ def test_a_turn_too_long_to_count_is_left_to_the_engine() -> None:
     def refusing(messages: Sequence[ChatMessage]) -> EncodedPrompt:
         raise DoesNotFit("too long")
 
-    window = fitted([], turns([60, 60, 2000]), room=90, encode=refusing)
+    window = fitted([], turns([60, 60, 2000]), limit=90, encode=refusing)
     assert window.prompt is None
     assert size(window.messages) == 2000
 
@@ -179,7 +179,7 @@ def test_a_stop_ends_it() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        fitted([], turns([60, 60, 20]), room=90, encode=stopped)
+        fitted([], turns([60, 60, 20]), limit=90, encode=stopped)
 
 
 def test_room_for_the_reply() -> None:
@@ -195,11 +195,11 @@ def test_room_for_the_reply() -> None:
     st.integers(1, 500),
     st.sets(st.integers(0, 28), max_size=3),
 )
-def test_pinned_turns_stay(lengths: list[int], room: int, pinned: set[int]) -> None:
+def test_pinned_turns_stay(lengths: list[int], limit: int, pinned: set[int]) -> None:
     every = turns(lengths)
     pinned = {place for place in pinned if place < len(every) - 1}
-    window = fitted(SYSTEM, every, room=room, pinned=pinned)
+    window = fitted(SYSTEM, every, limit=limit, pinned=pinned)
     here = [place for place in range(len(every)) if place >= window.first or place in pinned]
     assert list(window.messages[1:]) == [m for place in here for m in every[place]]
     assert sorted([*here, *window.left_out]) == list(range(len(every)))
-    assert size(window.messages) <= room or window.first == len(every) - 1
+    assert size(window.messages) <= limit or window.first == len(every) - 1

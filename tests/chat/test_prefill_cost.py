@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.chat.prefill_cost import SEAM, PrefillCost
+from tchat.chat.prefill_cost import UNCOUNTED_TOKENS, PrefillCost
 from tchat.engine.events import CandidateEvent, Event, MessageStored, Notice
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
@@ -43,7 +43,7 @@ def price(chat: Chat, draft: str = "", after: int | None = None) -> PrefillCost:
 
 def test_going_on_costs_nothing(open_chat: OpenChat) -> None:
     chat = begun(open_chat)
-    assert price(chat).tokens < SEAM
+    assert price(chat).tokens < UNCOUNTED_TOKENS
     assert prices(chat.send("Why?")) == []
 
 
@@ -59,7 +59,7 @@ def test_another_system_prompt_costs_the_whole_chat(
     about = rf"reprocesses {asked.tokens:,} tokens ≈ [\d.]+ s: the system prompt changed"
     assert re.fullmatch(about, before)
     assert after.startswith(f"reprocessed {asked.tokens:,} tokens in ")
-    assert price(chat).tokens < SEAM
+    assert price(chat).tokens < UNCOUNTED_TOKENS
 
 
 def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionStore) -> None:
@@ -67,7 +67,7 @@ def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionSto
     list(chat.send("Why?"))
     assert chat.session is not None
     path = store.branch(chat.session.id)
-    assert price(chat, "And?", after=path[2].parent_id).tokens < SEAM
+    assert price(chat, "And?", after=path[2].parent_id).tokens < UNCOUNTED_TOKENS
     assert prices(chat.edit(path[2].id, "And?")) == []
 
 
@@ -173,9 +173,9 @@ def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
     chat = open_chat(ctx_size=512)
     for _ in range(4):
         list(chat.send(TEXT[:120]))
-    assert price(chat, "Why?").tokens < SEAM
+    assert price(chat, "Why?").tokens < UNCOUNTED_TOKENS
     costs = price(chat, TEXT[:250])
-    assert costs.tokens > SEAM
+    assert costs.tokens > UNCOUNTED_TOKENS
     assert costs.why == "the context is full, and old turns leave it"
     assert prices(chat.send(TEXT[:250]))[0] == str(costs)
 

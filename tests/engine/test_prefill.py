@@ -45,10 +45,10 @@ def begun(open_engine: OpenEngine, path: Path, **options: int) -> Engine:
 def prefill_draft(
     engine: Engine,
     messages: list[ChatMessage],
-    room: int = ROOM,
-    going: ShouldContinue = lambda: True,
+    limit: int = ROOM,
+    should_continue: ShouldContinue = lambda: True,
 ) -> Iterator[PromptProgress]:
-    return DraftPrefill(engine._ready, messages, "auto", room, going).events()
+    return DraftPrefill(engine._ready, messages, "auto", limit, should_continue).events()
 
 
 def read(events: Iterable[Event]) -> PromptProgress:
@@ -106,7 +106,7 @@ def test_a_draft_prefill_ends_when_it_should_not_continue(
 ) -> None:
     engine = begun(open_engine, tiny_model)
     wanted = [True, True, False]
-    part = read(prefill_draft(engine, asked(DRAFT * 3), going=lambda: wanted.pop(0)))
+    part = read(prefill_draft(engine, asked(DRAFT * 3), should_continue=lambda: wanted.pop(0)))
     assert 0 < part.done < part.total
     rest = read(prefill_draft(engine, asked(DRAFT * 3)))
     assert rest.reused == part.done
@@ -128,7 +128,7 @@ def test_a_draft_for_which_there_is_no_room_is_left_alone(
 ) -> None:
     engine = begun(open_engine, tiny_model, ctx_size=256)
     before = list(engine._ready.kv.tokens)
-    assert list(prefill_draft(engine, asked(DRAFT), room=60)) == []
+    assert list(prefill_draft(engine, asked(DRAFT), limit=60)) == []
     assert engine._ready.kv.tokens == before
 
 
@@ -136,7 +136,7 @@ def test_another_chat_makes_way_for_a_draft(open_engine: OpenEngine, tiny_model:
     engine = open_engine(tiny_model, ctx_size=256)
     finished(engine.generate([ChatMessage("user", "the day " * 60)], GREEDY))
     draft = [ChatMessage("user", DRAFT * 2)]
-    ahead = read(prefill_draft(engine, draft, room=250))
+    ahead = read(prefill_draft(engine, draft, limit=250))
     assert ahead.done == ahead.total > 100
     assert finished(engine.generate(draft, GREEDY)).usage.reused >= ahead.done
 

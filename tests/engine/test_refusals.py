@@ -92,7 +92,7 @@ def test_no_call_reaches_a_context_that_is_not_there(
     context.copy(0, 3)
     context.enable_hidden_states(True)
     context.enable_hidden_states(False)
-    assert (context.trim(0), context.trim(5)) == (True, False)
+    assert (context.truncate(0), context.truncate(5)) == (True, False)
     assert context.save_state(None, bytearray()) == 0
     assert context.save_state((0, 4), bytearray()) == 0
     assert not context.load_state(None, bytearray(64), 64)
@@ -101,7 +101,7 @@ def test_no_call_reaches_a_context_that_is_not_there(
         lambda: context.decode([]),
         context.logits,
         context.logits_array,
-        lambda: context.state(0),
+        lambda: context.hidden_state(0),
         lambda: context.handle,
         lambda: context.reserve(10),
         lambda: context.set_parallel(2),

@@ -65,7 +65,7 @@ def test_of_a_part_only_its_beginning_may_be_taken(
     loaded, _ = ready(open_engine, tiny_model)
     buffer = bytearray()
     size = loaded.context.save_state((0, 200), buffer)
-    assert loaded.context.trim(100)
+    assert loaded.context.truncate(100)
     expected = logits(loaded, 7, 100)
     loaded.context.clear()
     assert loaded.context.load_state((0, 100), buffer, size)

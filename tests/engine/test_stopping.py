@@ -92,7 +92,7 @@ def test_a_stop_does_not_wait_for_the_loader(
     open_engine: OpenEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, aborted: bool
 ) -> None:
     """The loader may still be busy with what cannot be stopped; it is used, or begun anew."""
-    held, made = threading.Event(), loading.open_model
+    held, made = threading.Event(), loading.load_weights
     began: list[EngineOptions] = []
 
     def late(options: EngineOptions, cancel: Cancel) -> Model:
@@ -102,7 +102,7 @@ def test_a_stop_does_not_wait_for_the_loader(
             raise InterruptedError  # as llama.cpp does once it sees the flag
         return made(options, cancel)
 
-    monkeypatch.setattr(loading, "open_model", late)
+    monkeypatch.setattr(loading, "load_weights", late)
     engine = open_engine(tiny_model)
     events = engine.load()
     assert isinstance(next(events), LoadProgress)

@@ -179,7 +179,7 @@ CHANGES: list[tuple[Change, Callable[[Message], bool]]] = [
     (lambda store, reply: store.rate(reply, -1), lambda message: message.rating == -1),
     (lambda store, reply: store.pick(reply), lambda message: message.picked_at > 0),
     (
-        lambda store, reply: store.note_scores({reply: {"judge": 0.5}}),
+        lambda store, reply: store.record_scores({reply: {"judge": 0.5}}),
         lambda message: message.scores == {"judge": 0.5},
     ),
     (

@@ -51,7 +51,7 @@ def test_marks_go_and_come_back_with_the_session(
 ) -> None:
     store.rate(replies[0].id, 1)
     store.pick(replies[1].id)
-    store.note_scores({replies[2].id: {"human": 0.25}})
+    store.record_scores({replies[2].id: {"human": 0.25}})
     before = store.with_feedback(), store.message(replies[2].id)
     deleted = store.delete(session.id)
     assert store.with_feedback() == []
@@ -64,7 +64,7 @@ def test_marks_are_exported_and_imported(
 ) -> None:
     store.rate(replies[0].id, -1)
     store.add(session.id, Role.ASSISTANT, "mine", parent_id=replies[0].parent_id, by_person=True)
-    store.note_scores({replies[0].id: {"human": 0.25}})
+    store.record_scores({replies[0].id: {"human": 0.25}})
     before = marks(store)
     [tree] = from_json(to_json([store.tree(session.id)]))
     store.delete(session.id)
@@ -85,5 +85,5 @@ def test_scores_of_a_deleted_message_are_passed_over(
     store: SessionStore, replies: list[Message]
 ) -> None:
     store.delete_message(replies[0].id)
-    store.note_scores({replies[0].id: {"human": 0.5}, replies[1].id: {"human": 0.5}})
+    store.record_scores({replies[0].id: {"human": 0.5}, replies[1].id: {"human": 0.5}})
     assert store.message(replies[1].id).scores == {"human": 0.5}

@@ -257,7 +257,7 @@ def test_what_json_cannot_hold_is_left_out_and_damages_nothing(
         reply = store.add(
             session.id, Role.ASSISTANT, "a", parent_id=question.id, sampling=values, usage={"n": 1}
         )
-        store.note_scores({reply.id: {"taste": math.nan, "likelihood": -1.5}})
+        store.record_scores({reply.id: {"taste": math.nan, "likelihood": -1.5}})
     harm(path, "UPDATE messages SET pinned = pinned")  # so that every row is looked at
     with SessionStore(path) as store:
         assert store.notices == []

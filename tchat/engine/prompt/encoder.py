@@ -404,8 +404,8 @@ class PromptEncoder:
             raise too_long(size // 4, self.size, about=True)
 
 
-def refuse_unfit(tokens: Sequence[int], size: int, more: int = 0) -> None:
-    """Refuse an empty prompt, and one that leaves no room for ``more`` tokens and one more."""
+def require_fit(tokens: Sequence[int], size: int, more: int = 0) -> None:
+    """Refuse an empty prompt, and one that does not fit with ``more`` tokens and one more."""
     if not tokens:
         raise UsageError("the prompt is empty, so there is nothing to continue", "type a prompt")
     if len(tokens) + more >= size:

@@ -34,22 +34,22 @@ MIN_NEW_TOKENS = 16  # for fewer, no file is added
 PREFILL_SHARE = 0.05  # of the time of a prefill, for saving meanwhile
 FIRST_ESTIMATE = 0.1  # seconds that saving a segment takes, until one was saved
 
-MIN_TOKENS = 256  # fewer are not worth a file,
-MIN_SECONDS = 1.0  # unless their prefill takes so long
+MIN_TOKENS = 256  # from which on a chat is saved
+MIN_SECONDS = 1.0  # of prefill, from which on a shorter one is saved too
 MIN_GAIN = 16  # tokens; for fewer, no file is read
 MIN_REPORTED = 64  # tokens; fewer are the head of a template
 MIN_MEASURED = 64  # tokens; the speed of fewer says little
 WEIGHT = 0.3  # of a new measurement in the mean
 
 # A state that cannot be divided is written anew each time.
-SMALL_STATE = 32 << 20  # bytes that are written after every turn
-LARGE_STATE_TOKENS = 256  # new tokens for which a larger one is written
+SMALL_STATE = 32 << 20  # bytes up to which it is written after every turn
+LARGE_STATE_TOKENS = 256  # new tokens after which one of more bytes is written
 ALLOCATION = 16 << 20  # bytes of memory for it that are allocated at once: 10 ms
 KEPT_STATES = 4  # of a session, so that a turn can be taken back
 
-# Saving at the end of the program, after its first file.
-LEAVE_SECONDS = 0.3  # that it may take,
-LEAVE_SHARE = 0.02  # and this share of the time that it saves
+# At exit, no file after the first is begun after both together.
+EXIT_SAVE_SECONDS = 0.3
+EXIT_SAVE_SHARE = 0.02  # of the prefill time that a later restore saves
 
 MAX_CHECKED = 2048  # tokens that are cleared and restored to check that restoring is exact
 
@@ -333,7 +333,7 @@ class Snapshots:
         loaded: LoadedModel,
         should_continue: ShouldContinue = lambda: True,
         *,
-        leaving: bool = False,
+        at_exit: bool = False,
     ) -> int:
         """Save what the KV cache holds and the disk does not; returns how many tokens.
 
@@ -343,16 +343,16 @@ class Snapshots:
             loaded: The model.
             should_continue: Asked every few milliseconds; what was written before it says no is
                 kept.
-            leaving: Whether the program ends: the KV cache may be cut, and no file is started after
+            at_exit: Whether the program ends: the KV cache may be cut, and no file is started after
                 0.3 seconds and a fiftieth of the time of the prefill.
         """
         if not self._may_save() or len(loaded.kv.tokens) < MIN_NEW_TOKENS:
             return 0
         with self._report_errors():
-            return self._save(loaded, should_continue, leaving=leaving)
+            return self._save(loaded, should_continue, at_exit=at_exit)
         return 0
 
-    def _save(self, loaded: LoadedModel, should_continue: ShouldContinue, *, leaving: bool) -> int:
+    def _save(self, loaded: LoadedModel, should_continue: ShouldContinue, *, at_exit: bool) -> int:
         head = _head(loaded, loaded.kv.tokens, self._messages)
         count = len(loaded.kv.tokens)
         whole = count >= MIN_TOKENS or self.prefill_time(count) >= MIN_SECONDS
@@ -361,8 +361,8 @@ class Snapshots:
             return 0
         if loaded.model.shape.divisible:
             before = longest(self._segments(loaded, tokens), tokens)
-            spare = LEAVE_SECONDS + LEAVE_SHARE * self.prefill_time(len(tokens))
-            deadline = time.monotonic() + spare if leaving else None
+            spare = EXIT_SAVE_SECONDS + EXIT_SAVE_SHARE * self.prefill_time(len(tokens))
+            deadline = time.monotonic() + spare if at_exit else None
             chain = self._save_parts(
                 loaded, tokens, head, before, should_continue=should_continue, deadline=deadline
             )
@@ -373,7 +373,7 @@ class Snapshots:
             self._mark_used(chain)
         saved = length(chain) - length(before)
         if chain and self._restores() is None and should_continue():
-            if leaving and loaded.model.shape.divisible:
+            if at_exit and loaded.model.shape.divisible:
                 chain = chain[:1]
                 loaded.kv.truncate(length(chain))
             self._check(loaded, chain)

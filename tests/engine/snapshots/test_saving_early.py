@@ -235,12 +235,12 @@ def test_a_stop_within_a_file_leaves_no_half_of_it(
     finished(engine.generate(LONG, GREEDY))
     asked = 0
 
-    def going() -> bool:
+    def should_continue() -> bool:
         nonlocal asked
         asked += 1
         return asked < 4
 
-    assert engine.save(going) == 0
+    assert engine.save(should_continue) == 0
     assert asked == 4
     assert not [path for path in paths.snapshots.iterdir() if path.suffix in (".kv", ".part")]
     assert engine.save() == cached_tokens(engine)

@@ -174,14 +174,14 @@ def test_short_chats_share_what_all_of_them_begin_with(
     model = request.getfixturevalue(name)
     one = open_saved(model)
     finished(one.generate(short("How are you?"), GREEDY))
-    head = one.save(leaving=True)
+    head = one.save(at_exit=True)
     assert len(WORDS.split()) <= head < cached_tokens(one) + GREEDY.max_tokens
     chat = short("What is it?")
     two = open_saved(model, session="two")
     end = finished(two.generate(chat, GREEDY))
     assert end.usage.restored == head
     assert end.text == finished(open_engine(model).generate(chat, GREEDY)).text
-    assert two.save(leaving=True) == 0
+    assert two.save(at_exit=True) == 0
     assert [each.session for each in store.sessions()] == ["one"]
 
 
@@ -190,7 +190,7 @@ def test_a_long_chat_goes_on_from_what_short_ones_left(
 ) -> None:
     one = open_saved(tiny_model)
     finished(one.generate(short("How are you?"), GREEDY))
-    head = one.save(leaving=True)
+    head = one.save(at_exit=True)
     long = short(WORDS * 20)
     two = open_saved(tiny_model, session="two")
     end = finished(two.generate(long, GREEDY))
@@ -207,7 +207,7 @@ def test_a_long_chat_goes_on_from_what_short_ones_left(
 def test_another_system_prompt_shares_nothing(open_saved: OpenSaved, tiny_model: Path) -> None:
     one = open_saved(tiny_model)
     finished(one.generate(short("How are you?"), GREEDY))
-    assert one.save(leaving=True)
+    assert one.save(at_exit=True)
     other = short("How are you?", "by his but at this do you as he with on not for it have that")
     end = finished(open_saved(tiny_model, session="two").generate(other, GREEDY))
     assert end.usage.restored == 0
@@ -321,11 +321,11 @@ def test_the_end_of_the_program_saves_and_checks_all_pieces(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_TOKENS", 64)
-    monkeypatch.setattr(module, "LEAVE_SECONDS", 60.0)
+    monkeypatch.setattr(module, "EXIT_SAVE_SECONDS", 60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
     held = cached_tokens(engine)
-    assert engine.save(leaving=True) == held
+    assert engine.save(at_exit=True) == held
     assert restored(list(open_saved(tiny_model).generate(LONG, GREEDY))) > held - 20
 
 
@@ -333,10 +333,10 @@ def test_a_disk_that_is_slow_at_the_end_takes_one_file(
     open_saved: OpenSaved, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_TOKENS", 64)
-    monkeypatch.setattr(module, "LEAVE_SECONDS", -60.0)
+    monkeypatch.setattr(module, "EXIT_SAVE_SECONDS", -60.0)
     engine = open_saved(tiny_model)
     finished(engine.generate(LONG, GREEDY))
-    assert engine.save(leaving=True) == 64
+    assert engine.save(at_exit=True) == 64
 
 
 def test_a_full_disk_is_harmless(

@@ -63,7 +63,7 @@ def test_after_any_walk_the_logits_are_those_of_a_fresh_cache(
             # Batches of other sizes add up in another order.
             assert abs(logits(walked) - expected).max() < 0.1 * expected.std()
             if then:
-                walk.engine.save(leaving=then == "leave")
+                walk.engine.save(at_exit=then == "leave")
             if then in ("reopen", "leave"):
                 walk.engine.close()
                 walk.engine = open_saved(path)
