@@ -113,12 +113,12 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     """
     machine, now = this_machine(), clock()
     name = machine_name()
-    with MetadataCache(paths) as store:
-        rate, at = store.machine_rate(name)
+    with MetadataCache(paths) as metadata_cache:
+        rate, at = metadata_cache.machine_rate(name)
         room = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
         if room and not 0 <= now - at < AGAIN:
             rate = max(rate, weights_rate())
-            store.record_machine_rate(name, rate, now)
+            metadata_cache.record_machine_rate(name, rate, now)
     return replace(machine, speed=rate)
 
 
@@ -133,5 +133,5 @@ def record_throughput(paths: Paths, metadata: ModelMetadata, reply: Finished) ->
     """Record the throughput of a reply, if it is long enough."""
     if reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.decode)
-        with MetadataCache(paths) as store:
-            store.record_speed(metadata, rate)
+        with MetadataCache(paths) as metadata_cache:
+            metadata_cache.record_speed(metadata, rate)

@@ -56,20 +56,20 @@ def open_model(
     from tchat.models.verify import require_loadable
 
     path = resolve_chosen(settings, paths)
-    with MetadataCache(paths) as store:
-        metadata = store.metadata(path)
+    with MetadataCache(paths) as metadata_cache:
+        metadata = metadata_cache.metadata(path)
         settings = settings_for(settings, paths, path)
-        draft = draft_model_metadata(settings, paths, store)
+        draft = draft_model_metadata(settings, paths, metadata_cache)
         if not metadata.refusal:
             require_memory(settings, metadata)
         for each in filter(None, (metadata, draft)):
-            if not each.refusal and store.verdict(each, build_name()) is None:
+            if not each.refusal and metadata_cache.verdict(each, build_name()) is None:
                 text = f"{label(each.path)} is new: checking once that it loads safely"
                 yield Notice("model", text)
             require_loadable(
-                each, store, probe_command, build=build_name(), cancelled=cancel.is_set
+                each, metadata_cache, probe_command, build=build_name(), cancelled=cancel.is_set
             )
-        store.record_use(metadata)
+        metadata_cache.record_use(metadata)
     backend().log.write_to(paths.log_file)
     options = engine_options(settings, metadata, draft)
     snapshots = open_snapshots(settings, paths, metadata, options)

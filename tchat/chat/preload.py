@@ -42,27 +42,27 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
         is said when the model is needed.
     """
     try:
-        with MetadataCache(paths) as store:
-            metadata = store.metadata(resolve_chosen(settings, paths))
-            if not is_known_good(metadata, store):
+        with MetadataCache(paths) as metadata_cache:
+            metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
+            if not is_known_good(metadata, metadata_cache):
                 return None
             settings = settings_for(settings, paths, metadata.path)
             require_memory(settings, metadata)
-            draft = draft_model_metadata(settings, paths, store)
-            if draft is not None and not is_known_good(draft, store):
+            draft = draft_model_metadata(settings, paths, metadata_cache)
+            if draft is not None and not is_known_good(draft, metadata_cache):
                 return None
             options = engine_options(settings, metadata, draft)
             backend().log.write_to(paths.log_file)
             preloaded = Preloaded(metadata, options, BackgroundLoad(options, cancel))
-            store.record_use(metadata)
+            metadata_cache.record_use(metadata)
     except TchatError:
         return None
     return preloaded
 
 
-def is_known_good(metadata: ModelMetadata, store: MetadataCache) -> bool:
+def is_known_good(metadata: ModelMetadata, metadata_cache: MetadataCache) -> bool:
     """Whether a file is a chat model and passed its load check."""
-    verdict = store.verdict(metadata, build_name())
+    verdict = metadata_cache.verdict(metadata, build_name())
     return not metadata.refusal and verdict is not None and verdict.ok
 
 
@@ -73,23 +73,25 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
         ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.
         UsageError: Settings cannot be combined.
     """
-    with MetadataCache(paths) as store:
-        metadata = store.metadata(resolve_chosen(settings, paths))
+    with MetadataCache(paths) as metadata_cache:
+        metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
         if metadata.refusal:
             raise ModelInvalid(f"{label(metadata.path)}: {metadata.refusal}")
         settings = settings_for(settings, paths, metadata.path)
-        engine_options(settings, metadata, draft_model_metadata(settings, paths, store))
+        engine_options(settings, metadata, draft_model_metadata(settings, paths, metadata_cache))
 
 
 def draft_model_metadata(
-    settings: Settings, paths: Paths, store: MetadataCache
+    settings: Settings, paths: Paths, metadata_cache: MetadataCache
 ) -> ModelMetadata | None:
-    """The file of the draft model; None when none is wanted.
+    """The metadata of the draft model; None when none is set.
 
     Raises:
         ModelError: There is none of this name, or it is no model.
     """
-    return store.metadata(resolve(settings.draft_model, paths)) if settings.draft_model else None
+    if not settings.draft_model:
+        return None
+    return metadata_cache.metadata(resolve(settings.draft_model, paths))
 
 
 def engine_options(

@@ -237,30 +237,33 @@ class Recommendation:
 
 def recommend(
     machine: Machine,
-    store: MetadataCache,
+    metadata_cache: MetadataCache,
     paths: Paths,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Recommendation]:
-    """All models of the catalogue, the smallest first; ``store`` knows the files on this disk."""
+    """All models of the catalogue, the smallest first."""
     hub_cache = HubCacheSource(paths, environ)
     return [
-        _downloaded(entry, hub_cache, machine, store) or _not_downloaded(entry, machine)
+        _downloaded(entry, hub_cache, machine, metadata_cache) or _not_downloaded(entry, machine)
         for entry in load_catalogue().values()
     ]
 
 
 def _downloaded(
-    entry: CatalogueEntry, hub_cache: HubCacheSource, machine: Machine, store: MetadataCache
+    entry: CatalogueEntry,
+    hub_cache: HubCacheSource,
+    machine: Machine,
+    metadata_cache: MetadataCache,
 ) -> Recommendation | None:
     try:
         path = downloaded(entry.name, hub_cache)
-        metadata = store.metadata(path) if path else None
+        metadata = metadata_cache.metadata(path) if path else None
     except ModelError:
         return None
     if metadata is None:
         return None
     fit, speed = _judged(metadata.dimensions, metadata.context_length, machine)
-    known = store.speed(metadata)
+    known = metadata_cache.speed(metadata)
     file = QuantizedFile(metadata.quantization, metadata.size)
     return Recommendation(entry, file, fit, known or speed, known > 0, path)
 

@@ -47,29 +47,29 @@ class DiskUsage:
 
 
 def disk_usage(
-    places: Iterable[LocalModel], store: MetadataCache, cache: HubCache
+    models: Iterable[LocalModel], metadata_cache: MetadataCache, cache: HubCache
 ) -> list[DiskUsage]:
     """Bytes by owner, in the order of the listing."""
-    models: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
-    for found in places:
-        models[found.owner] += 1
-        for _, key in _new_files(_files(found, store) or [found.path], seen):
+    for found in models:
+        counts[found.owner] += 1
+        for _, key in _new_files(_files(found, metadata_cache) or [found.path], seen):
             sizes[found.owner] += key.size
     unfinished = cache.unfinished_bytes()
     if unfinished:
-        models[HUB] += 0
+        counts[HUB] += 0
     return [
         DiskUsage(owner, count, sizes[owner], unfinished if owner == HUB else 0)
-        for owner, count in models.items()
+        for owner, count in counts.items()
     ]
 
 
-def _files(found: LocalModel, store: MetadataCache) -> list[Path]:
+def _files(found: LocalModel, metadata_cache: MetadataCache) -> list[Path]:
     """The real paths of a model's files, links resolved; empty for a damaged model."""
     try:
-        metadata = store.metadata(found.path)
+        metadata = metadata_cache.metadata(found.path)
     except ModelError:
         return []
     return [_target(path) for path in (metadata.path, *metadata.parts)]
@@ -129,18 +129,18 @@ class DuplicateSet:
 
 
 def find_duplicates(
-    places: Iterable[LocalModel], store: MetadataCache
+    models: Iterable[LocalModel], metadata_cache: MetadataCache
 ) -> Generator[HashProgress, None, list[DuplicateSet]]:
     """Find files with the same content: by size, then by both ends, then by SHA-256.
 
     File names are not trusted; cached hashes of unchanged files are. Returns the most wasted first.
     """
     found: list[DuplicateSet] = []
-    for group in _alike(_distinct(places, store)):
+    for group in _alike(_distinct(models, metadata_cache)):
         by_hash: dict[str, list[DuplicateFile]] = defaultdict(list)
         for copy in group:
             try:
-                by_hash[(yield from cached_sha256(copy.path, store))].append(copy)
+                by_hash[(yield from cached_sha256(copy.path, metadata_cache))].append(copy)
             except ModelError:
                 continue
         found += [_copies(sha256, files) for sha256, files in by_hash.items() if len(files) > 1]
@@ -174,10 +174,12 @@ def replace_with_links(copies: DuplicateSet) -> int:
     return copies.saved
 
 
-def _distinct(places: Iterable[LocalModel], store: MetadataCache) -> Iterator[DuplicateFile]:
+def _distinct(
+    models: Iterable[LocalModel], metadata_cache: MetadataCache
+) -> Iterator[DuplicateFile]:
     seen: set[tuple[int, int]] = set()
-    for found in places:
-        for path, key in _new_files(_files(found, store), seen):
+    for found in models:
+        for path, key in _new_files(_files(found, metadata_cache), seen):
             yield DuplicateFile(found.name, path, found.owner, found.can_relink, key)
 
 

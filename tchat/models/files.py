@@ -155,7 +155,7 @@ class HashCache(Protocol):
         """Store the SHA-256 of a file's content."""
 
 
-def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
+def compute_sha256(path: Path, hash_cache: HashCache) -> Generator[HashProgress, None, str]:
     """Hash the whole file and store its SHA-256; returns hexadecimal digits.
 
     Raises:
@@ -166,18 +166,18 @@ def compute_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, Non
     import hashlib
 
     digest = yield from hash_file(path, hashlib.sha256())
-    memory.store_sha256(key, digest)
+    hash_cache.store_sha256(key, digest)
     return digest
 
 
-def cached_sha256(path: Path, memory: HashCache) -> Generator[HashProgress, None, str]:
+def cached_sha256(path: Path, hash_cache: HashCache) -> Generator[HashProgress, None, str]:
     """The stored SHA-256, else that of `compute_sha256`."""
-    return memory.sha256(file_key(path)) or (yield from compute_sha256(path, memory))
+    return hash_cache.sha256(file_key(path)) or (yield from compute_sha256(path, hash_cache))
 
 
-def sha256_of(path: Path, memory: HashCache) -> str:
+def sha256_of(path: Path, hash_cache: HashCache) -> str:
     """As `cached_sha256`, without progress."""
-    hashing = cached_sha256(path, memory)
+    hashing = cached_sha256(path, hash_cache)
     while True:
         try:
             next(hashing)

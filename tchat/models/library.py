@@ -83,7 +83,7 @@ class Library:
         self._paths = paths
         self._environ = environ
         self._build = build
-        self._store = MetadataCache(paths)
+        self._metadata_cache = MetadataCache(paths)
 
     def __enter__(self) -> Self:
         return self
@@ -93,12 +93,12 @@ class Library:
 
     def close(self) -> None:
         """Close the database."""
-        self._store.close()
+        self._metadata_cache.close()
 
     def models(self, *, all: bool = False) -> list[LibraryModel]:  # noqa: A002
         """The models; with ``all``, also those that other programs keep."""
-        places = local_models(self._paths, self._environ, own_only=not all)
-        return [self._row(found) for found in places]
+        models = local_models(self._paths, self._environ, own_only=not all)
+        return [self._row(found) for found in models]
 
     def inspect(self, path: Path) -> LibraryModel:
         """The row of any file, listed or not."""
@@ -112,7 +112,7 @@ class Library:
         """The models of the catalogue on ``machine``, the smallest first."""
         from tchat.models.catalogue import recommend
 
-        return recommend(machine, self._store, self._paths, self._environ)
+        return recommend(machine, self._metadata_cache, self._paths, self._environ)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """The model called ``name``, and the details of its header."""
@@ -124,7 +124,9 @@ class Library:
     ) -> Iterator[VerifyProgress]:
         """Verify the file of a model by `verify_model`; no cached verdict is used."""
         found = self._found(name)
-        return verify_model(found, self._store, probe_command, build=self._build, content=content)
+        return verify_model(
+            found, self._metadata_cache, probe_command, build=self._build, content=content
+        )
 
     def plan_removal(self, name: str) -> RemovalPlan:
         """What removing the model called ``name`` would delete; nothing is changed."""
@@ -136,11 +138,13 @@ class Library:
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
         """Files with the same content, other programs' too; see `disk.find_duplicates`."""
-        return find_duplicates(local_models(self._paths, self._environ), self._store)
+        return find_duplicates(local_models(self._paths, self._environ), self._metadata_cache)
 
     def usage(self) -> list[DiskUsage]:
         """Disk space by owner."""
-        return disk_usage(local_models(self._paths, self._environ), self._store, self._cache)
+        return disk_usage(
+            local_models(self._paths, self._environ), self._metadata_cache, self._cache
+        )
 
     @cached_property
     def _cache(self) -> HubCache:
@@ -149,9 +153,9 @@ class Library:
     def _found(self, name: str) -> LocalModel:
         """The model that ``name`` resolves to, with its owner."""
         path = resolve(name, self._paths, self._environ)
-        places = local_models(self._paths, self._environ)
+        models = local_models(self._paths, self._environ)
         for alike in (lambda other: other == path, lambda other: _same(other, path)):
-            for found in places:
+            for found in models:
                 if alike(found.path):
                     return found
         return LocalModel(model_stem(path), path, USER)
@@ -159,8 +163,9 @@ class Library:
     def _row(self, found: LocalModel) -> LibraryModel:
         metadata, last_used, speed = None, None, 0.0
         try:
-            metadata = self._store.metadata(found.path)
-            last_used, speed = self._store.last_use(metadata), self._store.speed(metadata)
+            metadata = self._metadata_cache.metadata(found.path)
+            last_used = self._metadata_cache.last_use(metadata)
+            speed = self._metadata_cache.speed(metadata)
             verdict = self._verdict(metadata)
         except ModelError as error:
             verdict = error.message
@@ -177,7 +182,7 @@ class Library:
     def _verdict(self, metadata: ModelMetadata) -> str:
         if metadata.refusal:
             return metadata.refusal
-        verdict = self._store.verdict(metadata, self._build)
+        verdict = self._metadata_cache.verdict(metadata, self._build)
         if verdict is None:
             return UNKNOWN
         return verdict.problem or GOOD

@@ -85,13 +85,13 @@ class NameLookup:
 
         def can_chat(path: Path) -> bool:
             try:
-                return not store.metadata(path).refusal
+                return not metadata_cache.metadata(path).refusal
             except ModelError:
                 return False
 
         if len(matches) < 2:
             return matches
-        with MetadataCache(self._paths) as store:
+        with MetadataCache(self._paths) as metadata_cache:
             return [found for found in matches if can_chat(found.path)]
 
 

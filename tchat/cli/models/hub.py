@@ -177,9 +177,13 @@ def pull(
     cache = HubCache(cache_folder(console.environ))
     hub = HubApi(console.environ)
     output = PullOutput(name, console, yes=yes)
-    with MetadataCache(console.paths) as store:
+    with MetadataCache(console.paths) as metadata_cache:
         events = begin(
-            named, hub, cache, hashes=store, machine=lambda: measured_machine(console.paths)
+            named,
+            hub,
+            cache,
+            hashes=metadata_cache,
+            machine=lambda: measured_machine(console.paths),
         )
         pulled = output.follow(events)
     if as_json:
