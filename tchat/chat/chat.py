@@ -51,7 +51,7 @@ class Chat:
     ``cancel``; clear it before the next. The store stays open when the chat is closed.
 
     Attributes:
-        own: What a new session sets for itself.
+        session_overrides: What a new session sets for itself.
 
     Raises, from every generator:
         ModelError: The model is missing, unusable, or refused.
@@ -72,7 +72,7 @@ class Chat:
         self.settings = settings
         self.cancel = cancel or Cancel()
         self.store = store
-        self.own: Mapping[str, Value] = {}
+        self.session_overrides: Mapping[str, Value] = {}
         self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)
@@ -473,7 +473,11 @@ class Chat:
 
     def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> Asked:
         return self._questions.ask(
-            prompt, after, reply_prefix, system=self.settings.system, settings=self.own
+            prompt,
+            after,
+            reply_prefix,
+            system=self.settings.system,
+            settings=self.session_overrides,
         )
 
     @contextmanager

@@ -46,7 +46,7 @@ def memory_plan(settings: Settings, metadata: ModelMetadata) -> LoadPlan:
         batch=min(settings.batch_size, context),
         sequences=SCRATCH + 1,
         gpu_layers=settings.gpu_layers if on_gpu else 0,
-        first=0 if on_gpu else INITIAL_CAPACITY,
+        initial_capacity=0 if on_gpu else INITIAL_CAPACITY,
     )
 
 
@@ -74,8 +74,8 @@ def _refusal(metadata: ModelMetadata, plan: LoadPlan, machine: Machine) -> DoesN
         f"{_gb(here.peak)} GB of memory ({parts}), and {free} GB are free"
     )
     if there.total:
-        room = sum(gpu.free for gpu in machine.dedicated_gpus)
-        message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(room)} GB are free"
+        free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
+        message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(free_there)} GB are free"
     return DoesNotFit(message, "; ".join(_ways_out(metadata, plan, machine)))
 
 
@@ -115,8 +115,8 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     name = machine_name()
     with MetadataCache(paths) as metadata_cache:
         rate, at = metadata_cache.machine_rate(name)
-        room = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
-        if room and not 0 <= now - at < AGAIN:
+        can_measure = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
+        if can_measure and not 0 <= now - at < AGAIN:
             rate = max(rate, weights_rate())
             metadata_cache.record_machine_rate(name, rate, now)
     return replace(machine, speed=rate)

@@ -107,7 +107,7 @@ class OpenSession:
     Attributes:
         settings: Those in force: the base, and over it what the session sets for itself.
         base: The settings that a new session begins with.
-        own: What the session sets for itself.
+        session_overrides: What the session sets for itself.
         persistent: The store of all sessions.
         store: Where the session is stored; in memory while the disk fails.
         fallbacks: What could not be written to the disk, of this session and earlier ones.
@@ -120,7 +120,7 @@ class OpenSession:
 
         self.settings = settings
         self.base = base or settings
-        self.own: dict[str, Value] = {}
+        self.session_overrides: dict[str, Value] = {}
         self.persistent = persistent
         self.fallbacks = FallbackStores()
         self._session_store = persistent  # or that of a private session
@@ -162,9 +162,9 @@ class OpenSession:
         stored = not private or self.persistent.path is None
         self._session_store = self.persistent if stored else SessionStore.in_memory()
         self.store = self.fallbacks.open(self._session_store, session.id if session else "")
-        self.settings, self.own = self.base, {}
+        self.settings, self.session_overrides = self.base, {}
         if session is not None:
-            self.own = session_settings(session.settings)
+            self.session_overrides = session_settings(session.settings)
             self.settings = with_session_settings(self.base, session.settings, typed)
         self.settings = replace(self.settings, model=model)
         try:
@@ -193,7 +193,7 @@ class OpenSession:
         for name in values:
             key = keys()[name]
             if is_session_setting(key):
-                self.own[name] = key.value_in(self.settings)
+                self.session_overrides[name] = key.value_in(self.settings)
             elif name != "system":
                 self.base = key.put(self.base, key.value_in(self.settings))
         return needs_loading(before, self.settings)
@@ -204,13 +204,13 @@ class OpenSession:
         Raises:
             StorageError: They cannot be written.
         """
-        own = any(is_session_setting(keys()[name]) for name in changed)
-        if not own and "system" not in changed:
+        overrides = any(is_session_setting(keys()[name]) for name in changed)
+        if not overrides and "system" not in changed:
             return session
         return self.store.update(
             session.id,
             system=self.settings.system if "system" in changed else None,
-            settings=self.own if own else None,
+            settings=self.session_overrides if overrides else None,
         )
 
     def close(self) -> None:

@@ -106,7 +106,7 @@ class LineChat:
             preloaded=preloaded,
             model=model,
         )
-        self._opened_chat.own = opened.own
+        self._opened_chat.session_overrides = opened.session_overrides
         if session is not None:
             self._show_unfinished(session)
 
@@ -259,7 +259,7 @@ class LineChat:
         if self.opened.change(values, settings):
             self._join(session)
         chat = self._chat
-        chat.settings, chat.own = settings, self.opened.own
+        chat.settings, chat.session_overrides = settings, self.opened.session_overrides
         if session is not None:
             chat.session = self.opened.save_settings(session, values)
 

@@ -187,7 +187,7 @@ class LoadPlan:
         batch: Tokens of a prefill batch.
         sequences: Parallel sequences.
         gpu_layers: Layers on GPUs; -1 for all.
-        first: Initial size of a KV cache that grows, in tokens; 0 when it does not grow.
+        initial_capacity: Initial size of a KV cache that grows, in tokens; 0 when it does not grow.
     """
 
     context: int
@@ -197,7 +197,7 @@ class LoadPlan:
     batch: int = 512
     sequences: int = 2
     gpu_layers: int = 0
-    first: int = 0
+    initial_capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def estimate_memory(dimensions: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
         context=cache + dimensions.state * plan.sequences,
         buffers=buffer_bytes(dimensions, plan) + vocabulary_bytes(dimensions),
         # The smaller cache is copied out before the larger one is made.
-        growth=cache // 2 if 0 < plan.first < plan.context else 0,
+        growth=cache // 2 if 0 < plan.initial_capacity < plan.context else 0,
     )
 
 

@@ -453,7 +453,7 @@ def test_what_a_session_sets_for_itself_is_kept_with_it(
     open_chat: OpenChat, store: SessionStore
 ) -> None:
     chat = open_chat()
-    chat.own = {"temp": 0.2, "stop": ("END",)}
+    chat.session_overrides = {"temp": 0.2, "stop": ("END",)}
     finished(chat.send("Hello"))
     assert chat.session is not None
     assert session_settings(store.get(chat.session.id).settings) == {"temp": 0.2, "stop": ("END",)}

@@ -78,9 +78,9 @@ def test_without_flash_attention_the_scores_are_written_out() -> None:
 
 
 def test_a_cache_that_grows_needs_more_for_a_moment() -> None:
-    whole = estimate_memory(QWEN3_8B, LoadPlan(context=8192, first=2048))
+    whole = estimate_memory(QWEN3_8B, LoadPlan(context=8192, initial_capacity=2048))
     assert whole.peak - whole.total == whole.growth == 8192 * 144 * 1024 // 2
-    assert estimate_memory(QWEN3_8B, LoadPlan(context=2048, first=2048)).growth == 0
+    assert estimate_memory(QWEN3_8B, LoadPlan(context=2048, initial_capacity=2048)).growth == 0
 
 
 def test_the_largest_context_is_the_last_that_fits() -> None:

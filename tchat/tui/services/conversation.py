@@ -155,18 +155,20 @@ class Conversation:
         ``draft`` is the full text of what would be sent; ``on_event`` is called on the event loop.
         """
         self.stop_prefill_draft()
-        wanted, request, loop = self._draft_generation, self._ask(), asyncio.get_running_loop()
+        generation, request = self._draft_generation, self._ask()
+        loop = asyncio.get_running_loop()
 
-        def going() -> bool:
-            return self._draft_generation == wanted and not request.is_stopped and not self._closed
+        def should_continue() -> bool:
+            is_current = self._draft_generation == generation
+            return is_current and not request.is_stopped and not self._closed
 
         def tell(event: PromptProgress) -> None:
-            if going():
+            if should_continue():
                 on_event(event)
 
         def read() -> None:
-            if going():
-                for event in self.chat.prefill_draft(draft, going):
+            if should_continue():
+                for event in self.chat.prefill_draft(draft, should_continue):
                     loop.call_soon_threadsafe(tell, event)
 
         await self._carry_out(request, read)
@@ -242,7 +244,10 @@ class Conversation:
         if loads:
             await self._rejoin(self.session, keep_model=False)
         else:
-            self.chat.settings, self.chat.own = self.settings, self.opened.own
+            self.chat.settings, self.chat.session_overrides = (
+                self.settings,
+                self.opened.session_overrides,
+            )
         return loads
 
     def keep(self, values: Mapping[str, Value]) -> None:
@@ -311,7 +316,7 @@ class Conversation:
                     cancel=self._cancel,
                     model=model,
                 )
-                self.chat.own = self.opened.own
+                self.chat.session_overrides = self.opened.session_overrides
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)
