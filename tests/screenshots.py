@@ -16,7 +16,7 @@ from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.services.conversation import Opened
+from tchat.tui.services.conversation import StartupState
 
 FOLDER = Path(__file__).parents[1] / ".github"
 SIZE = (100, 30)
@@ -61,7 +61,7 @@ async def take(name: str, scene: Scene) -> None:
     with tempfile.TemporaryDirectory() as home:
         paths = user_paths({"TCHAT_HOME": home})
         with SessionStore(paths.sessions_db) as store:
-            app = TchatApp(settings, paths, lambda: Opened(settings, store))
+            app = TchatApp(settings, paths, lambda: StartupState(settings, store))
             async with app.run_test(size=SIZE) as pilot:
                 await pilot.pause(3)
                 screen = app.screen_stack[0]

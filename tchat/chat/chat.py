@@ -119,7 +119,7 @@ class Chat:
 
     # The model
 
-    def open(self) -> Iterator[Event]:
+    def load_model(self) -> Iterator[Event]:
         """Load the model before a prompt is stored; ends early when ``cancel`` is set.
 
         Raises:
@@ -127,7 +127,7 @@ class Chat:
         """
         yield from self._handle.load(self.settings)
 
-    def load(self) -> Iterator[Event]:
+    def load_and_restore(self) -> Iterator[Event]:
         """Load the model, and restore what is saved of the session, before the first prompt."""
         model = yield from self._handle.load(self.settings)
         if model is not None and self.session is not None:
@@ -316,7 +316,7 @@ class Chat:
                 ranked_by = find_ranker(ranker, model, self.paths)
         asked = asked or self._ask(prompt)
         with self._withdrawing(asked):
-            ready = yield from self._prepare(asked)
+            ready = yield from self._prepare_or_end(asked)
             if ready is not None:
                 yield from self._candidates(asked.question, ready, count, stopped, ranked_by)
 
@@ -368,12 +368,12 @@ class Chat:
         self, ask: Callable[[], Asked], *, generate: Generate | None = None, labels: bool = False
     ) -> Iterator[Event]:
         """Store the question that ``ask`` makes, and generate and store its reply."""
-        from tchat.chat.machine import record_throughput
+        from tchat.chat.machine_speed import record_throughput
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 
         asked = ask()
-        with self._withdrawing(asked), ExitStack() as opened:
-            ready = yield from self._prepare(asked, labels=labels)
+        with self._withdrawing(asked), ExitStack() as resources:
+            ready = yield from self._prepare_or_end(asked, labels=labels)
             if ready is None:
                 return
             model, prepared, report = ready
@@ -383,8 +383,8 @@ class Chat:
             journal = ReplyJournal.open(
                 self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
             )
-            opened.enter_context(writer)
-            opened.enter_context(closing(journal))
+            resources.enter_context(writer)
+            resources.enter_context(closing(journal))
             self._builder.record_replies(journal.message_id)
             yield MessageStored(question.id, journal.message_id)
             for event in (generate or self._generate)(model, prepared):
@@ -413,16 +413,13 @@ class Chat:
                 return scored_reply(model, ranker, prepared, self.settings.sampling, options)
         return model.engine.generate(prepared.messages, self.settings.sampling, **options)
 
-    def _prepare(
+    def _prepare_or_end(
         self, asked: Asked, *, labels: bool = False
     ) -> Generator[Event, None, _Ready | None]:
-        """Load the model and prepare the prompt.
-
-        None when the user stopped that: then the reply has ended.
-        """
+        """As `_prepare`; if the user stopped it, mark the question unanswered and end the reply."""
         if asked.notice is not None:
             yield asked.notice
-        ready = yield from self._prepared(asked, labels=labels)
+        ready = yield from self._prepare(asked, labels=labels)
         if ready is None:
             from tchat.chat.reply_journal import mark_unanswered
             from tchat.engine.generation import empty_reply
@@ -431,7 +428,7 @@ class Chat:
             yield empty_reply()
         return ready
 
-    def _prepared(self, asked: Asked, *, labels: bool) -> Generator[Event, None, _Ready | None]:
+    def _prepare(self, asked: Asked, *, labels: bool) -> Generator[Event, None, _Ready | None]:
         from tchat.engine.prompt.encoder import require_fit
 
         model = yield from self._handle.load(self.settings)

@@ -101,7 +101,7 @@ class PromptBuilder:
         """
         fitter = self._fitter_of(encoder, branch, system, settings)
         encode = _encoding(encoder, new, settings, labels=labels)
-        return self._prepared(branch, new, fitter.fit(new, encode))
+        return self._with_window(branch, new, fitter.fit(new, encode))
 
     def prepare_draft(
         self, encoder: PromptEncoder, branch: Branch, draft: str, *, system: str, settings: Settings
@@ -117,7 +117,7 @@ class PromptBuilder:
         new = (ChatMessage("user", draft),)
         encode = _encoding(encoder, new, settings)
         fitter = self._fitter_of(encoder, branch, system, settings)
-        return self._drafts.add(key, self._prepared(branch, new, fitter.fit(new, encode)))
+        return self._drafts.add(key, self._with_window(branch, new, fitter.fit(new, encode)))
 
     def cost(self, model: ChatModel, prepared: PreparedPrompt, name: str) -> PrefillCost | None:
         """The prefill cost of a prompt with the model called ``name``; on the engine thread.
@@ -149,7 +149,7 @@ class PromptBuilder:
         if self._read is not None:
             self._read.replies.update(message_ids)
 
-    def _prepared(self, branch: Branch, new: Turn, window: ContextWindow) -> PreparedPrompt:
+    def _with_window(self, branch: Branch, new: Turn, window: ContextWindow) -> PreparedPrompt:
         return PreparedPrompt(branch, new, window, window.first > self._first_turn(branch))
 
     def _first_turn(self, branch: Branch) -> int:

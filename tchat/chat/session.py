@@ -101,7 +101,7 @@ def write_session(store: Store, session_id: str, name: str = "") -> Path:
     return path
 
 
-class OpenSession:
+class SessionState:
     """Where the open session of a front end is stored, and the settings in force.
 
     Attributes:

@@ -46,16 +46,16 @@ def answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded
 def _answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded | None) -> int:
     from tchat.sessions.fallback_store import FallbackStores
 
-    with ExitStack() as held:
-        held.callback(abandon_loading, preloaded, cancel)
-        store = held.enter_context(open_store(turn.request, turn.settings, console))
+    with ExitStack() as resources:
+        resources.callback(abandon_loading, preloaded, cancel)
+        store = resources.enter_context(open_store(turn.request, turn.settings, console))
         session = find_session(turn.request, store)
         settings = resume_settings(turn.request, turn.settings, store, session, console.say)
         fallbacks = FallbackStores()
-        held.enter_context(write_back_at_end(fallbacks, console))
-        kept = fallbacks.open(store, session.id if session else "")
-        chat = held.enter_context(
-            open_chat(settings, console, kept, session, cancel, preloaded=preloaded)
+        resources.enter_context(write_back_at_end(fallbacks, console))
+        session_store = fallbacks.open(store, session.id if session else "")
+        chat = resources.enter_context(
+            open_chat(settings, console, session_store, session, cancel, preloaded=preloaded)
         )
         return _print(turn, settings, chat, console)
 
@@ -65,15 +65,15 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
     if turn.request.candidates or turn.request.best_of:
         return _print_candidates(turn, settings, chat, console)
     finished, code = None, YES
-    with ReplyOutput(console, _output(turn.request, settings)) as renderer:
-        for event in chain(_opened(turn, chat), _events(turn, chat)):
+    with ReplyOutput(console, _output_options(turn.request, settings)) as output:
+        for event in chain(_load_model(turn, chat), _events(turn, chat)):
             if isinstance(event, LabelScores) and turn.request.yes_no:
-                code = _show_yes_no(event, turn.request, renderer)
+                code = _show_yes_no(event, turn.request, output)
             else:
-                renderer.show(event)
+                output.show(event)
             if isinstance(event, Finished):
                 finished = event
-        renderer.describe(session=_stored(chat))
+        output.describe(session=_stored(chat))
     _validate(turn, [finished] if finished else [])
     return code
 
@@ -89,17 +89,17 @@ def _print_candidates(turn: AskTurn, settings: Settings, chat: Chat, console: Co
 
     best = turn.request.best_of
     count, ranker = (best, settings.ranker) if best else (turn.request.candidates, "")
-    options = _output(turn.request, settings)
-    with CandidateOutput(console, options, count, best=bool(best)) as renderer:
+    options = _output_options(turn.request, settings)
+    with CandidateOutput(console, options, count, best=bool(best)) as output:
         fallback = not _is_ranker_set(turn, settings, console)
         replies = chat.candidates(count, turn.prompt, ranker=ranker, fallback=fallback)
-        for event in chain(_opened(turn, chat), replies):
-            renderer.show(event)
-        renderer.describe(session=_stored(chat))
+        for event in chain(_load_model(turn, chat), replies):
+            output.show(event)
+        output.describe(session=_stored(chat))
     if best and (turn.request.usage or console.stderr_is_terminal):
-        console.say(renderer.summary())
-    shown = renderer.order[:1] if best and not turn.request.as_json else renderer.order
-    _validate(turn, (renderer.finished[index] for index in shown))
+        console.say(output.summary())
+    shown = output.order[:1] if best and not turn.request.as_json else output.order
+    _validate(turn, (output.finished[index] for index in shown))
     return YES
 
 
@@ -120,20 +120,20 @@ def _is_ranker_set(turn: AskTurn, settings: Settings, console: Console) -> bool:
     return "ranker" in loaded.origins or settings.ranker != loaded.settings.ranker
 
 
-def _show_yes_no(chosen: LabelScores, request: AskRequest, renderer: ReplyOutput) -> int:
+def _show_yes_no(chosen: LabelScores, request: AskRequest, output: ReplyOutput) -> int:
     """Show the answer, which is "unsure" below the threshold; returns the exit code."""
     label, probability = chosen.probabilities[0]
     if request.is_unsure(probability):
-        renderer.show(TextDelta("unsure"))
-        renderer.describe(reply="unsure", choices=dict(chosen.probabilities))
+        output.show(TextDelta("unsure"))
+        output.describe(reply="unsure", choices=dict(chosen.probabilities))
         return UNSURE
-    renderer.show(chosen)
+    output.show(chosen)
     return YES if label == "yes" else NO
 
 
-def _opened(turn: AskTurn, chat: Chat) -> Iterator[Event]:
+def _load_model(turn: AskTurn, chat: Chat) -> Iterator[Event]:
     """Load the model before anything is saved; then set a new system prompt."""
-    yield from chat.open()
+    yield from chat.load_model()
     if chat.session is not None and "system" in turn.request.settings:
         chat.session = chat.store.update(chat.session.id, system=chat.settings.system)
 
@@ -146,7 +146,7 @@ def _events(turn: AskTurn, chat: Chat) -> Iterator[Event]:
     return chat.send(turn.prompt)
 
 
-def _output(request: AskRequest, settings: Settings) -> OutputOptions:
+def _output_options(request: AskRequest, settings: Settings) -> OutputOptions:
     return OutputOptions(
         markdown=settings.markdown,
         json=request.as_json,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tchat.chat.templates import PromptTemplate
     from tchat.sessions.store import SessionStore
-    from tchat.tui.services.conversation import Opened
+    from tchat.tui.services.conversation import StartupState
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
 
@@ -142,13 +142,16 @@ def open_screen(request: AskRequest, console: Console) -> int:
         gc.enable()
         raise
     return run_screen(
-        settings, console.paths, lambda: _opened(request, settings, file), private=file is None
+        settings,
+        console.paths,
+        lambda: _startup_state(request, settings, file),
+        private=file is None,
     )
 
 
-def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opened:
+def _startup_state(request: AskRequest, settings: Settings, file: Path | None) -> StartupState:
     """Open the store and the session to continue."""
-    from tchat.tui.services.conversation import Opened
+    from tchat.tui.services.conversation import StartupState
 
     store, problem = _store(request, file)
     try:
@@ -160,7 +163,7 @@ def _opened(request: AskRequest, settings: Settings, file: Path | None) -> Opene
             session,
             lambda _: None,  # the screen tells it
         )
-        return Opened(resumed, store, session, problem, base=settings, flags=request.settings)
+        return StartupState(resumed, store, session, problem, base=settings, flags=request.settings)
     except BaseException:
         store.close()
         raise

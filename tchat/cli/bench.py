@@ -10,8 +10,8 @@ import typer
 from tchat.cli.app import JSON, single_command
 from tchat.cli.chat_setup import settings_for_model
 from tchat.cli.console import Console
+from tchat.cli.model_run import run_with_checked_model
 from tchat.cli.output.columns import fields, print_json, print_rows
-from tchat.cli.output.status import with_checked_model
 from tchat.settings import load, spell
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def bench(
 ) -> None:
     """Run the benchmarks and print the results."""
     console: Console = ctx.obj
-    name, figures = with_checked_model(console, settings_for_model(console, model), _measured)
+    name, figures = run_with_checked_model(console, settings_for_model(console, model), _measured)
     if as_json:
         records = {
             f.name: fields(f, "value", "unit") | ({"against": f.of} if f.of else {})
@@ -85,7 +85,7 @@ def tune(
     """Run the trials, save and print the result."""
     console: Console = ctx.obj
     settings = replace(load(console.paths, console.environ).settings, model=model)
-    tuned, tried, path = with_checked_model(console, settings, _tuned)
+    tuned, tried, path = run_with_checked_model(console, settings, _tuned)
     if tuned.values and not dry_run:
         from tchat.models.models_file import model_setting, set_model_setting
 

@@ -301,14 +301,14 @@ def write_back_at_end(fallbacks: FallbackStores, console: Console) -> Iterator[N
     try:
         yield
     except BaseException:
-        if error := _lost(fallbacks):
+        if error := _write_back_and_close(fallbacks):
             console.say(str(error))
         raise
-    if error := _lost(fallbacks):
+    if error := _write_back_and_close(fallbacks):
         raise error
 
 
-def _lost(fallbacks: FallbackStores) -> StorageError | None:
+def _write_back_and_close(fallbacks: FallbackStores) -> StorageError | None:
     try:
         fallbacks.write_back()
     except StorageError as error:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
-from tchat.chat.session import OpenSession, usable_settings
+from tchat.chat.session import SessionState, usable_settings
 from tchat.cli.chat_setup import (
     AskRequest,
     check_settings,
@@ -40,7 +40,7 @@ class LineChat:
     """The `CommandHost` of the REPL; none of its methods suspends.
 
     Attributes:
-        opened: The settings and the store of the open session.
+        session_state: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
         ended: Whether the user asked to end the chat.
     """
@@ -51,7 +51,7 @@ class LineChat:
         self, console: Console, request: AskRequest, store: SessionStore, settings: Settings
     ) -> None:
         self.console = console
-        self.opened = OpenSession(settings, store)
+        self.session_state = SessionState(settings, store)
         self.candidate_ids: list[int] = []
         self.ended = False
         self._cancel = Cancel()
@@ -59,7 +59,7 @@ class LineChat:
         self._deleted: list[Deletion] = []
         self._request = request
         self._details = request.usage
-        self._opened_chat: Chat | None = None
+        self._joined_chat: Chat | None = None
 
     # The session and the model
 
@@ -71,7 +71,7 @@ class LineChat:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self.opened.settings
+        return self.session_state.settings
 
     @property
     def session(self) -> Session | None:
@@ -80,44 +80,44 @@ class LineChat:
 
     @property
     def _chat(self) -> Chat:
-        if self._opened_chat is None:
+        if self._joined_chat is None:
             self._join(None)
-        assert self._opened_chat is not None  # noqa: S101 - `_join` made it
-        return self._opened_chat
+        assert self._joined_chat is not None  # noqa: S101 - `_join` made it
+        return self._joined_chat
 
     def resume(self, session: Session | None, model: str) -> None:
         """Begin with ``model`` in ``session``, or in a new one; the flags hold there too."""
-        with self.opened.switch(session, model=model, typed=self._request.settings):
+        with self.session_state.switch(session, model=model, typed=self._request.settings):
             self._join(session)
 
     def _join(self, session: Session | None, *, keep_model: bool = False) -> None:
         """Join the session to the model; a model that is not kept loads during the first line."""
-        model = self._opened_chat.release_model() if self._opened_chat and keep_model else None
+        model = self._joined_chat.release_model() if self._joined_chat and keep_model else None
         self.close()
         self._cancel.clear()
-        opened = self.opened
-        preloaded = None if model else start_loading(opened.settings, self.console, self._cancel)
-        self._opened_chat = open_chat(
-            opened.settings,
+        state = self.session_state
+        preloaded = None if model else start_loading(state.settings, self.console, self._cancel)
+        self._joined_chat = open_chat(
+            state.settings,
             self.console,
-            opened.store,
+            state.store,
             session,
             self._cancel,
             preloaded=preloaded,
             model=model,
         )
-        self._opened_chat.session_overrides = opened.session_overrides
+        self._joined_chat.session_overrides = state.session_overrides
         if session is not None:
             self._show_unfinished(session)
 
     def close(self) -> None:
         """Free the model."""
-        if self._opened_chat is not None:
-            self._opened_chat.close()
-            self._opened_chat = None
+        if self._joined_chat is not None:
+            self._joined_chat.close()
+            self._joined_chat = None
 
     def _show_unfinished(self, session: Session) -> None:
-        branch = self.opened.store.branch(session.id, 1)
+        branch = self.session_state.store.branch(session.id, 1)
         if branch and branch[-1].status in ("stopped", "interrupted"):
             self.show(f"The last reply was {branch[-1].status}; /continue resumes it.")
 
@@ -126,25 +126,25 @@ class LineChat:
         self._confirm_leaving()
         for line in usable_settings(session.settings)[1] if session else ():
             self.show(line)
-        was_private = self.opened.is_private
+        was_private = self.session_state.is_private
         self._switch(session)
         if session is not None:
-            if was_private and not self.opened.is_private:
+            if was_private and not self.session_state.is_private:
                 self.show(STORED_AGAIN)
-            for message in self.opened.store.branch(session.id, 2):
+            for message in self.session_state.store.branch(session.id, 2):
                 self.show(f"{message.role}: {single_line(message.text)}")
 
     async def toggle_private(self) -> None:
         """Begin a session that is not stored, or one that is."""
-        self.opened.require_stored_sessions()
+        self.session_state.require_stored_sessions()
         self._confirm_leaving()
-        private = not self.opened.is_private
+        private = not self.session_state.is_private
         self._switch(None, private=private)
         self.show("Private: nothing of this session is stored." if private else STORED_AGAIN)
 
     def _confirm_leaving(self) -> None:
         """On a terminal, ask before a private session with messages is left: it is gone then."""
-        if self.opened.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
+        if self.session_state.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
             told = ["The messages of this private session are stored nowhere."]
             confirm(self.console, told, "Leave it and lose them?")
 
@@ -153,7 +153,7 @@ class LineChat:
         self.candidate_ids.clear()
         self._deleted.clear()
         before = self.settings
-        with self.opened.switch(session, model=before.model, private=private):
+        with self.session_state.switch(session, model=before.model, private=private):
             self._join(session, keep_model=not needs_loading(before, self.settings))
 
     # Output
@@ -194,32 +194,32 @@ class LineChat:
 
     async def read(self, work: Callable[[Store], T]) -> T:
         """Read from the store of the open session."""
-        return work(self.opened.store)
+        return work(self.session_state.store)
 
     async def read_all(self, work: Callable[[Store], T]) -> T:
         """Read from the store of all sessions."""
-        return work(self.opened.persistent)
+        return work(self.session_state.persistent)
 
     async def rename(self, title: str) -> None:
         """Give the session another title."""
         chat = self._chat
         if chat.session is not None:
-            chat.session = self.opened.store.rename(chat.session.id, title)
+            chat.session = self.session_state.store.rename(chat.session.id, title)
 
     async def rate(self, message_id: int, rating: int) -> None:
         """Rate a reply."""
-        self.opened.store.rate(message_id, rating)
+        self.session_state.store.rate(message_id, rating)
 
     async def pin(self, message_id: int, pinned: bool) -> None:
         """Pin a message, or take its pin away."""
-        self.opened.store.pin(message_id, pinned)
+        self.session_state.store.pin(message_id, pinned)
 
     async def delete(self, message_id: int) -> None:
         """Delete a message with its descendants, and the KV cache snapshots of the session."""
-        deleted = self.opened.store.delete_message(message_id)
+        deleted = self.session_state.store.delete_message(message_id)
         self._chat.forget_snapshots(deleted.session.id)
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
-            self.opened.persistent.erase()
+            self.session_state.persistent.erase()
         self._deleted.append(deleted)
         self.show(f"Deleted {counted(len(deleted.rows), 'message')}. /undo brings it back.")
 
@@ -227,16 +227,16 @@ class LineChat:
         """Bring back what was deleted last."""
         if not self._deleted:
             raise UsageError("nothing was deleted in this session")
-        self.opened.store.restore(self._deleted.pop())
+        self.session_state.store.restore(self._deleted.pop())
         self.show("What was deleted is back.")
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies."""
-        self.opened.store.pick(message_id)
+        self.session_state.store.pick(message_id)
 
     async def go_to(self, message_id: int) -> None:
         """Go on in the branch of a message."""
-        self.opened.store.activate(message_id)
+        self.session_state.store.activate(message_id)
 
     # The chat
 
@@ -256,12 +256,12 @@ class LineChat:
         session = self.session
         if needs_loading(self.settings, settings):
             require_valid_settings(settings, self.console)
-        if self.opened.change(values, settings):
+        if self.session_state.change(values, settings):
             self._join(session)
         chat = self._chat
-        chat.settings, chat.session_overrides = settings, self.opened.session_overrides
+        chat.settings, chat.session_overrides = settings, self.session_state.session_overrides
         if session is not None:
-            chat.session = self.opened.save_settings(session, values)
+            chat.session = self.session_state.save_settings(session, values)
 
     async def toggle_details(self) -> None:
         """Print token counts and times after each reply, or do not."""
@@ -333,7 +333,7 @@ class LineChat:
 
     def _active_candidate(self, ranked: bool) -> str:
         """Which reply is the active one; when all were stopped, it is the one from before."""
-        last = self.opened.store.branch(self.session.id, 1) if self.session else []
+        last = self.session_state.store.branch(self.session.id, 1) if self.session else []
         if not last or last[0].id not in self.candidate_ids:
             return "reply from before; /pick N chooses one of these."
         place = self.candidate_ids.index(last[0].id)
@@ -346,7 +346,7 @@ class LineChat:
         try:
             run_on_engine_thread(work, self._cancel)
         except Abandoned:
-            self._opened_chat = None  # the model is still in use
+            self._joined_chat = None  # the model is still in use
             raise
         except Interrupted as interrupted:
             if interrupted.exit_code != 128 + signal.SIGINT:

@@ -67,9 +67,9 @@ class Repl:
             if console.stdin_is_terminal:
                 chat.show(GREETING)
             with (
-                write_back_at_end(chat.opened.fallbacks, console),
+                write_back_at_end(chat.session_state.fallbacks, console),
                 exit_on_signals(),
-                line_history(console, private=chat.opened.persistent.path is None),
+                line_history(console, private=chat.session_state.persistent.path is None),
             ):
                 while not chat.ended:
                     self._step()
@@ -107,12 +107,12 @@ class Repl:
     def _store_again(self) -> None:
         """Retry to save what the disk refused; reports the failure and its end once."""
         chat = self._chat
-        failure = chat.opened.fallbacks.failure
+        failure = chat.session_state.fallbacks.failure
         if failure is None:
             return
-        notices = len(chat.opened.persistent.notices)
+        notices = len(chat.session_state.persistent.notices)
         try:
-            chat.opened.fallbacks.write_back()
+            chat.session_state.fallbacks.write_back()
         except StorageError as error:
             if error.message != self._told:
                 self._told = error.message
@@ -122,7 +122,7 @@ class Repl:
         self._told = ""
         chat.candidate_ids.clear()  # messages may have other ids in a file that was replaced
         for line in (
-            *chat.opened.persistent.notices[notices:],
+            *chat.session_state.persistent.notices[notices:],
             f"{failure.message}: everything is stored now",
         ):
             self._console.say(line)
@@ -164,7 +164,7 @@ class Repl:
         except EOFError:
             self._chat.show()
             return None
-        if self._chat.opened.is_private:
+        if self._chat.session_state.is_private:
             forget_last_line()
         return line
 

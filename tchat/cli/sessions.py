@@ -283,12 +283,12 @@ def _imported(
     from tchat.sessions.json_reader import texts_of
 
     for source in sources:
-        with _reading(source), ExitStack() as opened:
+        with _reading(source), ExitStack() as resources:
             if source is None or source in spools:
                 file = spools[source]
                 file.seek(0)
             else:
-                file = opened.enter_context(source.open("rb"))
+                file = resources.enter_context(source.open("rb"))
             yield from read_sessions(texts_of(file))
 
 

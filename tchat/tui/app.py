@@ -39,7 +39,7 @@ from tchat.tui.themes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tchat.tui.services.conversation import Conversation, Open, Opened
+    from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
@@ -49,11 +49,12 @@ _STOPPING = ("SIGTERM", "SIGHUP", "SIGINT")
 class TchatApp(App[None]):
     """The chat screen in its terminal.
 
-    ``opening`` opens the sessions: it is called once, on a thread, when the first picture is drawn.
-    Until then, ``settings`` and ``private`` hold.
+    ``open_sessions`` is called once, on a thread, when the first picture is drawn. Until then,
+    ``settings`` and ``private`` hold.
 
     Attributes:
-        opened: What ``opening`` returned, and None before; its store stays open at the end.
+        startup_state: What ``open_sessions`` returned, and None before; its store is open until the
+            app has ended.
         conversation: The chat; None before the sessions are open.
         ended_by: The signal that ended it, or 0.
         broken_by: What nobody foresaw and ended it, or None.
@@ -73,7 +74,7 @@ class TchatApp(App[None]):
         self,
         settings: Settings,
         paths: Paths,
-        opening: Open,
+        open_sessions: OpenSessions,
         *,
         private: bool = False,
         draft: str = "",
@@ -81,14 +82,14 @@ class TchatApp(App[None]):
         super().__init__()
         self._settings = settings
         self._paths = paths
-        self._opening = opening
+        self._open_sessions = open_sessions
         self._private = private
         self._draft = draft
         # Typed before the prompt, or a dialog, is there.
         self._delayed_input: list[Event] | None = []
         self._dialog = OpeningDialog(self)
         self._theme_files: Snapshot = {}
-        self.opened: Opened | None = None
+        self.startup_state: StartupState | None = None
         self.conversation: Conversation | None = None
         self.ended_by = 0
         self.broken_by: BaseException | None = None
@@ -154,22 +155,22 @@ class TchatApp(App[None]):
 
     @background(group="opening")
     async def _open(self) -> None:
-        """Open the sessions and start the chat; a failure here ends the app."""
+        """OpenSessions the sessions and start the chat; a failure here ends the app."""
         try:
-            conversation, opened = await asyncio.to_thread(self._join)
+            conversation, state = await asyncio.to_thread(self._join)
             self.conversation = conversation
             screen = self.screen_stack[0]
             if isinstance(screen, ChatScreen):
-                screen.start(conversation, opened)
+                screen.start(conversation, state)
         except Exception as error:  # noqa: BLE001  there is nothing to go on with
             self._handle_exception(error)
 
-    def _join(self) -> tuple[Conversation, Opened]:
+    def _join(self) -> tuple[Conversation, StartupState]:
         import tchat.tui.controllers.controllers  # noqa: F401  here, off the event loop
         from tchat.tui.services.conversation import Conversation
 
-        self.opened = opened = self._opening()
-        return Conversation(opened.settings, self._paths, opened.store, base=opened.base), opened
+        self.startup_state = state = self._open_sessions()
+        return Conversation(state.settings, self._paths, state.store, base=state.base), state
 
     def on_mount(self) -> None:
         """Apply the user's keys; the rest waits until the first picture is drawn."""
@@ -353,9 +354,14 @@ class TchatApp(App[None]):
 
 
 def run_screen(
-    settings: Settings, paths: Paths, opening: Open, *, private: bool = False, draft: str = ""
+    settings: Settings,
+    paths: Paths,
+    open_sessions: OpenSessions,
+    *,
+    private: bool = False,
+    draft: str = "",
 ) -> int:
-    """Open the chat screen and return the exit code; see `TchatApp`.
+    """OpenSessions the chat screen and return the exit code; see `TchatApp`.
 
     Raises:
         Interrupted: A signal ended it.
@@ -363,17 +369,17 @@ def run_screen(
         UsageError: The session to go on with is not there.
         Exception: What nobody foresaw; the terminal is restored, and what was written stored.
     """
-    app = TchatApp(settings, paths, opening, private=private, draft=draft)
+    app = TchatApp(settings, paths, open_sessions, private=private, draft=draft)
     try:
         with guarded(paths.log_file):
             app.run()
-        return _ended(app)
+        return _exit_code(app)
     finally:
-        if app.opened is not None:
-            app.opened.store.close()
+        if app.startup_state is not None:
+            app.startup_state.store.close()
 
 
-def _ended(app: TchatApp) -> int:
+def _exit_code(app: TchatApp) -> int:
     """The exit code of an app that ended; raises what ended it."""
     chat = app.conversation
     if app.broken_by is not None:

@@ -31,7 +31,7 @@ from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
     from tchat.tui.controllers.controllers import Controllers
-    from tchat.tui.services.conversation import Conversation, Opened
+    from tchat.tui.services.conversation import Conversation, StartupState
     from tchat.tui.widgets.candidates import Candidates
     from tchat.tui.widgets.sidebar import Sidebar
     from tchat.tui.widgets.transcript.view import Transcript
@@ -123,9 +123,9 @@ class ChatScreen(Screen[None]):
         """The open chat, once it is ready."""
         return self.context.conversation
 
-    def start(self, conversation: Conversation, opened: Opened) -> None:
+    def start(self, conversation: Conversation, state: StartupState) -> None:
         """Go on with the sessions, which are open now."""
-        self.controllers.startup.start(conversation, opened)
+        self.controllers.startup.start(conversation, state)
 
     def show_failure(self, error: TchatError) -> bool:
         """Show a failure of a worker among the messages; False before there are any."""

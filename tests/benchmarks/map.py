@@ -87,7 +87,7 @@ def measure() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home, SessionStore(None) as store:
         chat = Chat(Settings(sampling=sampling), user_paths({"TCHAT_HOME": home}), store)
         started = time.perf_counter()
-        list(chat.load())
+        list(chat.load_and_restore())
         load = time.perf_counter() - started
         assert chat.model is not None
         engine = chat.model.engine

@@ -38,7 +38,7 @@ def measure() -> dict[str, float]:
         settings, paths = replace(Settings(), model="starter"), user_paths()
         sessions = [_session(store, count) for count in (SHORT, LONG)]
         first = Chat(settings, paths, store)
-        list(first.open())
+        list(first.load_model())
         model = first.release_model()
         found: list[list[float]] = []
         for session in sessions:

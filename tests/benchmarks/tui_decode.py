@@ -21,7 +21,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.services.conversation import Opened
+from tchat.tui.services.conversation import StartupState
 from tests.benchmarks.rows import Row, ratio
 from tests.terminal import Terminal
 
@@ -100,7 +100,7 @@ def main(folder: str) -> None:
     paths = user_paths({"TCHAT_HOME": folder})
     with SessionStore(paths.sessions_db) as store:
         settings = replace(Settings(), sampling=sampling, prompt_lookup=False)
-        app = Played(settings, paths, lambda: Opened(settings, store))
+        app = Played(settings, paths, lambda: StartupState(settings, store))
         app.run()
     Path(folder, "rates.json").write_text(json.dumps(app.rates))
 

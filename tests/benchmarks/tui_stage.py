@@ -32,7 +32,7 @@ from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.services import conversation
-from tchat.tui.services.conversation import Opened
+from tchat.tui.services.conversation import StartupState
 
 RATE = 200  # tokens a second
 TOKEN = 5  # characters
@@ -122,7 +122,7 @@ def main(folder: str, text: str) -> None:
     conversation.Chat = scripted  # type: ignore[attr-defined]
     paths = user_paths({"TCHAT_HOME": folder})
     with SessionStore(paths.sessions_db) as store:
-        TchatApp(Settings(), paths, lambda: Opened(Settings(), store)).run()
+        TchatApp(Settings(), paths, lambda: StartupState(Settings(), store)).run()
     Path(folder, "flushes.json").write_text(json.dumps(figures))
 
 

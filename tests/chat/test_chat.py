@@ -325,7 +325,7 @@ def test_the_rows_of_a_turn_are_named(open_chat: OpenChat, store: SessionStore) 
 def test_a_draft_is_measured_as_it_will_be_read(open_chat: OpenChat) -> None:
     chat = open_chat(system="Be brief.")
     assert chat.count_draft("one") is None
-    list(chat.load())
+    list(chat.load_and_restore())
     measured = chat.count_draft("one and two")
     assert measured is not None
     assert measured.used == finished(chat.send("one and two")).usage.prompt
@@ -404,7 +404,7 @@ def test_a_reply_deleted_elsewhere_can_still_be_left(
 
 def test_a_draft_that_cannot_fit_fills_the_context(open_chat: OpenChat) -> None:
     chat = open_chat()
-    list(chat.load())
+    list(chat.load_and_restore())
     assert chat.count_draft("words " * 100_000) == TokenCount(4096, 4096, 4096)
 
 

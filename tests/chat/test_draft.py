@@ -36,7 +36,7 @@ def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:
     assert 0 < chat.save_snapshot() <= own
     chat.close()
     again = open_chat(chat.session)
-    restored = [event for event in again.load() if isinstance(event, CacheRestored)]
+    restored = [event for event in again.load_and_restore() if isinstance(event, CacheRestored)]
     assert restored[0].tokens <= own
     assert usage(again.send(DRAFT)).usage.prefilled > 60
 

@@ -131,12 +131,12 @@ def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> N
     chat = begun(open_chat)
     chat.close()
     again = open_chat(chat.session)
-    assert prices(again.load()) == []
+    assert prices(again.load_and_restore()) == []
     again.close()
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     third = open_chat(chat.session)
-    assert [text.rpartition(": ")[2] for text in prices(third.load())] == [
+    assert [text.rpartition(": ")[2] for text in prices(third.load_and_restore())] == [
         "it is not in memory any more"
     ]
 
@@ -147,7 +147,7 @@ def test_another_model_reads_all_of_it(
     chat = begun(open_chat)
     other = shutil.copy(tiny_model, tmp_path / "other.gguf")
     switched = open_chat(chat.session, model=str(other))
-    [told] = prices(switched.load())
+    [told] = prices(switched.load_and_restore())
     assert told.startswith("the next prompt reprocesses ")
     assert told.endswith(": the model changed")
 
@@ -164,7 +164,7 @@ def test_the_same_model_by_another_name_is_not_another(
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     again = open_chat(chat.session, model=str(names[1]))
-    assert [text.rpartition(": ")[2] for text in prices(again.load())] == [
+    assert [text.rpartition(": ")[2] for text in prices(again.load_and_restore())] == [
         "it is not in memory any more"
     ]
 
@@ -183,5 +183,5 @@ def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
 def test_a_new_chat_has_no_price(open_chat: OpenChat) -> None:
     chat = open_chat()
     assert chat.prefill_cost("Why?") is None
-    list(chat.load())
+    list(chat.load_and_restore())
     assert chat.prefill_cost("Why?") is None

@@ -180,7 +180,7 @@ def test_a_long_session_is_never_rendered_whole(
         role = Role.USER if number % 2 else Role.ASSISTANT
         last = store.add(session.id, role, TEXT, parent_id=last.id)
     chat.session = session
-    list(chat.load())
+    list(chat.load_and_restore())
     rendered: list[int] = []
     prompt = PromptEncoder.for_reply
 

@@ -54,7 +54,7 @@ def test_a_stop_ends_the_rendering_while_a_session_opens(
     stop = threading.Timer(0.5, chat.cancel.set)
     stop.start()
     began = time.thread_time()
-    list(chat.load())
+    list(chat.load_and_restore())
     assert time.thread_time() - began < 10
     stop.join()
     chat.cancel.clear()

@@ -153,7 +153,7 @@ def _read_long(model: str = "plain") -> Step:
 
 
 def _reopen(world: World) -> None:
-    world.do(world.chat.load())
+    world.do(world.chat.load_and_restore())
     world.do(world.chat.send("and then?"))
 
 

@@ -16,7 +16,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.services.conversation import Opened
+from tchat.tui.services.conversation import StartupState
 from tchat.tui.widgets.transcript.entry import Entry
 from tests.tui.stage import PATIENCE
 
@@ -134,7 +134,7 @@ async def opened(
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
     with SessionStore(paths.sessions_db) as store:
-        found = Opened(settings, store, session, problem, base, flags)
+        found = StartupState(settings, store, session, problem, base, flags)
         app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)

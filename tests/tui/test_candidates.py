@@ -278,7 +278,7 @@ async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
     async with opened(settings, paths, size=(120, 30)) as shown:
         for seed in range(5, 25):
             sampling = replace(settings.sampling, seed=seed, temp=1.5)
-            shown.screen.conversation.opened.settings = replace(settings, sampling=sampling)
+            shown.screen.conversation.session_state.settings = replace(settings, sampling=sampling)
             await shown.screen.conversation.change({"seed": seed})
             await tried(shown, "/best 3 why is the sky blue?")
             heads = [column.standing.label for column in columns(shown)]

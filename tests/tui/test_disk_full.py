@@ -11,7 +11,7 @@ from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
-from tchat.tui.app import TchatApp, _ended
+from tchat.tui.app import TchatApp, _exit_code
 from tchat.tui.dialogs.dialog import Confirm
 from tests.sessions.test_fallback_store import fill, make_room
 
@@ -165,7 +165,7 @@ async def test_a_signal_does_not_hide_what_is_lost(settings: Settings, paths: Pa
         app._end_by(signal.SIGTERM)
         await shown.until(lambda: not app.is_running)
         with pytest.raises(StorageError, match="the last messages are lost"):
-            _ended(app)
+            _exit_code(app)
 
 
 async def test_going_back_to_a_session_finds_what_is_only_in_memory(
@@ -241,7 +241,7 @@ async def test_quitting_asks_once_before_what_is_in_memory_is_lost(
         await shown.pilot.press("y")
         await shown.until(lambda: not app.is_running)
         with pytest.raises(StorageError, match="the last messages are lost"):
-            _ended(app)
+            _exit_code(app)
 
 
 async def test_quitting_does_not_ask_where_the_disk_takes_it_again(

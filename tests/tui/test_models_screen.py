@@ -295,7 +295,7 @@ async def test_what_does_not_fit_is_pulled_after_asking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tight = Machine(Memory(1_000_000, 1_000_000))
-    monkeypatch.setattr("tchat.chat.machine.this_machine", lambda: tight)
+    monkeypatch.setattr("tchat.chat.machine_speed.this_machine", lambda: tight)
     hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(REPO)
@@ -382,12 +382,12 @@ async def test_the_key_in_the_list_makes_the_default_of_new_chats(
         app = chat.pilot.app
         await chat.idle()
         conversation = chat.screen.conversation
-        conversation.opened.settings = replace(conversation.settings, model=str(tiny_model))
+        conversation.session_state.settings = replace(conversation.settings, model=str(tiny_model))
         await chat.pilot.press("f2")
         await chat.until(lambda: isinstance(app.screen, ModelPicker))
         await chat.pilot.press("ctrl+s")
         await chat.until(lambda: "Default model: " in chat.toasts)
-        assert conversation.opened.base.model == load(paths).settings.model != "other"
+        assert conversation.session_state.base.model == load(paths).settings.model != "other"
 
 
 async def test_leaving_does_not_wait_for_a_pull(

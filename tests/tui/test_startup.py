@@ -18,7 +18,7 @@ from tchat.sessions.schema import CURRENT
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
-from tchat.tui.services.conversation import Opened
+from tchat.tui.services.conversation import StartupState
 from tests.imports import modules_after
 from tests.sessions.stores import new_session
 from tests.terminal import Terminal
@@ -36,9 +36,9 @@ async def waiting(
     disk = threading.Event()
     with SessionStore(paths.sessions_db) as store:
 
-        def opening() -> Opened:
+        def opening() -> StartupState:
             assert disk.wait(PATIENCE)
-            return Opened(settings, store, session)
+            return StartupState(settings, store, session)
 
         app = TchatApp(settings, paths, opening)
         try:
@@ -110,7 +110,7 @@ async def test_what_the_store_says_of_its_file_is_told(settings: Settings, paths
 
 
 async def test_sessions_that_cannot_be_opened_end_the_app(settings: Settings, paths: Paths) -> None:
-    def opening() -> Opened:
+    def opening() -> StartupState:
         raise UsageError("there is no session to continue")
 
     app = TchatApp(settings, paths, opening)

@@ -12,7 +12,8 @@ import typer
 from tchat.cli.chat_setup import settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.judge.heads import MODEL, NEEDED
-from tchat.cli.output.status import TerminalStatus, with_model
+from tchat.cli.model_run import run_with_model
+from tchat.cli.output.status import TerminalStatus
 from tchat.errors import UsageError
 from tchat.humanize import Eta
 from tchat.sanitize import single_line
@@ -55,7 +56,7 @@ def duel(
         console.say(skipped_notice(dialogues.skipped))
     plan = GameConfig(name, rounds=rounds, batch=batch, seed=seed)
     settings = settings_for_model(console, model)
-    played = with_model(console, settings, partial(_play, console, dialogues, plan))
+    played = run_with_model(console, settings, partial(_play, console, dialogues, plan))
     _print_result(console, played)
 
 

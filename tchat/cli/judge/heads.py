@@ -13,8 +13,9 @@ import typer
 from tchat.cli.app import JSON
 from tchat.cli.chat_setup import settings_for_model
 from tchat.cli.console import Console, read_text
+from tchat.cli.model_run import run_with_model
 from tchat.cli.output.columns import fields, iso, print_json, when
-from tchat.cli.output.status import TerminalStatus, follow, with_model
+from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import DoesNotFit, UsageError
 from tchat.humanize import Eta, counted
 from tchat.sanitize import printable_json, single_line
@@ -154,7 +155,7 @@ def train(
     elif data.skipped:
         console.say(skipped_notice(data.skipped))
     settings = settings_for_model(console, model)
-    trained = with_model(console, settings, partial(_train, console.paths, data, learnt))
+    trained = run_with_model(console, settings, partial(_train, console.paths, data, learnt))
     if as_json:
         print_json(console, heads_json(trained.human, trained.reading, trained.preference))
         return
@@ -206,7 +207,7 @@ def _train(
     from tchat.judge.training_run import train_heads
 
     eta = Eta()
-    return follow(
+    return show_events(
         train_heads(model.engine, model.metadata, paths, data, use),
         lambda event: status.show(eta.words(event.what, event.done, event.total)),
     )
@@ -231,7 +232,7 @@ def score(
         )
     if skipped:
         console.say(skipped_notice(skipped))
-    with_model(console, settings_for_model(console, model), partial(_score, console, dialogues))
+    run_with_model(console, settings_for_model(console, model), partial(_score, console, dialogues))
 
 
 def _lines(console: Console, file: Path | None) -> list[str]:

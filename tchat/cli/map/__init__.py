@@ -20,8 +20,9 @@ from tchat.cli.chat_setup import AskRequest, require_compatible_flags, resolve_s
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
+from tchat.cli.model_run import run_with_model
 from tchat.cli.output.reply import CUT_OFF
-from tchat.cli.output.status import TerminalStatus, print_notice, with_model
+from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (
     CHOOSE,
     GRAMMAR,
@@ -84,7 +85,7 @@ def run_map(request: MapRequest, console: Console) -> int:
             console.notice(f"{told} there already")
         try:
             if todo:
-                with_model(console, settings, partial(work.carry_out, todo, results, tally))
+                run_with_model(console, settings, partial(work.carry_out, todo, results, tally))
         except Interrupted:
             console.notice(results.resume_hint(len(rows)))
             raise

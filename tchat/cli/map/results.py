@@ -224,7 +224,7 @@ def open_results(
     with _written(path):
         new = not path.exists()
         place = _checked(path)
-        file = _opened(place, shown)
+        file = _open_output(place, shown)
         try:
             results = ResultFile(place, file, call, _found(file, call, inputs, shown))
         except BaseException:
@@ -272,7 +272,7 @@ def _checked(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _opened(path: Path, shown: str) -> io.FileIO:
+def _open_output(path: Path, shown: str) -> io.FileIO:
     """The file, made where there is none, and locked."""
     # Not to wait for a reader if a pipe takes the file's place now.
     flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NONBLOCK

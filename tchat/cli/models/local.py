@@ -15,7 +15,7 @@ import typer
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
-from tchat.cli.output.status import TerminalStatus, follow
+from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import TchatError, UsageError
 from tchat.humanize import count_text, size_text
 from tchat.models.models_file import MODEL_SETTINGS
@@ -238,7 +238,7 @@ def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
             line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
 
     with TerminalStatus(console) as line:
-        return follow(library.duplicates(), show)
+        return show_events(library.duplicates(), show)
 
 
 def _listed(found: Sequence[DuplicateSet]) -> Iterator[Sequence[str]]:

@@ -1,12 +1,11 @@
-"""Progress on the terminal of standard error: of a reply, and of work with a loaded model."""
+"""Progress on the terminal of standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from tchat.cli.console import Console
 from tchat.engine.events import (
@@ -21,11 +20,6 @@ from tchat.engine.events import (
 )
 from tchat.humanize import duration_text, rate_text
 from tchat.sanitize import single_line
-
-if TYPE_CHECKING:
-    from tchat.chat.model import ChatModel
-    from tchat.engine.binding import Cancel
-    from tchat.settings import Settings
 
 Clock = Callable[[], float]
 
@@ -176,56 +170,7 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 
-def with_model(
-    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
-) -> T:
-    """Load the model of ``settings`` and run ``work`` with it, on the engine thread.
-
-    Raises:
-        ModelError, DoesNotFit: The model cannot be loaded.
-        Interrupted: A signal stopped it.
-    """
-
-    def loaded(model: ChatModel, status: TerminalStatus) -> T:
-        for event in model.engine.load():
-            if isinstance(event, Notice):
-                print_notice(console, status, event)
-            status.show(f"loading {model.metadata.name}")
-        return work(model, status)
-
-    return with_checked_model(console, settings, loaded)
-
-
-def with_checked_model(
-    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
-) -> T:
-    """As `with_model`, with the model resolved and checked but not loaded."""
-    from tchat.engine.binding import Cancel
-    from tchat.engine.engine_thread import run_on_engine_thread
-
-    cancel = Cancel()
-    return run_on_engine_thread(lambda: _worked(console, settings, cancel, work), cancel)
-
-
-def _worked(
-    console: Console,
-    settings: Settings,
-    cancel: Cancel,
-    work: Callable[[ChatModel, TerminalStatus], T],
-) -> T:
-    from tchat.chat.model import open_model
-
-    def show(event: Event) -> None:
-        if text := getattr(event, "text", ""):
-            status.show(text)
-
-    with TerminalStatus(console) as status:
-        model = follow(open_model(settings, console.paths, cancel), show)
-        with closing(model.engine):
-            return work(model, status)
-
-
-def follow(events: Generator[E, None, T], show: Callable[[E], object]) -> T:
+def show_events(events: Generator[E, None, T], show: Callable[[E], object]) -> T:
     """Pass each of ``events`` to ``show``; return what they return."""
     while True:
         try:

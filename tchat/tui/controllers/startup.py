@@ -19,7 +19,7 @@ from tchat.tui.services.sessions import MessageService, SessionService
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.tui.services.conversation import Conversation, Opened
+    from tchat.tui.services.conversation import Conversation, StartupState
 
 WARM_UP = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 
@@ -47,27 +47,27 @@ class StartupController:
         self._transcript = transcript
         self._submit = submit
 
-    def start(self, conversation: Conversation, opened: Opened) -> None:
+    def start(self, conversation: Conversation, state: StartupState) -> None:
         """Go on with the sessions, which are open now."""
         self._context.conversation = conversation
         self._context.messages = messages = MessageService(conversation)
         self._context.sessions = SessionService(conversation, messages)
         self._history = PromptHistory(self._context.paths.config)
-        self._start(opened)
+        self._start(state)
 
     @background(group="begin")
-    async def _start(self, opened: Opened) -> None:
+    async def _start(self, state: StartupState) -> None:
         """What the first picture did not need: the messages, the session, the model."""
         await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
-        self._transcript.view.show_details(opened.settings.show_details)
-        self._transcript.view.show_scores(opened.settings.show_scores)
-        for notice in opened.store.notices:
+        self._transcript.view.show_details(state.settings.show_details)
+        self._transcript.view.show_scores(state.settings.show_scores)
+        for notice in state.store.notices:
             self._transcript.show_notice(notice)
-        if opened.problem is not None:
-            self._transcript.show_error(opened.problem)
+        if state.problem is not None:
+            self._transcript.show_error(state.problem)
         try:
-            if opened.session is not None:
-                await self._sessions.go_on_in(opened.session, opened.flags)
+            if state.session is not None:
+                await self._sessions.go_on_in(state.session, state.flags)
         finally:
             self._set_ready()
         await self._load_history()

@@ -29,7 +29,7 @@ LONG = 8.0  # seconds that a notice of a mistake is shown
 
 def load(chat: Chat) -> Iterator[Event]:
     """Load the model, so that the first prompt does not wait for it."""
-    return chat.load()
+    return chat.load_and_restore()
 
 
 class TurnFollower(Protocol):

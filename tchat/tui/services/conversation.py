@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
-from tchat.chat.session import OpenSession
+from tchat.chat.session import SessionState
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, PromptProgress
@@ -36,7 +36,7 @@ class Conversation:
 
     Attributes:
         paths: The user's folders.
-        opened: The settings and the store of the open session.
+        session_state: The settings and the store of the open session.
         chat: The open session joined to the model.
     """
 
@@ -44,7 +44,7 @@ class Conversation:
         self, settings: Settings, paths: Paths, store: SessionStore, *, base: Settings | None = None
     ) -> None:
         self.paths = paths
-        self.opened = OpenSession(settings, store, base)
+        self.session_state = SessionState(settings, store, base)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._counting: asyncio.Future[TokenCount | None] | None = None
         self._draft_generation = 0  # how often a prefill was begun or stopped
@@ -56,22 +56,22 @@ class Conversation:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self.opened.settings
+        return self.session_state.settings
 
     @property
     def private(self) -> bool:
         """Whether nothing is stored."""
-        return self.opened.is_private
+        return self.session_state.is_private
 
     @property
     def persistent(self) -> SessionStore:
         """The store of all sessions."""
-        return self.opened.persistent
+        return self.session_state.persistent
 
     @property
     def store(self) -> FallbackStore:
         """Where the open session is stored."""
-        return self.opened.store
+        return self.session_state.store
 
     @property
     def session(self) -> Session | None:
@@ -96,7 +96,7 @@ class Conversation:
     @property
     def is_lost_when_left(self) -> bool:
         """Whether the open session is private and has begun: it ends when another is opened."""
-        return self.opened.is_lost_when_left(self.session)
+        return self.session_state.is_lost_when_left(self.session)
 
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
@@ -109,7 +109,7 @@ class Conversation:
             try:
                 await self._try_to_store()
             finally:
-                self.opened.close()
+                self.session_state.close()
 
     # The engine
 
@@ -236,23 +236,23 @@ class Conversation:
 
         Sampling, reasoning and the system prompt are the session's own and kept with it.
         """
-        loads = self.opened.change(values)
+        loads = self.session_state.change(values)
         if self.session is not None:
             self.chat.session = await asyncio.to_thread(
-                self.opened.save_settings, self.session, values
+                self.session_state.save_settings, self.session, values
             )
         if loads:
             await self._rejoin(self.session, keep_model=False)
         else:
             self.chat.settings, self.chat.session_overrides = (
                 self.settings,
-                self.opened.session_overrides,
+                self.session_state.session_overrides,
             )
         return loads
 
     def keep(self, values: Mapping[str, Value]) -> None:
         """Begin new sessions with these settings too."""
-        self.opened.base = with_values(self.opened.base, values)
+        self.session_state.base = with_values(self.session_state.base, values)
 
     # The session
 
@@ -271,21 +271,21 @@ class Conversation:
             private: Whether a new session is private; None for as before.
         """
         await self._leave()
-        opened, before = self.opened, self.settings.model
-        model = opened.base.model if session is None else before
-        with opened.switch(session, model=model, typed=flags, private=private):
+        state, before = self.session_state, self.settings.model
+        model = state.base.model if session is None else before
+        with state.switch(session, model=model, typed=flags, private=private):
             await self._rejoin(session, keep_model=model == before)
         return model != before
 
     async def set_private(self, private: bool) -> None:
         """Begin a session that is not stored, or one that is."""
         if private != self.private:
-            self.opened.require_stored_sessions()
+            self.session_state.require_stored_sessions()
             await self.open(None, private=private)
 
     def discard(self, session_id: str) -> None:
         """Forget what is only in memory of a session that is deleted."""
-        self.opened.fallbacks.discard(session_id)
+        self.session_state.fallbacks.discard(session_id)
 
     async def _leave(self) -> None:
         """Stop what runs; try once more to store what could not be stored."""
@@ -316,7 +316,7 @@ class Conversation:
                     cancel=self._cancel,
                     model=model,
                 )
-                self.chat.session_overrides = self.opened.session_overrides
+                self.chat.session_overrides = self.session_state.session_overrides
 
         self.stop()
         await self._carry_out(self._ask(), rejoin)
@@ -326,7 +326,7 @@ class Conversation:
     @property
     def failure(self) -> StorageError | None:
         """Why something is in memory only; None when all is stored."""
-        return self.opened.fallbacks.failure
+        return self.session_state.fallbacks.failure
 
     async def store_again(self) -> None:
         """Store what is only in memory.
@@ -334,7 +334,7 @@ class Conversation:
         Raises:
             StorageError: It still cannot be done; what could not be stored stays in memory.
         """
-        await asyncio.to_thread(self.opened.fallbacks.write_back)
+        await asyncio.to_thread(self.session_state.fallbacks.write_back)
 
     async def _try_to_store(self) -> None:
         if self.failure is None:
@@ -345,7 +345,7 @@ class Conversation:
             return  # `failure` tells
 
 
-class Opened(NamedTuple):
+class StartupState(NamedTuple):
     """The store, and what the screen begins with.
 
     Attributes:
@@ -365,4 +365,4 @@ class Opened(NamedTuple):
     flags: Collection[str] = ()
 
 
-Open = Callable[[], Opened]
+OpenSessions = Callable[[], StartupState]

@@ -91,13 +91,13 @@ class MessageService:
     """The messages of the session that is open now, and what is stored of others."""
 
     def __init__(self, conversation: Conversation) -> None:
-        self._opened = conversation
+        self._conversation = conversation
 
     async def entries(self, last: int | None = None) -> list[Entry]:
         """The active path of the session, or the ``last`` so many of it, for the transcript."""
 
         def read(session: Session) -> list[Entry]:
-            store = self._opened.store
+            store = self._conversation.store
             places = store.positions(session.id)
             return [
                 entry_of(each, places.get(each.id, (1, 1)))
@@ -109,7 +109,7 @@ class MessageService:
     @off_loop
     def find_entry(self, message_id: int) -> Entry | None:
         """The entry of one message; None when it is not there any more."""
-        store = self._opened.store
+        store = self._conversation.store
         try:
             message = store.message(message_id)
         except UsageError:
@@ -119,22 +119,24 @@ class MessageService:
 
     async def message(self, message_id: int) -> Message:
         """One message."""
-        return await asyncio.to_thread(self._opened.store.message, message_id)
+        return await asyncio.to_thread(self._conversation.store.message, message_id)
 
     async def branch(self, last: int | None = None) -> list[Message]:
         """The active path of the session, or the ``last`` so many of it."""
-        return await self._read(lambda session: self._opened.store.branch(session.id, last), [])
+        return await self._read(
+            lambda session: self._conversation.store.branch(session.id, last), []
+        )
 
     async def tree(self) -> list[Message]:
         """All messages of the session."""
         return await self._read(
-            lambda session: list(self._opened.store.tree(session.id).messages), []
+            lambda session: list(self._conversation.store.tree(session.id).messages), []
         )
 
     @off_loop
     def flip(self, message_id: int, step: int) -> int | None:
         """Go ``step`` siblings on from a message, to the one returned; None where there is none."""
-        store = self._opened.store
+        store = self._conversation.store
         siblings = [each.id for each in store.siblings(message_id)]
         place = siblings.index(message_id) + step
         if not 0 <= place < len(siblings):
@@ -144,34 +146,36 @@ class MessageService:
 
     async def activate(self, message_id: int) -> None:
         """Put a message on the active path."""
-        await asyncio.to_thread(self._opened.store.activate, message_id)
+        await asyncio.to_thread(self._conversation.store.activate, message_id)
 
     async def delete_message(self, message_id: int) -> Deletion:
         """Delete a message with all below it, and what is saved of the session."""
-        deleted = await asyncio.to_thread(self._opened.store.delete_message, message_id)
+        deleted = await asyncio.to_thread(self._conversation.store.delete_message, message_id)
         await self.forget(deleted.session.id)
         return deleted
 
     async def forget(self, session_id: str) -> None:
         """Remove from disk what the model has read of a session, and what was deleted of it."""
-        await asyncio.to_thread(self._opened.chat.forget_snapshots, session_id)
+        await asyncio.to_thread(self._conversation.chat.forget_snapshots, session_id)
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
-            await asyncio.to_thread(self._opened.persistent.erase)
+            await asyncio.to_thread(self._conversation.persistent.erase)
 
     async def rename(self, session_id: str, title: str) -> None:
         """Give a session, this one or another, another title."""
-        is_open = self._opened.session is not None and self._opened.session.id == session_id
-        store = self._opened.store if is_open else self._opened.persistent
+        is_open = (
+            self._conversation.session is not None and self._conversation.session.id == session_id
+        )
+        store = self._conversation.store if is_open else self._conversation.persistent
         session = await asyncio.to_thread(store.rename, session_id, title)
         if is_open:
-            self._opened.chat.session = session
+            self._conversation.chat.session = session
 
     async def with_store(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of the open session."""
-        return await asyncio.to_thread(work, self._opened.store)
+        return await asyncio.to_thread(work, self._conversation.store)
 
     async def _read(self, read: Callable[[Session], T], nothing: T) -> T:
-        session = self._opened.session
+        session = self._conversation.session
         return nothing if session is None else await asyncio.to_thread(read, session)
 
 

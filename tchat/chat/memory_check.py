@@ -1,16 +1,13 @@
-"""This machine: whether a model fits into its memory, and how fast it is."""
+"""Whether a model fits into the memory of this machine."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from tchat.engine.binding import RATE_MEMORY, backend, build_name, devices, weights_rate
+from tchat.engine.binding import backend, devices
 from tchat.engine.context import SCRATCH, context_size
-from tchat.engine.events import Finished, Timings
 from tchat.engine.loading import INITIAL_CAPACITY
-from tchat.engine.threads import default_threads
 from tchat.errors import DoesNotFit
 from tchat.models.files import label
 from tchat.models.memory import (
@@ -23,8 +20,7 @@ from tchat.models.memory import (
     max_gpu_layers,
     split_by_device,
 )
-from tchat.models.metadata import MetadataCache, ModelMetadata
-from tchat.paths import Paths
+from tchat.models.metadata import ModelMetadata
 from tchat.settings import Settings
 
 
@@ -96,42 +92,3 @@ def _ways_out(metadata: ModelMetadata, plan: LoadPlan, machine: Machine) -> Iter
 
 def _gb(size: int) -> str:
     return f"{size / 10**9:.2f}"
-
-
-LEAST_REPLY = 32  # tokens that tell how fast a model writes
-AGAIN = 3600.0  # seconds after which the machine is measured again: it may have been busy
-
-
-def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Machine:
-    """The memory of this machine, and its memory bandwidth.
-
-    Measures for some tenths of a second where that was not done within an hour; the best of all
-    measurements counts.
-
-    Raises:
-        ModelError: llama.cpp cannot be loaded.
-    """
-    machine, now = this_machine(), clock()
-    name = machine_name()
-    with MetadataCache(paths) as metadata_cache:
-        rate, at = metadata_cache.machine_rate(name)
-        can_measure = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
-        if can_measure and not 0 <= now - at < AGAIN:
-            rate = max(rate, weights_rate())
-            metadata_cache.record_machine_rate(name, rate, now)
-    return replace(machine, speed=rate)
-
-
-def machine_name() -> str:
-    """The key of this machine's measurement: name, threads and build."""
-    import platform
-
-    return f"{platform.node()} {default_threads()} {build_name()}"
-
-
-def record_throughput(paths: Paths, metadata: ModelMetadata, reply: Finished) -> None:
-    """Record the throughput of a reply, if it is long enough."""
-    if reply.usage.completion >= LEAST_REPLY:
-        rate = Timings.rate(reply.usage.completion, reply.timings.decode)
-        with MetadataCache(paths) as metadata_cache:
-            metadata_cache.record_speed(metadata, rate)
