@@ -180,7 +180,7 @@ def _control_vectors(entries: Sequence[str]) -> Iterator[ControlVector]:
     for entry in entries:
         path, scale = parse_scaled(entry)
         _require(path, ModelKind.CONTROL_VECTOR, "--control-vector")
-        from tchat.models.gguf.parser import read_control_vector
+        from tchat.models.gguf.control_vector import read_control_vector
 
         directions = read_control_vector(path)
         yield ControlVector(path, directions.width, directions.by_layer, scale)

@@ -91,8 +91,8 @@ def read_metadata(path: Path) -> ModelMetadata:
     """
     # Not needed for a cached file, which saves 9 ms at start-up.
     from tchat.models.gguf.compatibility import refusal
-    from tchat.models.gguf.header import read_dimensions
-    from tchat.models.gguf.parser import read_model_header
+    from tchat.models.gguf.dimensions import read_dimensions
+    from tchat.models.gguf.header_parser import read_model_header
 
     key = file_key(path)
     header, parts = read_model_header(path)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tchat.errors import ModelError
-from tchat.models.gguf.parser import read_header
+from tchat.models.gguf.header_parser import read_header
 from tchat.models.metadata import read_metadata
 from tests.benchmarks.rows import Row
-from tests.models.gguf.test_parser import mutated
+from tests.models.gguf.test_header_parser import mutated
 from tests.models.gguf_builder import large_vocabulary
 from tests.models.hostile import DAMAGED, NOT_GGUF, UNFIT
 from tests.tiny import write_tiny

@@ -12,7 +12,7 @@ import pytest
 from tchat.engine.loading import ControlVector, Lora
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import ModelInvalid
-from tchat.models.gguf.parser import read_control_vector
+from tchat.models.gguf.control_vector import read_control_vector
 from tchat.settings import Sampling
 from tests.engine.conftest import OpenEngine, finished
 from tests.tiny import N_EMBD

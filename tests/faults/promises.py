@@ -45,7 +45,7 @@ PROMISES = {
     "files": Promise(
         "A damaged or hostile model file is refused before it is trusted",
         (
-            "tests/models/gguf/test_parser.py",
+            "tests/models/gguf/test_header_parser.py",
             "tests/models/test_mutations.py",
             "tests/models/test_verify.py",
         ),

@@ -11,12 +11,12 @@ import pytest
 from tchat.chat.model import probe_command
 from tchat.errors import ModelError
 from tchat.models.gguf.details import read_details
-from tchat.models.gguf.parser import read_header
+from tchat.models.gguf.header_parser import read_header
 from tchat.models.library import Library, LibraryModel
 from tchat.models.models_file import register
 from tchat.models.verify import VerifyResult
 from tchat.paths import user_paths
-from tests.models.gguf.test_parser import mutated
+from tests.models.gguf.test_header_parser import mutated
 from tests.tiny import write_tiny
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tchat.models.gguf.header import Array, Header, Tensor, Value, is_integer
-from tchat.models.gguf.parser import STRING, read_model_header, read_strings
+from tchat.models.gguf.header_parser import STRING, read_model_header, read_strings
 
 TOKENS = "tokenizer.ggml.tokens"
 ID_ENDING = "_token_id"

@@ -13,8 +13,9 @@ from tchat.humanize import size_text
 from tchat.models.fit_report import FitReport, choose_quantization, report_fit, resized
 from tchat.models.gguf.compatibility import ModelKind, detect_kind, refusal
 from tchat.models.gguf.details import HeaderDetails, extract_details
-from tchat.models.gguf.header import Array, Header, read_dimensions
-from tchat.models.gguf.parser import parse_header, strings_in
+from tchat.models.gguf.dimensions import read_dimensions
+from tchat.models.gguf.header import Array, Header
+from tchat.models.gguf.header_parser import parse_header, strings_in
 from tchat.models.gguf.reader import BoundedReader, OutOfBounds
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.repository import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelInvalid
-from tchat.models.gguf.header import read_dimensions
-from tchat.models.gguf.parser import read_header
+from tchat.models.gguf.dimensions import read_dimensions
+from tchat.models.gguf.header_parser import read_header
 from tchat.models.hub.api import HubApi
 from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import CHUNK, RemoteHeader

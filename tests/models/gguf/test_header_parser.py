@@ -13,7 +13,7 @@ import pytest
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.models.gguf.compatibility import refusal
 from tchat.models.gguf.header import Array
-from tchat.models.gguf.parser import read_header
+from tchat.models.gguf.header_parser import read_header
 from tests.models.gguf_builder import F32, I32, array, but, gguf, large_vocabulary
 from tests.models.hostile import DAMAGED, HARMLESS, NOT_GGUF, UNFIT
 from tests.tiny import CHATML, write_tiny

@@ -12,7 +12,8 @@ import pytest
 from tchat.engine.binding import Backend, Cancel, backend
 from tchat.engine.context import SCRATCH, Context
 from tchat.engine.model import Model
-from tchat.models.gguf.header import Array, Header, Tensor, read_dimensions
+from tchat.models.gguf.dimensions import read_dimensions
+from tchat.models.gguf.header import Array, Header, Tensor
 from tchat.models.metadata import MetadataCache, read_metadata
 from tchat.paths import Paths
 

@@ -1,10 +1,9 @@
-"""Parse and check GGUF files before llama.cpp opens them: headers, split models, control vectors.
+"""Read and check the headers of GGUF files, also of split models, before llama.cpp opens them.
 
 llama.cpp aborts the process on some damaged files, so every count, length, type and offset is
 checked against the file's size and fixed limits. Format: ggml's docs/gguf.md; versions 2 and 3,
 little endian. llama.cpp opens the first part of a split model, and finds the others by their names
-(``NAME-00001-of-00003.gguf``). A control vector is a GGUF file with tensors ``direction.N`` (F32,
-shape (n_embd,)), N from 1 on; see ``common_control_vector_load`` in llama.cpp.
+(``NAME-00001-of-00003.gguf``).
 """
 
 from __future__ import annotations
@@ -12,18 +11,16 @@ from __future__ import annotations
 import codecs
 import os
 import struct
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.humanize import listed
 from tchat.models.files import MAX_PARTS, PART_NAME, label, open_regular
 from tchat.models.gguf.header import (
-    KEPT_ARRAY,
+    MAX_ARRAY_ITEMS,
     REMOVED_TENSOR_TYPES,
     TENSOR_TYPES,
     Array,
@@ -81,10 +78,6 @@ TEXTS: tuple[tuple[bytes, str], ...] = (
     (b"{", "JSON text"),
     (b"[", "JSON text"),
 )
-
-
-DIRECTION = "direction."
-MAX_DIRECTIONS = 4096
 
 
 def read_header(path: Path) -> Header:
@@ -212,7 +205,7 @@ class _HeaderParser:
         if count * width > self._reader.left:
             raise OutOfBounds(f"the array {key[:60]!r} runs past the end of the file")
         offset = self._reader.position
-        if count <= KEPT_ARRAY:
+        if count <= MAX_ARRAY_ITEMS:
             items = tuple(self._scalar(key, kind) for _ in range(count))
             return Array(kind, count, items, offset)
         if kind == STRING:
@@ -359,46 +352,4 @@ def _missing(parts: Sequence[Path]) -> ModelNotFound:
     return ModelNotFound(
         f"parts of the model are missing: {listed([label(part) for part in parts], 3)}",
         f"put them beside the others, in {parts[0].parent}",
-    )
-
-
-class Directions(NamedTuple):
-    """``width`` floats per layer."""
-
-    width: int
-    by_layer: Mapping[int, array[float]]
-
-
-def read_control_vector(path: Path) -> Directions:
-    """Read the directions of a control vector file.
-
-    Raises:
-        ModelNotFound: The file is not there.
-        ModelInvalid: It is not a GGUF file, or holds no control vector.
-    """
-    header = read_header(path)
-    tensors = [tensor for tensor in header.tensors if tensor.name.startswith(DIRECTION)]
-    widths = {tensor.shape[0] for tensor in tensors if tensor.type == "F32" and tensor.shape}
-    if len(widths) != 1 or any(not _is_direction(tensor) for tensor in tensors):
-        raise ModelInvalid(
-            f"{label(path)} holds no control vector",
-            "it needs F32 tensors direction.1, direction.2, … of one width",
-        )
-    with path.open("rb") as file:
-        directions = {}
-        for tensor in tensors:
-            file.seek(header.data_offset + tensor.offset)
-            values = array("f")
-            values.frombytes(file.read(tensor.size))
-            directions[int(tensor.name.removeprefix(DIRECTION))] = values
-    return Directions(widths.pop(), directions)
-
-
-def _is_direction(tensor: Tensor) -> bool:
-    number = tensor.name.removeprefix(DIRECTION)
-    return (
-        tensor.type == "F32"
-        and len(tensor.shape) == 1
-        and number.isdecimal()
-        and 1 <= int(number[:9]) <= MAX_DIRECTIONS
     )
