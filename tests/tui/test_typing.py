@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from tchat.chat import reply_journal
 from tchat.chat.reply_journal import ReplyJournal
 from tchat.paths import Paths
 from tchat.sessions.fallback_store import FallbackStore
-from tchat.sessions.records import Role, Status
+from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.models import ModelPicker
@@ -372,12 +373,15 @@ async def stop_in_two_steps(
 ) -> None:
     """Stop what ``begin`` starts before its first token; the screen reads the session again
     after the row of the reply is deleted, and before ``second`` of ``owner`` is called.
+
+    The screen does so since it looks for the reply only when its row is gone.
     """
-    reached, stopped, overtaken = (threading.Event() for _ in range(3))
-    open_journal, write, reload = (
+    reached, stopped, deleted, overtaken = (threading.Event() for _ in range(4))
+    open_journal, write, reload, message = (
         ReplyJournal.open,
         getattr(owner, second),
         shown.screen.controllers.transcript.reload,
+        shown.screen.context.messages.message,
     )
 
     def late(*args: Any, **kwargs: Any) -> ReplyJournal:
@@ -386,8 +390,13 @@ async def stop_in_two_steps(
         return open_journal(*args, **kwargs)
 
     def held(*args: Any, **kwargs: Any) -> Any:
+        deleted.set()
         assert overtaken.wait(20)
         return write(*args, **kwargs)
+
+    async def looked_up(message_id: int) -> Message:
+        assert await asyncio.to_thread(deleted.wait, 20)
+        return await message(message_id)
 
     async def reloaded() -> None:
         await reload()
@@ -395,6 +404,7 @@ async def stop_in_two_steps(
 
     monkeypatch.setattr(ReplyJournal, "open", late)
     monkeypatch.setattr(owner, second, held)
+    monkeypatch.setattr(shown.screen.context.messages, "message", looked_up)
     monkeypatch.setattr(shown.screen.controllers.transcript, "reload", reloaded)
     await shown.type(begin)
     await shown.until(reached.is_set)
