@@ -7,6 +7,7 @@ import re
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -90,7 +91,9 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._child.close(force=True)
+        with suppress(pexpect.ExceptionPexpect):  # killed, and not gone in a tenth of a second
+            self._child.close(force=True)
+        self._child.wait()
 
     @property
     def pid(self) -> int:

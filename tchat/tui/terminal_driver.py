@@ -5,9 +5,11 @@ Both classes replace private parts of Textual 8.2; the benchmark ``tui_keys`` ti
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import os
 import select
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,16 +23,28 @@ READ = 64 * 1024  # bytes
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, for a terminal that is closed while the program runs.
+    """Textual's driver, for a terminal that is closed, and a program suspended, at any moment.
 
     Textual writes from a thread of its own through a short queue. When the terminal is gone that
     thread ends, the queue fills, and whoever draws next would wait for ever, deaf to signals.
+
+    Textual's handlers of SIGTSTP and SIGCONT write too. Where one interrupts a write, it waits for
+    ever for the lock of the queue, so the event loop calls them here, between two writes.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_gone = False
         self._gives_way = False  # another program has the terminal, such as the user's editor
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
+        loop.add_signal_handler(signal.SIGCONT, self._sigcont_application)
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal back, also after a SIGSTOP, which leaves no time to release it."""
+        if self._auto_restart and not self._gives_way:
+            self.suspend_application_mode()
+        super()._sigcont_application()
 
     def write(self, data: str) -> None:
         """Write while the terminal is open."""

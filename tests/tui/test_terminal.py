@@ -156,18 +156,44 @@ def test_a_reply_that_was_killed_is_there_again_and_goes_on(
 
 
 def test_it_is_put_aside_and_comes_back(writing: Terminal) -> None:
-    writing.signal(signal.SIGTSTP)
-    writing.until(lambda: is_stopped(writing.pid))
-    while writing.read(0.1):
-        pass
-    assert writing.modes == AS_FOUND
-    before = len(writing.written)
-    writing.signal(signal.SIGCONT)
-    writing.until(
-        lambda: ALTERNATE in writing.modes and PROMPT.encode() in writing.written[before:]
-    )
+    for _ in range(10):  # wherever it is in its drawing
+        writing.signal(signal.SIGTSTP)
+        writing.until(lambda: is_stopped(writing.pid))
+        while writing.read(0.1):
+            pass
+        assert writing.modes == AS_FOUND
+        go_on(writing)
     writing.send(ESCAPE)
     writing.until("○ idle")
+
+
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_it_goes_on_without_having_been_put_aside(
+    writing: Terminal, is_stopped_first: bool
+) -> None:
+    if is_stopped_first:
+        writing.signal(signal.SIGSTOP)
+        writing.until(lambda: is_stopped(writing.pid))
+    go_on(writing)
+    writing.send(ESCAPE)
+    writing.until("○ idle")
+    writing.send("each key once")
+    writing.until("│ each key once ")
+    writing.send(CTRL_Q)
+    assert writing.ended() == 0
+    assert writing.modes == AS_FOUND
+    assert writing.keyboards == 0
+
+
+def go_on(terminal: Terminal) -> None:
+    """Continue the program, and wait until its whole picture is there again."""
+    while terminal.read():
+        pass
+    before = len(terminal.written)
+    terminal.signal(signal.SIGCONT)
+    terminal.until(
+        lambda: ALTERNATE in terminal.modes and PROMPT.encode() in terminal.written[before:]
+    )
 
 
 def test_a_draft_is_edited_elsewhere_while_a_reply_is_written(
