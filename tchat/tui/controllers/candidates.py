@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
-    from tchat.tui.services.conversation import ChatCall
+    from tchat.chat.chat import Chat
     from tchat.tui.widgets.candidates import Candidates
 
 NOTHING = "This reply is empty; choose another one."
@@ -71,19 +71,17 @@ class CandidatesController:
 
         run = CandidateRun(count, details=self._context.settings.show_details)
 
-        def how(text: str) -> ChatCall:
-            return lambda chat: chat.candidates(
-                count, text, stopped=run.stopped, ranker=ranker, fallback=True
-            )
+        def write(chat: Chat, text: str) -> Iterator[Event]:
+            return chat.candidates(count, text, stopped=run.stopped, ranker=ranker, fallback=True)
 
         def unsent(_: Draft) -> None:
             self.close()
             self._context.prompt.give_back(typed)
 
         if draft.text.strip():
-            self._turn.submit(draft, how, shown=True, unsent=unsent)
+            self._turn.run_draft(draft, write, shown=True, unsent=unsent)
         else:
-            self._turn.run(how(""))
+            self._turn.run(lambda chat: write(chat, ""))
         self._run = run
 
     # While they are written

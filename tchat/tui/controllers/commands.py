@@ -19,9 +19,10 @@ from tchat.settings import Settings, Value
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.draft import DraftController, PromptModeController
+from tchat.tui.controllers.draft import DraftController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.messages import MessagesController
+from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController

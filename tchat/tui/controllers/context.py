@@ -26,7 +26,7 @@ from tchat.tui.widgets.status import EmptyState, StatusData, StatusLine
 if TYPE_CHECKING:
     from tchat.engine import events
     from tchat.engine.engine_thread import Request
-    from tchat.tui.services.conversation import ChatCall, Conversation
+    from tchat.tui.services.conversation import Conversation
     from tchat.tui.services.sessions import MessageService, SessionService
 
 
@@ -37,7 +37,7 @@ class ChatContext:
         conversation: The open chat, once the sessions are opened.
         messages: Those of the open session, likewise.
         sessions: All stored sessions, likewise.
-        turn: The turn under way.
+        turn_state: The turn under way.
         downloads: What is being pulled.
         status: The status line.
         settle: Called when a turn is over, or the session changed.
@@ -55,7 +55,7 @@ class ChatContext:
         self.screen = screen
         self.paths = paths
         self.is_ready = False
-        self.turn = TurnState()
+        self.turn_state = TurnState()
         self.downloads = Downloads(paths)
         self.status = StatusController(self)
         self._first_settings = settings
@@ -137,8 +137,8 @@ class StatusController:
         context = self._context
         ready = context.is_ready
         return StatusData(
-            state=context.turn.progress.state,
-            used=context.turn.progress.used,
+            state=context.turn_state.progress.state,
+            used=context.turn_state.progress.used,
             unstored=ready and context.conversation.failure is not None,
             model=self._model or short_model_name(context.settings.model),
             quantization=self._quantization,
@@ -173,7 +173,7 @@ class TurnState:
         progress: What the status line says of it.
         idle: Set while the engine does nothing for the screen.
         request: Stops the turn.
-        call: What the turn does.
+        loads_model: Whether the turn only loads the model.
         reply: The id of the reply that it writes; None before there is one.
         replies: The ids of all replies that it writes, side by side too.
         switching: How many are opening another session or model, or wait to do so.
@@ -185,7 +185,7 @@ class TurnState:
         self.idle = asyncio.Event()
         self.idle.set()
         self.request: Request | None = None
-        self.call: ChatCall | None = None
+        self.loads_model = False
         self.reply: int | None = None
         self.replies: set[int] = set()
         self.switching = 0

@@ -13,10 +13,11 @@ from tchat.errors import UsageError
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.draft import DraftController, PromptModeController
+from tchat.tui.controllers.draft import DraftController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
+from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController

@@ -10,7 +10,7 @@ from tchat.sanitize import printable
 from tchat.sessions.records import Deletion, Role
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.controllers.draft import PromptModeController
+from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 

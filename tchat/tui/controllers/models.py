@@ -11,7 +11,7 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.transcript import TranscriptController
-from tchat.tui.controllers.turn import TurnController, load
+from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
     from tchat.tui.services.models import ModelService
@@ -104,7 +104,7 @@ class ModelsController:
             except ModelNotFound:
                 await self._welcome()
                 return
-        self._turn.run(load)
+        self._turn.load_model()
 
     async def _welcome(self) -> None:
         from tchat.tui.dialogs.models import AGAIN, BROWSE, Welcome

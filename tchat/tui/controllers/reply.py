@@ -38,8 +38,8 @@ class ReplyController:
 
     def start(self) -> None:
         """A turn begins: what was said belongs to the one before."""
-        self._context.turn.reply = None
-        self._context.turn.replies.clear()
+        self._context.turn_state.reply = None
+        self._context.turn_state.replies.clear()
         self._notices.clear()
         self._cost = None
 
@@ -48,7 +48,7 @@ class ReplyController:
         text: list[str] = []
         reasoning: list[str] = []
         for event in batch:
-            self._context.turn.progress.record(event)
+            self._context.turn_state.progress.record(event)
             if isinstance(event, TextDelta):
                 text.append(event.text)
             elif isinstance(event, ReasoningDelta):
@@ -57,7 +57,7 @@ class ReplyController:
                 await self._show_question(event)
             elif isinstance(event, CacheRestored | Notice):
                 self._show_notice(event)
-        reply, view = self._context.turn.reply, self._transcript.view
+        reply, view = self._context.turn_state.reply, self._transcript.view
         if (text or reasoning) and reply is not None and view.has(reply):
             view.feed(reply, text="".join(text), reasoning="".join(reasoning))
         last = batch[-1]
@@ -90,8 +90,8 @@ class ReplyController:
 
     async def _show_question(self, stored: MessageStored) -> None:
         """The messages are stored: show the question if it is new, and stream into the reply."""
-        self._context.turn.reply = stored.reply
-        self._context.turn.replies.add(stored.reply)
+        self._context.turn_state.reply = stored.reply
+        self._context.turn_state.replies.add(stored.reply)
         view = self._transcript.view
         question = await self._context.messages.message(stored.question)
         asked = await self._context.messages.find_entry(stored.question)
@@ -127,7 +127,7 @@ class ReplyController:
 
     async def finish(self) -> None:
         """Show the reply as it is stored."""
-        reply, view = self._context.turn.reply, self._transcript.view
+        reply, view = self._context.turn_state.reply, self._transcript.view
         if reply is None:
             return
         begun = view.has(reply)

@@ -11,7 +11,7 @@ from tchat.sessions.records import Role, Session
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
-from tchat.tui.controllers.turn import TurnController, load
+from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
     from tchat.tui.widgets.sidebar import Sidebar
@@ -103,7 +103,7 @@ class SessionsController:
         async with self._turn.between_turns(leaving=True):
             loads = await self.go_on_in(session)
         if loads and not self._turn.is_busy:
-            self._turn.run(load)
+            self._turn.load_model()
 
     async def go_on_in(self, session: Session | None, flags: Collection[str] = ()) -> bool:
         """Open ``session``, or a new one, while no turn runs; whether the model has to load for it.

@@ -25,7 +25,6 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.controllers.turn import load as load_model
 
 
 class SettingsController:
@@ -72,7 +71,7 @@ class SettingsController:
                 old = {name: find_key(name).value_in(before) for name in values}
                 can_undo = was_loaded and "model" not in values
                 undo = partial(self._restore, old) if can_undo else None
-                self._turn.run(load_model, undo=undo)
+                self._turn.load_model(undo=undo)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
             self._context.notify(", ".join(changed))

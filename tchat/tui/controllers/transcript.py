@@ -110,15 +110,15 @@ class TranscriptController:
     async def _path(self, last: int | None = None) -> list[Entry]:
         """The active path, read again where a reply began meanwhile."""
         while True:
-            reply = self._context.turn.reply
+            reply = self._context.turn_state.reply
             entries = await self._context.messages.entries(last)
-            if reply == self._context.turn.reply:
+            if reply == self._context.turn_state.reply:
                 return entries
 
     def _replace(self, entries: Sequence[Entry]) -> None:
         """Show ``entries`` instead of all, with what a turn under way has added meanwhile."""
         shown = self.view
-        waits = shown.has(PENDING) and self._context.turn.is_running
+        waits = shown.has(PENDING) and self._context.turn_state.is_running
         stored = bool(entries) and entries[-1].role == "user"
         pending = [shown.entry(PENDING)] if waits and not stored else []
         # What came of a reply is here before it is stored.
@@ -183,7 +183,7 @@ class TranscriptController:
     def retry(self, key: Key) -> None:
         """Do again what an error block is about."""
         retry = self._retries.get(key)
-        if retry is None or self._context.turn.is_busy:
+        if retry is None or self._context.turn_state.is_busy:
             return
         del self._retries[key]
         self.view.drop(key)

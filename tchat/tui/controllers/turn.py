@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tchat.engine.events import Event
@@ -19,17 +20,11 @@ from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import Loading, Phase
 
 if TYPE_CHECKING:
-    from tchat.chat.chat import Chat
     from tchat.engine.engine_thread import Request
-    from tchat.tui.services.conversation import ChatCall
+    from tchat.tui.services.conversation import ChatCall, DraftCall
 
 Undo = Callable[[TchatError], Awaitable[None]]
 LONG = 8.0  # seconds that a notice of a mistake is shown
-
-
-def load(chat: Chat) -> Iterator[Event]:
-    """Load the model, so that the first prompt does not wait for it."""
-    return chat.load_and_restore()
 
 
 class TurnFollower(Protocol):
@@ -65,7 +60,7 @@ class TurnController:
         storage: StorageController,
     ) -> None:
         self.screen = context.screen
-        self.state = context.turn
+        self.state = context.turn_state
         self.queue = PendingPrompts(context)
         self._context = context
         self._reply = reply
@@ -95,17 +90,17 @@ class TurnController:
         if self.is_busy:
             self.queue.append(draft)
         else:
-            self.submit(draft, lambda text: lambda chat: chat.send(text), shown=True)
+            self.run_draft(draft, lambda chat, text: chat.send(text), shown=True)
 
-    def submit(
+    def run_draft(
         self,
         draft: Draft,
-        how: Callable[[str], ChatCall],
+        call: DraftCall,
         *,
         shown: bool = False,
         unsent: Callable[[Draft], object] | None = None,
     ) -> None:
-        """Read the draft's files, then run the call that ``how`` makes of its text.
+        """Read the draft's files, then run ``call`` with its text.
 
         With ``shown`` it is seen at once as the next message. When it cannot be sent, ``unsent``
         gets the draft; without it, the prompt does.
@@ -115,20 +110,26 @@ class TurnController:
         if request is None:
             unsent(draft)
         else:
-            self._run_draft(request, draft, how, shown, unsent)
+            self._run_draft(request, draft, call, shown, unsent)
 
-    def run(self, call: ChatCall, *, undo: Undo | None = None) -> None:
-        """Run ``call`` on the engine; while the engine is busy, show a toast instead.
-
-        If it fails, ``undo`` shows the error, and ``call`` is run again.
-        """
+    def run(self, call: ChatCall) -> None:
+        """Run ``call`` on the engine; while the engine is busy, show a toast instead."""
         if (request := self._start()) is not None:
-            self._run_call(request, call, undo)
+            self._run_call(request, call)
 
-    def _start(self) -> Request | None:
+    def load_model(self, *, undo: Undo | None = None) -> None:
+        """Load the model, so that the first prompt does not wait for it.
+
+        If it fails, ``undo`` shows the error, and the model is loaded again.
+        """
+        if (request := self._start(loads_model=True)) is not None:
+            self._run_call(request, lambda chat: chat.load_and_restore(), undo)
+
+    def _start(self, *, loads_model: bool = False) -> Request | None:
         """Take the engine for a turn; None, and a toast, when it is at work."""
         if self.reject_if_busy():
             return None
+        self.state.loads_model = loads_model
         self.state.idle.clear()
         self.state.request = request = self._context.conversation.request()
         self.state.progress.begin()
@@ -137,7 +138,7 @@ class TurnController:
         return request
 
     @background(group="turn")
-    async def _run_call(self, request: Request, call: ChatCall, undo: Undo | None) -> None:
+    async def _run_call(self, request: Request, call: ChatCall, undo: Undo | None = None) -> None:
         async with self._turn():
             await self._stream(request, call, undo)
 
@@ -146,7 +147,7 @@ class TurnController:
         self,
         request: Request,
         draft: Draft,
-        how: Callable[[str], ChatCall],
+        call: DraftCall,
         shown: bool,
         unsent: Callable[[Draft], object],
     ) -> None:
@@ -168,14 +169,13 @@ class TurnController:
                 self._transcript.show_notice(each)
             if shown:
                 self._transcript.show_pending(draft)
-            failure = await self._stream(request, how(text), returns=True)
+            failure = await self._stream(request, lambda chat: call(chat, text), returns=True)
             if isinstance(failure, PromptTooLong):
                 unsent(draft)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """A turn from its begin to its end, whatever that is; then the next one is sent."""
-        self.state.call = None
         self._reply.start()
         try:
             yield
@@ -187,7 +187,7 @@ class TurnController:
         if not self.screen.is_running:  # it was closed meanwhile
             return
         self._context.status.refresh()
-        if stopped and self.state.call is load and self.queue:
+        if stopped and self.state.loads_model and self.queue:
             self._send_next(dropped=True)
         self.advance_queue()
         await self._context.settle()
@@ -199,7 +199,6 @@ class TurnController:
 
         ``returns`` says that a prompt which is too long goes back to where it is typed.
         """
-        self.state.call = call
         failure: TchatError | None = None
         try:
             async with aclosing(self._context.conversation.stream(call, request)) as batches:
@@ -229,7 +228,7 @@ class TurnController:
                 self._transcript.show_error(failure)
             else:
                 await self._show_failure(call, failure)
-        elif self.state.reply is None and call is not load:
+        elif self.state.reply is None and not self.state.loads_model:
             self._transcript.drop_pending()
             await self._transcript.reload()  # it made no reply: one was edited, or it was stopped
         if self._context.conversation.failure is not None:
@@ -243,7 +242,7 @@ class TurnController:
         """Tell a failure with a retry that does what is left to do."""
         try:
             await self._reply.finish()
-            branch = [] if call is load else await self._context.messages.branch(last=1)
+            branch = [] if self.state.loads_model else await self._context.messages.branch(last=1)
             unanswered = bool(branch) and branch[-1].role is Role.USER
             reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
             if self._transcript.is_stale or (unanswered and self._transcript.has_pending):
@@ -256,8 +255,9 @@ class TurnController:
             return
         # The question is stored, whatever failed after that: asking again would double it.
         left: ChatCall = (lambda chat: chat.continue_reply()) if unanswered or reply else call
+        retry = self.load_model if self.state.loads_model else partial(self.run, left)
         is_done = reply is not None and reply.status is Status.DONE
-        self._transcript.show_error(error, None if is_done else lambda: self.run(left))
+        self._transcript.show_error(error, None if is_done else retry)
 
     # Stopping
 

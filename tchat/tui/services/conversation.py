@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ChatCall = Callable[[Chat], Iterator[Event]]
+DraftCall = Callable[[Chat, str], Iterator[Event]]  # with the full text of a draft
 
 
 class Conversation:
