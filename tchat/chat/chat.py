@@ -368,7 +368,7 @@ class Chat:
         self, ask: Callable[[], Asked], *, generate: Generate | None = None, labels: bool = False
     ) -> Iterator[Event]:
         """Store the question that ``ask`` makes, and generate and store its reply."""
-        from tchat.chat.machine_speed import record_throughput
+        from tchat.chat.machine import record_throughput
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 
         asked = ask()

@@ -44,7 +44,7 @@ def open_model(
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
     """
-    from tchat.chat.memory_check import require_memory
+    from tchat.chat.machine import require_memory
     from tchat.chat.preload import draft_model_metadata, engine_options
     from tchat.chat.snapshots import open_snapshots
     from tchat.engine.binding import backend, build_name

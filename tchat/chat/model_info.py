@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tchat.chat.machine_speed import measured_machine
+from tchat.chat.machine import measured_machine
 from tchat.engine.binding import build_name
 from tchat.models.fit_report import FitReport, fit_rows, report_fit
 from tchat.models.gguf.details import HeaderDetails

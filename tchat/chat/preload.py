@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.chat.memory_check import require_memory
+from tchat.chat.machine import require_memory
 from tchat.engine.binding import Cancel, backend, build_name
 from tchat.engine.loading import BackgroundLoad, ControlVector, EngineOptions, Lora
 from tchat.errors import ModelInvalid, TchatError, UsageError

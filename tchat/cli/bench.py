@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON, single_command
-from tchat.cli.chat_setup import settings_for_model
+from tchat.cli.chat_setup import run_with_checked_model, settings_for_model
 from tchat.cli.console import Console
-from tchat.cli.model_run import run_with_checked_model
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.settings import load, spell
 

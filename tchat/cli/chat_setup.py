@@ -1,12 +1,12 @@
-"""The request of a prompt or a chat, and what it opens: settings, store, session and chat."""
+"""The request of a prompt or a chat, and what it opens: settings, store, session, chat, model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.preload import Preloaded
     from tchat.chat.templates import PromptTemplate
+    from tchat.cli.output.status import TerminalStatus
     from tchat.engine.binding import Cancel
+    from tchat.engine.events import Event
     from tchat.sessions.fallback_store import FallbackStores
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore, Store
 
-
+T = TypeVar("T")
 UNSURE_BELOW = 0.6  # the probability of yes or no, without --threshold
 
 
@@ -282,6 +284,61 @@ def open_chat(
     if model is None and preloaded is not None:
         model = preloaded_model(preloaded, settings, console.paths, cancel)
     return Chat(settings, console.paths, store, session=session, cancel=cancel, model=model)
+
+
+def run_with_model(
+    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
+) -> T:
+    """Load the model of ``settings`` and run ``work`` with it, on the engine thread.
+
+    Raises:
+        ModelError, DoesNotFit: The model cannot be loaded.
+        Interrupted: A signal stopped it.
+    """
+
+    from tchat.cli.output.status import print_notice
+    from tchat.engine.events import Notice
+
+    def loaded(model: ChatModel, status: TerminalStatus) -> T:
+        for event in model.engine.load():
+            if isinstance(event, Notice):
+                print_notice(console, status, event)
+            status.show(f"loading {model.metadata.name}")
+        return work(model, status)
+
+    return run_with_checked_model(console, settings, loaded)
+
+
+def run_with_checked_model(
+    console: Console, settings: Settings, work: Callable[[ChatModel, TerminalStatus], T]
+) -> T:
+    """As `run_with_model`, with the model resolved and checked but not loaded."""
+    from tchat.engine.binding import Cancel
+    from tchat.engine.engine_thread import run_on_engine_thread
+
+    cancel = Cancel()
+    return run_on_engine_thread(
+        lambda: _run_with_open_model(console, settings, cancel, work), cancel
+    )
+
+
+def _run_with_open_model(
+    console: Console,
+    settings: Settings,
+    cancel: Cancel,
+    work: Callable[[ChatModel, TerminalStatus], T],
+) -> T:
+    from tchat.chat.model import open_model
+    from tchat.cli.output.status import TerminalStatus, show_events
+
+    def show(event: Event) -> None:
+        if text := getattr(event, "text", ""):
+            status.show(text)
+
+    with TerminalStatus(console) as status:
+        model = show_events(open_model(settings, console.paths, cancel), show)
+        with closing(model.engine):
+            return work(model, status)
 
 
 def _absolute_model_path(model: str) -> str:

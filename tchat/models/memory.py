@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from tchat.errors import DoesNotFit
+
 CACHED = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
 VM_STAT = re.compile(r"Pages (free|inactive|speculative|purgeable):\s+(\d+)")
 KV_BYTES = MappingProxyType({"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32})  # of one value
@@ -362,6 +364,46 @@ def tokens_per_second(dimensions: ModelDimensions, plan: LoadPlan, machine: Mach
     if not read or not machine.speed:
         return 0.0
     return 1 / (read / (EFFICIENCY * machine.speed) + SYNC_SECONDS * dimensions.layers * share)
+
+
+def does_not_fit(
+    name: str, dimensions: ModelDimensions, plan: LoadPlan, machine: Machine
+) -> DoesNotFit:
+    """The error for a model that does not fit: what it needs, what is free, what would fit.
+
+    ``name`` is the model's, sanitized.
+    """
+    here, there = split_by_device(dimensions, plan, machine)
+    parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
+    if here.growth:
+        parts += f", and {_gb(here.growth)} while the context grows"
+    free = _gb(machine.memory.free) if machine.memory else "an unknown amount"
+    message = (
+        f"{name} with a context of {plan.context:,} tokens needs "
+        f"{_gb(here.peak)} GB of memory ({parts}), and {free} GB are free"
+    )
+    if there.total:
+        free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
+        message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(free_there)} GB are free"
+    return DoesNotFit(message, "; ".join(_ways_out(dimensions, plan, machine)))
+
+
+def _ways_out(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> Iterator[str]:
+    if context := largest_context(dimensions, plan, machine, plan.context):
+        yield f"--ctx-size {context} fits"
+    for kv_type in ("q8_0", "q4_0"):
+        smaller = replace(plan, kv_type=kv_type)
+        if plan.kv_type == "f16" and plan.flash and fits(dimensions, smaller, machine):
+            yield f"--cache-type {kv_type} fits"
+            break
+    if plan.gpu_layers and (layers := max_gpu_layers(dimensions, plan, machine)):
+        yield f"--gpu-layers {layers} fits"
+    yield "close other programs, or choose a smaller quantization"
+    yield "--force loads it anyway"
+
+
+def _gb(size: int) -> str:
+    return f"{size / 10**9:.2f}"
 
 
 def _padded(tokens: int) -> int:

@@ -27,7 +27,7 @@ def rows() -> Iterator[Row]:
 
 def taken(path: Path) -> dict[str, int]:
     """Bytes of resident memory that loading ``path`` and reading a batch adds, and the estimate."""
-    from tchat.chat.memory_check import memory_plan
+    from tchat.chat.machine import memory_plan
     from tchat.engine.binding import backend
     from tchat.engine.engine import Engine
     from tchat.engine.loading import EngineOptions

@@ -36,7 +36,7 @@ def speeds(path: Path) -> dict[str, float]:
     """Tokens a second, expected and written; the better of two replies."""
     from dataclasses import replace
 
-    from tchat.chat.memory_check import this_machine
+    from tchat.chat.machine import this_machine
     from tchat.engine.binding import weights_rate
     from tchat.engine.engine import Engine
     from tchat.engine.events import Finished

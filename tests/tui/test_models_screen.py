@@ -295,7 +295,7 @@ async def test_what_does_not_fit_is_pulled_after_asking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tight = Machine(Memory(1_000_000, 1_000_000))
-    monkeypatch.setattr("tchat.chat.machine_speed.this_machine", lambda: tight)
+    monkeypatch.setattr("tchat.chat.machine.this_machine", lambda: tight)
     hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(REPO)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tchat.cli.chat_setup import settings_for_model
+from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.judge.heads import MODEL, NEEDED
-from tchat.cli.model_run import run_with_model
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import UsageError
 from tchat.humanize import Eta

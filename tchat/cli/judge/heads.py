@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON
-from tchat.cli.chat_setup import settings_for_model
+from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console, read_text
-from tchat.cli.model_run import run_with_model
 from tchat.cli.output.columns import fields, iso, print_json, when
 from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import DoesNotFit, UsageError

@@ -16,11 +16,15 @@ import typer
 from tchat.chat.attachments import read_file
 from tchat.cli.app import single_command
 from tchat.cli.ask import apply_reply_format
-from tchat.cli.chat_setup import AskRequest, require_compatible_flags, resolve_settings
+from tchat.cli.chat_setup import (
+    AskRequest,
+    require_compatible_flags,
+    resolve_settings,
+    run_with_model,
+)
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
-from tchat.cli.model_run import run_with_model
 from tchat.cli.output.reply import CUT_OFF
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (

@@ -103,7 +103,7 @@ def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
 
     Shows the largest quantization that fits; `tchat models pull NAME` downloads it.
     """
-    from tchat.chat.machine_speed import measured_machine
+    from tchat.chat.machine import measured_machine
 
     console: Console = ctx.obj
     with open_library(console) as library:
@@ -165,7 +165,7 @@ def pull(
     Default quantization: the largest that fits this machine. Asks before downloading one that does
     not fit, unless --yes.
     """
-    from tchat.chat.machine_speed import measured_machine
+    from tchat.chat.machine import measured_machine
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.cache import HubCache, cache_folder
     from tchat.models.hub.pull import pull as begin

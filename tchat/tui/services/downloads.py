@@ -86,7 +86,7 @@ class Downloads:
         self._stop.set()
 
     def _events(self, name: str) -> Iterator[PullEvent]:
-        from tchat.chat.machine_speed import measured_machine
+        from tchat.chat.machine import measured_machine
         from tchat.models.hub.api import HubApi
         from tchat.models.hub.cache import HubCache, cache_folder
         from tchat.models.hub.pull import pull

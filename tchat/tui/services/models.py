@@ -54,7 +54,7 @@ class ModelService:
     @off_loop
     def plan_pull(self, name: str) -> str:
         """What pulling a model would bring: its file, size, and why this one; asks the hub."""
-        from tchat.chat.machine_speed import measured_machine
+        from tchat.chat.machine import measured_machine
         from tchat.models.hub.api import HubApi
         from tchat.models.hub.remote_model import describe, inspect_remote
         from tchat.models.name_lookup import resolve_remote
@@ -76,7 +76,7 @@ class ModelService:
 
         With ``everything``, other programs' models too.
         """
-        from tchat.chat.memory_check import this_machine
+        from tchat.chat.machine import this_machine
         from tchat.engine.binding import build_name
 
         machine = this_machine()
@@ -93,7 +93,7 @@ class ModelService:
     @off_loop
     def offers(self) -> Sequence[ModelRow]:
         """The models of the catalogue that are not on this disk; measures the machine once."""
-        from tchat.chat.machine_speed import measured_machine
+        from tchat.chat.machine import measured_machine
         from tchat.engine.binding import build_name
 
         with Library(self._paths, build=build_name()) as library:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.machine_speed import machine_name
+from tchat.chat.machine import machine_name
 from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
 

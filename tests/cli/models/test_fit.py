@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat import machine_speed
+from tchat.chat import machine
 from tchat.models.memory import Machine, Memory
 from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
@@ -40,7 +40,7 @@ def shell(hub: HubServer, home: Path, tmp_path: Path) -> Shell:
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     found = Machine(Memory(size, 64 << 30))
-    monkeypatch.setattr(machine_speed, "this_machine", lambda: found)
+    monkeypatch.setattr(machine, "this_machine", lambda: found)
 
 
 def told(ran: Ran) -> dict[str, str]:
@@ -179,11 +179,11 @@ def test_names_of_the_catalogue_are_names_everywhere(
 
 def test_the_machine_is_measured_once_an_hour(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = iter([10e9, 30e9, 20e9])
-    monkeypatch.setattr(machine_speed, "weights_rate", lambda: next(rates))
+    monkeypatch.setattr(machine, "weights_rate", lambda: next(rates))
     now = time.time()
 
     def rate(after: float) -> float:
-        return machine_speed.measured_machine(user_paths(), lambda: now + after).speed
+        return machine.measured_machine(user_paths(), lambda: now + after).speed
 
     assert rate(60) == RATE  # as the fixture measured it
     assert rate(2 * 3600) == RATE  # 10 now: busy

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat import memory_check
-from tchat.chat.memory_check import memory_plan, require_memory
+from tchat.chat import machine
+from tchat.chat.machine import memory_plan, require_memory
 from tchat.errors import DoesNotFit
 from tchat.models.memory import Machine, Memory, estimate_memory
 from tchat.models.metadata import ModelMetadata, read_metadata
@@ -24,7 +24,7 @@ def metadata(starter_model: Path) -> ModelMetadata:
 
 def free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     found = Machine(Memory(size, 1 << 40))
-    monkeypatch.setattr(memory_check, "this_machine", lambda: found)
+    monkeypatch.setattr(machine, "this_machine", lambda: found)
 
 
 def test_what_fits_is_loaded(metadata: ModelMetadata, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,98 @@
+"""This machine: its memory, whether a model fits into it, and its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from tchat.engine.binding import RATE_MEMORY, backend, build_name, devices, weights_rate
+from tchat.engine.context import SCRATCH, context_size
+from tchat.engine.events import Finished, Timings
+from tchat.engine.loading import INITIAL_CAPACITY
+from tchat.engine.threads import default_threads
+from tchat.models.files import label
+from tchat.models.memory import (
+    LoadPlan,
+    Machine,
+    Memory,
+    does_not_fit,
+    fits,
+    main_memory,
+)
+from tchat.models.metadata import MetadataCache, ModelMetadata
+from tchat.paths import Paths
+from tchat.settings import Settings
+
+LEAST_REPLY = 32  # tokens that tell how fast a model writes
+AGAIN = 3600.0  # seconds after which the machine is measured again: it may have been busy
+
+
+def this_machine() -> Machine:
+    """The memory and devices of this machine, now."""
+    gpus = tuple(Memory(gpu.free, gpu.total, gpu.name, gpu.shared) for gpu in devices())
+    return Machine(main_memory(), gpus)
+
+
+def memory_plan(settings: Settings, metadata: ModelMetadata) -> LoadPlan:
+    """How the engine will load a model with these settings."""
+    context = context_size(settings.ctx_size, metadata.context_length)
+    on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
+    return LoadPlan(
+        context=context,
+        kv_type=settings.cache_type,
+        flash=settings.flash_attn != "off",
+        swa_full=settings.swa_full,
+        batch=min(settings.batch_size, context),
+        sequences=SCRATCH + 1,
+        gpu_layers=settings.gpu_layers if on_gpu else 0,
+        initial_capacity=0 if on_gpu else INITIAL_CAPACITY,
+    )
+
+
+def require_memory(settings: Settings, metadata: ModelMetadata) -> None:
+    """Raise DoesNotFit when the model would make this machine swap and may not.
+
+    Raises:
+        DoesNotFit: With what it needs, what is free, and what would fit.
+    """
+    if settings.force:
+        return
+    machine, plan = this_machine(), memory_plan(settings, metadata)
+    if not fits(metadata.dimensions, plan, machine):
+        raise does_not_fit(label(metadata.path), metadata.dimensions, plan, machine)
+
+
+def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Machine:
+    """The memory of this machine, and its memory bandwidth.
+
+    Measures for some tenths of a second where that was not done within an hour; the best of all
+    measurements counts.
+
+    Raises:
+        ModelError: llama.cpp cannot be loaded.
+    """
+    machine, now = this_machine(), clock()
+    name = machine_name()
+    with MetadataCache(paths) as metadata_cache:
+        rate, at = metadata_cache.machine_rate(name)
+        room = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
+        if room and not 0 <= now - at < AGAIN:
+            rate = max(rate, weights_rate())
+            metadata_cache.record_machine_rate(name, rate, now)
+    return replace(machine, speed=rate)
+
+
+def machine_name() -> str:
+    """The key of this machine's measurement: name, threads and build."""
+    import platform
+
+    return f"{platform.node()} {default_threads()} {build_name()}"
+
+
+def record_throughput(paths: Paths, metadata: ModelMetadata, reply: Finished) -> None:
+    """Record the throughput of a reply, if it is long enough."""
+    if reply.usage.completion >= LEAST_REPLY:
+        rate = Timings.rate(reply.usage.completion, reply.timings.decode)
+        with MetadataCache(paths) as metadata_cache:
+            metadata_cache.record_speed(metadata, rate)
