@@ -151,7 +151,7 @@ class BatchRunner:
                     continue
                 self._waiting = self._job(*entry)
                 self._open[self._waiting] = entry, time.perf_counter()
-            if not pool.has_room(self._waiting):
+            if not pool.can_start(self._waiting):
                 return
             pool.start(self._waiting)
             self._waiting = None

@@ -1,7 +1,7 @@
 """Decode several jobs in one batch: each in a sequence of its own behind a shared prefix.
 
 The prefix, which sequence 0 holds, is prefilled once: its cells in the KV cache belong to every
-sequence (``llama_memory_seq_cp``). When a job ends, the next one takes its sequence; its prompt is
+sequence (``llama_memory_seq_cp``). When a job ends, the next one gets its sequence; its prompt is
 prefilled in the same batches in which the others decode.
 """
 
@@ -41,7 +41,7 @@ class ReplyJob:
         return self.reply.reason is not None
 
     def consume(self, context: Context, rows: Sequence[int]) -> Sequence[ReplyDelta]:
-        """Take its output rows of the last decode; returns the text that they bring."""
+        """Process its output rows of the last decode; returns the text that they bring."""
         self._next = self.reply.draw(context, rows[-1])
         return self.reply.append(self._next)
 
@@ -166,16 +166,16 @@ class SequencePool(Generic[J]):
         """Jobs that have not ended."""
         return len(self._running)
 
-    def has_room(self, job: J) -> bool:
+    def can_start(self, job: J) -> bool:
         """Whether there is a sequence for ``job``, and capacity for what it reserves.
 
-        A job alone is taken even when it reserves more than there is.
+        A job alone may start even when it reserves more than there is.
         """
         if not self._running:
             return bool(self._free)
-        asked = [max(s.job.reserve - s.shared, len(s.tokens) + 1) for s in self._running]
-        asked.append(job.reserve - self._shared_tokens(job))
-        return bool(self._free) and self._prefix + sum(asked) <= self._context.size
+        reserved = [max(s.job.reserve - s.shared, len(s.tokens) + 1) for s in self._running]
+        reserved.append(job.reserve - self._shared_tokens(job))
+        return bool(self._free) and self._prefix + sum(reserved) <= self._context.size
 
     def start(self, job: J) -> None:
         """Give a free sequence to ``job``."""
@@ -223,9 +223,9 @@ class SequencePool(Generic[J]):
         sequence.pending = list(job.next_tokens)
         if job.scores:
             sequence.outputs = len(sequence.pending)
-            self._cut_to_prompt(sequence)
+            self._truncate_to_prompt(sequence)
 
-    def _cut_to_prompt(self, sequence: _Sequence[J]) -> None:
+    def _truncate_to_prompt(self, sequence: _Sequence[J]) -> None:
         keep = len(sequence.job.tokens) - sequence.shared
         dropped = sequence.tokens[keep:]
         if dropped and not self._context.truncate(sequence.shared + keep, sequence.id):
@@ -248,7 +248,7 @@ class SequencePool(Generic[J]):
         self._running.clear()
 
     def _release(self) -> Iterator[tuple[J, ReplyDelta | None]]:
-        """Take ended jobs out of their sequences."""
+        """Remove ended jobs, and free their sequences unless they are kept."""
         ended = [sequence for sequence in self._running if sequence.job.ended]
         self._running = [sequence for sequence in self._running if not sequence.job.ended]
         for sequence in ended:
@@ -265,19 +265,19 @@ class SequencePool(Generic[J]):
 
     def _stop_longest(self) -> None:
         """Where the KV cache has no cell left for each sequence, end the longest ones."""
-        going = sorted((s for s in self._running if not s.job.ended), key=lambda s: len(s.tokens))
-        while going and self._used + len(going) > self._context.size:
-            going.pop().job.stop(Reason.LENGTH)
+        active = sorted((s for s in self._running if not s.job.ended), key=lambda s: len(s.tokens))
+        while active and self._used + len(active) > self._context.size:
+            active.pop().job.stop(Reason.LENGTH)
 
     def _decode(self) -> None:
         """Decode one token of each sequence in its reply; prompts get the rest of the batch."""
-        room = min(self._context.batch_size, self._context.size - self._used)
+        limit = min(self._context.batch_size, self._context.size - self._used)
         batch: list[BatchToken] = []
         counts: list[int] = []
         by_need = sorted(self._running, key=lambda each: len(each.pending))
-        for place, sequence in enumerate(by_need):
-            waiting = len(by_need) - place - 1  # each of them gets at least one
-            count = min(len(sequence.pending), room - len(batch) - waiting)
+        for number, sequence in enumerate(by_need):
+            waiting = len(by_need) - number - 1  # each of them gets at least one
+            count = min(len(sequence.pending), limit - len(batch) - waiting)
             without = len(sequence.pending) - sequence.outputs
             sequence.rows = [len(batch) + offset for offset in range(max(without, 0), count)]
             start = sequence.cached_tokens

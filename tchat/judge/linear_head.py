@@ -281,8 +281,8 @@ def group_folds(groups: Sequence[object], count: int, seed: int) -> Iterator[tup
     if len(names) < 2:
         raise ValueError("two groups are needed")
     order = numpy.random.default_rng(seed).permutation(len(names))
-    place = {names[at]: number % count for number, at in enumerate(order)}
-    sides = numpy.array([place[group] for group in groups])
+    folds = {names[at]: number % count for number, at in enumerate(order)}
+    sides = numpy.array([folds[group] for group in groups])
     for number in range(min(count, len(names))):
         yield sides != number, sides == number
 

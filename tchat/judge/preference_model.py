@@ -126,7 +126,7 @@ def read_choices(
         yield TrainingProgress("reading", index, len(choices))
         for answer in (choice.chosen, choice.rejected):
             if answer not in known:
-                known[answer] = reader.features(answer.asked, answer.text)
+                known[answer] = reader.features(answer.messages, answer.text)
         chosen, rejected = known[choice.chosen], known[choice.rejected]
         if chosen and rejected:
             found.append(PreferenceFeatures(chosen, rejected, groups[index]))
@@ -157,7 +157,7 @@ def preference_groups(choices: Sequence[PreferencePair]) -> list[str]:
 
 
 def _question(answer: PromptedReply) -> str:
-    return answer.asked[-1].content
+    return answer.messages[-1].content
 
 
 def train_preference(

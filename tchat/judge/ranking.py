@@ -38,9 +38,9 @@ class Ranker(Protocol):
         """Whether it needs the hidden states recorded while generating."""
 
     def scores(
-        self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
+        self, messages: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
-        """The score of each reply to ``asked``; leaves out replies that cannot be scored."""
+        """The score of each reply to ``messages``; leaves out replies that cannot be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LikelihoodRanker:
     states: bool = False
 
     def scores(
-        self, _asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
+        self, _messages: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
         """As of `Ranker`."""
         return {
@@ -71,7 +71,7 @@ class HeadRanker:
     states: bool  # else each reply is processed again
 
     def scores(
-        self, asked: Sequence[ChatMessage], replies: Mapping[int, Finished], /
+        self, messages: Sequence[ChatMessage], replies: Mapping[int, Finished], /
     ) -> dict[int, float]:
         """As of `Ranker`."""
         found: dict[int, Features | None] = {}
@@ -86,7 +86,7 @@ class HeadRanker:
                 FeatureExtractor(self.engine, layers) as reader,
             ):
                 for index, reply in replies.items():
-                    found[index] = reader.features(asked, reply.text)
+                    found[index] = reader.features(messages, reply.text)
         return {
             index: self.head.probability(features) for index, features in found.items() if features
         }

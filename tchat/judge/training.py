@@ -55,7 +55,7 @@ class TrainingProgress:
 def write_pairs(
     engine: Engine,
     dialogues: Sequence[Dialogue],
-    kept: ReplyCache,
+    reply_cache: ReplyCache,
     edits: Sequence[EditedReply] = (),
 ) -> Generator[TrainingProgress, None, list[ReplyPair]]:
     """Generate replies to the prompts, and pair each human reply with a generated one.
@@ -74,19 +74,19 @@ def write_pairs(
             f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more",
         )
     prompts = [dialogue.prompt for dialogue in dialogues]
-    yield from write_replies(engine, prompts, range(TRIES), kept)
+    yield from write_replies(engine, prompts, range(TRIES), reply_cache)
     edited = [edit_pair(engine, edit) for edit in edits]
-    return match_lengths([*edited, *pair_replies(engine, dialogues, kept, range(TRIES))])
+    return match_lengths([*edited, *pair_replies(engine, dialogues, reply_cache, range(TRIES))])
 
 
 def pair_replies(
-    engine: Engine, dialogues: Sequence[Dialogue], kept: ReplyCache, numbers: Sequence[int]
+    engine: Engine, dialogues: Sequence[Dialogue], reply_cache: ReplyCache, numbers: Sequence[int]
 ) -> list[ReplyPair]:
     """Pair each human reply with the cached reply of these ``numbers`` closest in length."""
     pairs: list[ReplyPair] = []
     for dialogue in dialogues:
         person = len(engine.text_tokens(dialogue.reply))
-        tries = [kept.get(dialogue.prompt, number) for number in numbers]
+        tries = [reply_cache.get(dialogue.prompt, number) for number in numbers]
         lengths = {text: len(engine.text_tokens(text)) for text in tries if text}
         if person and lengths:
             text = min(lengths, key=lambda each: abs(math.log(lengths[each] / person)))
@@ -96,13 +96,13 @@ def pair_replies(
 
 def edit_pair(engine: Engine, edit: EditedReply) -> ReplyPair:
     """The pair of a rewritten reply."""
-    *before, asked = edit.asked
+    *before, prompt = edit.messages
     person, generated = (len(engine.text_tokens(text)) for text in (edit.person, edit.generated))
-    return ReplyPair(asked.content, edit.person, person, edit.generated, generated, tuple(before))
+    return ReplyPair(prompt.content, edit.person, person, edit.generated, generated, tuple(before))
 
 
 def write_replies(
-    engine: Engine, prompts: Sequence[str], numbers: Sequence[int], kept: ReplyCache
+    engine: Engine, prompts: Sequence[str], numbers: Sequence[int], reply_cache: ReplyCache
 ) -> Generator[TrainingProgress, None, None]:
     """Generate one reply per prompt and number, in batches, without steering.
 
@@ -111,22 +111,22 @@ def write_replies(
     Raises:
         InterruptedError: The engine's cancel flag was set.
     """
-    asked = [(prompt, number) for number in numbers for prompt in dict.fromkeys(prompts)]
-    missing = [each for each in asked if kept.get(*each) is None]
+    requests = [(prompt, number) for number in numbers for prompt in dict.fromkeys(prompts)]
+    missing = [each for each in requests if reply_cache.get(*each) is None]
     tasks = [
         reply_task(index, prompt, number + 1) for index, (prompt, number) in enumerate(missing)
     ]
     options = BatchOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
-    done = len(asked) - len(missing)
-    yield TrainingProgress("writing", done, len(asked))
+    done = len(requests) - len(missing)
+    yield TrainingProgress("writing", done, len(requests))
     with engine.steered(()):
         for outcome in engine.map(tasks, options):
             text = reply_text(outcome)
             if not isinstance(outcome.result, DoesNotFit):
-                kept.put(*missing[outcome.index], text)
+                reply_cache.put(*missing[outcome.index], text)
             done += 1
-            yield TrainingProgress("writing", done, len(asked))
-    if done < len(asked):
+            yield TrainingProgress("writing", done, len(requests))
+    if done < len(requests):
         raise InterruptedError
 
 
@@ -143,8 +143,8 @@ def read_pairs(
     digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
         yield TrainingProgress("reading", index, len(pairs))
-        person = reader.features(pair.asked, pair.person)
-        generated = reader.features(pair.asked, pair.generated)
+        person = reader.features(pair.messages, pair.person)
+        generated = reader.features(pair.messages, pair.generated)
         if person and generated:
             features += [person, generated]
             prompts += [pair.prompt, pair.prompt]
@@ -226,7 +226,7 @@ class ReplyPair:
     before: tuple[ChatMessage, ...] = ()
 
     @property
-    def asked(self) -> tuple[ChatMessage, ...]:
+    def messages(self) -> tuple[ChatMessage, ...]:
         """The messages, the prompt last."""
         return (*self.before, ChatMessage("user", self.prompt))
 

@@ -175,7 +175,7 @@ _BY_HAND, _LIKED, _UNSAID, _DISLIKED = 2, 1, 0, -1
 class PromptedReply:
     """A reply with its prompt: system prompt and messages, the question last."""
 
-    asked: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...]
     text: str
 
 
@@ -192,7 +192,7 @@ class PreferencePair:
 class EditedReply:
     """A reply that the user rewrote: the user's text and the model's."""
 
-    asked: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...]
     person: str
     generated: str
     model: str  # as the user called it
@@ -223,10 +223,10 @@ def read_feedback(store: Store) -> Feedback:
     edits: list[EditedReply] = []
     for question, one in questions.items():
         replies = _replies(store, one)
-        asked = _asked(store, question)
-        if asked:
-            choices += _choices(question, asked, replies)
-            edits += _edits(asked, replies)
+        messages = _messages_to(store, question)
+        if messages:
+            choices += _choices(question, messages, replies)
+            edits += _edits(messages, replies)
     choices += _across(store, judged, {choice.question for choice in choices})
     return Feedback(
         tuple(choices),
@@ -247,7 +247,7 @@ def _replies(store: Store, one: Message) -> list[Message]:
     ]
 
 
-def _asked(store: Store, question: int) -> tuple[ChatMessage, ...]:
+def _messages_to(store: Store, question: int) -> tuple[ChatMessage, ...]:
     """The messages up to a question; none if it was deleted meanwhile."""
     try:
         path = store.path_to(question)
@@ -267,7 +267,7 @@ def _standing(message: Message) -> int:
 
 
 def _choices(
-    question: int, asked: tuple[ChatMessage, ...], replies: Sequence[Message]
+    question: int, messages: tuple[ChatMessage, ...], replies: Sequence[Message]
 ) -> Iterable[PreferencePair]:
     """Yield a pair for every two replies of different rank."""
     for above in replies:
@@ -275,7 +275,9 @@ def _choices(
             apart = above.text != below.text and _standing(above) > _standing(below)
             if apart and _known(above, below):
                 yield PreferencePair(
-                    PromptedReply(asked, above.text), PromptedReply(asked, below.text), question
+                    PromptedReply(messages, above.text),
+                    PromptedReply(messages, below.text),
+                    question,
                 )
 
 
@@ -286,7 +288,7 @@ def _known(above: Message, below: Message) -> bool:
     return not picked_only or below.created_at <= above.picked_at
 
 
-def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterable[EditedReply]:
+def _edits(messages: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterable[EditedReply]:
     """Yield each reply by the user with the model's closest in length, usually the one edited."""
     generated = [each for each in replies if not each.by_person and each.model]
     by_hand = [each for each in replies if each.by_person]
@@ -294,7 +296,7 @@ def _edits(asked: tuple[ChatMessage, ...], replies: Sequence[Message]) -> Iterab
         others = [each for each in generated if each.text != mine.text]
         if len(others) == len(generated) > 0:  # nothing was left as the model had written it
             other = min(others, key=lambda each: abs(len(each.text) - len(mine.text)))
-            yield EditedReply(asked, mine.text, other.text, other.model, other.model_sha256)
+            yield EditedReply(messages, mine.text, other.text, other.model, other.model_sha256)
 
 
 def _across(store: Store, judged: Sequence[Message], paired: set[int]) -> Iterable[PreferencePair]:
@@ -312,5 +314,5 @@ def _across(store: Store, judged: Sequence[Message], paired: set[int]) -> Iterab
 
 
 def _answer(store: Store, reply: Message) -> PromptedReply | None:
-    asked = _asked(store, reply.parent_id) if reply.parent_id is not None else ()
-    return PromptedReply(asked, reply.text) if asked else None
+    messages = _messages_to(store, reply.parent_id) if reply.parent_id is not None else ()
+    return PromptedReply(messages, reply.text) if messages else None

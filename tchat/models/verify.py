@@ -203,8 +203,8 @@ def _template_notes(said: object) -> tuple[tuple[str, str, str], ...]:
 def _last_line(log: bytes) -> str:
     lines = log.decode("utf-8", "replace").strip().splitlines()
     line = lines[-1] if lines else ""
-    place, colon, rest = line.partition(": ")  # `/folder/of/the/build/llama-model.cpp:1328: …`
-    return single_line(place.rpartition("/")[2] + colon + rest, LONGEST_REASON)
+    path, colon, rest = line.partition(": ")  # `/folder/of/the/build/llama-model.cpp:1328: …`
+    return single_line(path.rpartition("/")[2] + colon + rest, LONGEST_REASON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +279,8 @@ def _content(metadata: ModelMetadata, metadata_cache: MetadataCache) -> Iterator
         elif sha256 == expected:
             yield VerifyResult("content", "ok", f"is what was published: SHA-256 {sha256}")
         else:
-            told = f"its SHA-256 is {sha256}, not {expected}: remove it and get it again"
-            yield VerifyResult("content", "problem", told, ExitCode.MODEL)
+            text = f"its SHA-256 is {sha256}, not {expected}: remove it and get it again"
+            yield VerifyResult("content", "problem", text, ExitCode.MODEL)
 
 
 def _load(

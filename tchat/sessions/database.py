@@ -80,14 +80,14 @@ class Database:
 
         With the write-ahead log where this SQLite has it sound, else with the rollback journal.
         """
-        wanted = "wal" if sqlite3.sqlite_version_info >= SAFE_WAL else "delete"
+        journal_mode = "wal" if sqlite3.sqlite_version_info >= SAFE_WAL else "delete"
         with self.reading() as connection:
             connection.execute("PRAGMA synchronous = FULL")
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            if mode not in (wanted, "memory"):
+            if mode not in (journal_mode, "memory"):
                 # Refused while others have the file open: then the mode stays, which is sound.
                 with suppress(sqlite3.OperationalError):
-                    mode = connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]
+                    mode = connection.execute(f"PRAGMA journal_mode = {journal_mode}").fetchone()[0]
             if mode == "wal" and self.path is not None:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
                 self._log_file = _file_id(_log_of(self.path))
@@ -174,9 +174,9 @@ class Database:
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a mistake in this package, not a state of the disk
         except sqlite3.DatabaseError as error:
-            told = storage_error(error, self.path)
-            self.is_sound = self.is_sound and not isinstance(told, DatabaseDamaged)
-            raise told from error
+            failure = storage_error(error, self.path)
+            self.is_sound = self.is_sound and not isinstance(failure, DatabaseDamaged)
+            raise failure from error
         except OSError as error:
             raise StorageError(
                 f"cannot write beside {self.path}: {error.strerror}",

@@ -102,7 +102,7 @@ class JsonReader:
     def members(self) -> Iterator[str]:
         """Enter an object: the name of each member."""
         self._expect("{")
-        if self._take("}"):
+        if self._accept("}"):
             return
         while True:
             name = self.value()
@@ -110,18 +110,18 @@ class JsonReader:
                 raise ValueError("a name is no string")  # noqa: TRY004  it is no JSON
             self._expect(":")
             yield name
-            if self._take("}"):
+            if self._accept("}"):
                 return
             self._expect(",")
 
     def items(self) -> Iterator[None]:
         """Enter an array: a step for each item."""
         self._expect("[")
-        if self._take("]"):
+        if self._accept("]"):
             return
         while True:
             yield
-            if self._take("]"):
+            if self._accept("]"):
                 return
             self._expect(",")
 
@@ -130,15 +130,15 @@ class JsonReader:
         if self.peek():
             raise ValueError("something follows it")
 
-    def _take(self, wanted: str) -> bool:
-        if self.peek() != wanted:
+    def _accept(self, character: str) -> bool:
+        if self.peek() != character:
             return False
         self._at += 1
         return True
 
-    def _expect(self, wanted: str) -> None:
-        if not self._take(wanted):
-            raise ValueError(f"{wanted!r} is missing")
+    def _expect(self, character: str) -> None:
+        if not self._accept(character):
+            raise ValueError(f"{character!r} is missing")
 
     def _more(self) -> bool:
         """Read more: double the buffer, so that a long value is parsed few times."""

@@ -49,10 +49,10 @@ def insert(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int:
     return connection.execute(INSERT_MESSAGE, to_row(values)).lastrowid or 0
 
 
-def free_id(connection: sqlite3.Connection, wanted: int) -> int | None:
-    """``wanted`` when no message has that id; None lets SQLite choose."""
-    taken = connection.execute("SELECT 1 FROM messages WHERE id = ?", (wanted,)).fetchone()
-    return None if taken else wanted
+def free_id(connection: sqlite3.Connection, preferred: int) -> int | None:
+    """``preferred`` when no message has that id; None lets SQLite choose."""
+    exists = connection.execute("SELECT 1 FROM messages WHERE id = ?", (preferred,)).fetchone()
+    return None if exists else preferred
 
 
 def last_id(connection: sqlite3.Connection) -> int:
@@ -147,8 +147,8 @@ def positions(connection: sqlite3.Connection, session_id: str) -> dict[int, tupl
     """Position and count among siblings, from 1, of messages that have any."""
     found = connection.execute(
         """
-        SELECT id, place, count FROM (
-            SELECT id, row_number() OVER siblings AS place,
+        SELECT id, position, count FROM (
+            SELECT id, row_number() OVER siblings AS position,
                 count(*) OVER (PARTITION BY parent_id) AS count
             FROM messages WHERE session_id = ?
             WINDOW siblings AS (PARTITION BY parent_id ORDER BY id)
@@ -156,7 +156,7 @@ def positions(connection: sqlite3.Connection, session_id: str) -> dict[int, tupl
         """,
         (session_id,),
     )
-    return {number: (place, count) for number, place, count in found}
+    return {number: (position, count) for number, position, count in found}
 
 
 def active(connection: sqlite3.Connection, session_id: str) -> frozenset[int]:

@@ -58,11 +58,11 @@ def _replace(path: Path) -> str:
                 sessions, messages = _copy_rows(source, target)
                 if sessions or messages:
                     break
-    kept = _set_aside(path)
+    moved = _set_aside(path)
     fresh.replace(path)
     return (
         f"the session database was damaged: a new one holds {counted(sessions, 'session')} with "
-        f"{counted(messages, 'message')}, the damaged file is kept as {kept.name}"
+        f"{counted(messages, 'message')}, the damaged file is kept as {moved.name}"
     )
 
 
@@ -106,16 +106,16 @@ def _set_aside(path: Path) -> Path:
     A journal that stayed behind would be played into the new file.
     """
     name = f"{path.name}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}"
-    kept, number = path.with_name(name), 1
-    while kept.exists():
+    moved, number = path.with_name(name), 1
+    while moved.exists():
         number += 1
-        kept = path.with_name(f"{name}-{number}")
-    path.replace(kept)
+        moved = path.with_name(f"{name}-{number}")
+    path.replace(moved)
     for suffix in _COMPANIONS:
         companion = path.with_name(path.name + suffix)
         if companion.exists():
-            companion.replace(kept.with_name(kept.name + suffix))
-    return kept
+            companion.replace(moved.with_name(moved.name + suffix))
+    return moved
 
 
 def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:

@@ -139,27 +139,27 @@ def excerpt(text: str, words: Sequence[str]) -> tuple[str, tuple[tuple[int, int]
 
     ``words`` are folded.
     """
-    places = _places(text, words)
-    first = places[0][0] if places else 0
+    found = _find_words(text, words)
+    first = found[0][0] if found else 0
     start, end = max(0, first - BEFORE), min(len(text), first + AFTER)
     lead, tail = "…" * (start > 0), "…" * (end < len(text))
     snippet = lead + text[start:end].translate(_ONE_LINE) + tail
     shift = len(lead) - start
-    spans = tuple((a + shift, min(b, end) + shift) for a, b in places if a < end)
+    spans = tuple((a + shift, min(b, end) + shift) for a, b in found if a < end)
     return snippet, spans
 
 
-def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
+def _find_words(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
     """Where ``words`` (folded) are in ``text``, ascending and apart."""
     folded = fold(text)
     starts, ends = _origins(text, folded)
     pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    places: list[tuple[int, int]] = []
+    found: list[tuple[int, int]] = []
     for match in re.finditer(pattern, folded):
         start, end = starts[match.start()], ends[match.end() - 1]
-        if not places or start >= places[-1][1]:
-            places.append((start, end))
-    return places
+        if not found or start >= found[-1][1]:
+            found.append((start, end))
+    return found
 
 
 def _origins(text: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:

@@ -44,12 +44,12 @@ _TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
 _EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
 
 
-def free_id(connection: sqlite3.Connection, wanted: str) -> str:
-    """``wanted`` when it is an id that no session has, else a fresh one."""
+def free_id(connection: sqlite3.Connection, preferred: str) -> str:
+    """``preferred`` when it is an id that no session has, else a fresh one."""
     query = "SELECT 1 FROM sessions WHERE id = ?"
-    while not is_id(wanted) or connection.execute(query, (wanted,)).fetchone():
-        wanted = new_id(time.time())
-    return wanted
+    while not is_id(preferred) or connection.execute(query, (preferred,)).fetchone():
+        preferred = new_id(time.time())
+    return preferred
 
 
 def read(connection: sqlite3.Connection, session_id: str) -> SessionTree:
@@ -98,7 +98,7 @@ def import_session(
 
 
 def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | None:
-    """The message at the same place with the same text; None where there is none."""
+    """The message at the same position with the same text; None where there is none."""
     row = connection.execute(
         """
         SELECT id FROM messages
@@ -249,13 +249,13 @@ def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
 
 def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
     """The session whose id is ``piece``, or the only one that begins or ends with it."""
-    wanted = storable(piece).strip().lower()
+    part = storable(piece).strip().lower()
     ids = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
-    if wanted in ids:
-        return by_id(connection, wanted)
+    if part in ids:
+        return by_id(connection, part)
     # The first characters tell days apart, the last ones two chats of the same minute.
-    matches = [name for name in ids if wanted and name.startswith(wanted)]
-    matches = matches or [name for name in ids if wanted and name.endswith(wanted)]
+    matches = [name for name in ids if part and name.startswith(part)]
+    matches = matches or [name for name in ids if part and name.endswith(part)]
     if not matches:
         raise _unknown(connection, piece)
     if len(matches) > 1:
@@ -287,11 +287,11 @@ def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
 def new_id(now: float) -> str:
     """A fresh id for a session made at ``now`` (seconds since the epoch).
 
-    Eight characters of time, then two at random. The caller tries again when it is taken.
+    Eight characters of time, then two at random. The caller tries again when a session has it.
     """
     milliseconds = max(0, int((now - _EPOCH) * 1000))
     time_part = "".join(
-        ALPHABET[milliseconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS))
+        ALPHABET[milliseconds >> 5 * digit & 31] for digit in reversed(range(_TIME_CHARACTERS))
     )
     noise = os.urandom(LENGTH - _TIME_CHARACTERS)
     random_part = "".join(ALPHABET[byte & 31] for byte in noise)

@@ -303,7 +303,7 @@ class Store(ABC):
             return to_message(message_tree.row(connection, message_id))
 
     def pick(self, message_id: int) -> None:
-        """`activate` a message because the user picked it among its siblings, and note that."""
+        """`activate` a message because the user picked it among its siblings, and record that."""
         with self._database.writing() as connection:
             message_tree.activate(connection, message_id)
             message_tree.pick(connection, message_id, time.time())

@@ -194,8 +194,8 @@ def test_what_was_rated_alone_is_held_against_another_question(store: SessionSto
     store.rate(worse.id, -1)
     first, second = read_feedback(store).choices
     assert pairs(read_feedback(store)) == [("r0", "r1"), ("r0", "r2")]
-    assert [m.content for m in first.chosen.asked] == ["Be brief.", "q0"]
-    assert [m.content for m in second.rejected.asked] == ["Be brief.", "q2"]
+    assert [m.content for m in first.chosen.messages] == ["Be brief.", "q0"]
+    assert [m.content for m in second.rejected.messages] == ["Be brief.", "q2"]
 
 
 def test_a_reply_by_hand_is_a_persons_and_preferred(store: SessionStore) -> None:
@@ -226,7 +226,7 @@ def test_the_chat_before_the_question_is_part_of_it(store: SessionStore) -> None
     store.add(a.session_id, Role.ASSISTANT, "z", parent_id=asked.id)
     [choice] = read_feedback(store).choices
     assert isinstance(choice, PreferencePair)
-    assert [m.content for m in choice.chosen.asked] == ["Be brief.", "first", "one", "second"]
+    assert [m.content for m in choice.chosen.messages] == ["Be brief.", "first", "one", "second"]
 
 
 def test_examples_go_with_their_session(store: SessionStore) -> None:

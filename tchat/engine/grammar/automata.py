@@ -224,18 +224,18 @@ class Languages:
             return part
         return self._made("repeat", (part,), counts=(least, most), nullable=least == 0)
 
-    def multiple(self, of: int, decimals: int, rest: int = 0, place: int = -1) -> Language:
+    def multiple(self, of: int, decimals: int, rest: int = 0, written: int = -1) -> Language:
         """Decimal numbers that are multiples of ``of`` / 10 ** ``decimals``.
 
         Args:
             of: The numerator.
             decimals: The exponent.
             rest: Remainder of the digits before.
-            place: Number of digits behind the point; -1 without a point.
+            written: Digits after the point so far; -1 without a point.
         """
-        missing = decimals - max(place, 0)
-        ends = place != 0 and rest * 10 ** max(missing, 0) % of == 0
-        return self._made("multiple", counts=(of, decimals, rest, place), nullable=ends)
+        missing = decimals - max(written, 0)
+        ends = written != 0 and rest * 10 ** max(missing, 0) % of == 0
+        return self._made("multiple", counts=(of, decimals, rest, written), nullable=ends)
 
     def derived(self, one: Language, point: int) -> Language:
         """The derivative: what may follow in ``one`` after a character."""
@@ -333,17 +333,19 @@ class Languages:
             case _:
                 return self.nothing
 
-    def _next_digit(self, of: int, decimals: int, rest: int, place: int, *, point: int) -> Language:
-        if point == ord("-") and place == -1 and rest == 0:
-            return self.multiple(of, decimals, rest, place)
-        if point == ord(".") and place == -1:
+    def _next_digit(
+        self, of: int, decimals: int, rest: int, written: int, *, point: int
+    ) -> Language:
+        if point == ord("-") and written == -1 and rest == 0:
+            return self.multiple(of, decimals, rest, written)
+        if point == ord(".") and written == -1:
             return self.multiple(of, decimals, rest, 0)
         if not ord("0") <= point <= ord("9"):
             return self.nothing
         digit = point - ord("0")
-        if place >= decimals:  # only zeros may follow
-            return self.multiple(of, decimals, rest, max(place, 1)) if not digit else self.nothing
-        after = place + 1 if place >= 0 else place
+        if written >= decimals:  # only zeros may follow
+            return self.multiple(of, decimals, rest, max(written, 1)) if not digit else self.nothing
+        after = written + 1 if written >= 0 else written
         return self.multiple(of, decimals, (rest * 10 + digit) % of, after)
 
     def _classes(self, one: Language) -> list[CharSet]:

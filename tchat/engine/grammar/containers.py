@@ -291,15 +291,15 @@ class Members:
     def __post_init__(self) -> None:
         required = sum(needed for _, needed in self.pairs)
         below = self.most is not None and (bool(self.extras) or self.most < len(self.pairs))
-        asked = self.least > required or below
+        has_bounds = self.least > required or below
         top = max(self.least, self.most or 0) + 1
-        self.counted = asked and len(self.pairs) * top <= _MOST_STATES and top <= _MOST_STATES
-        self.counted = self.counted or not asked
+        self.counted = has_bounds and len(self.pairs) * top <= _MOST_STATES and top <= _MOST_STATES
+        self.counted = self.counted or not has_bounds
         sets = 1 << len(self.pairs)
         self._any_order = 1 < len(self.pairs) <= MOST_IN_ANY_ORDER and sets <= self.rules.sets
         if self._any_order:
             self.rules.sets -= sets
-        if not asked or not self.counted:
+        if not has_bounds or not self.counted:
             self.least, self.most = 0, None
 
     def expression(self) -> Expression:
@@ -543,9 +543,9 @@ def _containing(
         converter.mark_unchecked("contains")
         return None
     children = _children(converter, parts, 0)
-    wanted = converter.document.child(asking[0], asking[0].keywords["contains"])
+    contained = converter.document.child(asking[0], asking[0].keywords["contains"])
     comma = chain(Text(","), WS)
     item = chain(converter.value(children, f"{name}-item"), WS)
-    found = chain(converter.value([*children, wanted], f"{name}-found"), WS)
+    found = chain(converter.value([*children, contained], f"{name}-found"), WS)
     further = repeated(chain(comma, item), 0, None)
     return chain(repeated(chain(item, comma), 0, None), found, further)

@@ -39,9 +39,9 @@ _TIMES = re.compile(r"\{[ \t\r\n]*(\d+)[ \t\r\n]*(?:(,)[ \t\r\n]*(\d*)[ \t\r\n]*
 class _Fault(Exception):
     """An error in the grammar, and its position."""
 
-    def __init__(self, reason: str, place: int = -1) -> None:
+    def __init__(self, reason: str, position: int = -1) -> None:
         super().__init__(reason)
-        self.reason, self.place = reason, place
+        self.reason, self.position = reason, position
 
 
 class _Refer(NamedTuple):
@@ -96,10 +96,10 @@ def _checked(source: str) -> tuple[TokenName, ...] | str:
         reader.read()
         _refuse_left_recursion(reader)
     except _Fault as fault:
-        if fault.place < 0:
+        if fault.position < 0:
             return fault.reason
-        line = source.count("\n", 0, fault.place) + 1
-        column = fault.place - source.rfind("\n", 0, fault.place)
+        line = source.count("\n", 0, fault.position) + 1
+        column = fault.position - source.rfind("\n", 0, fault.position)
         return f"line {line}, column {column}: {fault.reason}"
     return tuple(dict.fromkeys(reader.tokens))
 
@@ -109,8 +109,8 @@ class _OpenGroup:
     """A group, or a rule, that is being parsed."""
 
     rule: int
-    begun: int  # number of rules before it
-    place: int
+    before: int  # how many rules come before it
+    position: int
     alternatives: list[_Sequence] = field(default_factory=lambda: [[]])
     last: int = 0  # where the last item of the sequence begins
     made: int = 1  # rules that the last item made
@@ -125,7 +125,7 @@ class _GbnfParser:
         self.names: dict[str, int] = {}
         self.tokens: list[TokenName] = []
         self._used: dict[int, int] = {}  # where a rule is first named
-        self._place = 0
+        self._position = 0
         self._elements = 0
 
     def read(self) -> None:
@@ -133,7 +133,7 @@ class _GbnfParser:
         if "\0" in self.source:
             raise _Fault("it holds a NUL character", self.source.index("\0"))
         self._skip(lines=True)
-        while self._place < len(self.source):
+        while self._position < len(self.source):
             self._rule()
         if "root" not in self.names:
             raise _Fault("there is no rule `root`")
@@ -149,47 +149,47 @@ class _GbnfParser:
         return next(named[one] for one in range(number, -1, -1) if one in named)
 
     def _rule(self) -> None:
-        start = self._place
+        start = self._position
         name = self._name()
         self._skip(lines=False)
-        if not self.source.startswith("::=", self._place):
-            raise _Fault("expecting ::=", self._place)
-        self._place += 3
+        if not self.source.startswith("::=", self._position):
+            raise _Fault("expecting ::=", self._position)
+        self._position += 3
         self._skip(lines=True)
         number = self._number(name, start)
         self.rules[number] = self._alternatives(number)
-        if self._place < len(self.source) and self.source[self._place] not in "\r\n":
-            raise _Fault("expecting the end of the line", self._place)
+        if self._position < len(self.source) and self.source[self._position] not in "\r\n":
+            raise _Fault("expecting the end of the line", self._position)
         self._skip(lines=True)
 
     def _alternatives(self, number: int) -> list[_Sequence]:
         """The alternatives of a rule; those of its groups become rules of their own."""
-        stack = [_OpenGroup(number, len(self.rules), self._place)]
+        stack = [_OpenGroup(number, len(self.rules), self._position)]
         while True:
             top, nested = stack[-1], len(stack) > 1
-            character = self.source[self._place : self._place + 1]
+            character = self.source[self._position : self._position + 1]
             if character == "|":
-                self._place += 1
+                self._position += 1
                 self._skip(lines=True)
                 top.alternatives.append([])
                 top.last, top.made = 0, 1
             elif character == "(":
                 if len(stack) > _DEEPEST_GROUP:
-                    raise _Fault("groups are nested too deeply", self._place)
-                begun, place = len(self.rules), self._place
-                self._place += 1
+                    raise _Fault("groups are nested too deeply", self._position)
+                before, position = len(self.rules), self._position
+                self._position += 1
                 self._skip(lines=True)
-                stack.append(_OpenGroup(self._new(), begun, place))
+                stack.append(_OpenGroup(self._new(), before, position))
             elif character == ")" and nested:
                 stack.pop()
                 self.rules[top.rule] = top.alternatives
-                self._item(stack[-1], [_Refer(top.rule)], max(1, len(self.rules) - top.begun))
-                self._place += 1
+                self._item(stack[-1], [_Refer(top.rule)], max(1, len(self.rules) - top.before))
+                self._position += 1
                 self._skip(lines=len(stack) > 1)
             elif self._atom(top, character):
                 self._skip(lines=nested)
             elif nested:
-                raise _Fault("expecting ) of the group that begins here", top.place)
+                raise _Fault("expecting ) of the group that begins here", top.position)
             else:
                 return top.alternatives
 
@@ -205,7 +205,7 @@ class _GbnfParser:
             self._item(top, [None])
             self._count(len(members[1]))
         elif character == ".":
-            self._place += 1
+            self._position += 1
             self._item(top, [None])
         elif character in ("<", "!"):
             token = self._match(_TOKEN, "expecting a token such as <[42]> or <|end|>")
@@ -213,9 +213,9 @@ class _GbnfParser:
             self._item(top, [None])
         elif character and character in "*+?{":
             self._repeat(top)
-        elif _NAME.match(self.source, self._place):
-            place = self._place
-            self._item(top, [_Refer(self._number(self._name(), place))])
+        elif _NAME.match(self.source, self._position):
+            position = self._position
+            self._item(top, [_Refer(self._number(self._name(), position))])
         else:
             return False
         return True
@@ -227,19 +227,20 @@ class _GbnfParser:
         sequence += items
 
     def _repeat(self, top: _OpenGroup) -> None:
-        place = self._place
+        position = self._position
         times = self._match(_TIMES, "expecting a repetition such as {2}, {2,} or {2,5}")
         sequence = top.alternatives[-1]
         part = sequence[top.last :]
         if not part:
-            raise _Fault("there is nothing to repeat", place)
+            raise _Fault("there is nothing to repeat", position)
         least, most = self._bounds(times)
         if most is not None and most < least:
-            raise _Fault(f"a repetition from {least} to {most}", place)
+            raise _Fault(f"a repetition from {least} to {most}", position)
         rules = (most or least) or 1
         if max(rules, least) > _MOST_REPEATED or top.made * rules > _MOST_REPEATED:
             raise _Fault(
-                f"it repeats too much: {_MOST_REPEATED:,} times at most, with those inside", place
+                f"it repeats too much: {_MOST_REPEATED:,} times at most, with those inside",
+                position,
             )
         optional = 1 if most is None else most - least
         self._count(len(part) * max(least, 1) + (len(part) + 2) * optional)
@@ -265,10 +266,10 @@ class _GbnfParser:
     def _name(self) -> str:
         return self._match(_NAME, "expecting the name of a rule")[0]
 
-    def _number(self, name: str, place: int) -> int:
+    def _number(self, name: str, position: int) -> int:
         if name not in self.names:
             self.names[name] = self._new()
-            self._used[self.names[name]] = place
+            self._used[self.names[name]] = position
         return self.names[name]
 
     def _new(self) -> int:
@@ -279,19 +280,19 @@ class _GbnfParser:
     def _count(self, elements: int) -> None:
         self._elements += elements
         if self._elements > _MOST_ELEMENTS:
-            raise _Fault("it expands to too many rules", self._place)
+            raise _Fault("it expands to too many rules", self._position)
 
     def _match(self, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
-        found = pattern.match(self.source, self._place)
+        found = pattern.match(self.source, self._position)
         if found is None:
-            raise _Fault(expected, self._place)
-        self._place = found.end()
+            raise _Fault(expected, self._position)
+        self._position = found.end()
         return found
 
     def _skip(self, *, lines: bool) -> None:
-        found = (_SPACE_AND_LINES if lines else _SPACE).match(self.source, self._place)
+        found = (_SPACE_AND_LINES if lines else _SPACE).match(self.source, self._position)
         if found is not None:
-            self._place = found.end()
+            self._position = found.end()
 
 
 def _refuse_left_recursion(reader: _GbnfParser) -> None:

@@ -139,8 +139,8 @@ def parse_pattern(pattern: str) -> Pattern:
     """
     parser = _RegexParser(pattern)
     tree = parser.alternatives(0)
-    if parser.place < len(pattern):
-        raise PatternUnsupported(f"unmatched ) at {parser.place}")
+    if parser.index < len(pattern):
+        raise PatternUnsupported(f"unmatched ) at {parser.index}")
     return tree
 
 
@@ -169,24 +169,24 @@ def _times(digits: str) -> int:
 
 
 class _RegexParser:
-    """A recursive descent parser; ``place`` is the next character."""
+    """A recursive descent parser; ``index`` is the next character."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self.place = 0
-        self._any_case = self._take("(?i)")
+        self.index = 0
+        self._any_case = self._accept("(?i)")
 
     def alternatives(self, depth: int) -> Pattern:
         if depth > _DEEPEST:
             raise PatternUnsupported("nested too deeply")
         branches = [self._branch(depth)]
-        while self._take("|"):
+        while self._accept("|"):
             branches.append(self._branch(depth))
         return branches[0] if len(branches) == 1 else Alternation(tuple(branches))
 
     def _branch(self, depth: int) -> Pattern:
         parts: list[Pattern] = []
-        while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
+        while self.index < len(self.pattern) and self.pattern[self.index] not in "|)":
             parts.append(self._repetition(self._atom(depth)))
         return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
@@ -196,9 +196,9 @@ class _RegexParser:
             return part
         if isinstance(part, Anchor | Lookaround):
             raise PatternUnsupported(f"nothing to repeat at {found.start()}")
-        self._take("?")  # a lazy repetition matches the same texts
+        self._accept("?")  # a lazy repetition matches the same texts
         if self._match(_QUANTIFIER):
-            raise PatternUnsupported(f"multiple repeat at {self.place}")
+            raise PatternUnsupported(f"multiple repeat at {self.index}")
         least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}.get(found[0], (0, 0))
         if found[1]:
             least = _times(found[1])
@@ -219,46 +219,46 @@ class _RegexParser:
             return self._group(depth)
         if character == "\\":
             return self._escape()
-        if character in "*+?{" and re.compile(_QUANTIFIER).match(self.pattern, self.place - 1):
-            raise PatternUnsupported(f"nothing to repeat at {self.place - 1}")
+        if character in "*+?{" and re.compile(_QUANTIFIER).match(self.pattern, self.index - 1):
+            raise PatternUnsupported(f"nothing to repeat at {self.index - 1}")
         return self._plain(ord(character))
 
     def _group(self, depth: int) -> Pattern:
         look: tuple[bool, bool] | None = None
         name, captures, cased = "", True, self._any_case
         for opening, found in _LOOKS.items():
-            if self._take(opening):
+            if self._accept(opening):
                 look = found
-        if look is None and self._take("?"):
+        if look is None and self._accept("?"):
             captures = False
             if named := self._match(r"P?<([A-Za-z_]\w*)>"):
                 name, captures = named[1], True
-            elif self._take("i:"):
+            elif self._accept("i:"):
                 self._any_case = True
-            elif not self._take(":"):
-                raise PatternUnsupported(f"an unknown group at {self.place}")
+            elif not self._accept(":"):
+                raise PatternUnsupported(f"an unknown group at {self.index}")
         inner = self.alternatives(depth + 1)
         self._any_case = cased
-        if not self._take(")"):
+        if not self._accept(")"):
             raise PatternUnsupported("a group without )")
         if look is not None:
             return Lookaround(inner, *look)
         return CaptureGroup(inner, name) if captures else Concatenation((inner,))
 
     def _class(self) -> Pattern:
-        negated = self._take("^")
+        negated = self._accept("^")
         ranges: list[tuple[int, int]] = []
-        while not self._take("]"):
+        while not self._accept("]"):
             first = self._member()
-            before = self.place
-            if self._take("-") and self.pattern[self.place : self.place + 1] not in ("", "]"):
+            before = self.index
+            if self._accept("-") and self.pattern[self.index : self.index + 1] not in ("", "]"):
                 last = self._member()
                 if isinstance(first, int) and isinstance(last, int):
                     if last < first:
                         raise PatternUnsupported("a range that runs backwards")
                     ranges.append((first, last))
                     continue
-            self.place = before
+            self.index = before
             ranges += [(first, first)] if isinstance(first, int) else first
         chars = charset(ranges)
         chars = any_case(chars) if self._any_case else chars
@@ -270,7 +270,7 @@ class _RegexParser:
         character = self._advance()
         if character != "\\":
             return ord(character)
-        if self._take("b"):
+        if self._accept("b"):
             return 8
         return self._escaped(self._advance())
 
@@ -296,7 +296,7 @@ class _RegexParser:
             return self._category(negated=name == "P")
         if name in _CONTROLS:
             return ord(_CONTROLS[name])
-        if name == "c" and self.place < len(self.pattern) and self.pattern[self.place].isalpha():
+        if name == "c" and self.index < len(self.pattern) and self.pattern[self.index].isalpha():
             return ord(self._advance()) % 32
         if name in "xu":
             return self._code_point(name)
@@ -327,19 +327,19 @@ class _RegexParser:
         return CharNode(any_case(one) if self._any_case else one)
 
     def _advance(self) -> str:
-        if self.place >= len(self.pattern):
+        if self.index >= len(self.pattern):
             raise PatternUnsupported("the pattern ends too early")
-        self.place += 1
-        return self.pattern[self.place - 1]
+        self.index += 1
+        return self.pattern[self.index - 1]
 
     def _match(self, regex: str) -> re.Match[str] | None:
-        found = re.compile(regex).match(self.pattern, self.place)
-        self.place = found.end() if found else self.place
+        found = re.compile(regex).match(self.pattern, self.index)
+        self.index = found.end() if found else self.index
         return found
 
-    def _take(self, text: str) -> bool:
-        if self.pattern.startswith(text, self.place):
-            self.place += len(text)
+    def _accept(self, text: str) -> bool:
+        if self.pattern.startswith(text, self.index):
+            self.index += len(text)
             return True
         return False
 

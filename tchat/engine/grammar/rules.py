@@ -142,9 +142,9 @@ class Rules:
     classes: dict[Expression, Ref] = field(default_factory=dict)
     sets: int = 2000  # of properties that can still be distinguished for any order
 
-    def reserve(self, wanted: str) -> str:
-        """A free name like ``wanted``; its rule matches nothing until it is set."""
-        name = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")[:24] or "rule"
+    def reserve(self, preferred: str) -> str:
+        """A free name like ``preferred``; its rule matches nothing until it is set."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", preferred).strip("-")[:24] or "rule"
         number = self.counts.get(name, 0)
         self.counts[name] = number + 1
         unique = f"{name}-{number}" if number else name
@@ -153,9 +153,9 @@ class Rules:
         self.bodies[unique] = IMPOSSIBLE
         return unique
 
-    def add(self, wanted: str, body: Expression) -> Ref:
-        """A rule with a name like ``wanted``."""
-        name = self.reserve(wanted)
+    def add(self, preferred: str, body: Expression) -> Ref:
+        """A rule with a name like ``preferred``."""
+        name = self.reserve(preferred)
         self.bodies[name] = body
         return Ref(name)
 

@@ -316,9 +316,9 @@ def number_rule(
     converter: SchemaConverter, parts: Sequence[Subschema], name: str, *, integer: bool
 ) -> Expression:
     """The numbers that all of ``parts`` allow."""
-    asked = bounds_of(part.keywords for part in parts)
-    bounds = asked.within_reach
-    if bounds != asked:
+    given = bounds_of(part.keywords for part in parts)
+    bounds = given.within_reach
+    if bounds != given:
         mark_unchecked(converter, parts, _BOUNDS)
     excluded = [value for values in all_values(parts, UNEQUAL) for value in values]
     numbers = [value for value in excluded if isinstance(value, int | float)]
@@ -338,9 +338,9 @@ def number_rule(
     whole = [int(value) for value in numbers if value == int(value)] if integer else []
     texts = [text for value in whole for text in (str(value), *(["-0"] if not value else []))]
     languages = converter.languages
-    wanted = [language, *(languages.complement(languages.text(text)) for text in texts)]
+    allowed = [language, *(languages.complement(languages.text(text)) for text in texts)]
     rule = text_rule(
-        converter, [marked(languages, languages.intersection(wanted))], name, in_string=False
+        converter, [marked(languages, languages.intersection(allowed))], name, in_string=False
     )
     if rule is None:
         mark_unchecked(converter, parts, (*_BOUNDS, "multipleOf"))

@@ -129,9 +129,9 @@ def _check(schema: dict[str, Any], origin: str) -> None:
     except RecursionError as error:
         raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
     if fault is not None:
-        place = "/".join(map(str, fault.absolute_path)) or "the top"
+        path = "/".join(map(str, fault.absolute_path)) or "the top"
         raise UsageError(
-            f"{origin} is not a JSON schema: {_one_line(fault.message)} (at {_one_line(place)})",
+            f"{origin} is not a JSON schema: {_one_line(fault.message)} (at {_one_line(path)})",
             "see https://json-schema.org/learn",
         )
 
@@ -177,10 +177,10 @@ class ReplyValidator:
                 "mend the reference or the pattern",
             ) from error
         if fault is not None:
-            place = "/".join(map(str, fault.absolute_path)) or "the top"
+            path = "/".join(map(str, fault.absolute_path)) or "the top"
             raise ReplyMismatch(
                 f"the model's reply does not follow the schema: {_one_line(fault.message)}"
-                f" (at {_one_line(place)})",
+                f" (at {_one_line(path)})",
                 "try again, or a larger model",
             )
         return value

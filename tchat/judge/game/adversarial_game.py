@@ -117,7 +117,7 @@ class AdversarialGame:
         self._model, self._architecture = model, architecture
         self._layers = tuple(middle_layers(engine.n_layer))
         self._place = folder.game(config.name)
-        self._kept = ReplyCache(folder.generations)
+        self._reply_cache = ReplyCache(folder.generations)
         self._known: dict[tuple[str, str], GameReply] = {}
 
     def play(self) -> Iterator[GameEvent]:
@@ -127,7 +127,7 @@ class AdversarialGame:
             UsageError: There are too few replies, or a game of this name used other data.
             InterruptedError: The engine's cancel flag was set; playing again resumes.
         """
-        pairs = yield from write_pairs(self._engine, self._data.dialogues, self._kept)
+        pairs = yield from write_pairs(self._engine, self._data.dialogues, self._reply_cache)
         about = len({pair.prompt for pair in pairs})
         if len(pairs) < MIN_TO_FIT or about < 2:
             raise UsageError(
@@ -163,9 +163,9 @@ class AdversarialGame:
         self, reader: FeatureExtractor, prompts: Sequence[str]
     ) -> Generator[TrainingProgress, None, list[GameReply]]:
         """The unsteered replies to some prompts; generates the ones that are missing."""
-        yield from write_replies(self._engine, prompts, range(UNSTEERED_DRAWS), self._kept)
-        asked = [(prompt, number) for prompt in prompts for number in range(UNSTEERED_DRAWS)]
-        texts = [(prompt, self._kept.get(prompt, number) or "") for prompt, number in asked]
+        yield from write_replies(self._engine, prompts, range(UNSTEERED_DRAWS), self._reply_cache)
+        draws = [(prompt, number) for prompt in prompts for number in range(UNSTEERED_DRAWS)]
+        texts = [(prompt, self._reply_cache.get(prompt, number) or "") for prompt, number in draws]
         return (yield from self._read(reader, texts))
 
     def _read(

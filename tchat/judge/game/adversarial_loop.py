@@ -94,8 +94,8 @@ class AdversarialLoop:
         names = sorted({reply.prompt for reply in data.own})
         order = numpy.random.default_rng(rules.seed).permutation(len(names))
         self._prompts = [names[at] for at in order[: rules.batch]]
-        asked = set(self._prompts)
-        self._own = [reply for reply in data.own if reply.prompt in asked]
+        prompts = set(self._prompts)
+        self._own = [reply for reply in data.own if reply.prompt in prompts]
 
     def play(self, state: GameState) -> Generator[LoopEvent, None, GameState]:
         """Play from ``state`` on; yields the new state after each round, and returns the last.
@@ -104,7 +104,7 @@ class AdversarialLoop:
             InterruptedError: The user stopped it; the last state yielded can be resumed.
         """
         if state.over == _all_played(len(state.rounds) - 1):
-            state = replace(state, over="")  # more may be wanted by now
+            state = replace(state, over="")  # the limit of rounds may be higher now
         if not state.rounds:
             best = best_head(self._heads(state))
             first = self._judged(best, self._before(best, state), self._own, state, 0)
@@ -139,10 +139,10 @@ class AdversarialLoop:
             judged = self._judged(best, made.scores, made.replies, ended, number)
             over = self._ending(judged)
         else:
-            note = steps[-1].attempt.broken or "no better score"
+            reason = steps[-1].attempt.broken or "no better score"
             judged = self._judged(best, before, state.current or self._own, state, number)
-            judged = replace(judged, note=note)
-            over = f"no allowed step helps ({note})"
+            judged = replace(judged, note=reason)
+            over = f"no allowed step helps ({reason})"
         judged = replace(judged, tried=tuple(each.attempt for each in steps))
         return replace(ended, rounds=(*state.rounds, judged), over=over)
 
@@ -165,7 +165,7 @@ class AdversarialLoop:
             before = steps[-1].replay if steps else state.replay
             step = _Step(steering, length, attempt, tuple(replies), scores, (*before, *replies))
             gained = step.allowed and _mean(scores) >= enough
-            search.note(allowed=step.allowed, used=1.0 if gained else constraints.used(costs))
+            search.record(allowed=step.allowed, used=1.0 if gained else constraints.used(costs))
             sought += CORRECTION * constraints.pull(costs)
             steps.append(step)
         return steps
@@ -326,8 +326,8 @@ class LineSearch:
         self.tries += 1
         return self._now
 
-    def note(self, *, allowed: bool, used: float) -> None:
-        """Note what became of it: whether it was ``allowed``, and its share of the bounds."""
+    def record(self, *, allowed: bool, used: float) -> None:
+        """Record whether the length was ``allowed``, and the share of the bounds that it used."""
         if allowed:
             self._allowed = self._now
             self._enough = used >= ENOUGH

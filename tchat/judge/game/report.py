@@ -50,10 +50,10 @@ class IndependentVerdict:
     def words(self) -> str:
         """Both shares, and whether their difference is significant."""
         gained = 100 * (self.after - self.before)
-        told = f"{self.before:.0%} before, {self.after:.0%} after"
-        told += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
+        text = f"{self.before:.0%} before, {self.after:.0%} after"
+        text += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
         chance = abs(self.after - self.before) < 2 * self.error
-        return told + (", which may be chance)" if chance else ")")
+        return text + (", which may be chance)" if chance else ")")
 
 
 def write_report(
@@ -174,7 +174,7 @@ def _escaped(text: str) -> str:
 
 WIDTH, HEIGHT = 640, 300  # of the picture
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 56, 28, 40  # margins
-# Okabe and Ito's colours, told apart by everybody; the strokes differ too.
+# Okabe and Ito's colours, which everybody can distinguish; the strokes differ too.
 _LINES = (
     ("people's replies", "#0072B2", ""),
     ("fresh replies", "#D55E00", "6 3"),
@@ -199,11 +199,11 @@ def plot_svg(rounds: Sequence[GameRound]) -> str:
         *_axes(most, len(rounds)),
     ]
     for (name, colour, dashes), values in zip(_LINES, series, strict=True):
-        places = [(f"{_x(at, len(values)):.1f}", f"{_y(v):.1f}") for at, v in enumerate(values)]
-        points = " ".join(f"{x},{y}" for x, y in places)
-        parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in places]
+        points = [(f"{_x(at, len(values)):.1f}", f"{_y(v):.1f}") for at, v in enumerate(values)]
+        path = " ".join(f"{x},{y}" for x, y in points)
+        parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in points]
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" '
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" '
             f'stroke-dasharray="{dashes}"><title>{name}</title></polyline>'
         )
     for index, (name, colour, dashes) in enumerate(_LINES):

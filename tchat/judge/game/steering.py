@@ -108,19 +108,21 @@ def control_directions(
     prompts = [reply.prompt for reply in replies]
     bounded = numpy.clip(scores, -6.0, 6.0)[:, None]  # one reply must not decide for all
     score = _within(bounded, prompts)[:, 0]
-    kept = _within(numpy.array([reply.features.plain for reply in replies]), prompts)
-    wanted = _standardize(_unexplained(score, kept))
+    scalars = _within(numpy.array([reply.features.plain for reply in replies]), prompts)
+    target = _standardize(_unexplained(score, scalars))
     for at, weight in enumerate(sought):
-        wanted += weight * _standardize(_unexplained(kept[:, at], numpy.delete(kept, at, axis=1)))
-    return {layer: _control_direction(replies, prompts, wanted, layer) for layer in layers}
+        target += weight * _standardize(
+            _unexplained(scalars[:, at], numpy.delete(scalars, at, axis=1))
+        )
+    return {layer: _control_direction(replies, prompts, target, layer) for layer in layers}
 
 
 def _control_direction(
-    replies: Sequence[GameReply], prompts: Sequence[str], wanted: Vector, layer: int
+    replies: Sequence[GameReply], prompts: Sequence[str], target: Vector, layer: int
 ) -> Vector:
     states = numpy.stack([r.features.states[layer] for r in replies]).astype(numpy.float64)
     sizes = numpy.abs(states).mean(axis=0)
-    covariance = _within(states, prompts).T @ wanted / len(replies)
+    covariance = _within(states, prompts).T @ target / len(replies)
     direction: Vector = numpy.where(
         sizes < MASSIVE_ACTIVATION * numpy.median(sizes), covariance, 0.0
     )
@@ -129,10 +131,10 @@ def _control_direction(
 
 def _within(rows: Matrix, prompts: Sequence[str]) -> Matrix:
     """Subtract from each row the mean of its prompt; shape as ``rows``."""
-    _, places, counts = numpy.unique(prompts, return_inverse=True, return_counts=True)
+    _, groups, counts = numpy.unique(prompts, return_inverse=True, return_counts=True)
     sums = numpy.zeros((len(counts), rows.shape[1]))
-    numpy.add.at(sums, places, rows)
-    centred: Matrix = rows - (sums / counts[:, None])[places]
+    numpy.add.at(sums, groups, rows)
+    centred: Matrix = rows - (sums / counts[:, None])[groups]
     return centred
 
 
@@ -244,8 +246,8 @@ class Constraints:
 
     def broken(self, costs: MetricRatios) -> str:
         """The violated bound, for a person; empty if none is."""
-        for name, ratio, room in self._rooms(costs):
-            if room < 0:
+        for name, ratio, margin in self._margins(costs):
+            if margin < 0:
                 return f"{name} {ratio.value:.2f}x"
         return ""
 
@@ -260,14 +262,14 @@ class Constraints:
 
     def unclear(self, costs: MetricRatios) -> bool:
         """Whether a bound is within the standard error, so that more replies are needed."""
-        return any(abs(room) < ratio.error for _, ratio, room in self._rooms(costs))
+        return any(abs(margin) < ratio.error for _, ratio, margin in self._margins(costs))
 
     def used(self, costs: MetricRatios) -> float:
         """Share of the tightest bound that is used; 1 is all of it."""
         distinct = (1 - costs.distinct_2.value) / (1 - self.distinct_2)
         return max(math.log(costs.perplexity.value) / math.log(self.perplexity), distinct, 0.0)
 
-    def _rooms(self, costs: MetricRatios) -> Iterator[tuple[str, MetricRatio, float]]:
+    def _margins(self, costs: MetricRatios) -> Iterator[tuple[str, MetricRatio, float]]:
         """Yield the distance of each metric from its bound."""
         perplexity, distinct, length = costs.perplexity, costs.distinct_2, costs.length
         yield "perplexity", perplexity, self.perplexity - perplexity.value

@@ -95,7 +95,7 @@ def read_header(path: Path) -> Header:
             raise ModelInvalid(f"{label(path)} cannot be read: {reason}", DOWNLOAD_AGAIN) from error
 
 
-def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+def read_strings(path: Path, array: Array, indexes: Iterable[int]) -> dict[int, str]:
     """Elements of a long array of strings by index; indexes out of range are left out.
 
     Raises:
@@ -104,20 +104,20 @@ def read_strings(path: Path, array: Array, wanted: Iterable[int]) -> dict[int, s
     with os.fdopen(open_regular(path), "rb", buffering=0) as file:
         reader = BoundedReader(file, os.fstat(file.fileno()).st_size)
         try:
-            return strings_in(reader, array, wanted)
+            return strings_in(reader, array, indexes)
         except (OutOfBounds, OSError) as problem:
             raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
 
 
-def strings_in(reader: BoundedReader, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+def strings_in(reader: BoundedReader, array: Array, indexes: Iterable[int]) -> dict[int, str]:
     """As `read_strings`, from a reader at the start of a file; raises OutOfBounds."""
     found: dict[int, str] = {}
     reader.skip(array.offset)
     at = 0
-    for place in sorted({each for each in wanted if 0 <= each < array.count}):
-        reader.skip_strings(place - at)
-        found[place] = reader.string().decode("utf-8", "replace")
-        at = place + 1
+    for index in sorted({each for each in indexes if 0 <= each < array.count}):
+        reader.skip_strings(index - at)
+        found[index] = reader.string().decode("utf-8", "replace")
+        at = index + 1
     return found
 
 

@@ -147,7 +147,7 @@ class HubApi:
             yield response
 
 
-def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
+def _start(response: httpx2.Response, file: RepoFile, offset: int) -> int:
     """The position of the answer's first byte in the file.
 
     Raises:
@@ -156,15 +156,15 @@ def _start(response: httpx2.Response, file: RepoFile, wanted: int) -> int:
     if response.headers.get("content-type", "").startswith("text/html"):
         raise not_a_hub_answer()
     if response.status_code == 206:
-        told = RANGE.fullmatch(response.headers.get("content-range", "").strip())
-        fits = told and int(told[1]) == wanted and told[2] in ("*", str(file.size))
+        match = RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        fits = match and int(match[1]) == offset and match[2] in ("*", str(file.size))
     else:
         length = response.headers.get("content-length", str(file.size))
         fits = response.status_code == 200 and length == str(file.size)
-        wanted = 0
+        offset = 0
     if not fits:
         raise HubError("the hub sent a different file than listed", "try again", transient=True)
-    return wanted
+    return offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ class HubCache:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with fresh.open("x", encoding="ascii") as opened:  # never through a link
-                    opened.write(file.commit)
+                with fresh.open("x", encoding="ascii") as ref:  # never through a link
+                    ref.write(file.commit)
                 fresh.replace(path)
             except OSError:
                 with suppress(OSError):

@@ -199,11 +199,11 @@ class RemoteHeader:
         tensors = tuple(tensor for header in headers for tensor in header.tensors)
         return replace(headers[0], tensors=tensors)
 
-    def strings(self, array: Array, wanted: Iterable[int]) -> dict[int, str]:
+    def strings(self, array: Array, indexes: Iterable[int]) -> dict[int, str]:
         """Elements of a long array of strings by index; indexes out of range are left out."""
         first = self._parts[0]
         try:
-            return strings_in(first.reader(), array, wanted)
+            return strings_in(first.reader(), array, indexes)
         except OutOfBounds as problem:
             raise ModelInvalid(f"{first.name} is not usable: {problem}", "try again") from None
 

@@ -257,9 +257,9 @@ def choose_model(listing: RepoListing, name: HubName) -> RepoModel:
 
 def default_model(models: Sequence[RepoModel]) -> RepoModel:
     """Q4_K_M, then Q8_0, then the first."""
-    for wanted in DEFAULTS:
+    for quantization in DEFAULTS:
         for model in models:
-            if model.quantization == wanted:
+            if model.quantization == quantization:
                 return model
     return models[0]
 
@@ -301,26 +301,27 @@ def _by_file(listing: RepoListing, file: str) -> RepoModel:
     )
 
 
-def _by_quantization(listing: RepoListing, wanted: str) -> RepoModel:
-    found = [model for model in listing.models if model.quantization == wanted.upper()]
+def _by_quantization(listing: RepoListing, quantization: str) -> RepoModel:
+    found = [model for model in listing.models if model.quantization == quantization.upper()]
     if len(found) == 1:
         return found[0]
     if found:
         raise ModelNotFound(
-            f"the repository {listing.repo} has {len(found)} models in {wanted.upper()}",
+            f"the repository {listing.repo} has {len(found)} models in {quantization.upper()}",
             f"name the file: {_some([model.name for model in found])}",
         )
     names = dict.fromkeys(model.quantization or model.first.name for model in listing.models)
     raise ModelNotFound(
-        f"the repository {listing.repo} has no {single_line(wanted)}", _near(wanted.upper(), names)
+        f"the repository {listing.repo} has no {single_line(quantization)}",
+        _near(quantization.upper(), names),
     )
 
 
-def _near(wanted: str, names: Iterable[str]) -> str:
+def _near(name: str, names: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     known = list(names)
-    near = get_close_matches(wanted, known, n=3, cutoff=0.6)
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(map(single_line, near))}? It has {_some(known)}"
     return f"it has {_some(known)}" if known else "it holds no GGUF model"

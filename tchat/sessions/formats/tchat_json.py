@@ -134,14 +134,14 @@ def _session_of(item: Mapping[str, Any], where: str) -> Session:
 def _checked(items: Iterator[Any], session_id: str, where: str) -> Messages:
     known: set[int] = set()
     for number, item in enumerate(items, 1):
-        place = f"{where}, message {number}"
-        message = _message(item, session_id, place)
+        location = f"{where}, message {number}"
+        message = _message(item, session_id, location)
         if message.id in known:
-            raise _refusal(f"{place}: the id {message.id} occurs twice")
+            raise _refusal(f"{location}: the id {message.id} occurs twice")
         if message.parent_id is not None and message.parent_id not in known:
-            raise _refusal(f"{place}: its parent {message.parent_id} does not come before it")
+            raise _refusal(f"{location}: its parent {message.parent_id} does not come before it")
         known.add(message.id)
-        yield message, _field(item, "active", bool, place)
+        yield message, _field(item, "active", bool, location)
 
 
 def _refusal(reason: str) -> UsageError:
@@ -151,9 +151,9 @@ def _refusal(reason: str) -> UsageError:
     )
 
 
-def _field(item: Mapping[str, Any], name: str, wanted: type[_Wanted], where: str) -> _Wanted:
+def _field(item: Mapping[str, Any], name: str, expected: type[_Wanted], where: str) -> _Wanted:
     value = item.get(name)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise _refusal(f"{where}: {name!r} is missing or of the wrong type")
     return value
 

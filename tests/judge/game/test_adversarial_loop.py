@@ -255,12 +255,12 @@ def test_a_step_grows_until_it_is_refused_then_is_halved_between(
     search, tried = LineSearch(1.0), []
     while (step := search.next()) is not None:
         tried.append(step)
-        search.note(allowed=step < most, used=0.5)
+        search.record(allowed=step < most, used=0.5)
     assert tried == lengths
 
 
 def test_a_step_that_uses_its_bounds_up_is_the_last() -> None:
     search = LineSearch(1.0)
     assert search.next() == 1.0
-    search.note(allowed=True, used=0.9)
+    search.record(allowed=True, used=0.9)
     assert search.next() is None
