@@ -156,15 +156,46 @@ def test_a_reply_that_was_killed_is_there_again_and_goes_on(
 
 
 def test_it_is_put_aside_and_comes_back(writing: Terminal) -> None:
-    for _ in range(10):  # wherever it is in its drawing
-        writing.signal(signal.SIGTSTP)
-        writing.until(lambda: is_stopped(writing.pid))
-        while writing.read(0.1):
-            pass
-        assert writing.modes == AS_FOUND
-        go_on(writing)
+    writing.signal(signal.SIGTSTP)
+    writing.until(lambda: is_stopped(writing.pid))
+    while writing.read(0.1):
+        pass
+    assert writing.modes == AS_FOUND
+    go_on(writing)
     writing.send(ESCAPE)
     writing.until("○ idle")
+
+
+SUSPENDED_IN_A_WRITE = f"""
+import os, queue, runpy, signal
+from textual.drivers import _writer_thread
+
+class Queue(queue.Queue):
+    suspended = False
+
+    def _put(self, item):  # called with the lock held
+        super()._put(item)
+        if not Queue.suspended and "{PROMPT}" in (item or ""):
+            Queue.suspended = True
+            os.kill(os.getpid(), signal.SIGTSTP)
+
+_writer_thread.Queue = Queue
+runpy.run_module("tchat", run_name="__main__")
+"""
+
+
+@pytest.mark.usefixtures("home")
+def test_it_is_put_aside_in_the_middle_of_a_write() -> None:
+    with Terminal((sys.executable, "-c", SUSPENDED_IN_A_WRITE)) as terminal:
+        terminal.until(lambda: is_stopped(terminal.pid))
+        while terminal.read(0.1):
+            pass
+        assert terminal.modes == AS_FOUND
+        go_on(terminal)
+        terminal.send("still here")
+        terminal.until("still here")
+        terminal.send(CTRL_Q)
+        assert terminal.ended() == 0
 
 
 @pytest.mark.parametrize("is_stopped_first", [True, False])
