@@ -10,10 +10,10 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
+from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
 from tchat.cli.console import Console
 from tchat.errors import ExitCode, UsageError
-from tchat.settings.keys import did_you_mean, nearest
+from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
 
 JSON = typer.Option(False, "--json", help="Print JSON")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
@@ -50,14 +50,9 @@ class RootGroup(TyperGroup):
         """Prepend ``ask`` unless the first argument is a command or a root option."""
         args = help_arguments(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
-            likely = likely_command(args)
-            name = likely or foreign_command(args)
-            if name and not ctx.resilient_parsing:
-                prompt = args[0] if likely else " ".join(args)
-                raise UsageError(
-                    f"there is no command `{args[0]}`",
-                    f"did you mean `{name}`? `tchat -- {prompt}` sends it as a prompt",
-                )
+            unknown = None if ctx.resilient_parsing else unknown_command(args)
+            if unknown is not None:
+                raise UsageError(f"there is no command `{unknown[0]}`", unknown[1])
             args = ["ask", *args]
         return super().parse_args(ctx, args)
 
@@ -106,7 +101,7 @@ def call(argv: Sequence[str], console: Console) -> int:
         console.stderr.write(error.format_message() + "\n")
         return ExitCode.USAGE
     except click.ClickException as error:
-        raise _usage(error) from None
+        raise _usage(error, argv) from None
 
 
 def _application() -> typer.Typer:
@@ -134,10 +129,10 @@ def _root(
         raise typer.Exit
 
 
-def _usage(error: click.ClickException) -> UsageError:
+def _usage(error: click.ClickException, argv: Sequence[str]) -> UsageError:
     """A click error as a UsageError, with the nearest name or a pointer to the help."""
     ctx = getattr(error, "ctx", None)
-    command = ctx.command_path if ctx else "tchat"
+    command = ctx.command_path if ctx else _command_path(argv)
     hint = f"`{command} --help` tells more"
     message = error.format_message().rstrip(".").replace("\n", " ")
     if isinstance(error, click.NoSuchOption):
@@ -148,10 +143,25 @@ def _usage(error: click.ClickException) -> UsageError:
     return UsageError(message[:1].lower() + message[1:], hint)
 
 
+def _command_path(argv: Sequence[str]) -> str:
+    """The command that ``argv`` call, for errors that click gives no context."""
+    command, subcommand = [*argv, "", ""][:2]
+    if command not in COMMANDS:
+        return "tchat ask"
+    under = subcommand if subcommand in COMMANDS[command][2] else ""
+    return f"tchat {command} {under}".rstrip()
+
+
 def _nearest_option(name: str, ctx: Any) -> str:
+    """A suggestion for a mistyped flag, or one that other programs have."""
     params = ctx.command.get_params(ctx) if ctx else []
-    names = [opt for param in params for opt in (*param.opts, *param.secondary_opts)]
-    best = nearest(name, names, cutoff=0.6)
+    shown = (param for param in params if not getattr(param, "hidden", False))
+    names = [opt for param in shown for opt in (*param.opts, *param.secondary_opts)]
+    foreign = {f"--{other.replace('_', '-')}": own for other, own in FOREIGN_NAMES.items()}
+    best = nearest(name.replace("_", "-"), [*foreign, *names])
+    if best not in names:
+        key = keys().get(foreign.get(best, ""))
+        best = key.flags[-1] if key and key.flags and key.flags[-1] in names else ""
     return f"did you mean {best}?" if best else ""
 
 

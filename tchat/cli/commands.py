@@ -45,16 +45,26 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-# Words of other programs of this kind, and what they are called here.
+# Words of other programs of this kind, and what they are called here; empty if tchat has no such.
 FOREIGN_COMMANDS = {
-    "list": "models ls",
-    "ls": "models ls",
-    "pull": "models pull",
-    "rm": "models rm",
-    "run": "-m",
-    "search": "models search",
-    "show": "models show",
-    "version": "--version",
+    "aliases": "tchat models alias",
+    "chat": "tchat",
+    "cp": "tchat models alias",
+    "create": "tchat models add",
+    "keys": "",
+    "list": "tchat models ls",
+    "logs": "tchat sessions ls",
+    "ls": "tchat models ls",
+    "ps": "",
+    "pull": "tchat models pull",
+    "push": "",
+    "rm": "tchat models rm",
+    "run": "tchat -m",
+    "search": "tchat models search",
+    "serve": "",
+    "show": "tchat models show",
+    "templates": "tchat prompts ls",
+    "version": "tchat --version",
 }
 MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few words of prompts
 
@@ -73,15 +83,58 @@ def help_arguments(words: list[str]) -> list[str] | None:
     return [*words[1:], "--help"]
 
 
-def foreign_command(words: list[str]) -> str:
-    """The equivalent of a command of another program; empty if there is none.
+def unknown_command(words: list[str]) -> tuple[str, str] | None:
+    """The command that ``words`` call and that does not exist, and a hint; None for a prompt."""
+    if not words or words[0] in COMMANDS:
+        return None
+    if help_call := _unknown_help(words):
+        return help_call
+    if likely := likely_command(words):
+        return (words[0], _suggestion(likely, words[0]))
+    foreign = foreign_command(words)
+    if foreign is None:
+        return None
+    return (words[0], _suggestion(foreign, " ".join(words)))
 
-    Matches it alone, or before one word that looks like a model name: ``pull qwen3:4b``.
+
+def _suggestion(name: str, prompt: str) -> str:
+    told = f"did you mean `{name}`?" if name else "`tchat --help` lists the commands;"
+    return f"{told} `tchat -- {prompt}` sends it as a prompt"
+
+
+def _unknown_help(words: list[str]) -> tuple[str, str] | None:
+    """The unknown one of ``help NAME`` and ``help COMMAND NAME``."""
+    if words[0] != "help" or help_arguments(words) or len(words) > 3:
+        return None
+    from tchat.settings.keys import nearest
+
+    command, subcommand = [*words[1:], ""][:2]
+    if command not in COMMANDS:
+        meant = nearest(command, COMMANDS)
+        if subcommand and not (meant and subcommand in COMMANDS[meant][2]):
+            return None
+        name, meant = command, f"{meant} {subcommand}".rstrip()
+    else:
+        near = nearest(subcommand, COMMANDS[command][2])
+        name, meant = f"{command} {subcommand}", f"{command} {near}" if near else command
+    return (name, _suggestion(meant and f"tchat help {meant}", " ".join(words)))
+
+
+def foreign_command(words: list[str]) -> str | None:
+    """The call for a command of another program; empty if tchat has none, None for a prompt.
+
+    Matches it alone, before one word that looks like a model name (``pull qwen3:4b``), and before
+    flags with one value (``chat -m qwen3:4b``).
     """
-    name = FOREIGN_COMMANDS.get(words[0], "")
-    rest = words[1:]
-    fits = not rest or (len(rest) == 1 and bool(MODEL_SIGNS & set(rest[0])))
-    return " ".join(["tchat", name, *rest]) if name and fits else ""
+    name, rest = FOREIGN_COMMANDS.get(words[0]), words[1:]
+    if name is None:
+        return None
+    flags = bool(rest) and rest[0].startswith("-")
+    values = [word for word in rest if not word.startswith("-")]
+    looks_like_model = len(rest) == 1 and bool(MODEL_SIGNS & set(rest[0]))
+    if rest and not (looks_like_model or (flags and len(values) <= 1)):
+        return None
+    return " ".join([name, *rest]) if name else ""
 
 
 def likely_command(words: list[str]) -> str:
@@ -96,6 +149,8 @@ def likely_command(words: list[str]) -> str:
         return ""
     from tchat.settings.keys import nearest
 
-    name = nearest(first, COMMANDS, cutoff=0.75)
+    name = nearest(first, [*COMMANDS, "help"])
+    if name == "help":
+        return name if len(words) == 1 else ""
     fits = len(words) == 1 or (name and words[1] in COMMANDS[name][2])
     return name if fits else ""

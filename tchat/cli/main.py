@@ -72,11 +72,9 @@ def _plain_words(argv: list[str]) -> list[str] | None:
         return None
     if " " in argv[0]:  # no command has one
         return argv
-    from tchat.cli.commands import COMMANDS, foreign_command, help_arguments, likely_command
+    from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
 
-    is_command = (
-        argv[0] in COMMANDS or help_arguments(argv) or foreign_command(argv) or likely_command(argv)
-    )
+    is_command = argv[0] in COMMANDS or help_arguments(argv) or unknown_command(argv)
     return None if is_command else argv
 
 

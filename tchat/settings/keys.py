@@ -25,6 +25,40 @@ TABLES = frozenset({"sampling", "keys", "fixed"})  # fields of Settings that are
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
+NEAR = 0.74  # similarity from which a name is suggested: one letter of four transposed or missing
+# What other programs call a setting; only suggested, not taken.
+FOREIGN_NAMES = {
+    "context": "ctx_size",
+    "context_length": "ctx_size",
+    "context_size": "ctx_size",
+    "ctx": "ctx_size",
+    "max_context": "ctx_size",
+    "n_ctx": "ctx_size",
+    "num_ctx": "ctx_size",
+    "max_completion_tokens": "max_tokens",
+    "max_length": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "temperature": "temp",
+    "penalty_repeat": "repeat_penalty",
+    "repetition_penalty": "repeat_penalty",
+    "typical": "typical_p",
+    "n_batch": "batch_size",
+    "num_batch": "batch_size",
+    "num_gpu": "gpu_layers",
+    "n_gpu_layers": "gpu_layers",
+    "ngl": "gpu_layers",
+    "num_thread": "threads",
+    "n_threads": "threads",
+    "cache_type_k": "cache_type",
+    "cache_type_v": "cache_type",
+    "model_draft": "draft_model",
+    "reasoning": "think",
+    "stop_sequence": "stop",
+    "stop_sequences": "stop",
+    "system_prompt": "system",
+}
 SHOWN = 60  # characters of a refused value that are quoted back
 
 
@@ -150,9 +184,10 @@ def find_key(name: str) -> Key:
     plain = name.removeprefix("sampling.").replace("-", "_")
     key = keys().get(plain) or former_names().get(plain)
     if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
+        near = nearest_key(plain)
         raise UsageError(
             f"there is no setting `{name}`",
-            did_you_mean(plain, keys()) or "`tchat config show` lists them all",
+            f"did you mean `{near}`?" if near else "`tchat config show` lists them all",
         )
     return key
 
@@ -185,18 +220,32 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "" if high is None else f" of {high} or less"
 
 
-def nearest(word: str, names: Iterable[str], cutoff: float = 0.7) -> str:
-    """The name most like ``word`` (by `difflib`, 0 to 1); empty when none is close."""
+def nearest(word: str, names: Iterable[str], cutoff: float = NEAR) -> str:
+    """The name most like ``word`` (by `difflib`, 0 to 1); empty when none is close.
+
+    Leading dashes and slashes, which all names share, do not count.
+    """
     import difflib
 
-    matches = difflib.get_close_matches(word, list(names), n=1, cutoff=cutoff)
-    return matches[0] if matches else ""
+    by_letters = {name.lstrip("-/"): name for name in names}
+    matches = difflib.get_close_matches(word.lstrip("-/"), by_letters, n=1, cutoff=cutoff)
+    return by_letters[matches[0]] if matches else ""
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """``did you mean `name`?`` as a hint, or the empty string."""
     name = nearest(word, names)
     return f"did you mean `{name}`?" if name else ""
+
+
+def nearest_key(word: str) -> str:
+    """The name of the setting that ``word`` most likely means; empty if none is close.
+
+    Knows what other programs call it, with dashes or underscores: ``num_ctx``, ``temperature``.
+    """
+    plain = word.lstrip("-").replace("-", "_").lower()
+    found = FOREIGN_NAMES.get(plain) or nearest(plain, [*keys(), *FOREIGN_NAMES])
+    return FOREIGN_NAMES.get(found, found)
 
 
 def parse(key: Key, text: str, place: str) -> Value:

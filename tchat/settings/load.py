@@ -14,9 +14,10 @@ from tchat.settings.keys import (
     Key,
     Value,
     check,
-    did_you_mean,
     former_names,
     keys,
+    nearest,
+    nearest_key,
     parse,
     renamed,
     variable_of,
@@ -200,7 +201,8 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             former[key.name] = parse(key, text, f"environment variable {variable}")
             warnings.append(f"environment variable {renamed(variable)}")
         else:
-            hint = did_you_mean(variable, known)
+            near = nearest_key(variable.removeprefix("TCHAT_"))
+            hint = f"did you mean `{variable_of(near)}`?" if near else ""
             warnings.append(f"unknown environment variable {variable}{hint and '; ' + hint}")
     return former | values
 
@@ -219,7 +221,8 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
     if key is not None:
         place = f"under [{key.section}]" if key.section else f"above [{section}]"
         return f"`{shown}` is ignored here; it belongs {place}"
-    hint = did_you_mean(name, [*keys(), *SECTIONS, KEY_BINDINGS])
+    near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
+    hint = f"did you mean `{near}`?" if near else ""
     return f"unknown setting `{shown}` is ignored{hint and '; ' + hint}"
 
 

@@ -104,7 +104,7 @@ class FakeChat:
     def release_model(self) -> None:
         """There is no model."""
 
-    def open(self) -> Iterator[Event]:
+    def load_model(self) -> Iterator[Event]:
         """There is no model."""
         yield from ()
 

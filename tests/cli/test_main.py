@@ -60,6 +60,28 @@ def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None
     assert "`tchat -- sesions`" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("help sesions", "there is no command `sesions`; did you mean `tchat help sessions`?"),
+        ("help nope", "there is no command `nope`; `tchat --help` lists the commands"),
+        ("help models lss", "no command `models lss`; did you mean `tchat help models ls`?"),
+        ("help sesions ls", "did you mean `tchat help sessions ls`?"),
+        ("hepl", "did you mean `help`?"),
+        ("chat", "did you mean `tchat`?"),
+        ("chat -m qwen3", "did you mean `tchat -m qwen3`?"),
+        ("logs", "did you mean `tchat sessions ls`?"),
+        ("keys", "`tchat --help` lists the commands; `tchat -- keys` sends it as a prompt"),
+        ("serve", "there is no command `serve`"),
+        ("pull qwen3:4b", "did you mean `tchat models pull qwen3:4b`?"),
+    ],
+)
+def test_an_unknown_command_is_not_sent_as_a_prompt(shell: Shell, words: str, told: str) -> None:
+    ran = shell(*words.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+
+
 def test_two_dashes_make_a_prompt_of_a_command(shell: Shell) -> None:
     assert shell("--", "sessions", "ls").out == "sessions ls\n"
 
@@ -75,12 +97,23 @@ def test_words_need_no_quotes(shell: Shell) -> None:
         (["--tmp", "1", "x"], "there is no option --tmp; did you mean --temp?"),
         (["sessions", "lss"], "has no command `lss`; did you mean `ls`?"),
         (["sessions", "ls", "--jsno"], "did you mean --json?"),
-        (["--temp"], "option '--temp' requires an argument"),
-        (["-o", "temp"], "option '-o' takes NAME VALUE; `tchat --help`"),
-        (["hi", "-o", "temp=1"], "option '-o' takes NAME VALUE; `tchat --help`"),
+        (["--temp"], "option '--temp' requires an argument; `tchat ask --help`"),
+        (["--model"], "`tchat ask --help` tells more"),
+        (["map", "--cid"], "`tchat map --help` tells more"),
+        (["--temperature", "1", "x"], "did you mean --temp?"),
+        (["--temprature", "1", "x"], "did you mean --temp?"),
+        (["--num-ctx", "1", "x"], "did you mean --ctx-size?"),
+        (["--n_predict", "1", "x"], "did you mean --max-tokens?"),
+        (["--verbose", "x"], "there is no option --verbose; `tchat ask --help`"),
+        (["--format", "json", "x"], "there is no option --format; `tchat ask --help`"),
+        (["map", "--json", "x"], "there is no option --json; `tchat map --help`"),
+        (["-o", "temperature", "1", "x"], "did you mean `temp`?"),
+        (["config", "set", "num-ctx", "1"], "did you mean `ctx_size`?"),
+        (["-o", "temp"], "option '-o' takes NAME VALUE; `tchat ask --help`"),
+        (["hi", "-o", "temp=1"], "option '-o' takes NAME VALUE; `tchat ask --help`"),
         (["-o", "kv_type=q8_0", "x"], "-o takes NAME VALUE, not NAME=VALUE; write -o kv_type q8_0"),
         (["-p", "lang=de", "x"], "-p takes NAME VALUE, not NAME=VALUE; write -p lang de"),
-        (["x", "-p", "lang"], "option '-p' takes NAME VALUE; `tchat --help`"),
+        (["x", "-p", "lang"], "option '-p' takes NAME VALUE; `tchat ask --help`"),
         (["--temp", "hot", "x"], "`temp` (--temp) must be a number from 0 to 10, not `hot`"),
         (["-o", "tmep", "1", "x"], "there is no setting `tmep`; did you mean `temp`?"),
         (["-o", "temp", "11", "x"], "`temp` (-o) must be"),
@@ -263,8 +296,9 @@ def test_a_command_of_another_program_is_told_its_name_here(
     "words",
     [
         ("help", "me", "write", "a", "poem"),
-        ("help", "wanted"),
+        ("help", "wanted", "now"),
         ("list", "three", "colours"),
+        ("logs", "of", "ships"),
         ("run", "away"),
         ("show", "me"),
     ],
