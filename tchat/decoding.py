@@ -203,10 +203,10 @@ def _local_encoding(data: bytes, found: str) -> str:
     import locale
 
     try:
-        place = locale.getlocale()[0] or ""
+        language = locale.getlocale()[0] or ""
     except ValueError:  # one that Python does not know, such as macOS's "UTF-8"
-        place = ""
-    encodings = _LOCAL.get(place, _LOCAL.get(place[:2], ()))
+        language = ""
+    encodings = _LOCAL.get(language, _LOCAL.get(language[:2], ()))
     for encoding in encodings[:2] if found.lower() not in encodings else ():
         if not _decodes(data, encoding):
             continue

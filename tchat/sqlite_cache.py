@@ -131,8 +131,8 @@ class SqliteCache:
 
         if not stat.S_ISREG(self._file.lstat().st_mode) or special_file(self._file):
             return False
-        place = f"{self._file.absolute().as_uri()}?mode=ro"
-        source = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)
+        uri = f"{self._file.absolute().as_uri()}?mode=ro"
+        source = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
         try:
             source.execute("BEGIN")
             _user_version(source)  # takes the lock; `backup` would wait for it without limit
@@ -141,12 +141,12 @@ class SqliteCache:
             source.close()
         return True
 
-    def _connect(self, place: Path | str) -> sqlite3.Connection:
+    def _connect(self, database: Path | str) -> sqlite3.Connection:
         import sqlite3
 
         # Used by one thread at a time, not always by the one that opened it.
         return sqlite3.connect(
-            place, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            database, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

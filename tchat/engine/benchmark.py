@@ -106,18 +106,18 @@ class Benchmark:
     def _bare_loop_rate(self, loaded: LoadedModel, sampling: Sampling) -> float:
         """Tokens a second of a loop over llama.cpp with the same sampler chain."""
         lib, context = backend().lib, loaded.context
-        held = len(loaded.kv.tokens)
+        cached = len(loaded.kv.tokens)
         batch = lib.llama_batch_init(1, 0, 1)
         batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1
         sampler = Sampler(loaded.model, sampling, seed=1, prompt=())
         try:
-            loaded.kv.reserve(held + REPLY)
+            loaded.kv.reserve(cached + REPLY)
             loaded.kv.step(loaded.kv.tokens[-1])
             handle, chain = context.handle, sampler.chain
             started = time.perf_counter()
             for written in range(REPLY):
                 batch.token[0] = lib.llama_sampler_sample(chain, handle, -1)
-                batch.pos[0] = held + 1 + written
+                batch.pos[0] = cached + 1 + written
                 if status := lib.llama_decode(handle, batch):
                     if self._cancel.is_set():
                         raise InterruptedError
@@ -306,6 +306,6 @@ class Autotuner:
         finally:
             context.close()
         half = RUN_SECONDS / 2
-        room = context.size - MAX_DECODE
-        self._prefill = min(max(64, round(self._prefill * half / prefill)), MAX_PREFILL, room)
+        limit = context.size - MAX_DECODE
+        self._prefill = min(max(64, round(self._prefill * half / prefill)), MAX_PREFILL, limit)
         self._decode = min(max(8, round(self._decode * half / decode)), MAX_DECODE)

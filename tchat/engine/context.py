@@ -44,15 +44,15 @@ class BatchToken:
     logits: bool = False
 
 
-def context_size(wanted: int, trained: int) -> int:
+def context_size(requested: int, trained: int) -> int:
     """Tokens of context to ask for, a multiple of 256.
 
     Args:
-        wanted: What the user asks for; 0 for the training length up to 8192.
+        requested: What the user asks for; 0 for the training length up to 8192.
         trained: The training length, which is the ceiling; 0 where it is unknown.
     """
     ceiling = trained if trained > 0 else DEFAULT_CTX
-    size = min(wanted or DEFAULT_CTX, ceiling)
+    size = min(requested or DEFAULT_CTX, ceiling)
     return -(-size // CTX_STEP) * CTX_STEP
 
 
@@ -202,10 +202,10 @@ class Context:
         Raises:
             DoesNotFit: There is not enough memory. The cache may be lost: see `cached_tokens`.
         """
-        wanted = FIRST_PARALLEL + count
-        if self._handle is not None and wanted <= self._sequences:
+        sequences = FIRST_PARALLEL + count
+        if self._handle is not None and sequences <= self._sequences:
             return True
-        return self._resize(self._capacity, max(wanted, self._sequences))
+        return self._resize(self._capacity, max(sequences, self._sequences))
 
     @property
     def capacity(self) -> int:

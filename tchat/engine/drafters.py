@@ -78,17 +78,17 @@ class AcceptanceStats:
 
     def record(self, match: int, *, accepted: bool) -> None:
         """Record whether the token drafted from a match of ``match`` tokens was accepted."""
-        place = _bucket(match)
-        if self._drafted[place] > STATS_WINDOW:
-            self._drafted[place] /= 2
-            self._accepted[place] /= 2
-        self._drafted[place] += 1
-        self._accepted[place] += accepted
+        bucket = _bucket(match)
+        if self._drafted[bucket] > STATS_WINDOW:
+            self._drafted[bucket] /= 2
+            self._accepted[bucket] /= 2
+        self._drafted[bucket] += 1
+        self._accepted[bucket] += accepted
 
     def rate(self, match: int) -> float:
         """Probability that a token drafted from a match of ``match`` tokens is accepted."""
-        place = _bucket(match)
-        return self._accepted[place] / self._drafted[place]
+        bucket = _bucket(match)
+        return self._accepted[bucket] / self._drafted[bucket]
 
     def expected(self, match: int, count: int) -> float:
         """How many of ``count`` drafted tokens are accepted before the first rejection."""
@@ -100,7 +100,7 @@ class AcceptanceStats:
 
 
 def _bucket(match: int) -> int:
-    return next(place for place, (end, _, _) in enumerate(_PRIOR) if match <= end)
+    return next(bucket for bucket, (end, _, _) in enumerate(_PRIOR) if match <= end)
 
 
 class Drafter(Protocol):
@@ -145,9 +145,9 @@ class PromptLookup:
         self._tokens, self._stats = list(tokens), stats
         # What position follows each n-gram.
         ngrams = zip(tokens, tokens[1:], tokens[2:], strict=False)
-        places = zip(ngrams, range(NGRAM, len(tokens)), strict=False)
-        self._after: dict[tuple[int, ...], int] = dict(places)
-        self._place = 0
+        positions = zip(ngrams, range(NGRAM, len(tokens)), strict=False)
+        self._after: dict[tuple[int, ...], int] = dict(positions)
+        self._position = 0
         self.match = 0
 
     @property
@@ -159,14 +159,16 @@ class PromptLookup:
         """Add one token."""
         tokens = self._tokens
         if self.match:
-            accepted = tokens[self._place] == token
+            accepted = tokens[self._position] == token
             self._stats.record(self.match, accepted=accepted)
-            self._place, self.match = (self._place + 1, self.match + 1) if accepted else (0, 0)
+            self._position, self.match = (
+                (self._position + 1, self.match + 1) if accepted else (0, 0)
+            )
         tokens.append(token)
         ngram = tuple(tokens[-NGRAM:])
         if not self.match:
-            self._place = self._after.get(ngram, 0)
-            self.match = self._match_length(self._place) if self._place else 0
+            self._position = self._after.get(ngram, 0)
+            self.match = self._match_length(self._position) if self._position else 0
         self._after[ngram] = len(tokens)
 
     def gain(self, size: int, times: DecodeTimes) -> float:
@@ -179,19 +181,22 @@ class PromptLookup:
     def draft(self, count: int) -> list[int]:
         """The next ``count`` tokens, if the match continues."""
         drafted: list[int] = []
-        for place in range(self._place, self._place + count if self.match else 0):
-            behind = place - len(self._tokens)  # where the match has caught up with the end
-            drafted.append(drafted[behind] if behind >= 0 else self._tokens[place])
+        for position in range(self._position, self._position + count if self.match else 0):
+            behind = position - len(self._tokens)  # where the match has caught up with the end
+            drafted.append(drafted[behind] if behind >= 0 else self._tokens[position])
         return drafted
 
     def record(self, drafted: int, accepted: int) -> None:
         """Nothing: the statistics learn from the tokens themselves."""
 
-    def _match_length(self, place: int) -> int:
-        """How many tokens before ``place`` are those at the end."""
+    def _match_length(self, position: int) -> int:
+        """How many tokens before ``position`` are those at the end."""
         tokens, count = self._tokens, 0
         end = len(tokens)
-        while count < min(LONGEST, place) and tokens[place - 1 - count] == tokens[end - 1 - count]:
+        while (
+            count < min(LONGEST, position)
+            and tokens[position - 1 - count] == tokens[end - 1 - count]
+        ):
             count += 1
         return count
 
@@ -313,9 +318,9 @@ class DraftModel:
 
     def record(self, drafted: int, accepted: int) -> None:
         """As of `Drafter`."""
-        for place in range(min(accepted + 1, drafted)):
+        for number in range(min(accepted + 1, drafted)):
             self._accepted = MODEL_PRIOR[0] + (self._accepted - MODEL_PRIOR[0]) * MODEL_DECAY
-            self._accepted += place < accepted
+            self._accepted += number < accepted
             self._drafted = MODEL_PRIOR[1] + (self._drafted - MODEL_PRIOR[1]) * MODEL_DECAY + 1
 
     def _likeliest(self) -> tuple[int, float]:

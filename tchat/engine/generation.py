@@ -65,13 +65,13 @@ def generate_reply(  # noqa: PLR0917  one for each step
         steps = _speculative_steps(loaded, prefill, sampling)
         drafted: Sequence[int] | None = () if done else None
         while drafted is not None and reply.reason is None:
-            for place, expected in enumerate((*drafted, None)):
-                token = reply.draw(loaded.context, steps.row + place)
+            for index, expected in enumerate((*drafted, None)):
+                token = reply.draw(loaded.context, steps.row + index)
                 yield from reply.append(token)
                 if reply.reason is not None or token != expected:
                     break
             if drafted:
-                steps.accept(place)
+                steps.accept(index)
             if reply.reason is None:
                 drafted = None if cancel.is_set() else steps.decode(token, reply.tokens_left)
         yield from reply.output.close()

@@ -40,8 +40,8 @@ class KVCache:
             return True
         several = bool(self.branches or self.draft_tokens)
         with self._in_sync():
-            kept = self._context.reserve(count, all_sequences=several)
-        return kept or self._prefill_again()
+            preserved = self._context.reserve(count, all_sequences=several)
+        return preserved or self._prefill_again()
 
     def reserve_all(self, count: int) -> None:
         """Reserve capacity for ``count`` tokens in all sequences, which are in use.
@@ -50,8 +50,8 @@ class KVCache:
             TchatError: llama.cpp cannot move them to a larger cache.
         """
         with self._in_sync():
-            kept = self._context.reserve(count, all_sequences=True)
-        if not kept:
+            preserved = self._context.reserve(count, all_sequences=True)
+        if not preserved:
             self.clear()
             raise TchatError("the KV cache cannot grow", "ask for fewer replies at a time")
 
@@ -59,8 +59,8 @@ class KVCache:
         """Have ``count`` sequences for parallel replies; False when it was stopped."""
         self.drop_branches()
         with self._in_sync():
-            kept = self._context.set_parallel(count)
-        return kept or self._prefill_again()
+            preserved = self._context.set_parallel(count)
+        return preserved or self._prefill_again()
 
     @contextmanager
     def _in_sync(self) -> Iterator[None]:
@@ -114,8 +114,8 @@ class KVCache:
             DoesNotFit: It does not fit beside the chat.
         """
         with self._in_sync():
-            kept = self._context.set_parallel(0)
-        if not kept:
+            preserved = self._context.set_parallel(0)
+        if not preserved:
             self._prefill_again()
         own = common_prefix(self.tokens, prompt)
         if own < len(self.tokens) and not self._model.shape.divisible:

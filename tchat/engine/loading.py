@@ -354,17 +354,17 @@ def template_of(options: EngineOptions, model: Model, cancel: Cancel) -> ChatTem
 
 def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
     """What the user should know about the context that ``options`` ask for."""
-    asked, trained = options.ctx_size, model.shape.n_ctx_train
-    size = context_size(asked, trained)
-    if asked > trained > 0:
+    requested, trained = options.ctx_size, model.shape.n_ctx_train
+    size = context_size(requested, trained)
+    if requested > trained > 0:
         text = (
-            f"a context of {asked:,} tokens was asked for; "
+            f"a context of {requested:,} tokens was asked for; "
             f"this model was trained for {trained:,}, which is used"
         )
         yield Notice("context", text)
-    elif asked and size != asked:
+    elif requested and size != requested:
         text = (
-            f"a context of {asked:,} tokens was asked for; "
+            f"a context of {requested:,} tokens was asked for; "
             f"its size is a multiple of {CTX_STEP}, so {size:,} are used"
         )
         yield Notice("context", text)

@@ -155,7 +155,7 @@ class StopFilter:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
-        self._held = ""
+        self._pending = ""
         self.stopped = False
 
     def feed(self, text: str) -> str:
@@ -164,19 +164,19 @@ class StopFilter:
             return ""
         if not self._stops:
             return text
-        text = self._held + text
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        text = self._pending + text
+        found = [position for stop in self._stops if (position := text.find(stop)) >= 0]
         if found:
-            self.stopped, self._held = True, ""
+            self.stopped, self._pending = True, ""
             return text[: min(found)]
         keep = max(_overlap(text, stop) for stop in self._stops)
-        self._held = text[len(text) - keep :]
+        self._pending = text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def close(self) -> str:
         """The text held back, which was no stop string after all."""
-        held, self._held = self._held, ""
-        return held
+        pending, self._pending = self._pending, ""
+        return pending
 
 
 def _overlap(text: str, stop: str) -> int:

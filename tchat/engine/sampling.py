@@ -173,8 +173,8 @@ class Sampler:
 
     def _biases(self) -> list[tuple[int, float]]:
         """The biases asked for, and those of tokens that must never be drawn."""
-        asked = [pair for entry in self._sampling.logit_bias for pair in self._bias(entry)]
-        return [*asked, *((token, -math.inf) for token in self._model.suppressed)]
+        biases = [pair for entry in self._sampling.logit_bias for pair in self._bias(entry)]
+        return [*biases, *((token, -math.inf) for token in self._model.suppressed)]
 
     def _bias(self, entry: str) -> Iterator[tuple[int, float]]:
         """``TOKEN=BIAS`` as pairs; a text of several tokens biases each of them."""

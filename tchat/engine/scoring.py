@@ -50,9 +50,9 @@ class LabelScorer:
         self._scores = [0.0] * len(labels)
         # Labels share prefixes: a row serves all labels that continue the prefix before it.
         self._by_prefix: dict[tuple[int, ...], list[int]] = {}
-        for place, tokens in enumerate(self._tokens):
+        for index, tokens in enumerate(self._tokens):
             for count in range(len(tokens) + self._ended or 1):
-                self._by_prefix.setdefault(tokens[:count], []).append(place)
+                self._by_prefix.setdefault(tokens[:count], []).append(index)
         starts = sorted(self._by_prefix)
         ends = (
             start
@@ -89,11 +89,11 @@ class LabelScorer:
         """
         self._rows_taken += 1
         start = self.next_tokens[: self._rows_taken]
-        for place in self._by_prefix.pop(start, ()):
+        for index in self._by_prefix.pop(start, ()):
             if row is not None:
-                tokens = self._tokens[place]
+                tokens = self._tokens[index]
                 ends = len(start) == len(tokens)
-                self._scores[place] += (
+                self._scores[index] += (
                     _end(self._model, row) if ends else float(row[tokens[len(start)]])
                 )
         if self._runs and self._rows_taken == len(self.next_tokens):
@@ -301,10 +301,10 @@ class _LayerHook:
             )
         return rows
 
-    def _evaluate(self, tensor: int, asked: bool, _: object) -> bool:
+    def _evaluate(self, tensor: int, ask: bool, _: object) -> bool:
         layer = self._wanted.get(self._name_of(tensor))
-        if asked or layer is None:
-            return layer is not None or not asked
+        if ask or layer is None:
+            return layer is not None or not ask
         import numpy
 
         size = self._size_of(tensor)

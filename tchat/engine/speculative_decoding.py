@@ -85,7 +85,7 @@ class ExactnessTrial:
         if not self._kv.verify(filled):
             return False
         rows = enumerate(self._rows)
-        self.exact = all((self._context.logits_array(place) == row).all() for place, row in rows)
+        self.exact = all((self._context.logits_array(index) == row).all() for index, row in rows)
         if self.exact:
             self._kv.truncate(self.cached_tokens + COMPARED_TOKENS)
             self.row = COMPARED_TOKENS - 1
@@ -218,10 +218,10 @@ class SpeculativeSteps:
         lost = self._balance < -MAX_LOSS * self._spent
         if self._trial is not None or lost or not known.times.of(1):
             return ()
-        gain, size, place = max(self._offers(known, left), default=(0.0, 0, -1))
+        gain, size, number = max(self._offers(known, left), default=(0.0, 0, -1))
         if gain < MIN_GAIN or (self._greedy and not self._is_exact(known, size)):
             return ()
-        self._drafter = self._drafters[place]
+        self._drafter = self._drafters[number]
         return self._drafter.draft(size - 1)
 
     def _offers(self, known: Speculation, left: int) -> Iterator[tuple[float, int, int]]:
@@ -232,8 +232,8 @@ class SpeculativeSteps:
                 return
             if self._greedy and crosses(cached, size):
                 return
-            for place, drafter in enumerate(self._drafters):
-                yield drafter.gain(size, known.times), size, place
+            for number, drafter in enumerate(self._drafters):
+                yield drafter.gain(size, known.times), size, number
 
     def _is_exact(self, known: Speculation, size: int) -> bool:
         """Whether decodes of ``size`` equal single ones; starts a trial where unknown."""

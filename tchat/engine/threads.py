@@ -218,8 +218,8 @@ class AdaptiveThreads:
         own = count.threads * max(0.0, used - before) / (now - started)
         others, usable = load.busy - own, load.busy + load.idle
         # What shares cores gets less than it wants, in proportion to the threads on either side.
-        wanted = count.threads * others / max(usable - others, 1)
-        fewer = max(1, round(count.threads + wanted - usable)) if others >= MIN_OTHERS else 0
+        demand = count.threads * others / max(usable - others, 1)
+        fewer = max(1, round(count.threads + demand - usable)) if others >= MIN_OTHERS else 0
         more = max(1, round(load.idle - 0.2)) if load.idle >= MIN_IDLE else 0
         count.consider(fewer, more, self._spent)
 

@@ -181,9 +181,9 @@ def similar_in_catalogue(name: str) -> list[str]:
     """Catalogue names close to ``name``: the sizes of a family, similar or longer names."""
     from difflib import get_close_matches
 
-    wanted, known = name.lower(), list(load_catalogue())
-    begun = [each for each in known if each.startswith(wanted)] if len(wanted) > 2 else []
-    return (sizes_of(name) or get_close_matches(wanted, known, cutoff=0.7) or begun)[:3]
+    lower, known = name.lower(), list(load_catalogue())
+    similar = [each for each in known if each.startswith(lower)] if len(lower) > 2 else []
+    return (sizes_of(name) or get_close_matches(lower, known, cutoff=0.7) or similar)[:3]
 
 
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:

@@ -333,15 +333,15 @@ def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
     lock = cache.root / ".locks" / blob.parent.parent.name / f"{blob.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = acquire_lock(lock, 0, mode=0o664)
+        file_lock = acquire_lock(lock, 0, mode=0o664)
     except OSError as error:
         raise _unremovable(lock, error) from error
-    if held is None:
+    if file_lock is None:
         raise UsageError("it is being downloaded", "wait for it, or stop it")
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def _tidy(folder: Path) -> None:

@@ -219,8 +219,8 @@ def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
     yield "fit", f"it {report.fit.summary}"
     if report.speed:
-        told = "measured here" if report.known else "expected, with a short context"
-        yield "speed", f"{speed_text(report.speed)} tokens/s {told}"
+        origin = "measured here" if report.known else "expected, with a short context"
+        yield "speed", f"{speed_text(report.speed)} tokens/s {origin}"
     if report.machine.memory is not None:
         yield "free memory", gigabytes(report.machine.memory.free)
     for gpu in report.machine.gpus:

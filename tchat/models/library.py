@@ -235,8 +235,8 @@ def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
         if added is not None:
             yield f"adds {mark}", "yes" if added else "no"
     for group in details.tensors:
-        told = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
-        yield f"tensors {group.type}", f"{told}, {size_text(group.size)}"
+        text = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
+        yield f"tensors {group.type}", f"{text}, {size_text(group.size)}"
     for key, value in list(details.metadata.items())[:MOST_KEYS]:
         yield key, _told(value)
     if len(details.metadata) > MOST_KEYS:

@@ -105,9 +105,9 @@ def _groups(root: Path) -> Iterator[tuple[Path, str, str]]:
 def _cached(path: Path) -> int:
     """Bytes of page cache, which the kernel can reclaim."""
     fields = dict(line.split() for line in path.read_text().splitlines())
-    told = {key: int(fields[key]) for key in CACHED if key in fields}
-    whole = {key: size for key, size in told.items() if key.startswith("total_")}
-    return sum((whole or told).values())
+    sizes = {key: int(fields[key]) for key in CACHED if key in fields}
+    whole = {key: size for key, size in sizes.items() if key.startswith("total_")}
+    return sum((whole or sizes).values())
 
 
 def _darwin() -> Memory | None:
@@ -115,13 +115,13 @@ def _darwin() -> Memory | None:
 
     try:
         page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
-        told = subprocess.run(
+        output = subprocess.run(
             ["/usr/bin/vm_stat"], capture_output=True, check=True, timeout=2, text=True
         ).stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    match = re.search(r"page size of (\d+) bytes", told)
-    counted = sum(int(count) for _, count in VM_STAT.findall(told))
+    match = re.search(r"page size of (\d+) bytes", output)
+    counted = sum(int(count) for _, count in VM_STAT.findall(output))
     return Memory(counted * (int(match[1]) if match else page), page * pages)
 
 
@@ -305,10 +305,10 @@ def split_by_device(
     blocks, cache = int(dimensions.blocks * share), int(whole.context * share)
     buffers = buffer_bytes(dimensions, plan)
     on_gpu = MemoryNeed(blocks + (dimensions.output or dimensions.input), cache, buffers)
-    kept = whole.weights - blocks - dimensions.output
+    weights = whole.weights - blocks - dimensions.output
     # The CPU has compute buffers too, unless every layer is on a GPU.
     own = whole.buffers if share < 1 else whole.buffers - buffers
-    return MemoryNeed(kept, whole.context - cache, own), on_gpu
+    return MemoryNeed(weights, whole.context - cache, own), on_gpu
 
 
 def gpu_share(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> float:

@@ -72,8 +72,8 @@ def registered(paths: Paths) -> tuple[Path, ...]:
     """The registered files and folders."""
     found = read(paths).get(REGISTERED, [])
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        place = f"`{REGISTERED}` (in {paths.models_file})"
-        raise UsageError(f"{place} must be a list of texts", EDIT_HINT)
+        origin = f"`{REGISTERED}` (in {paths.models_file})"
+        raise UsageError(f"{origin} must be a list of texts", EDIT_HINT)
     return tuple(map(expanded, found))
 
 
@@ -87,30 +87,30 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
     write_private(paths.models_file, tomlkit.dumps(document).encode())
 
 
-def register(paths: Paths, places: Sequence[Path]) -> None:
+def register(paths: Paths, entries: Sequence[Path]) -> None:
     """Register model files or folders by their absolute paths; a file is checked first."""
     from tchat.models.metadata import read_metadata
 
-    for place in places:
-        if not place.is_dir():
-            read_metadata(place)
-    _set_registered(paths, [*registered(paths), *(place.absolute() for place in places)])
+    for entry in entries:
+        if not entry.is_dir():
+            read_metadata(entry)
+    _set_registered(paths, [*registered(paths), *(entry.absolute() for entry in entries)])
 
 
-def forget(paths: Paths, places: Sequence[Path]) -> None:
+def forget(paths: Paths, entries: Sequence[Path]) -> None:
     """Unregister files or folders; nothing is deleted."""
     known = registered(paths)
-    for place in places:
-        if place.absolute() not in known:
+    for entry in entries:
+        if entry.absolute() not in known:
             raise UsageError(
-                f"{place} is not registered", did_you_mean(str(place), map(str, known))
+                f"{entry} is not registered", did_you_mean(str(entry), map(str, known))
             )
-    gone = {place.absolute() for place in places}
-    _set_registered(paths, [place for place in known if place not in gone])
+    gone = {entry.absolute() for entry in entries}
+    _set_registered(paths, [entry for entry in known if entry not in gone])
 
 
-def _set_registered(paths: Paths, places: Sequence[Path]) -> None:
-    listed = list(dict.fromkeys(map(str, places)))
+def _set_registered(paths: Paths, entries: Sequence[Path]) -> None:
+    listed = list(dict.fromkeys(map(str, entries)))
     change(paths, lambda document: document.update({REGISTERED: listed}))
 
 
@@ -200,8 +200,8 @@ def _name_of(document: Mapping[str, Any], model: str, path: Path, paths: Paths) 
     tables = table(document, TABLE, paths)
     for name, own in tables.items():
         if not isinstance(own, dict):
-            place = f"`{TABLE}.{name}` (in {paths.models_file})"
-            raise UsageError(f"{place} must be a table", EDIT_HINT)
+            origin = f"`{TABLE}.{name}` (in {paths.models_file})"
+            raise UsageError(f"{origin} must be a table", EDIT_HINT)
     if model in tables:
         return model
     file = path.absolute()

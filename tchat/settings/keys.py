@@ -193,22 +193,22 @@ def find_key(name: str) -> Key:
 
 
 def _key(field: Field[Any], section: str) -> Key:
-    told = field.metadata
+    metadata = field.metadata
     kind = KINDS[str(field.type)]
-    flag = told["flag"] or f"--{field.name.replace('_', '-')}"
+    flag = metadata["flag"] or f"--{field.name.replace('_', '-')}"
     return Key(
         name=field.name,
         section=section,
         kind=kind,
         default=cast("Value", field.default),
-        help=told["help"],
-        low=told["low"],
-        high=LARGEST_INT if told["high"] is None and kind is int else told["high"],
-        choices=told["choices"],
+        help=metadata["help"],
+        low=metadata["low"],
+        high=LARGEST_INT if metadata["high"] is None and kind is int else metadata["high"],
+        choices=metadata["choices"],
         flags=() if flag == "-" else tuple(flag.split("/")),
-        former=told["former"],
-        live=bool(section) or told["live"],
-        require=told["require"],
+        former=metadata["former"],
+        live=bool(section) or metadata["live"],
+        require=metadata["require"],
     )
 
 
@@ -248,10 +248,10 @@ def nearest_key(word: str) -> str:
     return FOREIGN_NAMES.get(found, found)
 
 
-def parse(key: Key, text: str, place: str) -> Value:
+def parse(key: Key, text: str, origin: str) -> Value:
     """Parse the value of ``key`` from text: a flag, a variable or ``config set``.
 
-    A list of texts is either one text, or a JSON array of texts. Messages name the ``place`` where
+    A list of texts is either one text, or a JSON array of texts. Messages name the ``origin`` where
     it was typed: ``--temp``, ``TCHAT_TEMP``.
 
     Raises:
@@ -260,32 +260,32 @@ def parse(key: Key, text: str, place: str) -> Value:
     try:
         value = _spelled(key, text)
     except ValueError:
-        raise _refusal(key, text, place) from None
+        raise _refusal(key, text, origin) from None
     if not _allowed(key, value):
-        raise _refusal(key, text, place)
-    return check(key, value, place)
+        raise _refusal(key, text, origin)
+    return check(key, value, origin)
 
 
-def check(key: Key, value: object, place: str) -> Value:
-    """Check ``value`` from TOML or JSON; messages name the ``place``.
+def check(key: Key, value: object, origin: str) -> Value:
+    """Check ``value`` from TOML or JSON; messages name the ``origin``.
 
     Raises:
         UsageError: Wrong type or out of bounds.
     """
     if not _allowed(key, value):
-        raise _refusal(key, value, place)
+        raise _refusal(key, value, origin)
     if key.kind is tuple:
         return tuple(cast("list[str]", value))
     if key.require is not None:
-        _require(key.require, cast("str", value), place)
+        _require(key.require, cast("str", value), origin)
     return cast("Value", float(cast("int", value)) if key.kind is float else value)
 
 
-def _require(require: Callable[[str], object], value: str, place: str) -> None:
+def _require(require: Callable[[str], object], value: str, origin: str) -> None:
     try:
         require(value)
     except UsageError as error:
-        raise UsageError(f"{error.message} ({place})", error.hint) from None
+        raise UsageError(f"{error.message} ({origin})", error.hint) from None
 
 
 def _spelled(key: Key, text: str) -> object:
@@ -332,8 +332,8 @@ def _within(key: Key, value: object) -> bool:
     return above and (key.high is None or number <= key.high) and math.isfinite(number)
 
 
-def _refusal(key: Key, value: object, place: str) -> UsageError:
+def _refusal(key: Key, value: object, origin: str) -> UsageError:
     shown = value if isinstance(value, str) else repr(value)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
-    return UsageError(f"`{key.name}` ({place}) must be {key.allowed}, not `{shown}`")
+    return UsageError(f"`{key.name}` ({origin}) must be {key.allowed}, not `{shown}`")

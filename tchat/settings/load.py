@@ -57,17 +57,17 @@ def load(
     origins: dict[str, str] = {}
     document = parse_toml(read_text(paths.config_file), paths.config_file)
     from_file, warnings = check_document(document, paths.config_file)
-    for place, layer in (
+    for origin, layer in (
         ("config.toml", from_file),
         ("environment", _from_environment(environ, warnings)),
         ("flag", dict(typed or {})),
     ):
         values.update(layer)
-        origins.update(dict.fromkeys(layer, place))
+        origins.update(dict.fromkeys(layer, origin))
     settings = replace(
         assemble(values),
         keys=_key_bindings(document, paths.config_file),
-        fixed=frozenset(name for name, place in origins.items() if place != "config.toml"),
+        fixed=frozenset(name for name, origin in origins.items() if origin != "config.toml"),
     )
     return Loaded(settings, tuple(warnings), origins)
 
@@ -162,12 +162,12 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
 
 
 def _position(fault: str, text: str) -> str:
-    """tomllib's message with the place in front; "at end of document" becomes numbers too."""
-    what, _, place = fault.rstrip(")").rpartition(" (at ")
-    if not place.startswith("line"):
+    """tomllib's message with the position in front; "at end of document" becomes numbers too."""
+    what, _, position = fault.rstrip(")").rpartition(" (at ")
+    if not position.startswith("line"):
         lines = text.rstrip("\n").split("\n")
-        place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return f"{place}: {what}"
+        position = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return f"{position}: {what}"
 
 
 def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
@@ -181,8 +181,8 @@ def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
         for last, key in inner.items():
             full = f"{name}.{last}".rstrip(".")
             if not isinstance(key, str):
-                place = f"`{KEY_BINDINGS}.{full}` (in {path})"
-                raise UsageError(f"{place} must be a key", 'write it like "ctrl+x"')
+                where = f"`{KEY_BINDINGS}.{full}` (in {path})"
+                raise UsageError(f"{where} must be a key", 'write it like "ctrl+x"')
             flat[full] = key
     return flat
 
@@ -219,8 +219,8 @@ def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _stranger(section: str, name: str, key: Key | None) -> str:
     shown = f"{section}.{name}" if section else name
     if key is not None:
-        place = f"under [{key.section}]" if key.section else f"above [{section}]"
-        return f"`{shown}` is ignored here; it belongs {place}"
+        where = f"under [{key.section}]" if key.section else f"above [{section}]"
+        return f"`{shown}` is ignored here; it belongs {where}"
     near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
     hint = f"did you mean `{near}`?" if near else ""
     return f"unknown setting `{shown}` is ignored{hint and '; ' + hint}"

@@ -193,11 +193,11 @@ def _partition(spans: list[Span]) -> list[Span]:
     """Spans without overlaps, by their start: the longest win, as in llama.cpp."""
     chosen: list[Span] = []
     for start, end in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
-        place = bisect_left(chosen, (start, end))
-        clear_before = place == 0 or chosen[place - 1][1] <= start
-        clear_after = place == len(chosen) or end <= chosen[place][0]
+        index = bisect_left(chosen, (start, end))
+        clear_before = index == 0 or chosen[index - 1][1] <= start
+        clear_after = index == len(chosen) or end <= chosen[index][0]
         if clear_before and clear_after:
-            chosen.insert(place, (start, end))
+            chosen.insert(index, (start, end))
     return chosen
 
 
@@ -390,9 +390,9 @@ class PromptEncoder:
         Its common prefix with the chat's own prompt is shared by every chat with this template and
         system prompt.
         """
-        places = (at for at, message in enumerate(messages) if message.role == "user")
+        questions = (at for at, message in enumerate(messages) if message.role == "user")
         other = ChatMessage("user", OTHER_QUESTION)
-        return self.prompt([*messages[: next(places, 0)], other], quiet=True).tokens
+        return self.prompt([*messages[: next(questions, 0)], other], quiet=True).tokens
 
     def count(self, text: str) -> int:
         """Tokens of a text without control tokens."""
@@ -425,11 +425,11 @@ MAX_PROMPTS = 4  # that are remembered
 
 
 class _Mark(NamedTuple):
-    """A special token: where it starts and ends in the text, and its place among the tokens."""
+    """A special token: where it starts and ends in the text, and its index among the tokens."""
 
     start: int
     end: int
-    place: int
+    token_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,18 +459,18 @@ class PrefixCache:
     def tokenize(self, text: str, spans_from: Callable[[int], Sequence[Span]]) -> list[int]:
         """The tokens of a prompt, special tokens written out in it.
 
-        ``spans_from`` gives the places of its special strings from a place on, ascending, without
-        overlaps.
+        ``spans_from`` gives the spans of its special strings from a position on, ascending,
+        without overlaps.
         """
         known, marks = self._longest(text)
-        start, place = (marks[-1].start, marks[-1].place) if marks else (0, 0)
-        tokens = [*known.tokens[:place], *self._tokenize(text[start:])]
-        found = self._marks(text, spans_from(start), tokens, place)
+        start, token_index = (marks[-1].start, marks[-1].token_index) if marks else (0, 0)
+        tokens = [*known.tokens[:token_index], *self._tokenize(text[start:])]
+        found = self._marks(text, spans_from(start), tokens, token_index)
         if marks and not found:  # its special tokens are not where they were
             return self._tokenize(text)
         if self._divides is None and len(found) > 1:
             last = found[-1]  # mostly the head of the reply: next to nothing is tokenized twice
-            self._divides = self._tokenize(text[last.start :]) == tokens[last.place :]
+            self._divides = self._tokenize(text[last.start :]) == tokens[last.token_index :]
         if found and self._divides:
             self._remember(_KnownPrompt(text, tuple(tokens), (*marks[:-1], *found)))
         return tokens
@@ -490,16 +490,16 @@ class PrefixCache:
         self._known = (prompt, *others)[:MAX_PROMPTS]
 
     def _marks(
-        self, text: str, spans: Sequence[Span], tokens: Sequence[int], place: int
+        self, text: str, spans: Sequence[Span], tokens: Sequence[int], token_index: int
     ) -> tuple[_Mark, ...]:
         """The special tokens at ``spans``; none where they cannot be told from other tokens."""
         ids = [self._id(text[start:end]) for start, end in spans]
         cuts = [(span, each) for span, each in zip(spans, ids, strict=True) if each is not None]
-        wanted = frozenset(ids)
-        places = [at for at in range(place, len(tokens)) if tokens[at] in wanted]
-        if [tokens[at] for at in places] != [each for _, each in cuts]:
+        special_ids = frozenset(ids)
+        indexes = [at for at in range(token_index, len(tokens)) if tokens[at] in special_ids]
+        if [tokens[at] for at in indexes] != [each for _, each in cuts]:
             return ()
-        pairs = zip(cuts, places, strict=True)
+        pairs = zip(cuts, indexes, strict=True)
         return tuple(_Mark(start, end, at) for ((start, end), _), at in pairs)
 
     def _id(self, mark: str) -> int | None:

@@ -108,13 +108,13 @@ class MessageFormat:
 
     def phase_after(self, prompt: str) -> ReplyPhase:
         """Where in a reply a prompt ends."""
-        place = max(prompt.rfind(mark) for mark in self.starts)
-        if place < 0:
+        position = max(prompt.rfind(mark) for mark in self.starts)
+        if position < 0:
             return ReplyPhase.START
         reader = MessageReader(self, ReplyPhase.START)
-        held = prompt[place:]
-        while held and (step := reader.step(held, last=False)) is not None:
-            held = held[step[1] :]
+        pending = prompt[position:]
+        while pending and (step := reader.step(pending, last=False)) is not None:
+            pending = pending[step[1] :]
         inside = reader.phase in (ReplyPhase.REASONING, ReplyPhase.ANSWER)
         return reader.phase if inside else ReplyPhase.START
 
@@ -139,14 +139,16 @@ class MessageReader:
         self._phase = phase
         self.called = self.called or phase is ReplyPhase.CALL
 
-    def step(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
-        """The kind of the beginning of ``held`` and its length; None when more text must come."""
-        place, mark = self._form.finder.first(held)
-        if place == 0:
+    def step(self, pending: str, *, last: bool) -> tuple[PieceKind, int] | None:
+        """The kind of the first piece of ``pending`` and its length; None to wait for more."""
+        position, mark = self._form.finder.first(pending)
+        if position == 0:
             self._pass(mark)
             return PieceKind.MARK, len(mark)
         whole = bool(mark) or last  # whether the text before the mark is complete
-        text = held[: place if whole else len(held) - self._form.finder.unfinished(held)]
+        text = pending[
+            : position if whole else len(pending) - self._form.finder.unfinished(pending)
+        ]
         if self.phase is ReplyPhase.START:
             return self._start(text, marked=bool(mark), last=last)
         if self.phase is ReplyPhase.HEADER:

@@ -77,8 +77,8 @@ class ReplyMarks:
         tail = prompt.rstrip()
         if self._opens_reasoning(prompt):
             return ReplyPhase.REASONING
-        opened = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
-        return ReplyPhase.ANSWER if opened else ReplyPhase.START
+        is_open = any(tail.endswith(block.opening.rstrip()) for block in self.answers)
+        return ReplyPhase.ANSWER if is_open else ReplyPhase.START
 
     def answer_after(self, prompt: str, phase: ReplyPhase) -> str:
         """What opens an answer behind ``prompt``, closing reasoning that it ends in."""
@@ -241,15 +241,15 @@ class _BlockReader:
         self._tags = bool(marks.tag)
         self._header = marks.header
 
-    def step(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
-        """The kind of the beginning of ``held`` and its length; None when more text must come."""
+    def step(self, pending: str, *, last: bool) -> tuple[PieceKind, int] | None:
+        """The kind of the first piece of ``pending`` and its length; None to wait for more."""
         if self.phase is ReplyPhase.START:
-            return self._start(held, last=last)
-        return self._inside(held, last=last)
+            return self._start(pending, last=last)
+        return self._inside(pending, last=last)
 
-    def _start(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
-        rest = held.lstrip()
-        lead = len(held) - len(rest)
+    def _start(self, pending: str, *, last: bool) -> tuple[PieceKind, int] | None:
+        rest = pending.lstrip()
+        lead = len(pending) - len(rest)
         if lead <= LONGEST_LEAD:
             found = self._mark_at_start(rest)
             if found:
@@ -288,30 +288,30 @@ class _BlockReader:
         tag = self._tags and (not rest or _TAG_BEGUN.fullmatch(rest) is not None)
         return tag or any(mark.startswith(rest) for mark in fixed)
 
-    def _inside(self, held: str, *, last: bool) -> tuple[PieceKind, int] | None:
+    def _inside(self, pending: str, *, last: bool) -> tuple[PieceKind, int] | None:
         reasoning = self.phase is ReplyPhase.REASONING
         kind = PieceKind.REASONING if reasoning else PieceKind.ANSWER
         fixed = self._closings if reasoning else self._ends
         finder = finder_of(fixed) if fixed else None
-        place, mark = finder.first(held) if finder is not None else (len(held), "")
-        tag = self._closing_tag(held) if reasoning else None
-        if tag is not None and tag.start() < place:
-            place, mark = tag.start(), tag[0]
+        position, mark = finder.first(pending) if finder is not None else (len(pending), "")
+        tag = self._closing_tag(pending) if reasoning else None
+        if tag is not None and tag.start() < position:
+            position, mark = tag.start(), tag[0]
         if mark:
-            if place:
-                return kind, place
+            if position:
+                return kind, position
             self._close()
             return PieceKind.MARK, len(mark)
-        kept = finder.unfinished(held) if finder is not None and not last else 0
+        unfinished = finder.unfinished(pending) if finder is not None and not last else 0
         if reasoning and self._tags and not last:
-            begun = _CLOSING_BEGUN.search(held)
-            kept = max(kept, len(held) - begun.start() if begun else 0)
-        return (kind, len(held) - kept) if len(held) > kept else None
+            tag_start = _CLOSING_BEGUN.search(pending)
+            unfinished = max(unfinished, len(pending) - tag_start.start() if tag_start else 0)
+        return (kind, len(pending) - unfinished) if len(pending) > unfinished else None
 
-    def _closing_tag(self, held: str) -> re.Match[str] | None:
+    def _closing_tag(self, pending: str) -> re.Match[str] | None:
         if not self._tags:
             return None
-        tags = _CLOSING_TAG.finditer(held)
+        tags = _CLOSING_TAG.finditer(pending)
         return next((tag for tag in tags if self._fits(tag[1])), None)
 
     def _fits(self, name: str) -> bool:
@@ -337,7 +337,7 @@ class ReasoningSplitter:
     def __init__(self, marks: ReplyMarks, phase: ReplyPhase = ReplyPhase.START) -> None:
         self._reader = marks.reader(phase)
         self._signs = marks.signs
-        self._held = ""
+        self._pending = ""
         self._after_mark = False
 
     @property
@@ -352,13 +352,13 @@ class ReasoningSplitter:
 
     def feed(self, text: str) -> list[tuple[PieceKind, str]]:
         """Add text; returns the pieces that are decided."""
-        if not (self._held or self._after_mark or self._signs.search(text)):  # most often
+        if not (self._pending or self._after_mark or self._signs.search(text)):  # most often
             phase = self._reader.phase
             if phase is ReplyPhase.ANSWER:
                 return [(PieceKind.ANSWER, text)]
             if phase is ReplyPhase.REASONING:
                 return [(PieceKind.REASONING, text)]
-        self._held += text
+        self._pending += text
         return self._pieces(last=False)
 
     def close(self) -> list[tuple[PieceKind, str]]:
@@ -367,14 +367,14 @@ class ReasoningSplitter:
 
     def _pieces(self, *, last: bool) -> list[tuple[PieceKind, str]]:
         pieces: list[tuple[PieceKind, str]] = []
-        while self._held:
+        while self._pending:
             if self._after_mark:
-                space = len(self._held) - len(self._held.lstrip())
+                space = len(self._pending) - len(self._pending.lstrip())
                 self._emit(pieces, PieceKind.MARK, space)
-                if not self._held:
+                if not self._pending:
                     break
                 self._after_mark = False
-            step = self._reader.step(self._held, last=last)
+            step = self._reader.step(self._pending, last=last)
             if step is None:
                 break
             kind, length = step
@@ -386,8 +386,8 @@ class ReasoningSplitter:
 
     def _emit(self, pieces: list[tuple[PieceKind, str]], kind: PieceKind, length: int) -> None:
         if length:
-            pieces.append((kind, self._held[:length]))
-            self._held = self._held[length:]
+            pieces.append((kind, self._pending[:length]))
+            self._pending = self._pending[length:]
 
 
 def _merge_pieces(pieces: Iterable[tuple[PieceKind, str]]) -> list[tuple[PieceKind, str]]:

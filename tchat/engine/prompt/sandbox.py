@@ -320,7 +320,7 @@ def _searchable(context: Context, value: Any) -> Any:
 
 def _limit_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
     """The filter ``name`` with limits. With the context, it is never run at compile time."""
-    wanted = getattr(getattr(run, "jinja_pass_arg", None), "name", "")
+    pass_arg = getattr(getattr(run, "jinja_pass_arg", None), "name", "")
 
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
         limits = _limits(context)
@@ -334,7 +334,7 @@ def _limit_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
             "eval_context": (context.eval_ctx,),
             "environment": (context.environment,),
         }
-        made = run(*passed.get(wanted, ()), *args, **kwargs)
+        made = run(*passed.get(pass_arg, ()), *args, **kwargs)
         if name == "unique":  # lazy, and its items may have grown by then
             made = iter(list(made))
         return limits.count_value(made)

@@ -279,9 +279,9 @@ def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     return size
 
 
-def _argument(given: Given, place: int, name: str, default: Any = None) -> Any:
+def _argument(given: Given, index: int, name: str, default: Any = None) -> Any:
     args, kwargs = given
-    return args[place] if len(args) > place else kwargs.get(name, default)
+    return args[index] if len(args) > index else kwargs.get(name, default)
 
 
 def _check_padding(given: Given) -> None:
@@ -291,8 +291,8 @@ def _check_padding(given: Given) -> None:
 
 def _check_tabs(given: Given) -> None:
     owner = given[0][0]
-    places = owner.count("\t" if isinstance(owner, str) else b"\t")
-    require_text(len(owner) + places * _count(_argument(given, 1, "tabsize", 8)))
+    tabs = owner.count("\t" if isinstance(owner, str) else b"\t")
+    require_text(len(owner) + tabs * _count(_argument(given, 1, "tabsize", 8)))
 
 
 def _check_replace(given: Given) -> None:
@@ -303,10 +303,10 @@ def _check_replace(given: Given) -> None:
         weigh(new)
         old, new = str(old), str(new)
     count = _argument(given, 3, "count")
-    places = text.count(old) if isinstance(old, type(text)) else 0
+    matches = text.count(old) if isinstance(old, type(text)) else 0
     if isinstance(count, int) and count >= 0:
-        places = min(places, count)
-    require_text(len(text) + places * len(new))
+        matches = min(matches, count)
+    require_text(len(text) + matches * len(new))
 
 
 def _check_translate(given: Given) -> None:

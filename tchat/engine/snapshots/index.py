@@ -231,8 +231,8 @@ class Index:
 
         return self._write(add)
 
-    def touch(self, segments: Iterable[int], session: str, held: Iterable[int]) -> None:
-        """Record that ``segments`` were used now, and that ``session`` holds ``held``."""
+    def touch(self, segments: Iterable[int], session: str, holds: Iterable[int]) -> None:
+        """Record that ``segments`` were used now, and that ``session`` holds ``holds``."""
         now = time.time()
 
         def touch(database: sqlite3.Connection) -> None:
@@ -241,7 +241,7 @@ class Index:
             )
             database.executemany(
                 "INSERT OR IGNORE INTO holders SELECT id, ? FROM segments WHERE id = ?",
-                [(session, each) for each in held],
+                [(session, each) for each in holds],
             )
 
         self._write(touch)
@@ -261,12 +261,12 @@ class Index:
 
     def shrink(self, limit: int, keep: Iterable[int] = ()) -> list[str]:
         """Delete the least recently used segments down to ``limit`` bytes; returns the files."""
-        kept = set(keep)
+        protected = set(keep)
 
         def shrink(database: sqlite3.Connection) -> list[str]:
             # A segment was used whenever one that continues it was.
             query = "SELECT id FROM segments ORDER BY used, id DESC"
-            rows = [row[0] for row in database.execute(query) if row[0] not in kept]
+            rows = [row[0] for row in database.execute(query) if row[0] not in protected]
             files: list[str] = []
             for segment in rows:
                 if _size(database) <= limit:
@@ -442,9 +442,9 @@ def cut(chain: Chain, stop: int) -> Chain:
 
 def longest(segments: Sequence[Segment], prompt: Sequence[int]) -> Chain:
     """The chain with the longest prefix of ``prompt``."""
-    wanted = pack_tokens(prompt)
+    packed = pack_tokens(prompt)
     best: Chain = ()
-    for chain in _chains(segments, wanted):
+    for chain in _chains(segments, packed):
         if length(chain) > length(best):
             best = chain
     return best
@@ -467,8 +467,8 @@ def whole_chains(segments: Sequence[Segment]) -> Iterator[Chain]:
             yield tuple(links)
 
 
-def _chains(segments: Sequence[Segment], wanted: bytes) -> Iterator[Chain]:
-    """Chains that share a prefix with ``wanted``, each cut to that."""
+def _chains(segments: Sequence[Segment], packed: bytes) -> Iterator[Chain]:
+    """Chains that share a prefix with ``packed``, each cut to that."""
     below: dict[int | None, list[Segment]] = {}
     for segment in segments:
         below.setdefault(segment.parent, []).append(segment)
@@ -479,20 +479,20 @@ def _chains(segments: Sequence[Segment], wanted: bytes) -> Iterator[Chain]:
         for segment in below.get(parent, ()):
             if segment.start > length(chain):
                 continue
-            begun = cut(chain, segment.start)
-            same = _in_common(segment.tokens, wanted[4 * segment.start :])
+            start = cut(chain, segment.start)
+            same = _in_common(segment.tokens, packed[4 * segment.start :])
             if same:
-                longer = (*begun, Link(segment, segment.start + same))
+                longer = (*start, Link(segment, segment.start + same))
                 yield longer
                 waiting.append(longer)
 
 
-def _in_common(tokens: bytes, wanted: bytes) -> int:
+def _in_common(tokens: bytes, packed: bytes) -> int:
     """Length of the common prefix, in tokens."""
-    if wanted.startswith(tokens):
+    if packed.startswith(tokens):
         return len(tokens) // 4
-    most = min(len(tokens), len(wanted)) // 4
+    most = min(len(tokens), len(packed)) // 4
     return next(
-        (at for at in range(most) if tokens[4 * at : 4 * at + 4] != wanted[4 * at : 4 * at + 4]),
+        (at for at in range(most) if tokens[4 * at : 4 * at + 4] != packed[4 * at : 4 * at + 4]),
         most,
     )

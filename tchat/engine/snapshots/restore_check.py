@@ -80,8 +80,8 @@ class _RestoreTrial:
     def possible(self) -> bool:
         """Whether the chain can be checked."""
         whole = all(link.stop == link.segment.stop for link in self._chain)
-        room = len(self._tokens) < self._loaded.context.size
-        return whole and room and (self._part or self._end == len(self._tokens))
+        has_space = len(self._tokens) < self._loaded.context.size
+        return whole and has_space and (self._part or self._end == len(self._tokens))
 
     def restore(self) -> bool:
         """Clear the KV cache and restore everything."""
@@ -116,9 +116,9 @@ class _RestoreTrial:
             self.restore()
 
     def _links(self) -> Iterator[tuple[Link, int]]:
-        for place, link in enumerate(self._chain):
+        for index, link in enumerate(self._chain):
             try:
-                size = self._store.read(self._key, self._chain, place, self._saved)
+                size = self._store.read(self._key, self._chain, index, self._saved)
             except SegmentRefused:
                 self.refused = True
                 return

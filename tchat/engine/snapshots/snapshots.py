@@ -257,10 +257,10 @@ class Snapshots:
         This session's own chains may also spell it in other tokens, as a model may.
         """
         segments = self._segments(loaded, prompt)
-        held = self._store.index.session_segments(self.session) if self.session else set()
+        own_segments = self._store.index.session_segments(self.session) if self.session else set()
         found = [longest(segments, prompt)]
         for chain in whole_chains(segments):
-            if chain[-1].segment.id in held:
+            if chain[-1].segment.id in own_segments:
                 same, _ = loaded.kv.match_prefix(tokens_of(chain), prompt)
                 found.append(cut(chain, same))
         if not loaded.model.shape.divisible:
@@ -280,11 +280,11 @@ class Snapshots:
         if count >= loaded.context.size or not kv.reserve(count + 1):
             return len(kv.tokens)
         buffer = bytearray()
-        for place, link in enumerate(chain):
+        for index, link in enumerate(chain):
             if link.stop <= len(kv.tokens):
                 continue
             try:
-                size = self._store.read(self._key, chain, place, buffer)
+                size = self._store.read(self._key, chain, index, buffer)
             except SegmentRefused:
                 break
             if not kv.load(tokens[len(kv.tokens) : link.stop], buffer, size, part=part):
@@ -430,8 +430,8 @@ class Snapshots:
             buffer.extend(bytes(min(ALLOCATION, size - len(buffer))))
         size = loaded.context.save_state(None, buffer)
         chain = self._add((), tokens, memoryview(buffer)[:size], should_continue) or ()
-        held = self._store.index.session_segments(self.session)
-        old = [each.id for each in segments if each.id in held][: 1 - KEPT_STATES]
+        own_segments = self._store.index.session_segments(self.session)
+        old = [each.id for each in segments if each.id in own_segments][: 1 - KEPT_STATES]
         for segment in old if chain else ():
             self._store.drop(segment)
         return chain
@@ -461,9 +461,9 @@ class Snapshots:
             self._store.shrink(self._limit - size, [link.segment.id for link in chain])
             if self._store.size() + size > self._limit:
                 return None
-            wanted: ShouldContinue = lambda: should_continue() and self.session == session  # noqa: E731
+            is_current: ShouldContinue = lambda: should_continue() and self.session == session  # noqa: E731
             longer = self._store.add(
-                self._key, chain, tokens, state, session, should_continue=wanted
+                self._key, chain, tokens, state, session, should_continue=is_current
             )
         if self.session != session:  # who unbound it may have looked too early
             self._store.forget([session])

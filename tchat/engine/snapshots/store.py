@@ -52,15 +52,15 @@ class SnapshotStore:
         """Close the index."""
         self.index.close()
 
-    def read(self, key: str, chain: Chain, place: int, buffer: bytearray) -> int:
+    def read(self, key: str, chain: Chain, index: int, buffer: bytearray) -> int:
         """Read the state of a chain's link into ``buffer``; returns its length in bytes.
 
         Raises:
             SegmentRefused: Its file is damaged; it is removed with all that continue it.
         """
-        segment = chain[place].segment
+        segment = chain[index].segment
         try:
-            about = _purpose(key, cut(chain[:place], segment.start), segment.tokens)
+            about = _purpose(key, cut(chain[:index], segment.start), segment.tokens)
             self._files.read(segment.file, about, segment.size, buffer)
         except SegmentRefused:
             self._files.remove([segment.file, *self.index.drop(segment.id)])
@@ -153,10 +153,10 @@ class SnapshotStore:
 
     def _remove(self, names: Iterable[str]) -> None:
         """Remove files with deleted chats; raise where that fails."""
-        wanted = list(names)
-        failure = self._files.remove(wanted)
+        names = list(names)
+        failure = self._files.remove(names)
         reason = failure.strerror if failure else self.index.failure
-        if reason and (wanted or not self.index.is_known):
+        if reason and (names or not self.index.is_known):
             raise StorageError(
                 f"what is saved of chats in {self._folder} cannot be removed: {reason}",
                 "make the folder writable, or delete it yourself",

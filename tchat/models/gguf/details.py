@@ -69,7 +69,7 @@ def read_details(path: Path) -> HeaderDetails:
         ModelInvalid: It is not a GGUF file, or is damaged.
     """
     header, _ = read_model_header(path)
-    return extract_details(header, lambda array, places: read_strings(path, array, places))
+    return extract_details(header, lambda array, indexes: read_strings(path, array, indexes))
 
 
 def extract_details(header: Header, strings: ReadStrings) -> HeaderDetails:

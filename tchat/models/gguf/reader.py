@@ -120,12 +120,12 @@ class BoundedReader:
             return
         if count > self.left:
             raise OutOfBounds("it ends in the middle of the header")
-        kept = self._buffer[self._at :]
-        if not kept:
+        rest = self._buffer[self._at :]
+        if not rest:
             self._file.seek(self.position)
         chunk = min(max(self._first_chunk, self._read), self._largest_chunk)
-        fresh = self._file.read(max(count - len(kept), chunk))
-        self._start, self._at, self._buffer = self.position, 0, kept + fresh
+        fresh = self._file.read(max(count - len(rest), chunk))
+        self._start, self._at, self._buffer = self.position, 0, rest + fresh
         self._read += len(fresh)
         if len(self._buffer) < count:
             raise OutOfBounds("it became shorter while it was read")

@@ -49,11 +49,11 @@ class HubCacheSource:
         Raises:
             ModelNotFound: The name means several cached models.
         """
-        asked = parse_hub_name(name, self._endpoint)
-        repo = self._repositories.get(asked.repo.casefold()) if asked else None
-        if asked is None or repo is None:
+        hub_name = parse_hub_name(name, self._endpoint)
+        repo = self._repositories.get(hub_name.repo.casefold()) if hub_name else None
+        if hub_name is None or repo is None:
             return None
-        model = _chosen(list_repo_models(self._files(repo, asked.revision)), asked)
+        model = _chosen(list_repo_models(self._files(repo, hub_name.revision)), hub_name)
         return self.cache.snapshot(model.first) if model else None
 
     @cached_property
@@ -81,18 +81,18 @@ class HubCacheSource:
                 yield files
 
 
-def _chosen(models: list[RepoModel], asked: HubName) -> RepoModel | None:
-    """The cached model that ``asked`` names, if any; `ModelNotFound` for several."""
-    if asked.file:
-        named = (m for m in models if any(file.name == asked.file for file in m.files))
+def _chosen(models: list[RepoModel], hub_name: HubName) -> RepoModel | None:
+    """The cached model that ``hub_name`` names, if any; `ModelNotFound` for several."""
+    if hub_name.file:
+        named = (m for m in models if any(file.name == hub_name.file for file in m.files))
         return next(named, None)
-    if not asked.quantization:
+    if not hub_name.quantization:
         whole = [model for model in models if model.quantization] or models
         return default_model(whole) if whole else None
-    found = [model for model in models if model.quantization == asked.quantization.upper()]
+    found = [model for model in models if model.quantization == hub_name.quantization.upper()]
     if len(found) > 1:
         names = ", ".join(single_line(model.name) for model in found[:5])
         raise ModelNotFound(
-            f"{single_line(str(asked))} could mean several models", f"name one: {names}"
+            f"{single_line(str(hub_name))} could mean several models", f"name one: {names}"
         )
     return found[0] if found else None

@@ -40,9 +40,9 @@ class RegisteredSource:
 
     def models(self) -> Iterator[LocalModel]:
         """The registered files, and the GGUF files below registered folders."""
-        for place in registered(self._paths):
-            deep = place.is_dir()
-            files: Iterable[Path] = gguf_files(place, REGISTERED_DEPTH) if deep else (place,)
+        for entry in registered(self._paths):
+            deep = entry.is_dir()
+            files: Iterable[Path] = gguf_files(entry, REGISTERED_DEPTH) if deep else (entry,)
             for path in files:
                 yield LocalModel(model_stem(path), path, USER, can_relink=True)
 
