@@ -164,12 +164,12 @@ def title_for(prompt: str) -> str:
     The files in front of it give the title, by their names, only where it has no words.
     """
     files: list[str] = []
-    asked = prompt
+    text = prompt
     if prompt.startswith("File "):
         from tchat.chat.attachments import split_attachments
 
-        files, asked = split_attachments(prompt)
-    lines = (line.strip("#*>-` \t") for line in asked.splitlines())
+        files, text = split_attachments(prompt)
+    lines = (line.strip("#*>-` \t") for line in text.splitlines())
     first = next((line for line in lines if any(map(str.isalnum, line))), ", ".join(files))
     return single_line(first or prompt, limit=TITLE_LENGTH)
 
@@ -186,20 +186,22 @@ def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -
     )
 
 
-class Asked(NamedTuple):
+class StoredQuestion(NamedTuple):
     """A question that is stored.
 
     Attributes:
         branch: What was read of its session meanwhile; None for nothing.
         reply_start: The beginning of the reply, or nothing.
         before: The chat before it, where it was stored for this turn.
+        new_session: The session that was begun for it.
     """
 
-    question: Message
+    message: Message
     branch: Branch | None = None
     reply_start: Sequence[ChatMessage] = ()
     notice: Notice | None = None
     before: _State | None = None
+    new_session: Session | None = None
 
 
 class _State(NamedTuple):
@@ -210,51 +212,51 @@ class _State(NamedTuple):
 
 
 class Questions:
-    """The session of a chat, None before its first question, and its questions."""
+    """The questions of a chat. ``session`` is its session, None before the first question."""
 
-    def __init__(self, store: Store, branches: BranchReader, session: Session | None) -> None:
+    def __init__(self, store: Store, branches: BranchReader) -> None:
         self._store, self._branches = store, branches
-        self.session = session
 
     def ask(
         self,
+        session: Session | None,
         prompt: str,
         after: int | None,
         reply_prefix: str,
         *,
         system: str,
         settings: Mapping[str, Value],
-    ) -> Asked:
+    ) -> StoredQuestion:
         """Store the user's message below ``after``, the last reply, or a later stopped prompt.
 
         A later prompt that failed before any reply becomes a sibling of the message. If another
         process deleted the session or its file, a new session begins, with a notice. ``system`` and
         ``settings`` are for a new one.
         """
-        reply_start, notice, before = _reply_start(reply_prefix), None, _State(self.session)
-        if self.session is not None:
+        reply_start, notice, before = _reply_start(reply_prefix), None, _State(session)
+        if session is not None:
             try:
-                branch = self._branches.active(self.session)
-                before = _State(self.session, branch.last)
+                branch = self._branches.active(session)
+                before = _State(session, branch.last)
                 parent = after or branch.last_reply
-                question = self._store.add(self.session.id, Role.USER, prompt, parent_id=parent)
+                question = self._store.add(session.id, Role.USER, prompt, parent_id=parent)
             except (UsageError, StorageError) as error:
-                if self._is_there(self.session):
+                if self._is_there(session):
                     raise
                 text = f"{error.message}: the chat continues in a new session"
                 notice = Notice("storage", text)
             else:
-                return Asked(question, branch, reply_start, before=before)
-        system = self.session.system if self.session else system
-        self.session, question = self._store.begin(
+                return StoredQuestion(question, branch, reply_start, before=before)
+        system = session.system if session else system
+        begun, question = self._store.begin(
             prompt, title=title_for(prompt), system=system, settings=settings
         )
-        return Asked(question, None, reply_start, notice, before)
+        return StoredQuestion(question, None, reply_start, notice, before, begun)
 
-    def edit(self, message_id: int, text: str) -> Asked:
+    def edit(self, session: Session | None, message_id: int, text: str) -> StoredQuestion:
         """Store ``text`` beside a message, as its sibling."""
         message = self._store.message(message_id)
-        branch = self._branches.active(self.session)
+        branch = self._branches.active(session)
         edited = self._store.add(
             message.session_id,
             message.role,
@@ -262,39 +264,46 @@ class Questions:
             parent_id=message.parent_id,
             by_person=message.role is Role.ASSISTANT,
         )
-        here = self.session is not None and self.session.id == message.session_id
-        return Asked(edited, branch, before=_State(self.session, branch.last) if here else None)
+        here = session is not None and session.id == message.session_id
+        before = _State(session, branch.last) if here else None
+        return StoredQuestion(edited, branch, before=before)
 
-    def withdraw(self, asked: Asked) -> None:
+    def withdraw(self, session: Session | None, question: StoredQuestion) -> Session | None:
         """Delete a question that was stored for a turn and has no reply; a new session too.
+
+        Returns:
+            The session to go on in: ``session``, or the one before the new one.
 
         Raises:
             UsageError, StorageError: It cannot be done.
         """
-        question, before = asked.question, asked.before
-        if before is None or self._store.active_reply(question.session_id, question.id):
-            return
-        if before.session is None or before.session.id != question.session_id:
-            self._store.delete(question.session_id)
-            self.session = before.session
-            return
-        self._store.delete_message(question.id)
+        message, before = question.message, question.before
+        if before is None or self._store.active_reply(message.session_id, message.id):
+            return session
+        if before.session is None or before.session.id != message.session_id:
+            self._store.delete(message.session_id)
+            return before.session
+        self._store.delete_message(message.id)
         if before.last is not None:
             self._store.activate(before.last)
+        return session
 
-    def find(self, message_id: int | None, reply_prefix: str = "") -> Asked:
+    def find(
+        self, session: Session | None, message_id: int | None, reply_prefix: str = ""
+    ) -> StoredQuestion:
         """The last question, or the question of a message."""
-        message, branch = self._message(message_id)
-        return Asked(self._question_of(message), branch, _reply_start(reply_prefix))
+        message, branch = self._message(session, message_id)
+        start = _reply_start(reply_prefix)
+        return StoredQuestion(self._question_of(message), branch, start)
 
-    def find_continued(self, message_id: int | None) -> Asked:
+    def find_continued(self, session: Session | None, message_id: int | None) -> StoredQuestion:
         """The question of a reply, with the reply as the beginning of the next one."""
-        last, branch = self._message(message_id)
+        last, branch = self._message(session, message_id)
         if last.role is Role.USER:
-            return Asked(last, branch)
+            return StoredQuestion(last, branch)
         unfinished = bytes.fromhex(last.unfinished)
         reply_start = ChatMessage("assistant", last.text, last.reasoning, unfinished)
-        return Asked(self._question_of(last), branch, [reply_start])
+        return StoredQuestion(self._question_of(last), branch, [reply_start])
 
     def _is_there(self, session: Session) -> bool:
         """Whether a session can still be read, as far as is known."""
@@ -308,11 +317,13 @@ class Questions:
             pass
         return True
 
-    def _message(self, message_id: int | None) -> tuple[Message, Branch | None]:
+    def _message(
+        self, session: Session | None, message_id: int | None
+    ) -> tuple[Message, Branch | None]:
         """A message; None: the last one, with its branch."""
         if message_id is not None:
             return self._store.message(message_id), None
-        branch = self._branches.active(self.session)
+        branch = self._branches.active(session)
         if not branch.stored:
             raise UsageError("this session has no message yet", "send a prompt first")
         return branch.stored[-1], branch

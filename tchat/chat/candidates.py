@@ -135,14 +135,14 @@ def scored_reply(
 
     There is no score for a reply that cannot be ranked.
     """
-    asked = prepared.messages
-    events = model.engine.candidates(asked, sampling, 1, states=ranker.states, **options)
+    messages = prepared.messages
+    events = model.engine.candidates(messages, sampling, 1, states=ranker.states, **options)
     for event in events:
         if not isinstance(event, CandidateEvent):
             yield event
             continue
         if isinstance(event.event, Finished) and event.event.text:
-            scores = ranker.scores(asked, {0: event.event})
+            scores = ranker.scores(messages, {0: event.event})
             yield from (Ranked(ranker.name, ((0, score),)) for score in scores.values())
         yield event.event
 
@@ -163,7 +163,7 @@ def find_ranker_or_likelihood(
 def rank_candidates(
     store: Store,
     ranker: Ranker,
-    asked: Sequence[ChatMessage],
+    messages: Sequence[ChatMessage],
     replies: Mapping[int, Finished],
     ids: Mapping[int, int],
     *,
@@ -176,7 +176,7 @@ def rank_candidates(
     from tchat.judge.ranking import best_first
 
     replies = {i: each for i, each in replies.items() if each.text and i in ids}
-    scores = ranker.scores(asked, replies)
+    scores = ranker.scores(messages, replies)
     if not scores:
         if replies:
             yield Notice("judge", "no reply could be ranked: too long, or stopped before")

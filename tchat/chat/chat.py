@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from tchat.chat.branch import Asked, Questions, left_out_text
+from tchat.chat.branch import Questions, StoredQuestion, left_out_text
 from tchat.chat.model import ModelHandle
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
 from tchat.engine.binding import Cancel
@@ -51,6 +51,8 @@ class Chat:
     ``cancel``; clear it before the next. The store stays open when the chat is closed.
 
     Attributes:
+        session: The session; None before the first prompt of a new one. Set it after a change, such
+            as of its title or system prompt.
         session_overrides: What a new session sets for itself.
 
     Raises, from every generator:
@@ -72,11 +74,12 @@ class Chat:
         self.settings = settings
         self.cancel = cancel or Cancel()
         self.store = store
+        self.session = session
         self.session_overrides: Mapping[str, Value] = {}
         self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)
-        self._questions = Questions(store, self._builder.branches, session)
+        self._questions = Questions(store, self._builder.branches)
 
     def __enter__(self) -> Self:
         return self
@@ -94,18 +97,6 @@ class Chat:
                 self._handle.close()
 
     # What it is made of
-
-    @property
-    def session(self) -> Session | None:
-        """The session; None before the first prompt of a new one.
-
-        It may be replaced by what it is after a change, such as of its title or system prompt.
-        """
-        return self._questions.session
-
-    @session.setter
-    def session(self, session: Session | None) -> None:
-        self._questions.session = session
 
     @property
     def model(self) -> ChatModel | None:
@@ -250,23 +241,23 @@ class Chat:
 
         It begins with ``reply_prefix``.
         """
-        return self._turn(partial(self._questions.find, message_id, reply_prefix))
+        return self._turn(lambda: self._questions.find(self.session, message_id, reply_prefix))
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
 
         A question that was left unanswered is answered.
         """
-        return self._turn(partial(self._questions.find_continued, message_id))
+        return self._turn(lambda: self._questions.find_continued(self.session, message_id))
 
     def edit(self, message_id: int, text: str) -> Iterator[Event]:
         """Put ``text`` beside an earlier message, as its sibling; a question is answered anew.
 
         A reply is a person's from then on, which the judge learns from.
         """
-        asked = self._questions.edit(message_id, text)
-        if asked.question.role is Role.USER:
-            yield from self._turn(lambda: asked)
+        question = self._questions.edit(self.session, message_id, text)
+        if question.message.role is Role.USER:
+            yield from self._turn(lambda: question)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
         """Store a prompt and let the model answer with one of ``labels``.
@@ -304,7 +295,7 @@ class Chat:
         Raises:
             UsageError: The ranker was not trained yet; nothing is stored.
         """
-        asked = None if prompt else self._questions.find(None)
+        question = None if prompt else self._questions.find(self.session, None)
         ranked_by = None
         if ranker:
             from tchat.chat.candidates import find_ranker, find_ranker_or_likelihood
@@ -314,11 +305,11 @@ class Chat:
                 ranked_by = yield from find_ranker_or_likelihood(ranker, model, self.paths)
             elif model is not None:
                 ranked_by = find_ranker(ranker, model, self.paths)
-        asked = asked or self._ask(prompt)
-        with self._withdrawing(asked):
-            ready = yield from self._prepare_or_end(asked)
+        question = question or self._ask(prompt)
+        with self._withdrawing(question):
+            ready = yield from self._prepare_or_end(question)
             if ready is not None:
-                yield from self._candidates(asked.question, ready, count, stopped, ranked_by)
+                yield from self._candidates(question.message, ready, count, stopped, ranked_by)
 
     def _candidates(
         self,
@@ -365,28 +356,38 @@ class Chat:
     # How it is done
 
     def _turn(
-        self, ask: Callable[[], Asked], *, generate: Generate | None = None, labels: bool = False
+        self,
+        store_question: Callable[[], StoredQuestion],
+        *,
+        generate: Generate | None = None,
+        labels: bool = False,
     ) -> Iterator[Event]:
-        """Store the question that ``ask`` makes, and generate and store its reply."""
+        """Store or find the question by ``store_question``; generate and store its reply."""
         from tchat.chat.machine import record_throughput
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 
-        asked = ask()
-        with self._withdrawing(asked), ExitStack() as resources:
-            ready = yield from self._prepare_or_end(asked, labels=labels)
+        question = store_question()
+        with self._withdrawing(question), ExitStack() as resources:
+            ready = yield from self._prepare_or_end(question, labels=labels)
             if ready is None:
                 return
             model, prepared, report = ready
-            question, start = asked.question, asked.reply_start
+            start = question.reply_start
             text, reasoning = (start[0].content, start[0].reasoning) if start else ("", "")
             writer = JournalWriter(self.store)
             journal = ReplyJournal.open(
-                self.store, question, model, self.settings, writer, text=text, reasoning=reasoning
+                self.store,
+                question.message,
+                model,
+                self.settings,
+                writer,
+                text=text,
+                reasoning=reasoning,
             )
             resources.enter_context(writer)
             resources.enter_context(closing(journal))
             self._builder.record_replies(journal.message_id)
-            yield MessageStored(question.id, journal.message_id)
+            yield MessageStored(question.message.id, journal.message_id)
             for event in (generate or self._generate)(model, prepared):
                 if failure := journal.record(event):
                     yield failure
@@ -414,35 +415,36 @@ class Chat:
         return model.engine.generate(prepared.messages, self.settings.sampling, **options)
 
     def _prepare_or_end(
-        self, asked: Asked, *, labels: bool = False
+        self, question: StoredQuestion, *, labels: bool = False
     ) -> Generator[Event, None, _Ready | None]:
         """As `_prepare`; if the user stopped it, mark the question unanswered and end the reply."""
-        if asked.notice is not None:
-            yield asked.notice
-        ready = yield from self._prepare(asked, labels=labels)
+        if question.notice is not None:
+            yield question.notice
+        ready = yield from self._prepare(question, labels=labels)
         if ready is None:
             from tchat.chat.reply_journal import mark_unanswered
             from tchat.engine.generation import empty_reply
 
-            mark_unanswered(self.store, asked.question)
+            mark_unanswered(self.store, question.message)
             yield empty_reply()
         return ready
 
-    def _prepare(self, asked: Asked, *, labels: bool) -> Generator[Event, None, _Ready | None]:
+    def _prepare(
+        self, question: StoredQuestion, *, labels: bool
+    ) -> Generator[Event, None, _Ready | None]:
         from tchat.engine.prompt.encoder import require_fit
 
         model = yield from self._handle.load(self.settings)
         if model is None:
             return None
-        question = asked.question
-        engine = model.engine
-        branch = self._builder.branches.before(question, asked.branch)
+        message, engine = question.message, model.engine
+        branch = self._builder.branches.before(message, question.branch)
         try:
             self._refuse_stopped()
             prepared = self._builder.prepare(
                 engine.encoder,
                 branch,
-                (ChatMessage("user", question.text), *asked.reply_start),
+                (ChatMessage("user", message.text), *question.reply_start),
                 system=self._system,
                 settings=self.settings,
                 labels=labels,
@@ -464,27 +466,31 @@ class Chat:
 
             yield Notice(PREFILL_COST, str(cost))
             report = PrefillReport(cost)
-        self._builder.record_sent(prepared, question.id)
+        self._builder.record_sent(prepared, message.id)
         self._bind_session(model)
         return model, prepared, report
 
-    def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> Asked:
-        return self._questions.ask(
+    def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> StoredQuestion:
+        question = self._questions.ask(
+            self.session,
             prompt,
             after,
             reply_prefix,
             system=self.settings.system,
             settings=self.session_overrides,
         )
+        if question.new_session is not None:
+            self.session = question.new_session
+        return question
 
     @contextmanager
-    def _withdrawing(self, asked: Asked) -> Iterator[None]:
+    def _withdrawing(self, question: StoredQuestion) -> Iterator[None]:
         """Delete the stored question if the prompt exceeds the context."""
         try:
             yield
         except PromptTooLong:
             with suppress(StorageError, UsageError):  # then it stays, unanswered
-                self._questions.withdraw(asked)
+                self.session = self._questions.withdraw(self.session, question)
             raise
 
     def _refuse_stopped(self) -> None:

@@ -72,8 +72,8 @@ class PromptRead:
 
     def leads_to(self, path: Sequence[int]) -> bool:
         """Whether ``path`` goes on from one of the replies."""
-        asked = len(self.path)
-        return [*path[:asked]] == self.path and not self.replies.isdisjoint(path[asked:])
+        count = len(self.path)
+        return [*path[:count]] == self.path and not self.replies.isdisjoint(path[count:])
 
 
 def prefill_cost_of(

@@ -168,8 +168,8 @@ class PromptBuilder:
         """Everything that the prompt of a draft depends on besides its text."""
         model = encoder.model, encoder.template, encoder.size
         sampling = settings.sampling
-        asked = system, settings.think, sampling.max_tokens, sampling.grammar
-        return branch, *model, *asked, self._window_start
+        options = system, settings.think, sampling.max_tokens, sampling.grammar
+        return branch, *model, *options, self._window_start
 
     def _fitter_of(
         self, encoder: PromptEncoder, branch: Branch, system: str, settings: Settings

@@ -248,9 +248,9 @@ class LineChat:
         if "theme" in values:
             from tchat.tui.themes import renamed_theme, require_theme
 
-            theme = require_theme(self.paths, asked := str(values["theme"]))
-            if theme != asked:
-                self.show(renamed_theme(asked))
+            theme = require_theme(self.paths, name := str(values["theme"]))
+            if theme != name:
+                self.show(renamed_theme(name))
             values = {**values, "theme": theme}
         settings = check_settings(with_values(self.settings, values))
         session = self.session

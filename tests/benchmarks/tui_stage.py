@@ -72,7 +72,7 @@ class Scripted(Chat):
         self, prompt: str, *, reply_prefix: str = "", after: int | None = None
     ) -> Iterator[Event]:
         """Answer at `RATE` until it is stopped."""
-        question = self._ask(prompt, after).question
+        question = self._ask(prompt, after).message
         row = self.store.add(
             question.session_id,
             Role.ASSISTANT,

@@ -148,17 +148,17 @@ async def _show_judge(host: CommandHost, _: str) -> None:
 
 
 async def _edit_prompt(host: CommandHost, text: str) -> None:
-    asked = await _last_prompt(host, "edit")
+    prompt = await _last_prompt(host, "edit")
     if text:
-        await host.reply(lambda chat: chat.edit(asked.id, text))
+        await host.reply(lambda chat: chat.edit(prompt.id, text))
     else:
-        await host.edit(asked)
+        await host.edit(prompt)
 
 
 async def _toggle_pin(host: CommandHost, _: str) -> None:
-    asked = await _last_prompt(host, "pin")
-    await host.pin(asked.id, not asked.pinned)
-    stays = "may leave the context again" if asked.pinned else "stays in the context"
+    prompt = await _last_prompt(host, "pin")
+    await host.pin(prompt.id, not prompt.pinned)
+    stays = "may leave the context again" if prompt.pinned else "stays in the context"
     host.acknowledge(f"Your last message {stays}.")
 
 

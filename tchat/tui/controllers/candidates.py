@@ -126,9 +126,9 @@ class CandidatesController:
         """Put the candidates in the place of the messages."""
         from tchat.tui.widgets.candidates import Candidates
 
-        asked = await self._context.messages.message(question)
+        message = await self._context.messages.message(question)
         self._transcript.drop_pending()  # the messages are read again at the end
-        run.view = Candidates(asked.text, run.count)
+        run.view = Candidates(message.text, run.count)
         self._transcript.view.display = False
         await self.screen.query_one("#messages").mount(run.view)
         self._focus(run.view)

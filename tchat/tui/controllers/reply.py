@@ -94,12 +94,12 @@ class ReplyController:
         self._context.turn_state.replies.add(stored.reply)
         view = self._transcript.view
         question = await self._context.messages.message(stored.question)
-        asked = await self._context.messages.find_entry(stored.question)
+        entry = await self._context.messages.find_entry(stored.question)
         reply = await self._context.messages.find_entry(stored.reply)
-        if asked is None or reply is None:  # it broke off meanwhile, and its row is gone
+        if entry is None or reply is None:  # it broke off meanwhile, and its row is gone
             await self._transcript.reload()
             return
-        self._branched = not self._follows(question, asked)
+        self._branched = not self._follows(question, entry)
         if self._branched:
             self._transcript.drop_pending()
             await self._transcript.reload()
