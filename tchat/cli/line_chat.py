@@ -290,7 +290,7 @@ class LineChat:
         self._print_reply(act)
 
     def _print_reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
-        output = OutputOptions(
+        options = OutputOptions(
             markdown=self.settings.markdown,
             usage=self._details,
             show_reasoning=self.settings.show_reasoning,
@@ -298,9 +298,9 @@ class LineChat:
         scores: dict[str, float] = {}  # of a reply that is scored, see `show_scores`
 
         def work() -> None:
-            with ReplyOutput(self.console, output) as renderer:
+            with ReplyOutput(self.console, options) as output:
                 for event in act(self._chat):
-                    renderer.show(event)
+                    output.show(event)
                     if isinstance(event, Ranked):
                         scores[event.ranker] = event.scores[0][1]
             self._chat.save_snapshot()
@@ -313,18 +313,18 @@ class LineChat:
         """Print several replies, or the best of them and what the others got."""
         from tchat.cli.output.candidates import CandidateOutput
 
-        output = OutputOptions(markdown=self.settings.markdown, usage=self._details)
+        options = OutputOptions(markdown=self.settings.markdown, usage=self._details)
         ranked = False
 
         def work() -> None:
             nonlocal ranked
-            with CandidateOutput(self.console, output, count, best=bool(ranker)) as renderer:
+            with CandidateOutput(self.console, options, count, best=bool(ranker)) as output:
                 replies = self._chat.candidates(count, prompt, ranker=ranker, fallback=True)
                 for event in replies:
-                    renderer.show(event)
-            ranked = renderer.ranked is not None
-            self.candidate_ids = [renderer.stored[index] for index in renderer.order]
-            for line in (*renderer.others(), renderer.summary()) if ranker else ():
+                    output.show(event)
+            ranked = output.ranked is not None
+            self.candidate_ids = [output.stored[index] for index in output.order]
+            for line in (*output.others(), output.summary()) if ranker else ():
                 self.show(line)
 
         self._work(work)

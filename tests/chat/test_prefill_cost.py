@@ -25,7 +25,7 @@ def any_price(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tchat.chat.prefill_cost.WORTH_SECONDS", 1e-9)
 
 
-def prices(events: Iterable[Event]) -> list[str]:
+def cost_notices(events: Iterable[Event]) -> list[str]:
     return [each.text for each in events if isinstance(each, Notice) and each.kind == "price"]
 
 
@@ -35,7 +35,7 @@ def begun(open_chat: OpenChat, **values: object) -> Chat:
     return chat
 
 
-def price(chat: Chat, draft: str = "", after: int | None = None) -> PrefillCost:
+def cost(chat: Chat, draft: str = "", after: int | None = None) -> PrefillCost:
     found = chat.prefill_cost(draft, after)
     assert found is not None
     return found
@@ -43,8 +43,8 @@ def price(chat: Chat, draft: str = "", after: int | None = None) -> PrefillCost:
 
 def test_going_on_costs_nothing(open_chat: OpenChat) -> None:
     chat = begun(open_chat)
-    assert price(chat).tokens < UNCOUNTED_TOKENS
-    assert prices(chat.send("Why?")) == []
+    assert cost(chat).tokens < UNCOUNTED_TOKENS
+    assert cost_notices(chat.send("Why?")) == []
 
 
 def test_another_system_prompt_costs_the_whole_chat(
@@ -53,13 +53,13 @@ def test_another_system_prompt_costs_the_whole_chat(
     chat = begun(open_chat)
     assert chat.session is not None
     chat.session = store.update(chat.session.id, system="Be brief.")
-    asked = price(chat)
+    asked = cost(chat)
     assert asked.tokens > 100
-    before, after = prices(chat.send("Why?"))
+    before, after = cost_notices(chat.send("Why?"))
     about = rf"reprocesses {asked.tokens:,} tokens ≈ [\d.]+ s: the system prompt changed"
     assert re.fullmatch(about, before)
     assert after.startswith(f"reprocessed {asked.tokens:,} tokens in ")
-    assert price(chat).tokens < UNCOUNTED_TOKENS
+    assert cost(chat).tokens < UNCOUNTED_TOKENS
 
 
 def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionStore) -> None:
@@ -67,8 +67,8 @@ def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionSto
     list(chat.send("Why?"))
     assert chat.session is not None
     path = store.branch(chat.session.id)
-    assert price(chat, "And?", after=path[2].parent_id).tokens < UNCOUNTED_TOKENS
-    assert prices(chat.edit(path[2].id, "And?")) == []
+    assert cost(chat, "And?", after=path[2].parent_id).tokens < UNCOUNTED_TOKENS
+    assert cost_notices(chat.edit(path[2].id, "And?")) == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_reply_of_other_tokens_than_its_text_is_no_branch(
 ) -> None:
     path = request.getfixturevalue(model)
     chat = begun(open_chat, model=str(path), temp=0.9, seed=300, max_tokens=300)
-    costs = price(chat)
+    costs = cost(chat)
     assert costs.tokens > 0
     assert costs.why.startswith(why)
     assert str(costs).startswith(f"{costs.short}: {why}" if why else costs.short)
@@ -97,11 +97,11 @@ def test_another_reply_to_a_question_is_another_branch(
     assert chat.session is not None
     first = store.branch(chat.session.id)[-1]
     list(chat.regenerate())
-    assert price(chat).why == ""
+    assert cost(chat).why == ""
     store.activate(first.id)
-    assert price(chat).why == "the chat continues from another branch"
+    assert cost(chat).why == "the chat continues from another branch"
     list(chat.send("Why?"))
-    assert price(chat, after=first.id).why == "the chat continues from an earlier message"
+    assert cost(chat, after=first.id).why == "the chat continues from an earlier message"
 
 
 def test_any_of_several_replies_is_no_other_branch(
@@ -115,7 +115,7 @@ def test_any_of_several_replies_is_no_other_branch(
         if isinstance(e, CandidateEvent) and isinstance(e.event, MessageStored)
     ]
     chat.store.pick(stored[2])
-    assert price(chat).why == ""
+    assert cost(chat).why == ""
 
 
 def test_a_cleared_cache_is_told_as_what_it_is(open_chat: OpenChat) -> None:
@@ -124,19 +124,19 @@ def test_a_cleared_cache_is_told_as_what_it_is(open_chat: OpenChat) -> None:
     assert loaded is not None
     loaded.kv.clear()
     chat.require_model().engine.snapshots = None
-    assert str(price(chat)).endswith(": it is not in memory any more")
+    assert str(cost(chat)).endswith(": it is not in memory any more")
 
 
 def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> None:
     chat = begun(open_chat)
     chat.close()
     again = open_chat(chat.session)
-    assert prices(again.load_and_restore()) == []
+    assert cost_notices(again.load_and_restore()) == []
     again.close()
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     third = open_chat(chat.session)
-    assert [text.rpartition(": ")[2] for text in prices(third.load_and_restore())] == [
+    assert [text.rpartition(": ")[2] for text in cost_notices(third.load_and_restore())] == [
         "it is not in memory any more"
     ]
 
@@ -147,7 +147,7 @@ def test_another_model_reads_all_of_it(
     chat = begun(open_chat)
     other = shutil.copy(tiny_model, tmp_path / "other.gguf")
     switched = open_chat(chat.session, model=str(other))
-    [told] = prices(switched.load_and_restore())
+    [told] = cost_notices(switched.load_and_restore())
     assert told.startswith("the next prompt reprocesses ")
     assert told.endswith(": the model changed")
 
@@ -164,7 +164,7 @@ def test_the_same_model_by_another_name_is_not_another(
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     again = open_chat(chat.session, model=str(names[1]))
-    assert [text.rpartition(": ")[2] for text in prices(again.load_and_restore())] == [
+    assert [text.rpartition(": ")[2] for text in cost_notices(again.load_and_restore())] == [
         "it is not in memory any more"
     ]
 
@@ -173,11 +173,11 @@ def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
     chat = open_chat(ctx_size=512)
     for _ in range(4):
         list(chat.send(TEXT[:120]))
-    assert price(chat, "Why?").tokens < UNCOUNTED_TOKENS
-    costs = price(chat, TEXT[:250])
+    assert cost(chat, "Why?").tokens < UNCOUNTED_TOKENS
+    costs = cost(chat, TEXT[:250])
     assert costs.tokens > UNCOUNTED_TOKENS
     assert costs.why == "the context is full, and old turns leave it"
-    assert prices(chat.send(TEXT[:250]))[0] == str(costs)
+    assert cost_notices(chat.send(TEXT[:250]))[0] == str(costs)
 
 
 def test_a_new_chat_has_no_price(open_chat: OpenChat) -> None:

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from tchat.engine.events import PromptProgress, TextDelta
 from tchat.humanize import clock_text
-from tchat.tui.controllers.context import Progress
+from tchat.tui.controllers.context import TurnProgress
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
@@ -194,7 +194,7 @@ def test_durations_are_for_readers() -> None:
 
 def test_no_speed_is_told_before_there_is_one() -> None:
     now = 0.0
-    progress = Progress(lambda: now)
+    progress = TurnProgress(lambda: now)
     progress.record(PromptProgress(10, 10, 0))
     rates = []
     for seconds in (0.0, 0.001, 0.4, 0.5, 0.6):

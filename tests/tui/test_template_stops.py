@@ -43,21 +43,21 @@ async def answered(conversation: Conversation, prompt: str) -> list[Event]:
     ]
 
 
-async def test_a_turn_does_not_wait_for_a_price(conversation: Conversation) -> None:
-    price = asyncio.create_task(conversation.prefill_cost("boom"))
+async def test_a_turn_does_not_wait_for_a_prefill_cost(conversation: Conversation) -> None:
+    cost = asyncio.create_task(conversation.prefill_cost("boom"))
     await asyncio.sleep(0.5)
     await asyncio.wait_for(answered(conversation, "Hello again"), SOON)
-    assert await price is None
+    assert await cost is None
 
 
-async def test_closing_does_not_wait_for_a_price(conversation: Conversation) -> None:
-    price = asyncio.create_task(conversation.prefill_cost("boom"))
+async def test_closing_does_not_wait_for_a_prefill_cost(conversation: Conversation) -> None:
+    cost = asyncio.create_task(conversation.prefill_cost("boom"))
     await asyncio.sleep(0.5)
     await asyncio.wait_for(conversation.close(), SOON)
-    assert await price is None
+    assert await cost is None
 
 
-async def test_a_price_that_waits_is_dropped_at_a_stop(conversation: Conversation) -> None:
+async def test_a_prefill_cost_that_waits_is_dropped_at_a_stop(conversation: Conversation) -> None:
     prices = [asyncio.create_task(conversation.prefill_cost("boom")) for _ in range(3)]
     await asyncio.sleep(0.5)
     conversation.stop()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from textual.notifications import SeverityLevel
@@ -181,7 +181,7 @@ class TurnState:
     """
 
     def __init__(self) -> None:
-        self.progress = Progress()
+        self.progress = TurnProgress()
         self.idle = asyncio.Event()
         self.idle.set()
         self.request: Request | None = None
@@ -206,7 +206,7 @@ SAMPLES = 12  # columns of the sparkline
 SAMPLE = 0.5  # seconds that a column stands for
 
 
-class Progress:
+class TurnProgress:
     """What the engine is doing, by its events."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -278,58 +278,3 @@ class Progress:
         rate = self._rates[-1] if self._rates else 0.0
         if self.state is not status.Phase.STOPPING:
             self.state = status.Writing(rate, tuple(self._rates))
-
-
-class PendingPrompts:
-    """Drafts that wait for the running turn, in the order sent; the prompt shows them."""
-
-    def __init__(self, context: ChatContext) -> None:
-        self.is_held = False  # whether they wait for the user, who stopped a turn
-        self._context = context
-        self._drafts: deque[Draft] = deque()
-
-    def __len__(self) -> int:
-        return len(self._drafts)
-
-    def __iter__(self) -> Iterator[Draft]:
-        return iter(self._drafts)
-
-    def append(self, draft: Draft) -> None:
-        """Let a draft wait behind the others."""
-        self._drafts.append(draft)
-        self._show()
-
-    def pop_first(self) -> Draft:
-        """Take out the draft that waits longest."""
-        draft = self._drafts.popleft()
-        self._show()
-        return draft
-
-    def clear(self) -> list[Draft]:
-        """Take all of them out, in order."""
-        drafts = list(self._drafts)
-        self._drafts.clear()
-        self._show()
-        return drafts
-
-    def give_back_last(self) -> None:
-        """Put the last one back where it is typed."""
-        if self._drafts:
-            self._context.prompt.give_back(self._drafts.pop())
-            self._show()
-
-    def hold(self) -> None:
-        """Let them wait until the user wants the next one."""
-        self.is_held = bool(self._drafts)
-        self._show()
-
-    def release(self) -> None:
-        """Hold them no more."""
-        self.is_held = False
-        self._show()
-
-    def _show(self) -> None:
-        self.is_held = self.is_held and bool(self._drafts)
-        prompt = self._context.prompt
-        prompt.held = self.is_held
-        prompt.queue = [draft.text.splitlines()[0] for draft in self._drafts if draft.text]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +14,7 @@ from tchat.errors import PromptTooLong, TchatError, UsageError
 from tchat.sanitize import printable
 from tchat.sessions.records import Role, Status
 from tchat.tui.background import background, explained, report
-from tchat.tui.controllers.context import ChatContext, PendingPrompts
+from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.widgets.prompt_draft import Draft
@@ -45,6 +46,61 @@ class TurnFollower(Protocol):
 
     async def on_end(self, failure: TchatError | None) -> None:
         """The turn is over, and shown as it is stored."""
+
+
+class PendingPrompts:
+    """Drafts that wait for the running turn, in the order sent; the prompt shows them."""
+
+    def __init__(self, context: ChatContext) -> None:
+        self.is_held = False  # whether they wait for the user, who stopped a turn
+        self._context = context
+        self._drafts: deque[Draft] = deque()
+
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    def __iter__(self) -> Iterator[Draft]:
+        return iter(self._drafts)
+
+    def append(self, draft: Draft) -> None:
+        """Let a draft wait behind the others."""
+        self._drafts.append(draft)
+        self._show()
+
+    def pop_first(self) -> Draft:
+        """Take out the draft that waits longest."""
+        draft = self._drafts.popleft()
+        self._show()
+        return draft
+
+    def clear(self) -> list[Draft]:
+        """Take all of them out, in order."""
+        drafts = list(self._drafts)
+        self._drafts.clear()
+        self._show()
+        return drafts
+
+    def give_back_last(self) -> None:
+        """Put the last one back where it is typed."""
+        if self._drafts:
+            self._context.prompt.give_back(self._drafts.pop())
+            self._show()
+
+    def hold(self) -> None:
+        """Let them wait until the user wants the next one."""
+        self.is_held = bool(self._drafts)
+        self._show()
+
+    def release(self) -> None:
+        """Hold them no more."""
+        self.is_held = False
+        self._show()
+
+    def _show(self) -> None:
+        self.is_held = self.is_held and bool(self._drafts)
+        prompt = self._context.prompt
+        prompt.held = self.is_held
+        prompt.queue = [draft.text.splitlines()[0] for draft in self._drafts if draft.text]
 
 
 class TurnController:
