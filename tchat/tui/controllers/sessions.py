@@ -69,6 +69,7 @@ class SessionsController:
         await self._transcript.reload()
         if self._transcript.view.has(message_id):  # it may have been deleted meanwhile
             self._transcript.view.reveal(message_id, words)
+        await self._context.settle()
 
     # Opening
 

@@ -1,0 +1,54 @@
+"""The status line and the meter count the branch that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tchat.paths import Paths
+from tchat.settings import Settings
+
+from .chat_stage import Shown, opened
+from .stage import lines
+
+
+def counts(shown: Shown) -> tuple[int, str]:
+    """Tokens in the status line, and what the meter says."""
+    return shown.screen.context.status.data().used, lines(shown.pilot.app)[-2]
+
+
+async def settled(shown: Shown, before: tuple[int, str]) -> tuple[int, str]:
+    """The counts once both differ from ``before``."""
+    await shown.until(lambda: all(a != b for a, b in zip(counts(shown), before, strict=True)))
+    await shown.pilot.pause(0.3)
+    return counts(shown)
+
+
+async def choose_first_branch(shown: Shown) -> None:
+    await shown.pilot.press("ctrl+t")
+    await shown.pilot.pause()
+    await shown.pilot.press(*"apples", "enter")
+
+
+async def name_first_branch(shown: Shown) -> None:
+    await shown.type("/branches 1")
+
+
+Go = Callable[[Shown], Awaitable[None]]
+
+
+@pytest.mark.parametrize("go", [choose_first_branch, name_first_branch])
+async def test_another_branch_is_counted(settings: Settings, paths: Paths, go: Go) -> None:
+    async with opened(settings, paths) as shown:
+        nothing = counts(shown)
+        await shown.ask("about apples")
+        short = await settled(shown, nothing)
+        first = shown.messages[-1].id
+        await shown.type("/edit about pears " + "and plums " * 40)
+        await shown.until(lambda: shown.messages[-1].id not in (first, first + 1))
+        await shown.idle()
+        longer = await settled(shown, short)
+        await go(shown)
+        await shown.until(lambda: shown.messages[-1].id == first)
+        assert await settled(shown, longer) == short
