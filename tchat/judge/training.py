@@ -21,6 +21,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, TchatError, UsageError
+from tchat.humanize import counted
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
 from tchat.judge.linear_head import (
@@ -52,31 +53,94 @@ class TrainingProgress:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many of the ``given`` human replies are not trained on, by reason."""
+
+    given: int
+    short: int  # it or the model's reply has fewer than MIN_TOKENS tokens
+    unanswered: int  # the prompt does not fit the context
+    unequal: int  # the model's reply is much longer or shorter
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.short + self.unanswered + self.unequal
+
+    @property
+    def notice(self) -> str:
+        """The count and the reasons; empty if none was left out."""
+        reasons = (
+            (self.short, f"shorter than {MIN_TOKENS} tokens"),
+            (self.unanswered, "to prompts that do not fit the context"),
+            (self.unequal, "of another length than the model's replies"),
+        )
+        told = ", ".join(f"{count:,} {why}" for count, why in reasons if count)
+        were = counted(self.given, "human reply is", "human replies are")
+        return f"{self.count:,} of {were} left out: {told}" if told else ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedPairs:
+    """Pairs of like length, and what was left out of the data."""
+
+    pairs: list[ReplyPair]
+    left_out: LeftOut
+
+    def require_enough(self) -> None:
+        """Raise UsageError unless there are `MIN_TO_FIT` pairs."""
+        if len(self.pairs) < MIN_TO_FIT:
+            raise _too_few(len(self.pairs), self.left_out)
+
+
 def write_pairs(
     engine: Engine,
     dialogues: Sequence[Dialogue],
     reply_cache: ReplyCache,
     edits: Sequence[EditedReply] = (),
-) -> Generator[TrainingProgress, None, list[ReplyPair]]:
+) -> Generator[TrainingProgress, None, MatchedPairs]:
     """Generate replies to the prompts, and pair each human reply with a generated one.
 
     Takes the generated reply closest in length, and drops pairs until length alone predicts next to
     nothing. Cached replies are not generated again.
 
     Raises:
-        UsageError: There are too few examples.
+        UsageError: There are too few examples; nothing was generated.
         InterruptedError: The engine's cancel flag was set.
     """
     given = len(dialogues) + len(edits)
-    if given < MIN_TO_FIT:
-        raise UsageError(
-            f"{given} human replies are too few to train on",
-            f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more",
-        )
-    prompts = [dialogue.prompt for dialogue in dialogues]
+    usable = [each for each in dialogues if len(engine.text_tokens(each.reply)) >= MIN_TOKENS]
+    edited = [pair for each in edits if (pair := edit_pair(engine, each)).tokens >= MIN_TOKENS]
+    short = given - len(usable) - len(edited)
+    if given - short < MIN_TO_FIT:
+        raise _too_few(given - short, LeftOut(given, short, 0, 0))
+    prompts = [dialogue.prompt for dialogue in usable]
+    if len({*prompts, *(pair.prompt for pair in edited)}) < 2:
+        raise _one_prompt()
     yield from write_replies(engine, prompts, range(TRIES), reply_cache)
-    edited = [edit_pair(engine, edit) for edit in edits]
-    return match_lengths([*edited, *pair_replies(engine, dialogues, reply_cache, range(TRIES))])
+    pairs = [*edited, *pair_replies(engine, usable, reply_cache, range(TRIES))]
+    unanswered = given - short - len(pairs)
+    long_enough = [pair for pair in pairs if pair.tokens >= MIN_TOKENS]
+    short += len(pairs) - len(long_enough)
+    kept = match_lengths(long_enough)
+    return MatchedPairs(kept, LeftOut(given, short, unanswered, len(long_enough) - len(kept)))
+
+
+def _too_few(usable: int, left_out: LeftOut) -> UsageError:
+    notice = left_out.notice
+    return UsageError(
+        f"{counted(usable, 'human reply is', 'human replies are')} too few to train on"
+        + (f" ({notice})" if notice else ""),
+        f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more, of at least {MIN_TOKENS} "
+        "tokens each",
+    )
+
+
+def _one_prompt() -> UsageError:
+    return UsageError(
+        "all replies are to one prompt, so that there is none to test on",
+        "give replies to several prompts: tchat judge train FILE",
+    )
 
 
 def pair_replies(
@@ -189,10 +253,7 @@ def train(
             f"give at least {MIN_TO_FIT} of each, better {MIN_TO_VALIDATE}: tchat judge train FILE",
         )
     if len(set(examples.groups)) < 2:
-        raise UsageError(
-            "all replies are to one prompt, so that there is none to test on",
-            "give replies to several prompts: tchat judge train FILE",
-        )
+        raise _one_prompt()
     heads = fit_heads(examples, layers)
     enough = can_validate(min(people, generated), examples.groups)
     return Discriminator(
@@ -231,6 +292,11 @@ class ReplyPair:
         return (*self.before, ChatMessage("user", self.prompt))
 
     @property
+    def tokens(self) -> int:
+        """The length of the shorter reply."""
+        return min(self.person_tokens, self.generated_tokens)
+
+    @property
     def ratio(self) -> float:
         """Log ratio of the generated to the human length."""
         return math.log(self.generated_tokens / self.person_tokens)
@@ -238,7 +304,7 @@ class ReplyPair:
 
 def match_lengths(pairs: Sequence[ReplyPair]) -> list[ReplyPair]:
     """Drop the most unequal pairs until the AUC of length alone is at most `MAX_AUC_BY_LENGTH`."""
-    kept = [p for p in pairs if min(p.person_tokens, p.generated_tokens) >= MIN_TOKENS]
+    kept = [pair for pair in pairs if pair.tokens >= MIN_TOKENS]
     while len(kept) > 2:
         value = auc_by_length(kept)
         if 1 - MAX_AUC_BY_LENGTH <= value <= MAX_AUC_BY_LENGTH:

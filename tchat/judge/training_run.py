@@ -39,6 +39,7 @@ class TrainedHeads:
     human: Discriminator | None
     reading: Discriminator | None
     preference: Discriminator | None
+    left_out: str = ""  # a notice of human replies that are not trained on
 
 
 def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePair]) -> None:
@@ -103,11 +104,14 @@ def train_heads(
     if data is None:
         require_enough(own.edits, own.choices)
     human = reading = preference = None
+    left_out = ""
     if data is not None or len(own.edits) >= MIN_TO_FIT:
-        human, reading = yield from _train_human(engine, metadata, folder, data, own.edits)
+        human, reading, left_out = yield from _train_human(
+            engine, metadata, folder, data, own.edits
+        )
     if can_learn_preference(own.choices):
         preference = yield from _train_preference(engine, metadata, folder, own.choices)
-    return TrainedHeads(human, reading, preference)
+    return TrainedHeads(human, reading, preference, left_out)
 
 
 def _train_human(
@@ -116,13 +120,14 @@ def _train_human(
     folder: JudgeFolder,
     data: DialogueSet | None,
     edits: Sequence[EditedReply],
-) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator]]:
-    """The discriminators of the last layer, and of the best layer."""
+) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator, str]]:
+    """The discriminators of the last layer and of the best layer, and what was left out."""
     dialogues = data.dialogues if data else ()
-    pairs = yield from write_pairs(engine, dialogues, ReplyCache(folder.generations), edits)
+    matched = yield from write_pairs(engine, dialogues, ReplyCache(folder.generations), edits)
+    matched.require_enough()
     last, middle = engine.n_layer, middle_layers(engine.n_layer)
     with FeatureExtractor(engine, middle) as reader:
-        examples, digest = yield from read_pairs(reader, pairs)
+        examples, digest = yield from read_pairs(reader, matched.pairs)
     yield TrainingProgress("fitting", 0, 0)
     fit = partial(
         train, examples, model=metadata.path.name, fingerprint=folder.fingerprint, data=digest
@@ -130,7 +135,7 @@ def _train_human(
     human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
     save(human, folder.human)
     save(reading, folder.reading)
-    return human, reading
+    return human, reading, matched.left_out.notice
 
 
 def _train_preference(

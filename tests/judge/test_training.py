@@ -18,6 +18,8 @@ from tchat.errors import UsageError
 from tchat.judge.features import FeatureExtractor
 from tchat.judge.linear_head import Examples
 from tchat.judge.training import (
+    LeftOut,
+    MatchedPairs,
     ReplyCache,
     ReplyPair,
     read_pairs,
@@ -93,8 +95,13 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
     kept = ReplyCache(tmp_path / "kept.jsonl")
     asked = [*(f"{number}: {PROMPTS[0]}" for number in range(7)), TOO_LONG]
     dialogues = [Dialogue(prompt, "I would ask my aunt. " * 12) for prompt in asked]
-    pairs = result(write_pairs(engine, dialogues, kept))
-    assert isinstance(pairs, list)
+    matched = result(write_pairs(engine, dialogues, kept))
+    assert isinstance(matched, MatchedPairs)
+    pairs = matched.pairs
+    left_out = matched.left_out
+    assert (left_out.given, left_out.unanswered) == (8, 1)
+    assert left_out.count == 8 - len(pairs)
+    assert "1 to prompts that do not fit the context" in left_out.notice
     assert {pair.prompt for pair in pairs} <= set(asked[:-1])
     assert pairs
     assert kept.get(TOO_LONG, 0) is None
@@ -105,6 +112,29 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_learnt_from(
     examples, _ = found
     assert examples.groups == [PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[1]]
     assert examples.labels.tolist() == [True, False, True, False]
+
+
+def test_hopeless_data_are_refused_before_anything_is_generated(
+    engine: Engine, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    long, short = "I would ask my aunt. " * 4, "Yes."
+    few = [Dialogue(f"{n}?", long if n < 7 else short) for n in range(20)]
+    with pytest.raises(UsageError, match=r"7 human replies are too few .*13 of 20 .*8 tokens"):
+        result(write_pairs(engine, few, ReplyCache(kept)))
+    one = [Dialogue("Why?", long + str(n)) for n in range(20)]
+    with pytest.raises(UsageError, match="all replies are to one prompt"):
+        result(write_pairs(engine, one, ReplyCache(kept)))
+    assert not kept.exists()
+
+
+def test_pairs_that_are_too_few_are_refused_with_the_reasons() -> None:
+    left_out = LeftOut(given=10, short=1, unanswered=0, unequal=7)
+    with pytest.raises(UsageError, match="2 human replies are too few") as caught:
+        MatchedPairs([ReplyPair("p", "a", 9, "b", 9)] * 2, left_out).require_enough()
+    assert "8 of 10 human replies are left out: 1 shorter than 8 tokens, 7 of another length" in (
+        caught.value.message
+    )
 
 
 def examples_to(prompts: int) -> Examples:

@@ -82,7 +82,9 @@ def describe_head(discriminator: Discriminator) -> Iterator[str]:
 
 
 def _others(facts: TrainingProvenance) -> str:
-    """The held-out AUC of each candidate layer."""
+    """The held-out AUC of each candidate layer; empty without enough examples to report one."""
+    if facts.quality is None:
+        return ""
     told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
     return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
 
@@ -119,7 +121,7 @@ def _head_json(discriminator: Discriminator) -> dict[str, Any]:
             "auc": quality.auc if quality else None,
             "calibration_error": quality.calibration_error if quality else None,
             "layer": layer,
-            "layers": {str(layer): value for layer, value in facts.layers.items()},
+            "layers": {str(each): auc for each, auc in facts.layers.items()} if quality else {},
         }
     return head | {"created_at": iso(facts.created_at)}
 
@@ -155,6 +157,8 @@ def train(
         console.say(skipped_notice(data.skipped))
     settings = settings_for_model(console, model)
     trained = run_with_model(console, settings, partial(_train, console.paths, data, learnt))
+    if trained.left_out:
+        console.say(trained.left_out)
     if as_json:
         print_json(console, heads_json(trained.human, trained.reading, trained.preference))
         return

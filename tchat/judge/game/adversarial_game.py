@@ -30,7 +30,6 @@ from tchat.judge.game.steering import (
 )
 from tchat.judge.linear_head import Examples, LinearHead, feature_matrix, fit_head
 from tchat.judge.training import (
-    MIN_TO_FIT,
     MIN_TO_VALIDATE,
     TEMPERATURE,
     ReplyCache,
@@ -127,12 +126,13 @@ class AdversarialGame:
             UsageError: There are too few replies, or a game of this name used other data.
             InterruptedError: The engine's cancel flag was set; playing again resumes.
         """
-        pairs = yield from write_pairs(self._engine, self._data.dialogues, self._reply_cache)
-        about = len({pair.prompt for pair in pairs})
-        if len(pairs) < MIN_TO_FIT or about < 2:
+        matched = yield from write_pairs(self._engine, self._data.dialogues, self._reply_cache)
+        matched.require_enough()
+        pairs = matched.pairs
+        if len({pair.prompt for pair in pairs}) < 2:
             raise UsageError(
-                f"{len(pairs)} pairs of replies of like length, to {about} different prompts, are "
-                "too few for a game",
+                f"{len(pairs)} pairs of replies of like length, to one prompt, are too few for a "
+                "game",
                 f"give at least {MIN_TO_VALIDATE} replies by people: tchat judge duel --data FILE",
             )
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
