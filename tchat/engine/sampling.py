@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tchat.engine.grammar.gbnf import TokenName
 
-MIROSTAT_TOP = 100  # tokens that version 1 estimates the distribution from, as in llama.cpp
 DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw an unknown seed
 _COLDEST = 1e-6  # below it, logits divided by the temperature overflow; greedy long before
@@ -127,8 +126,10 @@ class Sampler:
             yield lib.llama_sampler_init_greedy()
             return
         if s.mirostat:
+            # Always version 2. Version 1 computes k from a surprise that has no upper bound; when
+            # k overflows, it is 1, and the rest of the reply is greedy.
             yield lib.llama_sampler_init_temp(s.temp)
-            yield self._mirostat(seed)
+            yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
             return
         if s.top_k:
             yield lib.llama_sampler_init_top_k(s.top_k)
@@ -142,13 +143,6 @@ class Sampler:
             yield lib.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed)
         yield lib.llama_sampler_init_temp(s.temp)
         yield lib.llama_sampler_init_dist(seed)
-
-    def _mirostat(self, seed: int) -> Any:
-        s, vocabulary = self._sampling, self._model.shape.n_vocab
-        tau, eta = s.mirostat_tau, s.mirostat_eta
-        if s.mirostat == 1:
-            return self._lib.llama_sampler_init_mirostat(vocabulary, seed, tau, eta, MIROSTAT_TOP)
-        return self._lib.llama_sampler_init_mirostat_v2(seed, tau, eta)
 
     def _penalties(self) -> Iterator[Any]:
         lib, s = self._lib, self._sampling

@@ -102,7 +102,7 @@ class Sampling:
     xtc_threshold: float = setting(
         0.1, "XTC: minimum probability of a token to be removed", low=0, high=1
     )
-    mirostat: int = setting(0, "Mirostat version, 1 or 2; 0 is off", low=0, high=2)
+    mirostat: int = setting(0, "Mirostat: 1 and 2 are version 2; 0 is off", low=0, high=2)
     mirostat_tau: float = setting(5.0, "Mirostat: target surprise, in bits", low=0, high=100)
     mirostat_eta: float = setting(0.1, "Mirostat: learning rate", low=0, high=1)
     logit_bias: tuple[str, ...] = setting(

@@ -55,12 +55,13 @@ def test_each_sampler_changes_the_reply_and_repeats_it(
     assert first != reply(open_engine, tiny_model, base)
 
 
-def test_the_versions_of_mirostat_differ(open_engine: OpenEngine, tiny_model: Path) -> None:
-    texts = {
-        reply(open_engine, tiny_model, dataclasses.replace(PLAIN, mirostat=version))
-        for version in (0, 1, 2)
-    }
-    assert len(texts) == 3
+def test_both_values_of_mirostat_are_version_2(open_engine: OpenEngine, tiny_model: Path) -> None:
+    """Version 1 of llama.cpp becomes greedy after some 200 tokens at the default tau."""
+    first, second = (
+        reply(open_engine, tiny_model, dataclasses.replace(PLAIN, mirostat=value, max_tokens=400))
+        for value in (1, 2)
+    )
+    assert first == second
 
 
 def test_temperature_zero_needs_no_seed(open_engine: OpenEngine, tiny_model: Path) -> None:

@@ -49,7 +49,6 @@ FAILURES: dict[str, Any] = {
     "llama_sampler_init_min_p": None,
     "llama_sampler_init_typical": None,
     "llama_sampler_init_xtc": None,
-    "llama_sampler_init_mirostat": None,
     "llama_sampler_init_mirostat_v2": None,
     "llama_sampler_sample": LLAMA_TOKEN_NULL,
     "llama_adapter_lora_init": None,

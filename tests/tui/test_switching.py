@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from typing import Any
 
@@ -190,3 +191,27 @@ async def test_the_open_session_deleted_in_the_list_is_open_again_once_it_is_res
         assert shown.entries == shown.branch == [*(branch if restored else []), *shown.branch[-2:]]
         assert shown.screen.conversation.session is not None
         assert (shown.screen.conversation.session.id == session.id) is restored
+
+
+@pytest.mark.parametrize("command", ["/set temp 1.1", "/title another", "/system Be brief."])
+async def test_a_write_that_waited_does_not_bring_the_session_back(
+    settings: Settings, paths: Paths, command: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        first = shown.screen.conversation.session
+        assert first is not None
+        other = sqlite3.connect(paths.sessions_db, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await shown.type(command)
+        await shown.pilot.pause(0.2)
+        await shown.pilot.press("ctrl+n")
+        await shown.pilot.pause(0.2)
+        other.execute("ROLLBACK")
+        other.close()
+        await shown.until(lambda: shown.entries == [] and shown.screen.conversation.session is None)
+        await shown.ask("two")
+        assert shown.branch[0] == ("user", "two")
+        second = shown.screen.conversation.session
+        assert second is not None
+        assert second.id != first.id

@@ -239,8 +239,8 @@ class Conversation:
         """
         loads = self.session_state.change(values)
         if self.session is not None:
-            self.chat.session = await asyncio.to_thread(
-                self.session_state.save_settings, self.session, values
+            self.show_stored(
+                await asyncio.to_thread(self.session_state.save_settings, self.session, values)
             )
         if loads:
             await self._rejoin(self.session, keep_model=False)
@@ -250,6 +250,11 @@ class Conversation:
                 self.session_state.session_overrides,
             )
         return loads
+
+    def show_stored(self, session: Session) -> None:
+        """Hold the open session as it is stored now; nothing if another was opened meanwhile."""
+        if self.session is not None and self.session.id == session.id:
+            self.chat.session = session
 
     def keep(self, values: Mapping[str, Value]) -> None:
         """Begin new sessions with these settings too."""

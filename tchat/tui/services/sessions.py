@@ -166,9 +166,7 @@ class MessageService:
             self._conversation.session is not None and self._conversation.session.id == session_id
         )
         store = self._conversation.store if is_open else self._conversation.persistent
-        session = await asyncio.to_thread(store.rename, session_id, title)
-        if is_open:
-            self._conversation.chat.session = session
+        self._conversation.show_stored(await asyncio.to_thread(store.rename, session_id, title))
 
     async def with_store(self, work: Callable[[Store], T]) -> T:
         """The result of ``work`` with the store of the open session."""
