@@ -269,6 +269,11 @@ def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} is already there", "choose another name or delete it first")
+    require_folder(path)
+    write_private(path, data)
+
+
+def require_folder(path: Path) -> None:
+    """Raise UsageError unless the folder of ``path`` exists."""
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", "create it, or choose another")
-    write_private(path, data)

@@ -453,7 +453,7 @@ class Chat:
             prompt = prepared.prompt
             # One that was not encoded is refused by counting it, with a number that is about right.
             tokens = prompt.tokens if prompt else engine.prompt_tokens(prepared.messages)
-            require_fit(tokens, engine.context_size)
+            require_fit(tokens, engine.context_size, engine.trained_context_size)
         except InterruptedError:
             return None
         if prepared.has_dropped_turns and prepared.window.left_out:

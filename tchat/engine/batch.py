@@ -85,7 +85,7 @@ def _encode(
                 prompt = encoder.for_answer(messages)
             else:
                 prompt = encoder.for_reply(messages, options.sampling, options.think)
-            require_fit(prompt.tokens, encoder.size)
+            require_fit(prompt.tokens, encoder.size, encoder.model.shape.n_ctx_train)
             yield task, prompt
         except TchatError as error:
             yield BatchResult(task.index, error)
@@ -179,7 +179,8 @@ class BatchRunner:
     def _make_finished(self, job: Job, seconds: float) -> TaskResult:
         if isinstance(job, LabelJob):
             # Only a full context ends the scoring early.
-            full = too_long(job.reserve, self._loaded.context.size)
+            loaded = self._loaded
+            full = too_long(job.reserve, loaded.context.size, loaded.model.shape.n_ctx_train)
             return job.scorer.probabilities if job.scorer.done else full
         reply, prompt = job.reply, len(job.tokens)
         return Finished(

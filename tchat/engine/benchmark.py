@@ -76,7 +76,8 @@ class Benchmark:
         loaded = assemble(self._options, model, context, template, self._cancel)
         try:
             if context.size < PROMPT + REPLY * CANDIDATES:
-                raise too_long(PROMPT + REPLY * CANDIDATES, context.size)
+                needed, trained = PROMPT + REPLY * CANDIDATES, model.shape.n_ctx_train
+                raise too_long(needed, context.size, trained)
             yield Figure("load", loading, "s")
             yield from self._measure(loaded)
         finally:

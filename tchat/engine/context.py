@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -54,6 +55,11 @@ def context_size(requested: int, trained: int) -> int:
     ceiling = trained if trained > 0 else DEFAULT_CTX
     size = min(requested or DEFAULT_CTX, ceiling)
     return -(-size // CTX_STEP) * CTX_STEP
+
+
+def can_grow(size: int, trained: int) -> bool:
+    """Whether a model trained for ``trained`` tokens can have more context than ``size``."""
+    return size < context_size(sys.maxsize, trained)
 
 
 class Context:
@@ -372,7 +378,12 @@ class Context:
         if status == 1:
             raise DoesNotFit(
                 f"the context of {self.size:,} tokens is full",
-                "start a new session or ask for a larger one with --ctx-size",
+                "start a new session"
+                + (
+                    " or ask for a larger one with --ctx-size"
+                    if can_grow(self.size, self._model.shape.n_ctx_train)
+                    else ", or use a model with a longer context"
+                ),
             )
         raise TchatError(
             f"llama.cpp failed while decoding ({status}): {self._log.reason()}",

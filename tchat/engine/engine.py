@@ -91,6 +91,11 @@ class Engine:
         return self._ready.context.size
 
     @property
+    def trained_context_size(self) -> int:
+        """Tokens of context that the model was trained for; 0 if unknown. It must be loaded."""
+        return self._ready.model.shape.n_ctx_train
+
+    @property
     def template(self) -> ChatTemplate:
         """The chat template in use. The model must be loaded."""
         return self._ready.template

@@ -97,8 +97,8 @@ class Notice:
     """Something the user should know, and no error.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
-    ``judge``: the result is not what was asked for; ``model``, ``reread``, ``price``: it takes
-    longer; ``storage``: it is not saved.
+    ``judge``, ``length``: the result is not what was asked for; ``model``, ``reread``, ``price``:
+    it takes longer; ``storage``: it is not saved.
     """
 
     kind: str

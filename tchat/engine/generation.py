@@ -247,6 +247,7 @@ class Prefill:
     ) -> None:
         self.prompt = prompt
         self._context, self._kv, self._cancel = loaded.context, loaded.kv, cancel
+        self._trained = loaded.model.shape.n_ctx_train
         self._restored, self._on_progress = restored, on_progress
         tokens = self._kv.reuse_tokens(prompt.tokens)
         self.tokens = tokens if len(tokens) < self._context.size else prompt.tokens
@@ -266,7 +267,7 @@ class Prefill:
 
     def require_fit(self, more: int = 0) -> None:
         """As `encoder.require_fit`, for this prompt and context."""
-        require_fit(self.tokens, self._context.size, more)
+        require_fit(self.tokens, self._context.size, self._trained, more)
 
     def usage(self, written: int, reasoned: int) -> TokenUsage:
         """The counts of a reply of ``written`` tokens, ``reasoned`` of them reasoning."""

@@ -407,6 +407,7 @@ def test_a_former_flag_goes_on_working_with_one_notice(
     assert ran.code == 0
     assert ran.err.count(notice) == 1
     assert words[0] not in shell("ask", "--help").out or words[0] == "-o"
+    assert shell("ask", *words, "-q", "hello").err == ""
 
 
 def test_a_former_setting_goes_on_working_in_config(shell: Shell) -> None:

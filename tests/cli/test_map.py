@@ -537,6 +537,7 @@ def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: 
         (("why {}", "--files", "*.nothing"), "there is no file"),
         (("why {}", "--choose", "a"), "two or more labels"),
         (("why {}", "--choose", "a,b", "--yes-no"), "cannot be combined"),
+        (("why {}", "-o", "/nonexist/a.jsonl"), "there is no folder /nonexist; create it"),
         (("why {}", "-o", "."), "is a folder, not a file"),
         (("why {}", "-o", ""), "--output is empty"),
     ],

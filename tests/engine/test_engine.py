@@ -348,6 +348,21 @@ def test_closing_waits_for_a_measurement(open_engine: OpenEngine, tiny_model: Pa
             assert counted.result() is None or (counted.result() or 0) > 4096
 
 
+def test_a_larger_context_is_suggested_only_where_the_model_can_have_one(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    engine = open_engine(tiny_model)
+    list(engine.load())
+    trained = engine.trained_context_size
+    too_much = [ChatMessage("user", "word " * 4 * trained)]
+    for size, hint in ((trained // 2, "with --ctx-size"), (trained, "use a model with a longer")):
+        small = open_engine(tiny_model, ctx_size=size)
+        list(small.load())
+        with pytest.raises(DoesNotFit) as caught:
+            list(small.generate(too_much, Sampling()))
+        assert hint in caught.value.hint
+
+
 def test_a_word_too_long_for_any_tokenizer_is_refused(
     open_engine: OpenEngine, tiny_model: Path
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
+from tchat.paths import require_folder
 from tchat.sanitize import printable_json, single_line
 
 Record = dict[str, Any]
@@ -247,6 +248,8 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            require_folder(path)
         raise StorageError(
             f"cannot write {single_line(str(path))}: {error.strerror or error}",
             f"free some space, check its permissions, or {_NAME_ANOTHER}",

@@ -18,6 +18,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 from unicodedata import category
 
+from tchat.engine.context import can_grow
 from tchat.engine.events import Notice
 from tchat.engine.model import Model
 from tchat.engine.prompt import ChatMessage, IsStopped, never
@@ -401,23 +402,34 @@ class PromptEncoder:
 
     def _refuse_oversize(self, size: int) -> None:
         if size > self.size * BYTES_PER_TOKEN:
-            raise too_long(size // 4, self.size, about=True)
+            raise too_long(size // 4, self.size, self.model.shape.n_ctx_train, about=True)
 
 
-def require_fit(tokens: Sequence[int], size: int, more: int = 0) -> None:
-    """Refuse an empty prompt, and one that does not fit with ``more`` tokens and one more."""
+def require_fit(tokens: Sequence[int], size: int, trained: int, more: int = 0) -> None:
+    """Refuse an empty prompt, and one that does not fit with ``more`` tokens and one more.
+
+    ``trained`` is the context that the model was trained for; 0 if unknown.
+    """
     if not tokens:
         raise UsageError("the prompt is empty, so there is nothing to continue", "type a prompt")
     if len(tokens) + more >= size:
-        raise too_long(len(tokens) + more, size)
+        raise too_long(len(tokens) + more, size, trained)
 
 
-def too_long(tokens: int, size: int, *, about: bool = False) -> PromptTooLong:
-    """The error for a prompt of ``tokens`` tokens in a context of ``size``."""
+def too_long(tokens: int, size: int, trained: int, *, about: bool = False) -> PromptTooLong:
+    """The error for a prompt of ``tokens`` tokens in a context of ``size``.
+
+    Suggests a larger context only where the model, ``trained`` for so many tokens, can have one.
+    """
     count = f"about {tokens:,}" if about else f"{tokens:,}"
     return PromptTooLong(
         f"the prompt has {count} tokens and the context holds {size:,}, reply included",
-        "shorten it, or ask for a larger context with --ctx-size",
+        "shorten it, or "
+        + (
+            "ask for a larger context with --ctx-size"
+            if can_grow(size, trained)
+            else "use a model with a longer context"
+        ),
     )
 
 

@@ -34,8 +34,8 @@ BEAT = 1.0  # seconds between two tellings of the time left
 ABOUT = (
     "The judge estimates whether a person or the model wrote a reply. It is trained on replies "
     "that you picked, rated (+ and -) or edited in chats, and on a file of human replies. In the "
-    "game, the judge and the model are trained against each other, which takes minutes to hours. "
-    "Stopped training and games resume the next time."
+    "game, the judge is trained against a control vector that steers the model, whose weights do "
+    "not change; it takes minutes to hours. Stopped training and games resume the next time."
 )
 
 LEARNT = (

@@ -191,6 +191,8 @@ def test_a_reply_cut_off_is_told_in_a_pipe_too_unless_quiet() -> None:
     cut_off: list[Event] = [TextDelta("yes"), finished("yes", Reason.LENGTH)]
     assert "the reply was cut off" in World().run(*cut_off).stderr.shown
     assert World(quiet=True).run(*cut_off).stderr.shown == ""
+    [notice] = json.loads(World().run(*cut_off, json=True).stdout.shown)["notices"]
+    assert "the reply was cut off" in notice["text"]
 
 
 def test_a_reply_that_is_not_stored_is_told_in_a_pipe_too() -> None:
