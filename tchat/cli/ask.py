@@ -15,6 +15,7 @@ from tchat.cli.chat_setup import (
     resolve_settings,
     resume_settings,
     sessions_file,
+    settings_and_notices,
     start_loading,
 )
 from tchat.cli.console import Console
@@ -131,7 +132,10 @@ def can_draw_screen(console: Console) -> bool:
 
 def open_screen(request: AskRequest, console: Console) -> int:
     """Open the chat screen and return the exit code."""
-    settings = resolve_settings(request, console)
+    settings, notices = settings_and_notices(request, console)
+    for notice in notices:  # for after the screen, which hides them and shows its own
+        console.notice(notice)
+    shown = () if console.quiet else tuple(notices)
     file = sessions_file(request, settings, console)
     # A tenth of the time to the first picture: modules make many objects and hardly any garbage.
     # The screen switches it on again once it is drawn.
@@ -144,12 +148,14 @@ def open_screen(request: AskRequest, console: Console) -> int:
     return run_screen(
         settings,
         console.paths,
-        lambda: _startup_state(request, settings, file),
+        lambda: _startup_state(request, settings, file, shown),
         private=file is None,
     )
 
 
-def _startup_state(request: AskRequest, settings: Settings, file: Path | None) -> StartupState:
+def _startup_state(
+    request: AskRequest, settings: Settings, file: Path | None, notices: tuple[str, ...]
+) -> StartupState:
     """Open the store and the session to continue."""
     from tchat.tui.services.conversation import StartupState
 
@@ -163,7 +169,15 @@ def _startup_state(request: AskRequest, settings: Settings, file: Path | None) -
             session,
             lambda _: None,  # the screen tells it
         )
-        return StartupState(resumed, store, session, problem, base=settings, flags=request.settings)
+        return StartupState(
+            resumed,
+            store,
+            session,
+            problem,
+            base=settings,
+            flags=request.settings,
+            notices=(*notices, *store.notices),
+        )
     except BaseException:
         store.close()
         raise

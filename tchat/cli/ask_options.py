@@ -16,6 +16,7 @@ from tchat.cli.setting_options import (
     PromptCommand,
     require_value,
     template_values,
+    typed_notices,
     typed_settings,
 )
 
@@ -130,5 +131,6 @@ def command(
         raw=raw,
         plain=plain,
         quiet=quiet,
+        notices=typed_notices(ctx),
     )
     return ask(request, ctx.obj)

@@ -38,7 +38,7 @@ class AskRequest:
 
     ``continue_last`` is ``--continue`` and ``session_id`` is ``--cid``. ``settings`` are
     the setting flags, ``values`` the template variables. ``log`` and ``threshold`` are `None` if
-    not given.
+    not given. ``notices`` are about the flags themselves, such as one that was renamed.
     """
 
     words: tuple[str, ...] = ()
@@ -63,6 +63,7 @@ class AskRequest:
     raw: bool = False
     plain: bool = False
     quiet: bool = False
+    notices: tuple[str, ...] = ()
 
     @property
     def continues_session(self) -> bool:
@@ -154,11 +155,20 @@ def resolve_settings(
     Raises:
         UsageError: A setting is invalid.
     """
+    settings, notices = settings_and_notices(request, console, template)
+    for notice in notices:
+        console.notice(notice)
+    return settings
+
+
+def settings_and_notices(
+    request: AskRequest, console: Console, template: PromptTemplate | None = None
+) -> tuple[Settings, list[str]]:
+    """As `resolve_settings`, with the warnings returned instead of printed."""
     values = {**(template.sampling if template else {}), **request.settings}
     settings, warnings, _ = load(console.paths, console.environ, values)
-    for warning in warnings:
-        console.notice(f"warning: {warning}")
-    return check_settings(settings)
+    notices = [*request.notices, *(f"warning: {warning}" for warning in warnings)]
+    return check_settings(settings), notices
 
 
 def settings_for_model(console: Console, model: str) -> Settings:

@@ -19,6 +19,7 @@ from tchat.settings.keys import parse
 
 TYPED = "tchat.typed-settings"
 VALUES = "tchat.template-values"
+NOTICES = "tchat.notices"
 SECTIONS = (("Model and context", ""), ("Sampling", "sampling"))
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
 
@@ -122,6 +123,11 @@ def typed_settings(ctx: click.Context) -> dict[str, Value]:
     return typed
 
 
+def typed_notices(ctx: click.Context) -> tuple[str, ...]:
+    """Notices about the flags of this call: those typed by a former name."""
+    return tuple(ctx.meta.get(NOTICES, ()))
+
+
 def template_values(ctx: click.Context) -> dict[str, str]:
     """The variables of a template typed with ``-p`` in this call, by name."""
     values: dict[str, str] = ctx.meta.setdefault(VALUES, {})
@@ -192,13 +198,16 @@ THRESHOLD = typer.Option(
 
 def _keep_any(ctx: click.Context, name: str, text: str) -> None:
     _keep(ctx, find_key(name), (text,), "-o")
-    _notify_renamed(ctx, name)
+    _keep_notice(ctx, name)
 
 
-def _notify_renamed(ctx: click.Context, name: str) -> None:
-    """Tell the new name of a setting or flag that was typed by its former one."""
-    if (notice := renamed(name)) and ctx.obj is not None:
-        ctx.obj.notice(notice)
+def _keep_notice(ctx: click.Context, name: str) -> None:
+    """Keep the notice for a setting or flag that was typed by its former name.
+
+    It is printed later: ``--quiet`` may follow.
+    """
+    if notice := renamed(name):
+        ctx.meta.setdefault(NOTICES, {})[notice] = None
 
 
 def _pair(
@@ -244,7 +253,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         return
     place = param.opts[-1]
     if param.former:
-        _notify_renamed(ctx, place)
+        _keep_notice(ctx, place)
     if isinstance(value, bool):
         typed_settings(ctx)[param.key.name] = value
         return

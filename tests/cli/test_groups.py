@@ -406,6 +406,7 @@ def test_a_former_flag_goes_on_working_with_one_notice(
     ran = shell("ask", *words, "hello")
     assert ran.code == 0
     assert ran.err.count(notice) == 1
+    assert shell("ask", *words, "-q", "hello").err == ""
     assert words[0] not in shell("ask", "--help").out or words[0] == "-o"
     assert shell("ask", *words, "-q", "hello").err == ""
 

@@ -134,7 +134,8 @@ async def opened(
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
     with SessionStore(paths.sessions_db) as store:
-        found = StartupState(settings, store, session, problem, base, flags)
+        notices = tuple(store.notices)
+        found = StartupState(settings, store, session, problem, base, flags, notices)
         app = TchatApp(settings, paths, lambda: found, **given)
         async with app.run_test(size=size, notifications=True) as pilot:
             shown = Shown(pilot, store)

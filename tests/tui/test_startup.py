@@ -139,6 +139,25 @@ def test_a_file_of_a_newer_tchat_is_told_in_the_chat(home: Path) -> None:
         assert terminal.ended() == 0
 
 
+def test_warnings_about_settings_are_shown_in_the_screen_once(home: Path) -> None:
+    with SessionStore(home / "sessions.db") as store:
+        new_session(store, title="Before")
+    config = home / "config.toml"
+    config.write_text('max_tokens = 60\n"temp\\u001b[2Jp" = 1\n', encoding="utf-8")
+    command = (*COMMAND, "-c", "-m", "/nowhere/no.gguf", "--judge", "logprob")
+    with Terminal(command) as terminal:
+        terminal.until("— `--judge` is now called `--ranker`")
+        terminal.until("— warning: config.toml: `max_tokens` is ignored here")
+        terminal.until("— warning: config.toml: unknown setting `temp")
+        assert terminal.text.count("it belongs under [sampling]") == 1
+        terminal.send("\x11")
+        assert terminal.ended() == 0
+    with Terminal((*command, "-q")) as terminal:
+        terminal.until("✗ ")
+        assert "max_tokens" not in terminal.text
+        assert b"--ranker" not in terminal.written
+
+
 def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
     heavy = {"sqlite3", "numpy", "tchat.engine.events", "tchat.sessions.store", "tchat.chat.chat"}
     heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown", "tchat.decoding", "hashlib"}

@@ -35,6 +35,7 @@ from tchat.cli.setting_options import (
     THRESHOLD,
     MapCommand,
     require_value,
+    typed_notices,
     typed_settings,
 )
 from tchat.engine.prompt import ChatMessage
@@ -332,6 +333,7 @@ def command(
         yes_no=yes_no,
         threshold=threshold,
         quiet=quiet,
+        notices=typed_notices(ctx),
     )
     request = MapRequest(
         ask, prompt, tuple(inputs or ()), files, output, unordered, parallel, keep_errors

@@ -61,19 +61,22 @@ class StartupController:
         await asyncio.to_thread(importlib.import_module, "tchat.tui.widgets.transcript.view")
         self._transcript.view.show_details(state.settings.show_details)
         self._transcript.view.show_scores(state.settings.show_scores)
-        for notice in state.store.notices:
-            self._transcript.show_notice(notice)
-        if state.problem is not None:
-            self._transcript.show_error(state.problem)
         try:
             if state.session is not None:
                 await self._sessions.go_on_in(state.session, state.flags)
         finally:
+            self._show_notices(state)  # opening a session takes out those that are there
             self._set_ready()
         await self._load_history()
         await self._models.load_or_welcome()
         await self._turn.state.idle.wait()  # the model needs the processor
         await asyncio.to_thread(warm_up)
+
+    def _show_notices(self, state: StartupState) -> None:
+        for notice in state.notices:
+            self._transcript.show_notice(notice)
+        if state.problem is not None:
+            self._transcript.show_error(state.problem)
 
     def _set_ready(self) -> None:
         """From now on keys do what they stand for, and what was sent before is carried out."""

@@ -361,6 +361,7 @@ class StartupState(NamedTuple):
         problem: Why ``store`` is in memory, against the user's wish; None when it is not.
         base: What a new session begins with; None: ``settings``.
         flags: Names of the settings given on the command line, which override the session's.
+        notices: Lines for the user about the settings and the store.
     """
 
     settings: Settings
@@ -369,6 +370,7 @@ class StartupState(NamedTuple):
     problem: StorageError | None = None
     base: Settings | None = None
     flags: Collection[str] = ()
+    notices: tuple[str, ...] = ()
 
 
 OpenSessions = Callable[[], StartupState]
