@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,6 +169,19 @@ def private_file(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def writing(path: Path, hint: str = "free some space or check the permissions") -> Iterator[None]:
+    """Turn a failed write in the block into an error that names ``path``.
+
+    Raises:
+        StorageError: The block raised `OSError`, which names no file when a disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
 def acquire_lock(path: Path, seconds: float, mode: int = 0o600) -> BaseFileLock | None:
     """Lock the lock file ``path``; None when another process holds it for so many seconds.
 
@@ -215,18 +228,14 @@ def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_stale(target)
     try:
-        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        _discard(part)
-        raise StorageError(
-            f"cannot write {target}: {error.strerror}", "free some space or check the permissions"
-        ) from error
-    except BaseException:  # the pieces could not be had
+        with writing(target):
+            descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines([data] if isinstance(data, bytes) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+    except BaseException:
         _discard(part)
         raise
 

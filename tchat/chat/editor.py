@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tchat.decoding import decode
 from tchat.errors import UsageError
+from tchat.paths import writing
 
 FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")
 
@@ -41,12 +42,14 @@ def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Raises:
         UsageError: There is no editor, or it failed; or what it wrote is no text.
+        StorageError: The file cannot be written.
     """
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
         path = Path(folder, "prompt.md")
-        path.write_text(text, encoding="utf-8")
+        with writing(path, "free some space, or set TMPDIR to a folder with space"):
+            path.write_text(text, encoding="utf-8")
         edit_file(path, environ)
         return decode(path.read_bytes(), path.name).text.rstrip("\n")
 

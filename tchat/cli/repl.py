@@ -27,7 +27,7 @@ from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
 from tchat.errors import Interrupted, StorageError, TchatError, UsageError
-from tchat.paths import private_file
+from tchat.paths import private_file, writing
 
 HISTORY = "history"
 HISTORY_LENGTH = 1000
@@ -228,7 +228,8 @@ def _write(path: Path) -> None:
         return  # told by `_read`
     private_file(path)
     readline.set_history_length(HISTORY_LENGTH)
-    readline.write_history_file(path)
+    with writing(path):  # readline's error names no file
+        readline.write_history_file(path)
     private_file(path)
 
 
@@ -238,7 +239,7 @@ def _tell_failure(console: Console, work: Callable[[], None]) -> None:
         work()
     except StorageError as error:
         console.say(f"typed lines are not saved for later chats: {error}")
-    except OSError as error:  # readline's names no file
+    except OSError as error:
         console.say(f"typed lines are not saved for later chats: {error.strerror or error}")
 
 

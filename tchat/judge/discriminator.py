@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy
 
-from tchat.errors import StorageError, UsageError
+from tchat.errors import UsageError
 from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, PlattScaling
 from tchat.models.metadata import ModelMetadata
-from tchat.paths import Paths, private_file
+from tchat.paths import Paths, private_file, writing
 from tchat.sanitize import single_line
 
 FORMAT = 1
@@ -259,13 +259,9 @@ def whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}",
-            "free some space or check the permissions",
-        ) from error
+        with writing(path):
+            yield partial
+            partial.replace(path)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ from tchat.judge.linear_head import (
     held_out_quality,
 )
 from tchat.judge.training_data import Dialogue, EditedReply
-from tchat.paths import private_file
+from tchat.paths import private_file, writing
 from tchat.settings import Sampling
 
 TEMPERATURE = 0.7
@@ -356,9 +356,13 @@ class ReplyCache:
         return self._known.get((_key(prompt), number))
 
     def put(self, prompt: str, number: int, reply: str) -> None:
-        """Cache a reply."""
+        """Cache a reply.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
         row = {"prompt": _key(prompt), "number": number, "reply": reply}
-        with private_file(self._path).open("ab") as file:
+        with writing(self._path), private_file(self._path).open("ab") as file:
             if file.tell() and not _ends_in_newline(self._path):
                 file.write(b"\n")
             file.write(json.dumps(row).encode() + b"\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tchat.humanize import counted
 from tchat.judge.game.game_state import GameRound, GameState
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
-from tchat.paths import private_file
+from tchat.paths import write_private
 from tchat.sanitize import printable, single_line
 
 WHAT_THIS_IS = """\
@@ -71,6 +71,9 @@ def write_report(
         verdict: The independent evaluation; None if there is none.
         samples: Replies to the same prompts, before and after.
         provenance: Data and settings of the game, as pairs of a name and a value.
+
+    Raises:
+        StorageError: It cannot be written.
     """
     rounds = counted(len(state.rounds) - 1, "round")
     parts = [
@@ -90,9 +93,9 @@ def write_report(
             for name, value in provenance
         ),
     ]
-    private_file(folder / "report.svg").write_text(plot_svg(state.rounds), encoding="utf-8")
-    path = private_file(folder / "report.md")
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_private(folder / "report.svg", plot_svg(state.rounds).encode())
+    path = folder / "report.md"
+    write_private(path, ("\n".join(parts) + "\n").encode())
     return path
 
 

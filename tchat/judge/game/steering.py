@@ -75,10 +75,12 @@ def write_control_vector(steering: Steering, path: Path, *, architecture: str) -
         writer.add_uint32(f"{ARCHITECTURE}.layer_count", max(steering.directions))
         for layer, direction in sorted(steering.directions.items()):
             writer.add_tensor(f"direction.{layer}", direction.astype(numpy.float32))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        finally:
+            writer.close()
 
 
 MASSIVE_ACTIVATION = 5.0  # times the median size of a state's numbers
