@@ -186,11 +186,11 @@ class CommandGroup(TyperGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands with full first sentences, which click would cut."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        told = [
+        rows = [
             (n, c.get_short_help_str(SENTENCE)) for n, c in commands.items() if c and not c.hidden
         ]
         with formatter.section("Commands"):
-            formatter.write_dl(told)
+            formatter.write_dl(rows)
 
 
 def single_command() -> typer.Typer:

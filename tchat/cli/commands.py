@@ -98,8 +98,8 @@ def unknown_command(words: list[str]) -> tuple[str, str] | None:
 
 
 def _suggestion(name: str, prompt: str) -> str:
-    told = f"did you mean `{name}`?" if name else "`tchat --help` lists the commands;"
-    return f"{told} `tchat -- {prompt}` sends it as a prompt"
+    hint = f"did you mean `{name}`?" if name else "`tchat --help` lists the commands;"
+    return f"{hint} `tchat -- {prompt}` sends it as a prompt"
 
 
 def _unknown_help(words: list[str]) -> tuple[str, str] | None:

@@ -160,7 +160,7 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     with MetadataCache(console.paths) as store:
         metadata = store.metadata(path)
         size = f"{metadata.size / 1e6:,.0f} MB"
-        told = f"{metadata.name}, {metadata.architecture}, {metadata.quantization}, {size}"
-        yield Finding("model", "header", f"{told}, {metadata.context_length:,} tokens")
+        summary = f"{metadata.name}, {metadata.architecture}, {metadata.quantization}, {size}"
+        yield Finding("model", "header", f"{summary}, {metadata.context_length:,} tokens")
         require_loadable(metadata, store, probe_command, build=build_name())
     yield Finding("model", "verdict", "loads and answers")

@@ -145,8 +145,8 @@ class LineChat:
     def _confirm_leaving(self) -> None:
         """On a terminal, ask before a private session with messages is left: it is gone then."""
         if self.session_state.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
-            told = ["The messages of this private session are stored nowhere."]
-            confirm(self.console, told, "Leave it and lose them?")
+            lines = ["The messages of this private session are stored nowhere."]
+            confirm(self.console, lines, "Leave it and lose them?")
 
     def _switch(self, session: Session | None, *, private: bool | None = None) -> None:
         """Go on in another session, with the model in use."""

@@ -91,14 +91,14 @@ def report(node: DOMNode, error: Exception) -> None:
 
     The chat shows it among the messages; behind a dialog, a toast shows it too.
     """
-    told = explained(node, error)
+    shown = explained(node, error)
     with suppress(NoScreen):
         if not node.is_running:  # it was closed meanwhile
             return
         screen = node.screen
-        if isinstance(screen, ShowsFailures) and screen.show_failure(told) and screen.is_current:
+        if isinstance(screen, ShowsFailures) and screen.show_failure(shown) and screen.is_current:
             return
-        node.app.notify(single_line(str(told)), severity="error", markup=False)
+        node.app.notify(single_line(str(shown)), severity="error", markup=False)
 
 
 def explained(node: DOMNode, error: Exception) -> TchatError:

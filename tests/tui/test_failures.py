@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -101,6 +102,35 @@ async def test_a_model_that_does_not_load_can_be_tried_again(
         await shown.idle()
         assert shown.errors == []
         await shown.ask("Hello")
+
+
+async def test_a_prompt_comes_back_when_the_second_try_to_load_is_stopped(
+    settings: Settings,
+    paths: Paths,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late, gate, load = tmp_path / "late.gguf", threading.Event(), engine.Engine.load
+
+    def waiting(self: engine.Engine) -> Iterator[Event]:
+        gate.wait(20)
+        yield from load(self)
+
+    async with opened(replace(settings, model=str(late)), paths) as shown:
+        late.write_bytes(tiny_model.read_bytes())
+        monkeypatch.setattr(engine.Engine, "load", waiting)
+        turn = shown.screen.controllers.turn
+        await shown.until(lambda: bool(shown.errors))
+        await shown.pilot.press("alt+r")
+        await shown.until(lambda: turn.is_busy)
+        await shown.type("Hello")
+        await shown.until(lambda: len(turn.queue) == 1)
+        await shown.pilot.press("escape")
+        gate.set()
+        await shown.idle()
+        assert shown.screen.prompt.draft.text == "Hello"
+        assert shown.branch == []
 
 
 async def test_a_wrong_model_name_changes_nothing(settings: Settings, paths: Paths) -> None:

@@ -71,7 +71,7 @@ def _play(
     from tchat.judge.training import TrainingProgress
 
     game = prepare_game(model, console.paths, data, plan)
-    shown, told = Eta(), 0
+    shown, rounds_shown = Eta(), 0
     for event in game.play():
         if isinstance(event, TrainingProgress):
             status.show(shown.words(event.what, event.done, event.total))
@@ -80,20 +80,20 @@ def _play(
             status.show(shown.words(stage, event.done, event.total))
         elif isinstance(event, GameState):
             status.erase()
-            told = _show_rounds(console, event, told)
+            rounds_shown = _show_rounds(console, event, rounds_shown)
             status.show("fitting")
         elif isinstance(event, GameResult):
             return event
     raise InterruptedError
 
 
-def _show_rounds(console: Console, state: GameState, told: int) -> int:
+def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     """Print new rounds, and charts of the scores so far."""
     from tchat.judge.game import sparkline
 
-    if not told:
+    if not rounds_shown:
         console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")
-    for each in state.rounds[told:]:
+    for each in state.rounds[rounds_shown:]:
         health = each.health
         console.out(
             f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
@@ -166,8 +166,8 @@ def use(
     if name and key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} overrides it")
     steered = settings_for(settings, console.paths, path).control_vector
-    told = ", ".join(map(single_line, steered)) or "nothing; games: tchat judge show"
-    console.out(f"{single_line(path.name)} is steered by {told}")
+    names = ", ".join(map(single_line, steered)) or "nothing; games: tchat judge show"
+    console.out(f"{single_line(path.name)} is steered by {names}")
 
 
 def _vector(folder: JudgeFolder, name: str) -> Path:

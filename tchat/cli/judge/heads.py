@@ -71,10 +71,10 @@ def describe_head(discriminator: Discriminator) -> Iterator[str]:
     yield f"model     {single_line(facts.model)}"
     if facts.kind == PREFERENCE:
         yield f"examples  {counted(facts.examples[0], 'choice')}"
-        told = "unknown; needs 30 choices about five different questions"
+        quality = "unknown; needs 30 choices about five different questions"
         if facts.accuracy is not None:
-            told = f"{facts.accuracy:.0%} right on held-out choices"
-        yield f"quality   {told}"
+            quality = f"{facts.accuracy:.0%} right on held-out choices"
+        yield f"quality   {quality}"
     else:
         yield from _quality(facts)
     yield f"layer     {discriminator.head.layer}{_others(facts)}"
@@ -85,8 +85,8 @@ def _others(facts: TrainingProvenance) -> str:
     """The held-out AUC of each candidate layer; empty without enough examples to report one."""
     if facts.quality is None:
         return ""
-    told = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
-    return f"  (AUC of {told})" if len(facts.layers) > 1 else ""
+    layers = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
+    return f"  (AUC of {layers})" if len(facts.layers) > 1 else ""
 
 
 def _quality(facts: TrainingProvenance) -> Iterator[str]:

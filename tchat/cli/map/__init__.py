@@ -86,8 +86,8 @@ def run_map(request: MapRequest, console: Console) -> int:
         if len(todo) < len(rows):
             there = len(rows) - len(todo)
             total = counted(len(rows), "row")
-            told = counted(there, f"of {total} is", f"of {total} are")
-            console.notice(f"{told} there already")
+            which = counted(there, f"of {total} is", f"of {total} are")
+            console.notice(f"{which} there already")
         try:
             if todo:
                 run_with_model(console, settings, partial(work.carry_out, todo, results, tally))
@@ -251,8 +251,8 @@ class _Tally:
             self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
         if self._cut_off:
             total = counted(done, "reply", "replies")
-            told = counted(self._cut_off, f"of {total} was", f"of {total} were")
-            self._console.notice(f"{told} {CUT_OFF}")
+            which = counted(self._cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{which} {CUT_OFF}")
         if not self.failed:
             return ExitCode.OK
         first = min(self.failed)

@@ -74,8 +74,8 @@ class CandidateOutput:
         cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
         if cut_off:
             total = counted(len(self.finished), "reply", "replies")
-            told = counted(cut_off, f"of {total} was", f"of {total} were")
-            self._console.notice(f"{told} {CUT_OFF}")
+            which = counted(cut_off, f"of {total} was", f"of {total} were")
+            self._console.notice(f"{which} {CUT_OFF}")
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 
@@ -129,8 +129,8 @@ class CandidateOutput:
         """The scores on one line."""
         if self.ranked is None:
             return "no reply was ranked"
-        told = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
-        return f"best of {len(self.ranked.scores)} by {self.ranked.ranker}: {told}"
+        scores = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
+        return f"best of {len(self.ranked.scores)} by {self.ranked.ranker}: {scores}"
 
     def _chosen_form(self) -> _SideBySide | _Stacked | None:
         if self._output.json or self._best:
@@ -240,8 +240,8 @@ class _Stacked:
 
 def candidate_footer(finished: Finished) -> str:
     """Log-probability, token count and finish reason of a candidate."""
-    told = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
-    words = f"{counted(finished.usage.completion, 'token')}{told}"
+    reason = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
+    words = f"{counted(finished.usage.completion, 'token')}{reason}"
     if finished.log_probability is None:
         return words
     return f"{finished.log_probability:.2f} · {words}"

@@ -118,9 +118,9 @@ def _read(draft: Draft, encoding: str) -> tuple[str, list[str]]:
     ]
 
 
-def _without_flag(told: str) -> str:
+def _without_flag(text: str) -> str:
     """The hint about an encoding, with the screen's command in place of the flag."""
-    return "/set encoding".join(told.rsplit("--encoding", 1))
+    return "/set encoding".join(text.rsplit("--encoding", 1))
 
 
 class StatusController:

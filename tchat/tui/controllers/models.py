@@ -73,12 +73,12 @@ class ModelsController:
                 TchatError(f"{shown} was not pulled: {error.message}", error.hint)
             )
             return
-        told = (
+        text = (
             f"{shown} is downloaded: choose it with F2."
             if pulled
             else f"Stopped; pulling {shown} again resumes it."
         )
-        self._context.notify(told)
+        self._context.notify(text)
 
     async def _agree(self, objection: str) -> bool:
         from tchat.tui.dialogs.dialog import Confirm

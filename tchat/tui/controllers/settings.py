@@ -84,12 +84,12 @@ class SettingsController:
         from tchat.tui.dialogs.settings import SettingsScreen
 
         await self._context.conversation.change(old)
-        told = TchatError(f"{', '.join(old)} not changed: {failure.message}", failure.hint)
-        self._transcript.show_error(told)
+        unchanged = TchatError(f"{', '.join(old)} not changed: {failure.message}", failure.hint)
+        self._transcript.show_error(unchanged)
         for screen in self.screen.app.screen_stack:
             if isinstance(screen, SettingsScreen):
                 screen.put_back(old)
-                self._context.notify(single_line(str(told)), severity="error")
+                self._context.notify(single_line(str(unchanged)), severity="error")
 
     async def _show_loading(self) -> None:
         conversation = self._context.conversation

@@ -213,11 +213,11 @@ class StorageController:
         shown = self._block is not None and self._transcript.view.has(self._block)
         if failure is None or shown:
             return
-        told = StorageError(
+        error = StorageError(
             f"{failure.message}. The chat continues in memory, and is lost when tchat ends",
             failure.hint,
         )
-        self._block = self._transcript.show_error(told, self._store_again)
+        self._block = self._transcript.show_error(error, self._store_again)
 
     @background(group="storage")
     async def _store_again(self) -> None:
@@ -229,14 +229,14 @@ class StorageController:
         conversation = self._context.conversation
         failure = conversation.failure
         notices = conversation.persistent.notices
-        told = len(notices)
+        before = len(notices)
         try:
             await conversation.store_again()
         except StorageError:
             return
         self._block = None
         await self._transcript.reload()  # new messages may have other ids
-        for notice in notices[told:]:
+        for notice in notices[before:]:
             self._transcript.show_notice(notice)
         reason = f"{failure.message}. " if failure else ""
         replaced = isinstance(failure, DatabaseReplaced)

@@ -187,14 +187,14 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
     else:
         facts = learnt.human.provenance
         quality = facts.quality
-        told = (
+        held_out = (
             f"AUC {quality.auc:.2f}, calibration error {quality.calibration_error:.2f}, held out"
             if quality
             else "quality unknown: needs 30 of each"
         )
         yield (
             "person or model",
-            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {told}",
+            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {held_out}",
         )
     if learnt.preference is None:
         yield "what you prefer", "not trained"

@@ -127,12 +127,12 @@ class ModelPicker(ListDialog):
     @background(group="offers", exclusive=True)
     async def _search(self, words: str) -> None:
         self.set_heading("Models", "asking the hub …")
-        told = ""
+        count = ""
         try:
             self._offers = await self._service.search(words)
-            told = f"{len(self._offers)} found on the hub"
+            count = f"{len(self._offers)} found on the hub"
         finally:
-            self.set_heading("Models", told)
+            self.set_heading("Models", count)
         self.list.set_query("")
         self._show("")
 
@@ -141,16 +141,16 @@ class ModelPicker(ListDialog):
         """Pull a model, after telling how much comes; where that is not known the hub is asked."""
         row = next((row for row in self._offers if row.choice == name), None)
         if row is not None and row.size:
-            told = ", ".join(filter(None, (row.quantization, size_text(row.size), row.fit)))
+            summary = ", ".join(filter(None, (row.quantization, size_text(row.size), row.fit)))
         else:
             self.set_heading("Models", "asking the hub …")
             try:
-                told = await self._service.plan_pull(name)
+                summary = await self._service.plan_pull(name)
             finally:
                 self.set_heading("Models")
         if not self.is_current:
             return
-        detail = f"{told}\nIt comes in the background; F2 stops it."
+        detail = f"{summary}\nIt comes in the background; F2 stops it."
         sure = Confirm(f"Pull {name}?", detail, yes="Pull", danger=True)
         if await self.app.push_screen_wait(sure):
             self._service.pull(name)

@@ -118,9 +118,9 @@ class Standing:
         sign, word = self.stage.value
         name = f"{'❯' if self.current else ' '} {self.number} {sign}"
         count = counted(self.tokens, "token") if self.tokens else ""
-        told = " · ".join(filter(None, [word, count]))
+        full = " · ".join(filter(None, [word, count]))
         short = f"{self.tokens:,}" if self.tokens else ""
-        counts = part(told, count, short, "", keep=(3, 2, 1), lead=" ")
+        counts = part(full, count, short, "", keep=(3, 2, 1), lead=" ")
         return [part(name, style="bold"), counts]
 
     @property
@@ -131,9 +131,9 @@ class Standing:
     def tab(self) -> Part:
         """The reply as a tab, where not all columns can be seen."""
         name = f"{'❯' if self.current else ' '}{self.number} {self.stage.value[0]}"
-        told = single_line(self.label, LABEL) or (f"{self.tokens:,}" if self.tokens else "")
-        forms = (f"{name} {told} ", f"{name} ") if told else (f"{name} ",)
-        keep = (1 + self.current,) if told else ()
+        label = single_line(self.label, LABEL) or (f"{self.tokens:,}" if self.tokens else "")
+        forms = (f"{name} {label} ", f"{name} ") if label else (f"{name} ",)
+        keep = (1 + self.current,) if label else ()
         return part(*forms, keep=keep, lead=" ", style="bold reverse" if self.current else "")
 
 

@@ -67,8 +67,8 @@ def _counting(draft: int | None, context: int) -> list[Part]:
 
 
 def _too_long(context: int) -> Part:
-    told = f"draft of {context:,} tokens or more, the context holds {context:,}"
-    return part(told, f"draft {context:,}+", keep=(1,), style=Level.OVER.colour)
+    full = f"draft of {context:,} tokens or more, the context holds {context:,}"
+    return part(full, f"draft {context:,}+", keep=(1,), style=Level.OVER.colour)
 
 
 def _draft(tokens: int | None, *, keep: int) -> Part:
@@ -88,8 +88,8 @@ def _read(share: float | None) -> list[Part]:
         return []
     if share >= 1:
         return [part("✓ read", "✓", "", keep=(4, 6), lead=" ")]
-    told = f"{share:.0%} read"
-    return [part(f"{bar(share, READ_BAR)} {told}", told, "", keep=(1, 6), lead=" ")]
+    full = f"{share:.0%} read"
+    return [part(f"{bar(share, READ_BAR)} {full}", full, "", keep=(1, 6), lead=" ")]
 
 
 def _room(used: int, context: int) -> Part:
