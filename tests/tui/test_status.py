@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from tchat.engine.events import PromptProgress, TextDelta
+from tchat.engine.events import Event, LoadProgress, PromptProgress, TextDelta
 from tchat.humanize import clock_text
 from tchat.tui.controllers.context import TurnProgress
 from tchat.tui.themes import variable_defaults
@@ -190,6 +190,19 @@ def test_durations_are_for_readers() -> None:
         "1:05",
         "60:00",
     ]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [LoadProgress("m", 0.5), LoadProgress("m", 1.0), PromptProgress(1, 9, 0), TextDelta("a")],
+)
+def test_what_is_stopped_is_stopping_until_its_end(event: Event) -> None:
+    progress = TurnProgress()
+    progress.begin()
+    progress.stop()
+    progress.record(event)
+    assert progress.state is Phase.STOPPING
+    assert progress.end()
 
 
 def test_no_speed_is_told_before_there_is_one() -> None:

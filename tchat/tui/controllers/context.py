@@ -232,7 +232,7 @@ class TurnProgress:
 
         if isinstance(event, events.LoadProgress):
             done = event.progress >= 1
-            self.state = status.Phase.PREPARING if done else status.Loading(event.progress)
+            self._set_state(status.Phase.PREPARING if done else status.Loading(event.progress))
         elif isinstance(event, events.PromptProgress):
             self._read(event)
         elif isinstance(event, events.TextDelta | events.ReasoningDelta):
@@ -260,7 +260,7 @@ class TurnProgress:
         read, left = event.done - event.reused, event.total - event.done
         seconds = left * (now - self._began) / read if read else None
         self.used = event.done
-        self.state = status.Reading(event.done, event.total, seconds)
+        self._set_state(status.Reading(event.done, event.total, seconds))
         if not left:
             self._began, self._tokens = now, 0
             self._sampled = (now, 0)
@@ -276,5 +276,8 @@ class TurnProgress:
             self._sampled = (now, self._tokens)
         # The first ones come at once, whatever time the model takes for one.
         rate = self._rates[-1] if self._rates else 0.0
-        if self.state is not status.Phase.STOPPING:
-            self.state = status.Writing(rate, tuple(self._rates))
+        self._set_state(status.Writing(rate, tuple(self._rates)))
+
+    def _set_state(self, state: status.State) -> None:
+        if self.state is not status.Phase.STOPPING:  # which holds until the end
+            self.state = state
