@@ -143,16 +143,16 @@ class WindowFitter:
         """The first turn in (``low``, ``high``] whose window meets the goal; else ``high``."""
         target, guesses = self._goal, 0
         while high - low > 1:
-            place = self._start_of(target) if guesses < GUESSES else (low + high) // 2
-            place = min(max(place, low + 1), high - 1)
-            if sizes.exceeds(place, self._goal):
-                low = place
+            start = self._start_of(target) if guesses < GUESSES else (low + high) // 2
+            start = min(max(start, low + 1), high - 1)
+            if sizes.exceeds(start, self._goal):
+                low = start
             else:
-                high = place
+                high = start
             guesses += 1
             # The estimate is as wrong elsewhere as it was here.
-            if 0 < (known := sizes.known(place)) < math.inf:
-                target = self._estimate(place) * self._goal / known
+            if 0 < (known := sizes.known(start)) < math.inf:
+                target = self._estimate(start) * self._goal / known
             else:
                 guesses = GUESSES
         return high

@@ -76,8 +76,8 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     name = machine_name()
     with MetadataCache(paths) as metadata_cache:
         rate, at = metadata_cache.machine_rate(name)
-        room = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
-        if room and not 0 <= now - at < AGAIN:
+        can_measure = machine.memory is None or machine.memory.free > 2 * RATE_MEMORY
+        if can_measure and not 0 <= now - at < AGAIN:
             rate = max(rate, weights_rate())
             metadata_cache.record_machine_rate(name, rate, now)
     return replace(machine, speed=rate)

@@ -34,16 +34,16 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     """
     console: Console = ctx.obj
     with _snapshots(console) as store, open_sessions(console) as sessions:
-        held = [(each, _title(sessions, each.session)) for each in store.sessions()]
+        snapshots = [(each, _title(sessions, each.session)) for each in store.sessions()]
         size, counts, models = store.size(), dict(store.counts()), store.models()
     limit = _limit(console)
     if as_json:
         found = {"size": size, "limit": limit, "counts": counts}
-        found["sessions"] = [_record(*each) for each in held]
+        found["sessions"] = [_record(*each) for each in snapshots]
         found["models"] = [_model_record(each) for each in models]
         print_json(console, found)
         return
-    print_rows(console, HEADER, [_cells(*each) for each in held])
+    print_rows(console, HEADER, [_cells(*each) for each in snapshots])
     if console.stdout_is_terminal:
         used = f"{_size(size)} of {_size(limit)}"
         console.out(f"{used} in {printable(str(console.paths.snapshots))}")
@@ -113,9 +113,9 @@ def _size(size: int) -> str:
     return size_text(size) or "0 B"
 
 
-def _cells(held: SessionSnapshot, title: str) -> tuple[str, ...]:
-    tokens, size = f"{held.tokens:,}", _size(held.size)
-    return (held.session, held.model, tokens, size, when(held.used), title)
+def _cells(snapshot: SessionSnapshot, title: str) -> tuple[str, ...]:
+    tokens, size = f"{snapshot.tokens:,}", _size(snapshot.size)
+    return (snapshot.session, snapshot.model, tokens, size, when(snapshot.used), title)
 
 
 def _model_record(known: ModelRecord) -> dict[str, Any]:
@@ -127,6 +127,6 @@ def _model_record(known: ModelRecord) -> dict[str, Any]:
     }
 
 
-def _record(held: SessionSnapshot, title: str) -> dict[str, Any]:
-    known = fields(held, "model", "tokens", "size")
-    return {"session": held.session, "title": title, **known, "used_at": iso(held.used)}
+def _record(snapshot: SessionSnapshot, title: str) -> dict[str, Any]:
+    known = fields(snapshot, "model", "tokens", "size")
+    return {"session": snapshot.session, "title": title, **known, "used_at": iso(snapshot.used)}

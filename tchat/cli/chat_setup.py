@@ -223,8 +223,8 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
 
 def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:
     """The file of the session store; None for one in memory."""
-    wanted = settings.save_oneshots if request.log is None else request.log
-    return console.paths.sessions_db if wanted or request.continues_session else None
+    is_stored = settings.save_oneshots if request.log is None else request.log
+    return console.paths.sessions_db if is_stored or request.continues_session else None
 
 
 def find_session(request: AskRequest, store: SessionStore) -> Session | None:

@@ -184,17 +184,17 @@ def _exit_code_and_line(error: BaseException, console: Console) -> tuple[int, st
 def _system_error(error: OSError) -> tuple[int, str]:
     if error.errno in CLOSED_PIPE:
         return ExitCode.CLOSED_PIPE, ""
-    place = error.filename or "the output"
+    name = error.filename or "the output"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     hint = "free some space, or choose another place" if full else "check its permissions"
-    return ExitCode.STORAGE, f"cannot read or write {place}: {error.strerror or error}; {hint}"
+    return ExitCode.STORAGE, f"cannot read or write {name}: {error.strerror or error}; {hint}"
 
 
 def _unexpected(error: BaseException, console: Console) -> str:
     import traceback
 
-    said = "; ".join((str(error), *getattr(error, "__notes__", ())))
-    line = f"unexpected error: {type(error).__name__}: {said}"
+    text = "; ".join((str(error), *getattr(error, "__notes__", ())))
+    line = f"unexpected error: {type(error).__name__}: {text}"
     try:
         log = private_file(console.paths.log_file)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -201,8 +201,8 @@ def open_sessions(console: Console) -> SessionStore:
     """Open the user's sessions; an empty store in memory if there are none yet."""
     from tchat.sessions.store import SessionStore
 
-    place = console.paths.sessions_db
-    store = SessionStore(place if place.exists() else None)
+    path = console.paths.sessions_db
+    store = SessionStore(path if path.exists() else None)
     for notice in store.notices:
         console.say(notice)
     return store

@@ -186,9 +186,9 @@ async def _show_branches(host: CommandHost, number: str) -> None:
     last = {each.id for each in await _branch(host, last=1)}
     host.show(
         "\n".join(
-            f"{'*' if each.id in last else ' '} {place:>2}  {each.role}: "
+            f"{'*' if each.id in last else ' '} {number:>2}  {each.role}: "
             f"{single_line(each.text, PREVIEW)}"
-            for place, each in enumerate(ends, 1)
+            for number, each in enumerate(ends, 1)
         )
     )
 

@@ -38,7 +38,7 @@ class PrintedResults:
     def __init__(self, console: Console, order: Sequence[int] = ()) -> None:
         self._console = console
         self._order = list(reversed(order))
-        self._held: dict[int, Record] = {}
+        self._waiting: dict[int, Record] = {}
         self._printed = 0
 
     def resume_hint(self, rows: int) -> str:
@@ -53,9 +53,9 @@ class PrintedResults:
         if not self._order:
             self._print(record)
             return
-        self._held[record["index"]] = record
-        while self._order and self._order[-1] in self._held:
-            self._print(self._held.pop(self._order.pop()))
+        self._waiting[record["index"]] = record
+        while self._order and self._order[-1] in self._waiting:
+            self._print(self._waiting.pop(self._order.pop()))
 
     def _print(self, record: Record) -> None:
         self._console.out(_line(record))
@@ -224,10 +224,10 @@ def open_results(
     shown = single_line(str(path))
     with _written(path):
         new = not path.exists()
-        place = _checked(path)
-        file = _open_output(place, shown)
+        output = _checked(path)
+        file = _open_output(output, shown)
         try:
-            results = ResultFile(place, file, call, _found(file, call, inputs, shown))
+            results = ResultFile(output, file, call, _found(file, call, inputs, shown))
         except BaseException:
             file.close()
             raise
@@ -238,8 +238,8 @@ def open_results(
     finally:
         results.close(list(inputs), ordered=ordered)
         with suppress(OSError):
-            if new and not place.stat().st_size:
-                place.unlink()
+            if new and not output.stat().st_size:
+                output.unlink()
 
 
 @contextmanager

@@ -216,8 +216,8 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
 def _planned(plan: RemovalPlan) -> Iterator[str]:
     name = single_line(plan.name)
     if plan.registered is not None:
-        place = single_line(str(plan.registered))
-        yield f"{name}: taken out of the list; the file stays at {place}"
+        path = single_line(str(plan.registered))
+        yield f"{name}: taken out of the list; the file stays at {path}"
         return
     yield f"{name}: frees {size_text(plan.freed) or NOTHING}"
     for blob in plan.shared:

@@ -158,9 +158,9 @@ def choose_writer(
     plain = PlainWriter(stdout, raw=output.raw and not terminal, tidy=terminal, dim=styled)
     if output.extract:
         return WholeWriter(plain, lambda text: _extracted(text, console, status))
-    wanted = {"always": True, "never": False}.get(output.markdown, styled)
+    is_markdown = {"always": True, "never": False}.get(output.markdown, styled)
     answer: Writer = plain
-    if wanted and not output.raw:
+    if is_markdown and not output.raw:
         from tchat.cli.output.writers import MarkdownWriter
 
         answer = MarkdownWriter(stdout, console, styled=styled)

@@ -135,8 +135,8 @@ class ReplyProgress:
 
     def _left_to_read(self, event: PromptProgress) -> str:
         words = f"reading {event.done:,}/{event.total:,}"
-        since, begun = self._reading_since or (0.0, 0)
-        rate = Timings.rate(event.done - begun, self._clock() - since)
+        since, done_before = self._reading_since or (0.0, 0)
+        rate = Timings.rate(event.done - done_before, self._clock() - since)
         left = (event.total - event.done) / rate if rate else 0.0
         if left < 1:
             return words
@@ -149,8 +149,8 @@ class ReplyProgress:
         if rate:
             words += f" {rate_text(rate)}"
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
-        room = _terminal_width() - len(words) - 6
-        return f"{words} · {_end(tail, room)}" if tail.strip() and room > 0 else words
+        columns = _terminal_width() - len(words) - 6
+        return f"{words} · {_end(tail, columns)}" if tail.strip() and columns > 0 else words
 
 
 def _terminal_width() -> int:

@@ -110,9 +110,9 @@ class PlainWriter(Writer):
             text = self._newlines + text
             if not self._last:
                 text = text.lstrip("\n")
-            kept = text.rstrip("\n")
-            self._newlines = text[len(kept) :]
-            text = kept
+            body = text.rstrip("\n")
+            self._newlines = text[len(body) :]
+            text = body
         if text:
             self._stdout.write(text)
             self._last = text[-1]
