@@ -11,6 +11,7 @@ from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
+from tchat.settings.former_themes import renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
 
 app = command_group(
@@ -62,7 +63,7 @@ def set_(
     console: Console = ctx.obj
     key = _key(console, name)
     if key.name == "theme":
-        from tchat.tui.themes import renamed_theme, require_theme
+        from tchat.tui.themes import require_theme
 
         theme = require_theme(console.paths, value)
         if theme != value:

@@ -26,6 +26,7 @@ from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
+from tchat.settings.former_themes import renamed_theme
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -246,7 +247,7 @@ class LineChat:
         Sampling and reasoning are the session's own and kept with it.
         """
         if "theme" in values:
-            from tchat.tui.themes import renamed_theme, require_theme
+            from tchat.tui.themes import require_theme
 
             theme = require_theme(self.paths, name := str(values["theme"]))
             if theme != name:

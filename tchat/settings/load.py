@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tchat.errors import StorageError, UsageError
-from tchat.paths import Paths, write_private
+from tchat.paths import Paths, is_file, write_private
+from tchat.settings.former_themes import FORMER_THEMES, renamed_theme
 from tchat.settings.keys import (
     Key,
     Value,
@@ -64,6 +65,7 @@ def load(
     ):
         values.update(layer)
         origins.update(dict.fromkeys(layer, origin))
+    warnings += _rename_theme(values, origins, paths)
     settings = replace(
         assemble(values),
         keys=_key_bindings(document, paths.config_file),
@@ -205,6 +207,18 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             hint = f"did you mean `{variable_of(near)}`?" if near else ""
             warnings.append(f"unknown environment variable {variable}{hint and '; ' + hint}")
     return former | values
+
+
+def _rename_theme(
+    values: dict[str, Value], origins: Mapping[str, str], paths: Paths
+) -> Iterator[str]:
+    """Replace the former name of a theme, unless the user has a theme of it; yields a notice."""
+    name = str(values.get("theme", ""))
+    if name not in FORMER_THEMES or is_file(str(paths.themes / f"{name}.toml")):
+        return
+    values["theme"] = FORMER_THEMES[name]
+    places = {"config.toml": "config.toml: ", "environment": "environment variable TCHAT_THEME: "}
+    yield places.get(origins["theme"], "") + renamed_theme(name)
 
 
 def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

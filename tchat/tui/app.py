@@ -21,18 +21,17 @@ from tchat.errors import Interrupted, StorageError
 from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.settings.former_themes import FORMER_THEMES, renamed_theme
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.terminal import guarded
 from tchat.tui.textual_patches import OpeningDialog, SafeNotification, kind_of, let_earlier_keys_act
 from tchat.tui.themes import (
     DEFAULT,
-    FORMER_NAMES,
     Snapshot,
     changed,
     load_theme,
     load_themes,
-    renamed_theme,
     variable_defaults,
 )
 
@@ -292,7 +291,7 @@ class TchatApp(App[None]):
         if wanted not in self.available_themes:
             problems.append(
                 renamed_theme(wanted)
-                if wanted in FORMER_NAMES
+                if wanted in FORMER_THEMES
                 else f"there is no theme {wanted}; {DEFAULT} is used"
             )
         self._warn([*problems, *warnings])

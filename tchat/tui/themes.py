@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from textual.color import Color, ColorParseError
@@ -16,20 +15,11 @@ from textual.theme import BUILTIN_THEMES, Theme
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
+from tchat.settings.former_themes import FORMER_THEMES
 from tchat.settings.keys import did_you_mean
 from tchat.settings.load import parse_toml, read_text
 
 DEFAULT = "tchat-dark"
-FORMER_NAMES = MappingProxyType(
-    {
-        "catppuccin-like": "catppuccin-mocha",
-        "dracula-like": "dracula",
-        "everforest-like": "everforest",
-        "gruvbox-like": "gruvbox",
-        "nord-like": "nord",
-        "tokyo-night-like": "tokyo-night",
-    }
-)
 _PACKAGE = Path(__file__).parent.parent
 
 Snapshot: TypeAlias = Mapping[str, tuple[int, int, int]]
@@ -77,17 +67,12 @@ def load_theme(paths: Paths, name: str) -> Theme | None:
         if name == Path(name).name:
             with suppress(TchatError):
                 return read_theme(folder / f"{name}.toml")
-    return load_theme(paths, FORMER_NAMES[name]) if name in FORMER_NAMES else None
+    return load_theme(paths, FORMER_THEMES[name]) if name in FORMER_THEMES else None
 
 
 def current_name(name: str, known: Collection[str]) -> str:
     """The present name of a theme that was renamed; any other name, and a ``known`` one, stays."""
-    return name if name in known else FORMER_NAMES.get(name, name)
-
-
-def renamed_theme(name: str) -> str:
-    """The notice for a former name."""
-    return f"the theme `{name}` is now called `{FORMER_NAMES[name]}`; the old name still works"
+    return name if name in known else FORMER_THEMES.get(name, name)
 
 
 def require_theme(paths: Paths, name: str) -> str:

@@ -93,6 +93,26 @@ def test_the_former_name_of_a_theme_still_works(shell: Shell, home: Path) -> Non
     assert shell("config", "get", "theme").out == "nord-like\n"
 
 
+def test_the_former_name_of_a_theme_is_told_wherever_it_is_given(shell: Shell, home: Path) -> None:
+    told = "the theme `nord-like` is now called `nord`; the old name still works"
+    assert shell("-o", "theme", "nord-like", "hello").err == f"tchat: warning: {told}\n"
+    assert shell("-q", "-o", "theme", "nord-like", "hello").err == ""
+    shell.environ["TCHAT_THEME"] = "nord-like"
+    shown = shell("config", "show")
+    assert f"warning: environment variable TCHAT_THEME: {told}" in shown.err
+    assert shown.out.split("\ntheme")[1].split()[:2] == ["nord", "environment"]
+    assert shell("config", "get", "theme").out == "nord\n"
+    assert shell("hello").err.count(told) == 1
+    assert shell("-q", "hello").err == ""
+    del shell.environ["TCHAT_THEME"]
+    (home / "config.toml").write_text('theme = "nord-like"\n', encoding="utf-8")
+    assert f"warning: config.toml: {told}" in shell("hello").err
+    (home / "themes").mkdir()
+    shutil.copy(shipped_folder() / "rose.toml", home / "themes" / "nord-like.toml")
+    assert told not in shell("config", "show").err  # a file of the user's
+    assert shell("config", "get", "theme").out == "nord-like\n"
+
+
 def test_what_is_unset_is_the_default_again(shell: Shell) -> None:
     shell("config", "set", "temp", "0.25")
     shell("config", "unset", "temp")

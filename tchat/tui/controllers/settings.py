@@ -21,6 +21,7 @@ from tchat.settings import (
     spell,
     with_values,
 )
+from tchat.settings.former_themes import renamed_theme
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -113,7 +114,7 @@ class SettingsController:
         return values
 
     def _present_theme(self, name: str) -> str:
-        from tchat.tui.themes import current_name, renamed_theme
+        from tchat.tui.themes import current_name
 
         themes = self.screen.app.available_themes
         found = current_name(name, themes)
