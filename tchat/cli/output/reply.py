@@ -41,7 +41,7 @@ from tchat.engine.events import (
 )
 from tchat.humanize import counted
 
-CUT_OFF = "the reply was cut off: --max-tokens or the context limit was reached"
+CUT_OFF = "cut off: --max-tokens or the context limit was reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class ReplyOutput:
             case Finished():
                 self._reply.finished = event
                 if event.reason is Reason.LENGTH:  # printed after the reply
-                    self._reply.notices.append(Notice("length", CUT_OFF))
+                    self._reply.notices.append(Notice("length", f"the reply was {CUT_OFF}"))
             case LoadProgress(model):
                 self._reply.facts.setdefault("model", model)
         self._show_status(event)
@@ -134,7 +134,7 @@ class ReplyOutput:
             self._status.erase()
         if finished := self._reply.finished:
             if finished.reason is Reason.LENGTH:
-                self._console.notice(CUT_OFF)
+                self._console.notice(f"the reply was {CUT_OFF}")
             if self._output.usage:
                 self._console.say(usage_line(finished))
 
