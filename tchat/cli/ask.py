@@ -11,6 +11,7 @@ from tchat.cli.chat_setup import (
     AskTurn,
     abandon_loading,
     find_session,
+    open_chat_store,
     require_compatible_flags,
     resolve_settings,
     resume_settings,
@@ -19,7 +20,7 @@ from tchat.cli.chat_setup import (
     start_loading,
 )
 from tchat.cli.console import Console
-from tchat.errors import StorageError, UsageError
+from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.chat.templates import PromptTemplate
-    from tchat.sessions.store import SessionStore
     from tchat.tui.services.conversation import StartupState
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
@@ -159,7 +159,7 @@ def _startup_state(
     """Open the store and the session to continue."""
     from tchat.tui.services.conversation import StartupState
 
-    store, problem = _store(request, file)
+    store, problem = open_chat_store(request, file)
     try:
         session = find_session(request, store)
         resumed = resume_settings(
@@ -181,16 +181,3 @@ def _startup_state(
     except BaseException:
         store.close()
         raise
-
-
-def _store(request: AskRequest, file: Path | None) -> tuple[SessionStore, StorageError | None]:
-    """The store; if the disk refuses a new session, one in memory, and the error."""
-    from tchat.sessions.store import SessionStore
-
-    try:
-        return SessionStore(file), None
-    except StorageError as error:
-        if request.continues_session:
-            raise
-        problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
-        return SessionStore.in_memory(), problem

@@ -212,13 +212,42 @@ def abandon_loading(preloaded: Preloaded | None, cancel: Cancel) -> None:
 
 
 def open_store(request: AskRequest, settings: Settings, console: Console) -> SessionStore:
-    """Open the session store: the user's, or one in memory."""
+    """Open the session store of one prompt: the user's, or one in memory.
+
+    Raises:
+        StorageError: The user's cannot be opened; the hint names ``-n``, where that helps.
+    """
     from tchat.sessions.store import SessionStore
 
-    store = SessionStore(sessions_file(request, settings, console))
+    try:
+        store = SessionStore(sessions_file(request, settings, console))
+    except StorageError as error:
+        if request.continues_session:
+            raise
+        hints = filter(None, (error.hint, "or add -n, which does not save the session"))
+        raise StorageError(error.message, ", ".join(hints)) from error
     for notice in store.notices:
         console.say(notice)
     return store
+
+
+def open_chat_store(
+    request: AskRequest, file: Path | None
+) -> tuple[SessionStore, StorageError | None]:
+    """The store of a chat; if the disk refuses a new session, one in memory, and the error.
+
+    Raises:
+        StorageError: The disk refuses a session that is to be continued.
+    """
+    from tchat.sessions.store import SessionStore
+
+    try:
+        return SessionStore(file), None
+    except StorageError as error:
+        if request.continues_session:
+            raise
+        problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
+        return SessionStore.in_memory(), problem
 
 
 def sessions_file(request: AskRequest, settings: Settings, console: Console) -> Path | None:

@@ -18,9 +18,10 @@ from tchat.chat.commands import Surface, commands_for, parse_input
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
-    open_store,
+    open_chat_store,
     resolve_settings,
     resume_settings,
+    sessions_file,
     write_back_at_end,
 )
 from tchat.cli.console import Console, report_decoding
@@ -44,7 +45,10 @@ def run_repl(request: AskRequest, console: Console) -> int:
     if request.brings_text:
         raise UsageError("--plain opens a chat and takes no prompt", "leave one of them out")
     settings = resolve_settings(request, console)
-    with open_store(request, settings, console) as store:
+    store, problem = open_chat_store(request, sessions_file(request, settings, console))
+    with store:
+        for line in (*store.notices, *filter(None, [problem])):
+            console.say(str(line))
         session = find_session(request, store)
         resumed = resume_settings(request, settings, store, session, console.say)
         chat = LineChat(console, request, store, settings)

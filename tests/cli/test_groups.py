@@ -113,6 +113,15 @@ def test_the_former_name_of_a_theme_is_told_wherever_it_is_given(shell: Shell, h
     assert shell("config", "get", "theme").out == "nord-like\n"
 
 
+def test_a_prompt_that_cannot_be_stored_is_told_of_n(shell: Shell, home: Path) -> None:
+    (home / "sessions.db").mkdir(parents=True)
+    ran = shell("hello")
+    assert (ran.code, ran.out) == (6, "")
+    assert ran.err.endswith("; move it away, or add -n, which does not save the session\n")
+    assert shell("-n", "hello").out == "hello\n"
+    assert "-n" not in shell("-c", "hello").err
+
+
 def test_what_is_unset_is_the_default_again(shell: Shell) -> None:
     shell("config", "set", "temp", "0.25")
     shell("config", "unset", "temp")

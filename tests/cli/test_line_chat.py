@@ -250,3 +250,20 @@ def test_a_host_without_an_event_loop_is_told_of_a_command_that_needs_one() -> N
         wait.run_now(host)
     with pytest.raises(UsageError, match="no x"):
         refuse.run_now(host)
+
+
+def test_a_store_that_cannot_be_opened_is_told_and_the_chat_is_private(store: Path) -> None:
+    store.mkdir(parents=True)
+    told = said("one", "two")
+    assert len(told) == 1
+    assert f"cannot write {store}: Is a directory. Nothing of this chat is stored; " in told[0]
+    assert list(store.iterdir()) == []
+
+
+def test_a_session_to_continue_needs_the_store(store: Path) -> None:
+    store.mkdir(parents=True)
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(io.BytesIO(b"one\n"), out, err, os.environ)
+    assert program(["--plain", "-c"], console) == 6
+    assert "cannot write" in err.getvalue()
+    assert "-n" not in err.getvalue()
