@@ -119,6 +119,7 @@ class CommandController:
                 self._context.prompt.give_back(typed)
         except TchatError as error:
             self._transcript.show_error(error)
+            self._transcript.view.follow()
         finally:
             self._running = False
             while self._waiting and not self._running and self.screen.is_running:
@@ -149,6 +150,7 @@ class CommandController:
     def show(self, text: str) -> None:
         """Show a notice in the transcript."""
         self._transcript.show_notice(text)
+        self._transcript.view.follow()  # while a reply is being written, too
 
     def acknowledge(self, text: str) -> None:
         """Nothing: the screen shows what is done."""

@@ -168,7 +168,7 @@ class TranscriptController:
         """Say something in the transcript that is no message of the chat."""
         self._notices += 1
         entry = Entry(key=f"notice-{self._notices}", role="notice", text=text)
-        self.view.append(entry)
+        self._append(entry)
         return entry
 
     def show_error(self, error: TchatError, retry: Retry | None = None) -> Key:
@@ -177,8 +177,14 @@ class TranscriptController:
         key = f"error-{self._notices}"
         if retry is not None:
             self._retries[key] = retry
-        self.view.append(Entry(key=key, role="error", text=str(error), retry=retry is not None))
+        self._append(Entry(key=key, role="error", text=str(error), retry=retry is not None))
         return key
+
+    def _append(self, entry: Entry) -> None:
+        """Append ``entry``, in view unless a turn under way says it, whose text is not in view."""
+        self.view.append(entry)
+        if not self._context.turn_state.is_running:
+            self.view.follow()
 
     def retry(self, key: Key) -> None:
         """Do again what an error block is about."""
