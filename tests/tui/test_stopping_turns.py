@@ -19,6 +19,7 @@ from tchat.engine.context import Context
 from tchat.engine.prompt.encoder import PromptEncoder
 from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths
+from tchat.sessions.records import Status
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers import context
 
@@ -220,3 +221,22 @@ async def test_prompts_that_wait_come_back_whole(
         assert back.full_text == "\n\n".join([*pastes, f"see @{note} ", "c\n" * 60])
         assert back.attachments == (str(note),)
         assert shown.branch == []
+
+
+@pytest.mark.usefixtures("slowly")
+async def test_escape_leaves_an_edit_before_it_stops_the_reply(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("go on for ever")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.point_at(0)
+        await shown.pilot.press("e")
+        await shown.until(lambda: shown.screen.prompt.mode.endswith("Esc leaves it"))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: not shown.screen.prompt.mode)
+        assert shown.screen.prompt.draft.text == ""
+        assert shown.screen.controllers.turn.is_busy
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert shown.messages[-1].status is Status.STOPPED

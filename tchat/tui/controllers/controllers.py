@@ -105,15 +105,18 @@ class Controllers:
             self.turn.send(draft)
 
     def stop(self) -> None:
-        """Stop the reply and hold what waits for it, or leave an edit."""
+        """Leave an edit, else stop the reply and hold what waits for it."""
+        if not self.candidates.is_open and self.prompt_mode.cancel():
+            self._context.prompt.focus()
+            return
         if self._context.is_ready:
             self.turn.queue.hold()
         if self.turn.is_busy:
             self.turn.stop()
             if self.candidates.is_open:
                 return
-        elif not self.candidates.close():
-            self.prompt_mode.cancel()
+        else:
+            self.candidates.close()
         self._context.prompt.focus()
 
     def interrupt(self) -> bool:
