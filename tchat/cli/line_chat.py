@@ -274,7 +274,8 @@ class LineChat:
         raise UsageError("themes are for the screen", f"tchat config set theme {name}")
 
     async def quit(self) -> None:
-        """End the chat after this line."""
+        """End the chat after this line; asks first when a private session would be lost."""
+        self._confirm_leaving()
         self.ended = True
 
     # Replies

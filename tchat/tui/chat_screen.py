@@ -239,7 +239,7 @@ class ChatScreen(Screen[None]):
         return self.context.is_ready or action in AT_ONCE
 
     def action_stop(self) -> None:
-        """Esc: stop the reply and hold what waits for it, or leave an edit."""
+        """Esc: leave an edit, else stop the reply and hold what waits for it."""
         self.controllers.stop()
 
     async def action_interrupt(self) -> None:
@@ -252,14 +252,15 @@ class ChatScreen(Screen[None]):
 
     async def action_quit(self) -> None:
         """Leave; a reply under way is stopped and kept. Asks first when messages would be lost."""
-        if self.context.is_ready and self.context.conversation.failure is not None:
+        if self.context.is_ready and self.context.conversation.is_lost_at_quit:
             self._ask_to_quit()
         else:
             await self.app.action_quit()
 
     @background(group="quit", exclusive=True)
     async def _ask_to_quit(self) -> None:
-        if await self.controllers.storage.may_quit():
+        controllers = self.controllers
+        if await controllers.sessions.may_quit() and await controllers.storage.may_quit():
             await self.app.action_quit()
 
     def action_suspend_process(self) -> None:

@@ -361,7 +361,7 @@ def test_a_private_session_is_left_only_when_the_user_agrees(
     for line in ("/set max_tokens 2", "one", "/private", "/set max_tokens 2", "secret"):
         terminal.sendline(line)
         terminal.expect(">>> ")
-    for line in ("/open", "/new", "/private"):
+    for line in ("/open", "/new", "/private", "/quit"):
         terminal.sendline(line)
         terminal.expect(r"\[y/N\] ")
         terminal.sendline("n")

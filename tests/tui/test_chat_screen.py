@@ -201,6 +201,31 @@ async def test_a_private_session_is_not_thrown_away_unasked(
         await shown.until(lambda: shown.branch == [] and shown.entries == [])
 
 
+@pytest.mark.parametrize("leave", ["ctrl+q", "/quit", "ctrl+c"])
+async def test_quitting_asks_before_a_private_session_is_lost(
+    settings: Settings, paths: Paths, leave: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.ask("a secret")
+
+        async def quit_and(answer: str) -> None:
+            if leave.startswith("/"):
+                await shown.type(leave)
+            else:
+                await shown.pilot.press(*[leave] * (2 if leave == "ctrl+c" else 1))
+            await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+            await shown.until(lambda: "Quit, and lose" in text(shown.pilot.app))
+            await shown.pilot.press(answer)
+
+        await quit_and("escape")
+        await shown.until(lambda: shown.pilot.app.screen is shown.screen)
+        assert shown.entries == shown.branch
+        await quit_and("y")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+
+
 async def test_a_private_session_without_messages_is_left_at_once(
     settings: Settings, paths: Paths
 ) -> None:

@@ -83,7 +83,13 @@ class SessionsController:
         if await self._may_leave():
             await self._turn.complete(self._switch_to(session))
 
-    async def _may_leave(self) -> bool:
+    async def may_quit(self) -> bool:
+        """Ask before tchat ends with a private session that has messages."""
+        return await self._may_leave("Quit, and lose this private session?", yes="Quit")
+
+    async def _may_leave(
+        self, question: str = "Leave this private session?", *, yes: str = "Leave it"
+    ) -> bool:
         """Ask before a private session with messages is left: it is gone then."""
         from tchat.tui.dialogs.dialog import Confirm
 
@@ -92,9 +98,9 @@ class SessionsController:
             return True
         count = counted(len(await self._context.messages.branch()), "message")
         ask = Confirm(
-            "Leave this private session?",
+            question,
             f"{count}, stored nowhere: what is left is gone.",
-            yes="Leave it",
+            yes=yes,
             no="Stay",
             danger=True,
         )

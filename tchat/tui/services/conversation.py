@@ -99,6 +99,11 @@ class Conversation:
         """Whether the open session is private and has begun: it ends when another is opened."""
         return self.session_state.is_lost_when_left(self.session)
 
+    @property
+    def is_lost_at_quit(self) -> bool:
+        """Whether something is lost when tchat ends: a private session, or what is not stored."""
+        return self.is_lost_when_left or self.failure is not None
+
     async def close(self) -> None:
         """Stop what is running, store what is only in memory, and free the model."""
         self._closed = True
