@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import click
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.cli.setting_options import SettingOption
-from tchat.settings import Key, keys
+from tchat.models.models_file import MODEL_SETTINGS
+from tchat.settings import Key, former_names, keys
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -45,8 +47,14 @@ SETTINGS_TEXT = """\
 A flag overrides the environment variable `TCHAT_<NAME>` (for example `TCHAT_TEMP=0.2`), which
 overrides `config.toml`, which overrides the default. `tchat config show` lists all settings and
 where each value comes from; `tchat config set temp 0.2` saves one and keeps your comments;
-`-o NAME VALUE` sets any of them for one call. `tchat models set MODEL NAME VALUE` saves a setting
-of one model. `TCHAT_HOME` moves everything that tchat stores.
+`-o NAME VALUE` sets any of them for one call. `TCHAT_HOME` moves everything that tchat stores.
+
+`tchat models set MODEL NAME VALUE` saves a setting of one model; without VALUE it removes it:
+{model}.
+
+{former}
+`tchat config set` with the new name replaces the former one in `config.toml`. Former names of
+themes work too: `nord-like` is now `nord`.
 
 At the top of `config.toml`:
 
@@ -70,7 +78,17 @@ def settings_section() -> str:
         section: _settings_table(key for key in keys().values() if key.section == section)
         for section in ("", "sampling")
     }
-    return SETTINGS_TEXT.format(plain=tables[""], sampling=tables["sampling"])
+    model = textwrap.fill(", ".join(f"`{name}`" for name in MODEL_SETTINGS), 100)
+    renamed = sorted(former_names().items())
+    former = textwrap.fill(
+        "Former names of settings, flags and variables still work, with a notice: "
+        + ", ".join(f"`{name}` is now `{key.name}`" for name, key in renamed)
+        + ".",
+        100,
+    )
+    return SETTINGS_TEXT.format(
+        plain=tables[""], sampling=tables["sampling"], model=model, former=former
+    )
 
 
 def section(readme: str, title: str) -> str:

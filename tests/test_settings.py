@@ -365,7 +365,8 @@ def test_a_former_name_goes_on_working_with_a_notice(paths: Paths, former: str) 
     assert getattr(loaded.settings, name) == value
     assert loaded.origins[name] == "config.toml"
     notice = f"`{former}` is now called `{name}`; the old name still works"
-    assert loaded.warnings == (f"config.toml: {notice}",)
+    call = f"tchat config set {name} {text}"
+    assert loaded.warnings == (f"config.toml: {notice}; replace it: {call}",)
     paths.config_file.write_text("")
     loaded = load(paths, {f"TCHAT_{former.upper()}": text})
     assert getattr(loaded.settings, name) == value

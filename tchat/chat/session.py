@@ -84,10 +84,10 @@ def with_session_settings(
 def write_session(store: Store, session_id: str, name: str = "") -> Path:
     """Write a session into a new file, and return its path.
 
-    The suffix decides the format; Markdown for one that no format has.
+    The suffix decides the format; Markdown without one.
 
     Raises:
-        UsageError: The file is there already, or its folder is not.
+        UsageError: The file is there already, its folder is not, or no format has the suffix.
         StorageError: It cannot be written.
     """
     from tchat.paths import expanded, write_new

@@ -43,7 +43,8 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
         found["models"] = [_model_record(each) for each in models]
         print_json(console, found)
         return
-    print_rows(console, HEADER, [_cells(*each) for each in snapshots])
+    cells = [_cells(*each) for each in snapshots]
+    print_rows(console, HEADER, cells, empty="there is no snapshot yet")
     if console.stdout_is_terminal:
         used = f"{_size(size)} of {_size(limit)}"
         console.out(f"{used} in {printable(str(console.paths.snapshots))}")

@@ -9,7 +9,7 @@ from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
-from tchat.sanitize import printable
+from tchat.sanitize import printable, single_line
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
 from tchat.settings.former_themes import renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
@@ -69,7 +69,9 @@ def set_(
         if theme != value:
             console.notice(renamed_theme(value))
         value = theme
-    set_value(console.paths.config_file, key, value)
+    written = set_value(console.paths.config_file, key, value)
+    shown = single_line(spell(written)) or '""'
+    console.say(f"{key.name} = {shown} is saved in {single_line(str(console.paths.config_file))}")
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} overrides it")
 
@@ -78,7 +80,10 @@ def set_(
 def unset(ctx: typer.Context, name: str = NAME) -> None:
     """Remove a setting from config.toml, which restores its default."""
     console: Console = ctx.obj
-    unset_value(console.paths.config_file, _key(console, name))
+    key = _key(console, name)
+    unset_value(console.paths.config_file, key)
+    shown = single_line(spell(key.default)) or '""'
+    console.say(f"{key.name} is not set in config.toml; its default is {shown}")
 
 
 @app.command()

@@ -99,6 +99,7 @@ def new(
         text = read_text(console)
         parse_template(text, path)
         write_private(path, text.encode())
+        console.say(f"saved the prompt {name}: tchat -t {name}")
         return
     begin = read_toml(find_template(source, console.paths).path) if source else SKELETON
     _edit_new(console, path, begin)

@@ -50,7 +50,7 @@ def ls(
         print_json(console, [_record(session) for session in sessions])
         return
     rows = [(s.id, when(s.updated_at), str(s.messages), s.title) for s in sessions]
-    print_rows(console, ("ID", "USED", "MESSAGES", "TITLE"), rows)
+    print_rows(console, ("ID", "USED", "MESSAGES", "TITLE"), rows, empty="there is no session yet")
 
 
 @app.command()
@@ -84,7 +84,8 @@ def search(
         print_json(console, [_hit(hit) for hit in hits])
         return
     rows = [(h.session.id, when(_written_at(h)), _part(h), h.snippet) for h in hits]
-    print_rows(console, ("ID", "WRITTEN", "BY", "TEXT"), rows)
+    nothing = "no session has these words"
+    print_rows(console, ("ID", "WRITTEN", "BY", "TEXT"), rows, empty=nothing)
 
 
 @app.command()
@@ -99,7 +100,9 @@ def rename(
     if not text:
         raise UsageError("the new title is empty", "type one")
     with open_sessions(console) as store:
-        store.rename(_find(store, session).id, text)
+        found = _find(store, session).id
+        store.rename(found, text)
+    console.say(f"session {found} is now called {text}")
 
 
 @app.command()
@@ -165,6 +168,7 @@ def export(
             console.stdout.write(piece)
         return
     write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
+    console.say(f"wrote {single_line(str(output))} ({chosen.name})")
 
 
 @app.command("import")

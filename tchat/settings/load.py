@@ -21,6 +21,7 @@ from tchat.settings.keys import (
     nearest_key,
     parse,
     renamed,
+    spell,
     variable_of,
 )
 from tchat.settings.schema import Sampling, Settings
@@ -154,8 +155,11 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
         key = keys().get(name)
         if key is None and not section and name in former_names():
             key = former_names()[name]
-            warnings.append(f"{path.name}: {renamed(name)}")
             former[key.name] = check(key, value, f"in {path}")
+            import shlex
+
+            call = shlex.join(["tchat", "config", "set", key.name, spell(former[key.name])])
+            warnings.append(f"{path.name}: {renamed(name)}; replace it: {call}")
         elif key is None or key.section != section:
             warnings.append(f"{path.name}: {_stranger(section, name, key)}")
         else:

@@ -126,7 +126,7 @@ INPUT = {
     "program": Bad(args=("hi",), code=2, told=("is binary",), stdin=b"\x7fELF\x02\x01\x01\0"),
     "prompt not UTF-8": Bad(args=("\udcff\udcfe\udcfd",), code=2, told=("the prompt is binary",)),
     "1 MB of one letter": Bad(
-        args=("hi",), code=4, told=("4,096", "--ctx-size"), stdin=b"a" * 1_000_000
+        args=("hi",), code=4, told=("4,096", "longer context"), stdin=b"a" * 1_000_000
     ),
     "too long by far": Bad(
         args=("--ctx-size", "256", "hi"), code=4, told=("256", "about"), stdin=b"blue " * 4000

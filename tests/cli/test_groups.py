@@ -89,7 +89,8 @@ def test_the_former_name_of_a_theme_still_works(shell: Shell, home: Path) -> Non
     assert shell("config", "get", "theme").out == "tokyo-night\n"
     (home / "themes").mkdir(parents=True)
     shutil.copy(shipped_folder() / "rose.toml", home / "themes" / "nord-like.toml")
-    assert shell("config", "set", "theme", "nord-like").err == ""  # a file of the user's
+    renamed = shell("config", "set", "theme", "nord-like").err
+    assert "is now called" not in renamed  # a file of the user's
     assert shell("config", "get", "theme").out == "nord-like\n"
 
 
@@ -259,9 +260,9 @@ def test_a_terminal_gets_columns_under_a_header(shell: Shell, stored: list[str])
 
 
 def test_without_sessions_nothing_is_listed_and_nothing_made(shell: Shell, home: Path) -> None:
-    assert shell("sessions", "ls") == (0, "", "")
+    assert shell("sessions", "ls") == (0, "", "tchat: there is no session yet\n")
     assert shell("sessions", "ls", "--json").out == "[]\n"
-    assert shell("sessions", "search", "x") == (0, "", "")
+    assert shell("sessions", "search", "x") == (0, "", "tchat: no session has these words\n")
     assert not (home / "sessions.db").exists()
 
 
@@ -281,7 +282,8 @@ def test_sessions_are_found_by_their_words(shell: Shell, stored: list[str]) -> N
 
 
 def test_a_session_is_renamed(shell: Shell, stored: list[str]) -> None:
-    assert shell("sessions", "rename", stored[0], "Bread", "and\nbutter").code == 0
+    ran = shell("sessions", "rename", stored[0], "Bread", "and\nbutter")
+    assert (ran.code, "is now called Bread and butter" in ran.err) == (0, True)
     assert "\tBread and butter\n" in shell("sessions", "ls").out
 
 
@@ -321,6 +323,43 @@ def test_what_is_exported_can_be_imported(
             m.text for s in store.sessions() for m in store.branch(s.id) if m.role == Role.USER
         }
     assert texts == {"tell me about whales", "tell me about \x1b[31mbread\u202e"}
+
+
+@pytest.mark.parametrize("name", ["out.html", "out.json.gz", "out.MDX"])
+def test_an_export_of_an_unknown_format_is_refused(
+    shell: Shell, stored: list[str], tmp_path: Path, name: str
+) -> None:
+    ran = shell("sessions", "export", stored[0], "-o", str(tmp_path / name))
+    assert (ran.code, ran.out) == (2, "")
+    assert "ends in .md or .markdown or .json" in ran.err
+    assert not (tmp_path / name).exists()
+    ran = shell("sessions", "export", stored[0], "--format", "json", "-o", str(tmp_path / name))
+    assert (ran.code, f"{name} (json)" in ran.err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("models set starter threads 2", "starter: threads = 2 is saved for this model"),
+        ("models set starter threads", "starter: threads is not set; the general setting applies"),
+        ("models alias ls", "there is no alias yet"),
+        ("models alias set small starter", "small is now an alias of starter"),
+        ("models default starter", "the default model is now starter"),
+        ("models dupes", "there are no duplicate model files"),
+        ("cache ls", "there is no snapshot yet"),
+        ("config set temp 0.3", "temp = 0.3 is saved in "),
+        ("config unset temp", "temp is not set in config.toml; its default is 0.7"),
+    ],
+)
+def test_what_was_done_is_said(shell: Shell, words: str, said: str) -> None:
+    ran = shell(*words.split())
+    assert (ran.code, ran.out) == (0, "")
+    assert said in ran.err
+
+
+def test_the_default_model_is_shown(shell: Shell) -> None:
+    name, _, path = shell("models", "default").out.strip().partition("\t")
+    assert (name, Path(path).suffix) == ("starter", ".gguf")
 
 
 def test_an_export_overwrites_nothing(shell: Shell, stored: list[str], tmp_path: Path) -> None:

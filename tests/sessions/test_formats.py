@@ -81,6 +81,15 @@ def test_a_new_export_format_is_offered_everywhere(
         export_format("pdf", None, formats.MARKDOWN)
 
 
+def test_a_suffix_of_no_format_is_refused_in_a_chat(
+    store: SessionStore, session: Session, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"no format writes \.html files"):
+        write_session(store, session.id, str(tmp_path / "a.html"))
+    assert not list(tmp_path.glob("a.html"))
+    assert write_session(store, session.id, str(tmp_path / "a")).read_text().startswith("#")
+
+
 def test_the_command_line_exports_by_name_and_by_ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from tchat.errors import TchatError, UsageError
 from tchat.humanize import count_text, size_text
 from tchat.models.models_file import MODEL_SETTINGS
 from tchat.sanitize import single_line
-from tchat.settings import find_key, load, renamed
+from tchat.settings import find_key, load, renamed, spell
 from tchat.settings.keys import did_you_mean
 from tchat.settings.load import set_value
 
@@ -178,7 +178,9 @@ def dupes(
     if as_json:
         print_json(console, [_copies(copies) for copies in found])
     else:
-        print_rows(console, ("SIZE", "OWNER", "NAME", "FILE"), list(_listed(found)))
+        nothing = "there are no duplicate model files"
+        header = ("SIZE", "OWNER", "NAME", "FILE")
+        print_rows(console, header, list(_listed(found)), empty=nothing)
     linkable = [copies for copies in found if copies.saved]
     if not link:
         if linkable:
@@ -276,11 +278,21 @@ ALIAS = typer.Argument(..., metavar="NAME", help="Alias")
 alias = command_group("Manage aliases of models: ls, set, rm.")
 
 
-def default(ctx: typer.Context, model: str = MODEL) -> None:
-    """Set the default model."""
+def default(
+    ctx: typer.Context,
+    model: str = typer.Argument(
+        "", metavar="[MODEL]", help="Model name or path, as for -m (default: show the default)"
+    ),
+) -> None:
+    """Set the default model, or show it."""
     from tchat.models.resolve import resolve
 
     console: Console = ctx.obj
+    if not model:
+        chosen = load(console.paths, console.environ).settings.model
+        path = resolve(chosen, console.paths, console.environ)
+        print_rows(console, ("NAME", "FILE"), [(chosen, str(path))])
+        return
     path = resolve(model, console.paths, console.environ)
     key = find_key("model")
     # A relative path would mean something else in another folder.
@@ -304,6 +316,8 @@ def add(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) 
     change = models_file.forget if forget else models_file.register
     with report_default_change(console):
         change(console.paths, places)
+    names = single_line(", ".join(map(str, places)))
+    console.say(f"{'removed' if forget else 'added'} {names}; the files were not touched")
 
 
 def register(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) -> None:
@@ -323,7 +337,7 @@ def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, known)
         return
-    print_rows(console, ("NAME", "MODEL"), sorted(known.items()))
+    print_rows(console, ("NAME", "MODEL"), sorted(known.items()), empty="there is no alias yet")
 
 
 @alias.command("set")
@@ -336,7 +350,9 @@ def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None
     console: Console = ctx.obj
     require_alias(name)
     path = resolve(model, console.paths, console.environ)
-    set_alias(console.paths, name, str(path.absolute()) if path == Path(model) else model)
+    target = str(path.absolute()) if path == Path(model) else model
+    set_alias(console.paths, name, target)
+    console.say(f"{name} is now an alias of {single_line(target)}")
 
 
 @alias.command("rm")
@@ -350,6 +366,7 @@ def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
         raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
     with report_default_change(console):
         set_alias(console.paths, name, None)
+    console.say(f"removed the alias {name}")
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -373,6 +390,10 @@ def set_(
     if notice := renamed(name):
         console.notice(notice)
     path = resolve(model, console.paths, console.environ)
-    set_model_setting(console.paths, model, path, key, value or None)
+    saved = set_model_setting(console.paths, model, path, key, value or None)
+    told = "is not set; the general setting applies"
+    if saved is not None:
+        told = f"= {single_line(spell(saved))} is saved for this model"
+    console.say(f"{single_line(model)}: {key.name} {told}")
     if key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} overrides it")

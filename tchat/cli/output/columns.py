@@ -92,12 +92,17 @@ class TextColumns:
 GAP = "  "
 
 
-def print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_rows(
+    console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str = ""
+) -> None:
     """Print ``rows`` under ``header``; each cell is made safe and put on one line.
 
     On a terminal the columns are aligned and the last one is cut at the edge. In a pipe there is
-    no header, one tab between the cells, and nothing is cut.
+    no header, one tab between the cells, and nothing is cut. Without rows, ``empty`` is told on
+    standard error.
     """
+    if empty and not rows:
+        console.say(empty)
     safe = [[single_line(cell, 10_000) for cell in row] for row in rows]
     if not console.stdout_is_terminal:
         for row in safe:

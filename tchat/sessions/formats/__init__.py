@@ -38,7 +38,7 @@ def export_format(name: str, path: Path | None, default: ExportFormat) -> Export
     """The format called ``name``, or else the one of the name of a file, or else ``default``.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is none of that name, or the file's suffix is of no format.
     """
     if name:
         found = next((each for each in FORMATS if each.name == name.lower()), None)
@@ -46,7 +46,13 @@ def export_format(name: str, path: Path | None, default: ExportFormat) -> Export
             raise UsageError(f"--format must be {format_names()}, not `{name}`")
         return found
     suffix = path.suffix.lower() if path is not None else ""
-    return next((each for each in FORMATS if suffix in each.suffixes), default)
+    if not suffix:
+        return default
+    found = next((each for each in FORMATS if suffix in each.suffixes), None)
+    if found is None:
+        known = " or ".join(suffix for each in FORMATS for suffix in each.suffixes)
+        raise UsageError(f"no format writes {suffix} files", f"give a name that ends in {known}")
+    return found
 
 
 def format_names() -> str:
