@@ -6,17 +6,20 @@ Lexing the whole block again for each new line would take quadratic time.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pygments.lexer import ExtendedRegexLexer, Lexer, LexerContext, RegexLexer
 from pygments.lexers import get_lexer_by_name
 from pygments.lexers.data import YamlLexer, YamlLexerContext
-from pygments.token import Comment, Text
+from pygments.token import Comment, Error, Generic, Keyword, Name, Number, Operator, String, Text
 from pygments.util import ClassNotFound
 from rich.style import Style
-from rich.syntax import Syntax
+from rich.syntax import ANSISyntaxTheme, Syntax, SyntaxTheme
 from rich.text import Text as RichText
+
+from tchat.markdown.syntax import SyntaxStyles
 
 Token = tuple[Any, str]  # a Pygments token type and the text it covers
 Loop = Callable[..., Iterator[tuple[int, Any, str]]]
@@ -33,11 +36,11 @@ class Highlighter:
     Args:
         language: Of the fence, for example ``python``; no highlighting when it is empty or
             unknown.
-        theme: A theme of Rich or Pygments.
+        theme: The styles, or the name of a theme of Rich or Pygments.
     """
 
-    def __init__(self, language: str, theme: str) -> None:
-        self._theme = Syntax.get_theme(theme)
+    def __init__(self, language: str, theme: SyntaxStyles | str) -> None:
+        self._theme = Syntax.get_theme(theme) if isinstance(theme, str) else _theme(theme)
         self._lexer = _lexer(language)
         context = YamlLexerContext if isinstance(self._lexer, YamlLexer) else LexerContext
         self._context: LexerContext = context("", 0)
@@ -120,3 +123,41 @@ def _lexer(language: str) -> Lexer | None:
         return get_lexer_by_name(language) if language else None
     except ClassNotFound:
         return None
+
+
+@functools.lru_cache(maxsize=4)
+def _theme(styles: SyntaxStyles) -> SyntaxTheme:
+    """``styles`` by kinds of Pygments; a kind that is not here has the style of its parent."""
+    kinds = {
+        Comment: styles.comment,
+        Comment.Preproc: styles.type,
+        Keyword: styles.keyword,
+        Keyword.Constant: styles.number,
+        Keyword.Type: styles.type,
+        Operator.Word: styles.keyword,
+        Name.Attribute: styles.function,
+        Name.Builtin: styles.function,
+        Name.Builtin.Pseudo: styles.type,
+        Name.Class: styles.type,
+        Name.Constant: styles.number,
+        Name.Decorator: styles.type,
+        Name.Entity: styles.number,
+        Name.Exception: styles.type,
+        Name.Function: styles.function,
+        Name.Tag: styles.keyword,
+        String: styles.string,
+        String.Escape: styles.number,
+        String.Interpol: styles.number,
+        Number: styles.number,
+        Generic.Deleted: styles.error,
+        Generic.Emph: Style(italic=True),
+        Generic.Error: styles.error,
+        Generic.Heading: styles.keyword,
+        Generic.Inserted: styles.string,
+        Generic.Prompt: styles.comment,
+        Generic.Strong: Style(bold=True),
+        Generic.Subheading: styles.keyword,
+        Generic.Traceback: styles.error,
+        Error: styles.error,
+    }
+    return ANSISyntaxTheme(kinds)

@@ -14,6 +14,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import Event, Key, Paste
+from textual.filter import LineFilter, Monochrome
 from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
@@ -36,6 +37,7 @@ from tchat.tui.themes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
@@ -92,6 +94,8 @@ class TchatApp(App[None]):
         self.conversation: Conversation | None = None
         self.ended_by = 0
         self.broken_by: BaseException | None = None
+        self.no_color = bool(os.environ.get("NO_COLOR"))  # where it is empty, it is as not set
+        self._line_filters = self._filters_of_terminal()
         self._apply_first_theme()
 
     def get_driver_class(self) -> type[Driver]:
@@ -102,6 +106,20 @@ class TchatApp(App[None]):
         from tchat.tui.terminal_driver import TerminalDriver
 
         return TerminalDriver
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What reduces the colours of a line to those of the terminal."""
+        if self.no_color:
+            return self._line_filters
+        own = (each for each in super().get_line_filters() if not isinstance(each, Monochrome))
+        return [*own, *self._line_filters]
+
+    def _filters_of_terminal(self) -> list[LineFilter]:
+        if not self.no_color and self.console.color_system != "256":
+            return []
+        from tchat.tui.color_filters import EightBitColors, NoColors
+
+        return [NoColors() if self.no_color else EightBitColors()]
 
     def get_css_variables(self) -> dict[str, str]:
         """The colours; none while Textual's constructor asks for them, before a theme is known."""

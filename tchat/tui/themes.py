@@ -122,6 +122,7 @@ def _files(folder: Path) -> list[Path]:
 READABLE = 4.5
 SELECTED = 7.0  # the same of selected text, at level AAA: it lies on a colour of its own
 STANDS_OUT = 3.0  # contrast to what is around it (1.4.11)
+VISIBLE = 1.3  # contrast of the background of prompts and of code to that of the screen
 _STEPS = 20
 
 # Each variable, and the colour of Textual's that it starts from.
@@ -139,9 +140,25 @@ TEXTS = {
     "gauge-full": "error",
 }
 BACKGROUNDS = {"user-background": "surface", "code-background": "surface"}
+SYNTAX = {  # in blocks of code; a theme does not set them
+    "syntax-comment": "foreground",
+    "syntax-keyword": "accent",
+    "syntax-string": "success",
+    "syntax-number": "secondary",
+    "syntax-function": "primary",
+    "syntax-type": "warning",
+    "syntax-error": "error",
+}
 SELECTION = ("selection", "selection-background")
 VARIABLES = (*TEXTS, *BACKGROUNDS, *SELECTION)
-_FAINT = {"reasoning": 0.3, "muted": 0.3}  # the share of the background that is mixed in
+# The share of the background that is mixed in.
+_FAINT = {"reasoning": 0.3, "muted": 0.3, "syntax-comment": 0.3}
+# The backgrounds of tchat's own that a text is on beside the theme's.
+_OWN_GROUNDS = {
+    "user": ("user-background",),
+    "link": ("user-background", "code-background"),
+    "muted": ("code-background",),
+}
 
 
 def variable_defaults(theme: Theme) -> dict[str, str]:
@@ -150,11 +167,17 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
     They follow the theme's own colours, moved away from the background until they can be read.
     """
     colors = theme.to_color_system().generate()
-    names = {**TEXTS, **BACKGROUNDS}
+    names = {**TEXTS, **BACKGROUNDS, **SYNTAX}
     try:
         parsed = {name: Color.parse(colors[source]) for name, source in names.items()}
         grounds = [Color.parse(colors[name]) for name in ("background", "surface", "panel")]
-        opaque = all(color.ansi is None and color.a == 1 for color in (*parsed.values(), *grounds))
+        set_here = {
+            name: Color.parse(theme.variables[name])
+            for name in (*BACKGROUNDS, "muted")
+            if name in theme.variables
+        }
+        every = (*parsed.values(), *grounds, *set_here.values())
+        opaque = all(color.ansi is None and color.a == 1 for color in every)
     except ColorParseError:
         opaque = False
     if not opaque:  # the terminal's own colours: their contrast is the terminal's business
@@ -162,10 +185,17 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
         return {**own, **_pair("ansi_black", "ansi_cyan")}
     for name, share in _FAINT.items():
         parsed[name] = parsed[name].blend(grounds[0], share, alpha=1)
-    texts = {name: readable(parsed[name], grounds).hex for name in TEXTS}
+    parsed["syntax-comment"] = set_here.get("muted", parsed["syntax-comment"])
+    bands = {name: readable(parsed[name], grounds[:1], VISIBLE) for name in BACKGROUNDS}
+    shown = {**bands, **set_here}
+    code = [shown["code-background"]]
+    texts = {
+        name: [*grounds, *(shown[own] for own in _OWN_GROUNDS.get(name, ()))] for name in TEXTS
+    }
+    behind = {**texts, **dict.fromkeys(("code", *SYNTAX), code)}
     return {
-        **texts,
-        **{name: parsed[name].hex for name in BACKGROUNDS},
+        **{name: readable(parsed[name], behind[name]).hex for name in behind},
+        **{name: band.hex for name, band in bands.items()},
         **_selection(Color.parse(colors["primary"]), grounds),
     }
 

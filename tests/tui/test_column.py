@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from rich.style import Style
 
 from tchat.tui.widgets.transcript.column import Column
 from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
@@ -94,7 +95,7 @@ class ColumnMachine(RuleBasedStateMachine):
     @rule(width=st.sampled_from([12, 40, 90]), style=st.booleans(), again=st.booleans())
     def reformat(self, width: int, style: bool, again: bool) -> None:
         """As a resize and a change of theme do."""
-        self.column.reformat(Format(Palette(code_theme="default" if style else ""), width))
+        self.column.reformat(Format(Palette(muted=Style(dim=style)), width))
         if again:
             self.column.estimate_again()
 

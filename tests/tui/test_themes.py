@@ -20,8 +20,10 @@ from tchat.tui.themes import (
     DEFAULT,
     LARGEST,
     READABLE,
+    SYNTAX,
     TEXTS,
     VARIABLES,
+    VISIBLE,
     changed,
     contrast,
     load_themes,
@@ -45,6 +47,8 @@ FAMILIES = (
     "high-contrast",
     "tchat-light",
 )
+channels = st.integers(0, 255)
+colors = st.tuples(channels, channels, channels).map(lambda rgb: Color(*rgb))  # opaque
 GOOD = 'primary = "#7aa2f7"\nbackground = "#101010"\nforeground = "#eeeeee"\n'
 
 
@@ -80,17 +84,51 @@ def test_every_text_of_a_shipped_theme_can_be_read(path: Path) -> None:
     least = 7 if theme.name.startswith("high-contrast") else READABLE
     colors = theme.to_color_system().generate() | variable_defaults(theme) | theme.variables
     texts = (*TEXTS, "foreground", "primary", "secondary", "accent", "error", "warning", "success")
-    grounds = ("background", "surface", "panel")
-    pairs = [*product(texts, grounds), ("user", "user-background"), ("code", "code-background")]
+    grounds = ("background", "surface", "panel", *BACKGROUNDS)
+    pairs = [*product(texts, grounds), *((syntax, "code-background") for syntax in SYNTAX)]
+    pairs.append(("selection", "selection-background"))
     for front, back in pairs:
         ratio = contrast(Color.parse(colors[front]), Color.parse(colors[back]))
         assert ratio >= least, f"{front} on {back}: {ratio:.2f}"
+    for band in BACKGROUNDS:
+        ratio = contrast(Color.parse(colors[band]), Color.parse(colors["background"]))
+        assert ratio >= VISIBLE, f"{band}: {ratio:.2f}"
+
+
+@given(colors, colors, colors, st.one_of(st.none(), colors), st.booleans())
+def test_code_in_a_theme_of_the_user_can_be_read(
+    primary: Color, background: Color, foreground: Color, ground: Color | None, muted: bool
+) -> None:
+    """Whatever its colours are; ``ground`` and ``muted`` are variables that it may set."""
+    variables = {"code-background": ground.hex} if ground else {}
+    variables |= {"muted": primary.hex} if muted else {}
+    theme = Theme(
+        "mine",
+        primary=primary.hex,
+        background=background.hex,
+        foreground=foreground.hex,
+        variables=variables,
+    )
+    shown = variable_defaults(theme) | variables
+    code, screen = Color.parse(shown["code-background"]), Color.parse(background.hex)
+    for name in ("code", *SYNTAX):
+        assert contrast(Color.parse(shown[name]), code) >= READABLE, name
+    for band in BACKGROUNDS:
+        if band not in variables:
+            assert contrast(Color.parse(shown[band]), screen) >= VISIBLE, band
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SHIPPED if path.stem != "monochrome"])
+def test_kinds_of_code_differ_in_their_colours(paths: Paths, name: str) -> None:
+    defaults = variable_defaults(by_name(paths)[name])
+    kinds = ("comment", "keyword", "string", "number")
+    assert len({defaults[f"syntax-{kind}"] for kind in kinds}) == len(kinds)
 
 
 @pytest.mark.parametrize("theme", BUILTIN_THEMES.values(), ids=lambda theme: theme.name)
 def test_a_stock_theme_gets_the_colours_it_lacks(theme: Theme) -> None:
     defaults = variable_defaults(theme)
-    assert set(defaults) == set(VARIABLES)
+    assert set(defaults) == {*VARIABLES, *SYNTAX}
     for value in defaults.values():
         Color.parse(value)
 
@@ -109,10 +147,6 @@ def test_contrast_is_as_wcag_defines_it() -> None:
     assert contrast(black, white) == pytest.approx(21)
     assert contrast(white, white) == pytest.approx(1)
     assert contrast(Color(0x76, 0x76, 0x76), white) == pytest.approx(4.54, abs=0.01)
-
-
-channels = st.integers(0, 255)
-colors = st.builds(Color, channels, channels, channels)
 
 
 @given(colors, colors)

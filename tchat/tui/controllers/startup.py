@@ -109,7 +109,7 @@ class StartupController:
 def warm_up() -> None:
     """Import and compile what the first block of code needs: it would stutter otherwise."""
     from tchat.markdown.highlight import Highlighter
-    from tchat.tui.widgets.transcript.lines import DARK_CODE
+    from tchat.markdown.syntax import SyntaxStyles
 
     for language, line in WARM_UP.items():
-        Highlighter(language, DARK_CODE).line(line)
+        Highlighter(language, SyntaxStyles()).line(line)

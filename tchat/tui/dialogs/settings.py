@@ -208,7 +208,11 @@ SAMPLE = Content("\n").join(
         [("You  ", "bold $user"), ("Why is the sky blue?", "$user on $user-background")],
         [("Thought for 2 s", "italic $reasoning")],
         [("Short waves scatter more. ", "$assistant"), ("More", "underline $link")],
-        [(" for wave in light: ", "$code on $code-background"), ("  hit", "bold $match")],
+        [
+            (" for ", "bold $syntax-keyword on $code-background"),
+            ("wave in 'light' ", "$code on $code-background"),
+            ("  hit", "bold $match"),
+        ],
         [("███ ok ", "$gauge-ok"), ("████ tight ", "$gauge-warn"), ("█████ full", "$gauge-full")],
     )
 )

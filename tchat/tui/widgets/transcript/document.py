@@ -264,7 +264,7 @@ class Fence:
         self._number = number
         self._palette = palette
         self._cells = cells
-        self._highlighter = Highlighter(self._language, palette.code_theme)
+        self._highlighter = Highlighter(self._language, palette.syntax)
         self.source: list[str] = []
 
     def header(self) -> Line:

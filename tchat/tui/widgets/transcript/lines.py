@@ -13,15 +13,13 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tchat.markdown.math import is_open
+from tchat.markdown.syntax import SyntaxStyles
 from tchat.sanitize import printable
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PREFIX = "transcript--"
-
-DARK_CODE = "github-dark"
-LIGHT_CODE = "default"
 
 
 class Palette(NamedTuple):
@@ -31,7 +29,7 @@ class Palette(NamedTuple):
 
     Attributes:
         base: The style of a reply, and the ground of everything.
-        code_theme: The theme of Pygments for code.
+        syntax: The styles of highlighted code, each ``transcript--syntax-<kind>`` on `code`.
     """
 
     base: Style = Style()
@@ -55,11 +53,14 @@ class Palette(NamedTuple):
     hit: Style = Style(reverse=True)
     pill: Style = Style(reverse=True)
     selection: Style = Style(reverse=True)
-    code_theme: str = DARK_CODE
+    syntax: SyntaxStyles = SyntaxStyles()
 
 
-PARTS = tuple(name for name in Palette._fields if name not in ("base", "code_theme"))
-COMPONENTS = frozenset(PREFIX + part.replace("_", "-") for part in PARTS)
+PARTS = tuple(name for name in Palette._fields if name not in ("base", "syntax"))
+COMPONENTS = frozenset(
+    PREFIX + part.replace("_", "-")
+    for part in (*PARTS, *(f"syntax-{kind}" for kind in SyntaxStyles._fields))
+)
 
 
 def on(ground: Style, part: Style) -> Style:

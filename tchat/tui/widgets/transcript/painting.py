@@ -13,11 +13,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tchat.humanize import counted
+from tchat.markdown.syntax import SyntaxStyles
 from tchat.tui.widgets.transcript.column import encoded
 from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Key, action_bar
 from tchat.tui.widgets.transcript.lines import (
-    DARK_CODE,
-    LIGHT_CODE,
     PARTS,
     PREFIX,
     Line,
@@ -209,5 +208,8 @@ def palette_of(widget: Widget) -> Palette:
         part: base + widget.get_component_rich_style(PREFIX + part.replace("_", "-"), partial=True)
         for part in PARTS
     }
-    code_theme = DARK_CODE if widget.app.current_theme.dark else LIGHT_CODE
-    return Palette(base=base, code_theme=code_theme, **styles)
+    syntax = (
+        widget.get_component_rich_style(f"{PREFIX}syntax-{kind}", partial=True)
+        for kind in SyntaxStyles._fields
+    )
+    return Palette(base=base, syntax=SyntaxStyles(*syntax), **styles)

@@ -55,10 +55,18 @@ class Transcript(ColumnView, can_focus=True):
         & > .transcript--inline-code { color: $code; background: $code-background; }
         & > .transcript--code { color: $code; background: $code-background; }
         & > .transcript--code-header { color: $muted; background: $code-background; }
+        & > .transcript--syntax-comment { color: $syntax-comment; text-style: italic; }
+        & > .transcript--syntax-keyword { color: $syntax-keyword; text-style: bold; }
+        & > .transcript--syntax-string { color: $syntax-string; }
+        & > .transcript--syntax-number { color: $syntax-number; }
+        & > .transcript--syntax-function { color: $syntax-function; }
+        & > .transcript--syntax-type { color: $syntax-type; }
+        & > .transcript--syntax-error { color: $syntax-error; }
         & > .transcript--action { color: $link; text-style: underline; }
         & > .transcript--cursor { color: $accent; text-style: bold; }
         & > .transcript--hit { color: $background; background: $match; text-style: bold underline; }
         & > .transcript--pill { color: $background; background: $accent; text-style: bold; }
+        &:nocolor > .transcript--inline-code { text-style: bold; }
         & > .transcript--selection { color: $selection; background: $selection-background; }
     }
     """

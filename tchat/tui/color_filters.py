@@ -1,0 +1,97 @@
+"""Line filters for terminals with fewer colours: 256 of them, or none by NO_COLOR."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rich.cells import cell_len
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
+
+from tchat.tui.themes import STANDS_OUT, contrast
+
+_LEVELS = (0, 95, 135, 175, 215, 255)  # of each channel in the colour cube, 16..231
+_CUBE, _GREYS = 16, range(232, 256)
+
+
+class EightBitColors(LineFilter):
+    """Reduces colours to the nearest of the 256 of xterm.
+
+    Rich, which would do it when a line is written, takes for grey what has little saturation in
+    HLS. That is high near black and white, so dark grey backgrounds became black or blue there.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
+        """``segments`` in colours of the terminal."""
+        return [
+            Segment(text, style and style + _eight_bit(style.color, style.bgcolor), control)
+            for text, style, control in segments
+        ]
+
+
+@lru_cache(1024)
+def _eight_bit(front: RichColor | None, behind: RichColor | None) -> Style:
+    return Style.from_color(*(_reduced(color) for color in (front, behind)))
+
+
+def _reduced(color: RichColor | None) -> RichColor | None:
+    return RichColor.from_ansi(nearest(*color.triplet)) if color and color.triplet else None
+
+
+@lru_cache(4096)
+def nearest(red: int, green: int, blue: int) -> int:
+    """The number of the nearest colour of xterm's cube and greys."""
+    rgb = (red, green, blue)
+    places = [min(range(len(_LEVELS)), key=lambda at: abs(_LEVELS[at] - each)) for each in rgb]
+    cube = _CUBE + 36 * places[0] + 6 * places[1] + places[2]
+    grey = min(_GREYS, key=lambda number: abs(_grey(number) * 3 - sum(rgb)))
+    distances = {
+        cube: _distance(rgb, (_LEVELS[places[0]], _LEVELS[places[1]], _LEVELS[places[2]])),
+        grey: _distance(rgb, (_grey(grey),) * 3),
+    }
+    return min(distances, key=distances.__getitem__)
+
+
+def _grey(number: int) -> int:
+    """The level of a colour of the ramp of greys."""
+    return 8 + 10 * (number - _GREYS.start)
+
+
+def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
+class NoColors(LineFilter):
+    """Removes colours, as NO_COLOR asks; what stood out by its background is reversed.
+
+    Textual's own filter turns them into greys, which are colours, too.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """``segments`` without colours; ``background`` is that of the widget."""
+        drawn = []
+        for text, style, control in segments:
+            if style is None:
+                drawn.append(Segment(text, None, control))
+                continue
+            added, is_hidden = _meaning(style.color, style.bgcolor, background)
+            # `without_color` drops the meta data, too: what a click does, and text to select.
+            plain = style.without_color + Style.from_meta(style.meta) + added
+            drawn.append(Segment(" " * cell_len(text) if is_hidden else text, plain, control))
+        return drawn
+
+
+@lru_cache(1024)
+def _meaning(
+    front: RichColor | None, behind: RichColor | None, background: Color
+) -> tuple[Style, bool]:
+    """The style that says without colours what these colours did, and whether they hid text."""
+    text, ground = (
+        Color.from_rich_color(each, ansi=False) if each and not each.is_default else None
+        for each in (front, behind)
+    )
+    is_raised = ground is not None and contrast(ground, background) >= STANDS_OUT
+    return Style(reverse=is_raised or None), text is not None and text == ground
