@@ -215,6 +215,53 @@ def existing_files(words: Iterable[str]) -> list[str]:
     return [name for name in names if name]
 
 
+# What `@` names: a word behind white space or a bracket, not an address, nor a quoted word.
+_MENTION = re.compile(r"(?<![^\s(\[{])@([^\s@]+)")
+_PATH_STARTS = ("/", "./", "../", "~/")
+# Suffixes of files that are often attached. `@app.route` or `@name.social` have none of them.
+_SUFFIX = re.compile(
+    r"\.(?:adoc|bash|c|cc|cfg|conf|cpp|cs|css|csv|cu|cxx|diff|env|go|gql|gradle|h|hpp|htm"
+    r"|html|ini|ipynb|java|jl|js|json|jsonl|jsx|kt|less|lock|log|lua|m4|md|mdx|mjs|mk"
+    r"|org|patch|php|pl|proto|ps1|py|pyi|r|rb|rs|rst|sass|scala|scss|sh|sql|srt|svg"
+    r"|svelte|swift|tex|toml|ts|tsv|tsx|txt|vue|xml|yaml|yml|zig|zsh)$",
+    re.IGNORECASE,
+)
+
+
+def mentioned_files(text: str, attached: Iterable[str] = ()) -> list[str]:
+    """The existing files that ``text`` mentions as ``@NAME``, each once.
+
+    Reads the disk; not for the user interface's thread.
+
+    Raises:
+        UsageError: One that looks like a path is not there, and not among ``attached``.
+    """
+    names, text = split_attachments(text)
+    known = {*names, *attached}
+    found: dict[str, None] = {}
+    for word in _MENTION.findall(text):
+        bare = word.rstrip(_BEHIND)
+        if known & {word, bare}:
+            continue
+        if files := existing_files([word]):
+            found[files[0]] = None
+        elif _looks_like_path(bare) and not os.path.exists(expanded(bare)):  # noqa: PTH110
+            raise UsageError(
+                f"there is no file `{single_line(bare)}`",
+                f"check its name and its folder, or send '@{single_line(bare)}' in quotes as text",
+            )
+    return list(found)
+
+
+def _looks_like_path(word: str) -> bool:
+    head, slash, name = word.rpartition("/")
+    return (
+        word.startswith(_PATH_STARTS)
+        or bool(_SUFFIX.search(word))
+        or bool(slash and name and head and os.path.isdir(expanded(head)))  # noqa: PTH112
+    )
+
+
 def _walk(root: Path, hidden: bool) -> Iterator[str]:
     """Names below ``root``, breadth first; links to folders and hidden folders are not entered."""
     waiting = deque([""])

@@ -283,9 +283,20 @@ class LineChat:
     def send(self, text: str) -> None:
         """Send a prompt with the files attached, and print the reply."""
         if text.strip():
-            prompt = "\n\n".join([*self._attached, text])
+            prompt = "\n\n".join([*self._attached, self._with_mentions(text)])
             self._attached.clear()
             self._print_reply(lambda chat: chat.send(prompt))
+
+    def _with_mentions(self, text: str) -> str:
+        """``text`` behind the files that it mentions as ``@NAME``."""
+        from tchat.chat.attachments import mentioned_files, read_attachment, with_attachments
+
+        encoding = self.settings.encoding
+        attached = [read_attachment(each, encoding=encoding) for each in mentioned_files(text)]
+        for each in attached:
+            if each.assumed:
+                self.console.notice(each.assumed)
+        return with_attachments(text, attached)
 
     async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
         """Print one reply. Ctrl-C stops it; the chat goes on."""
@@ -315,6 +326,7 @@ class LineChat:
         """Print several replies, or the best of them and what the others got."""
         from tchat.cli.output.candidates import CandidateOutput
 
+        prompt = self._with_mentions(prompt)
         options = OutputOptions(markdown=self.settings.markdown, usage=self._details)
         ranked = False
 

@@ -267,3 +267,14 @@ def test_a_session_to_continue_needs_the_store(store: Path) -> None:
     assert program(["--plain", "-c"], console) == 6
     assert "cannot write" in err.getvalue()
     assert "-n" not in err.getvalue()
+
+
+def test_a_missing_file_that_is_mentioned_is_told_and_nothing_is_sent(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.md").write_text("whales")
+    told = said("@nothere.txt what?", "/try 2 @nothere.txt what?", "@notes.md what? me@x.txt")
+    assert [line for line in told if "there is no file `nothere.txt`" in line] == told[:2]
+    asked = [each.text for each in branch(store) if each.role == "user"]
+    assert asked == ["File notes.md:\n```\nwhales\n```\n\n@notes.md what? me@x.txt"]

@@ -52,3 +52,17 @@ async def test_a_command_is_answered_in_view_during_a_reply(
         await shown.type("/stats")
         await shown.until(lambda: "tokens" in shown.notices)
         await shown.until(lambda: shown.screen.controllers.transcript.view.following)
+
+
+@pytest.mark.parametrize("typed", ["@nothere.txt what?", "/try 2 @nothere.txt what?"])
+async def test_a_prompt_with_a_missing_file_comes_back(
+    settings: Settings, paths: Paths, typed: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type(typed)
+        await shown.until(lambda: "nothere.txt what?" in shown.screen.prompt.draft.text)
+        await shown.idle()
+        told = shown.toasts + "".join(each.text for each in shown.errors)
+        assert "there is no file `nothere.txt`" in told
+        assert shown.branch == []
+        assert "user" not in dict(shown.entries)

@@ -107,8 +107,9 @@ class ChatContext:
 
 
 def _read(draft: Draft, encoding: str) -> tuple[str, list[str]]:
-    from tchat.chat.attachments import read_attachment, with_attachments
+    from tchat.chat.attachments import mentioned_files, read_attachment, with_attachments
 
+    mentioned_files(draft.text, draft.attachments)
     try:
         attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
     except UsageError as error:
