@@ -182,6 +182,16 @@ def writing(path: Path, hint: str = "free some space or check the permissions") 
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
+def is_writable(path: Path) -> bool:
+    """Whether the file and its folder may be written; a read-only disk refuses it to anybody."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def is_on_read_only_disk(path: Path) -> bool:
+    """Whether the file system of ``path`` is mounted read-only."""
+    return os.name == "posix" and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def acquire_lock(path: Path, seconds: float, mode: int = 0o600) -> BaseFileLock | None:
     """Lock the lock file ``path``; None when another process holds it for so many seconds.
 

@@ -18,7 +18,7 @@ from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
-from tchat.paths import write_new
+from tchat.paths import is_writable, write_new
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.formats import MARKDOWN, TCHAT_JSON, ExportFormat, export_format, format_names
 
@@ -44,7 +44,7 @@ def ls(
 ) -> None:
     """List the sessions, most recently used first."""
     console: Console = ctx.obj
-    with open_sessions(console) as store:
+    with read_sessions(console) as store:
         sessions = store.sessions(limit or None)
     if as_json:
         print_json(console, [_record(session) for session in sessions])
@@ -78,7 +78,7 @@ def search(
     if not decode_words(words).strip():
         raise UsageError("the search has no words", "type a word")
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
-    with open_sessions(console) as store:
+    with read_sessions(console) as store:
         hits = store.search(query, limit)
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
@@ -201,6 +201,16 @@ def path(ctx: typer.Context) -> None:
     console.out(printable(str(console.paths.sessions_db)))
 
 
+def read_sessions(console: Console) -> SessionStore:
+    """As `open_sessions`, to be read only: works where the file cannot be written, too."""
+    from tchat.sessions.store import SessionStore
+
+    path = console.paths.sessions_db
+    if path.is_file() and not is_writable(path.resolve()):
+        return SessionStore(path, read_only=True)
+    return open_sessions(console)
+
+
 def open_sessions(console: Console) -> SessionStore:
     """Open the user's sessions; an empty store in memory if there are none yet."""
     from tchat.sessions.store import SessionStore
@@ -230,7 +240,7 @@ def _exported(
     raw: bool = False,
 ) -> Iterator[str]:
     """Yield the sessions as text; sanitized unless ``raw``."""
-    with open_sessions(console) as store:
+    with read_sessions(console) as store:
         found = [_find(store, name) for name in names] or store.sessions()
         printed = printable_json if form.is_json else printable
         for piece in form.export(store, found, show_reasoning=reasoning):

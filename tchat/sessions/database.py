@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tchat.errors import StorageError
-from tchat.paths import special_file
+from tchat.paths import is_on_read_only_disk, special_file
 
 BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
 # Before 3.51.3 a checkpoint can race with a reset of the log and lose pages.
 SAFE_WAL = (3, 51, 3)
+_HEADER = 20  # bytes of a file; the last two tell whether it has a write-ahead log
+_WAL_VERSIONS = b"\x02\x02"
 _PRAGMAS = ("foreign_keys", "secure_delete", "cell_size_check")
 
 
@@ -57,10 +59,10 @@ class Database:
     Other processes may use the same file: transactions that write take the write lock at once
     (deferred ones fail with "database is locked" when two of them read first), and whoever comes
     second waits up to five seconds. The file must exist; without a path everything is in memory.
-    ``is_sound`` tells whether no damage was met yet.
+    ``is_sound`` tells whether no damage was met yet. A ``read_only`` one writes nothing.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageError(
                 f"SQLite {sqlite3.sqlite_version} is too old",
@@ -70,7 +72,7 @@ class Database:
         self.is_sound = True
         self._lock = threading.RLock()
         with self._translated():
-            self._connection = connect(path)
+            self._connection = connect(path, read_only=read_only)
         self._connection.row_factory = sqlite3.Row
         self._file = _file_id(path)
         self._log_file: tuple[int, int] | None = None
@@ -184,7 +186,9 @@ class Database:
             ) from error
 
 
-def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
+def connect(
+    path: Path | None, *, defensive: bool = True, read_only: bool = False
+) -> sqlite3.Connection:
     """Open a connection that does not trust the file, and overwrites deleted content.
 
     A ``defensive`` one forbids, too, what could damage the file.
@@ -197,7 +201,11 @@ def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
             f"cannot use {path}: {special.name} is not a regular file", "move it away"
         )
     connection = sqlite3.connect(
-        path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        _read_only_uri(path) if path and read_only else path or ":memory:",
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=read_only,
     )
     if defensive and sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
@@ -205,6 +213,24 @@ def connect(path: Path | None, *, defensive: bool = True) -> sqlite3.Connection:
         connection.execute(f"PRAGMA {pragma} = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
+
+
+def _read_only_uri(path: Path) -> str:
+    """The URI that opens ``path`` for reading only.
+
+    SQLite makes files beside one that has a write-ahead log, unless it is told that nobody writes.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with path.open("rb") as file:
+            has_log = file.read(_HEADER).endswith(_WAL_VERSIONS)
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {path}: {error.strerror}", "check the permissions"
+        ) from error
+    log = _log_of(path)
+    is_log_empty = not log.exists() or log.stat().st_size == 0
+    return f"{uri}&immutable=1" if has_log and is_log_empty and is_on_read_only_disk(path) else uri
 
 
 def _log_of(path: Path) -> Path:

@@ -79,6 +79,33 @@ def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDataba
     return OpenedDatabase(database, locks, tuple(notices), tuple(recovered))
 
 
+def open_read_only(path: Path) -> Database:
+    """Open and check ``path``, and write nothing: no lock, no upgrade, no salvage.
+
+    Raises:
+        StorageError: It cannot be used as it is.
+    """
+    path = path.absolute().resolve()
+    database = Database(path, read_only=True)
+    try:
+        schema.check(database, rows=not ProcessLocks(path).is_file_known())
+        _require_current(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _require_current(database: Database) -> None:
+    with database.reading() as connection:
+        version = schema.version_of(connection, database.path)
+    if version != schema.CURRENT:
+        raise StorageError(
+            f"{database.path} is of an older tchat, and cannot be upgraded: it is read-only",
+            "set TCHAT_HOME to a copy that you may write to",
+        )
+
+
 def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
     """Open and check the file; returns a notice if a damaged file was replaced."""
     database = Database(path)

@@ -14,7 +14,7 @@ from typing import Any, Self, Unpack
 from tchat.errors import UsageError
 from tchat.sessions import database_file, message_tree, session_queries
 from tchat.sessions.database import Database
-from tchat.sessions.database_file import open_database
+from tchat.sessions.database_file import open_database, open_read_only
 from tchat.sessions.records import (
     Deletion,
     Message,
@@ -400,12 +400,16 @@ class Store(ABC):
 class SessionStore(Store):
     """The user's sessions, in one file or in memory. Processes may open the same file.
 
-    The file and its folder are made when absent, readable by the user only.
+    The file and its folder are made when absent, readable by the user only. A ``read_only`` one
+    must exist; every method that writes raises `StorageError`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.notices = []
         self.recovered = ()
+        if path is not None and read_only:
+            self._database, self._locks = open_read_only(path), None
+            return
         if path is None:
             self._database, self._locks = Database(None), None
             migrate(self._database)

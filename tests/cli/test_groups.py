@@ -281,6 +281,35 @@ def test_sessions_are_found_by_their_words(shell: Shell, stored: list[str]) -> N
     assert len(value) == 6  # two titles, four messages
 
 
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        (("sessions", "ls"), "tell me about whales"),
+        (("sessions", "show", "last"), "bread"),
+        (("sessions", "search", "whales"), "tell me about whales"),
+        (("sessions", "export", "last"), "bread"),
+        (("judge", "examples"), "rated good, bad"),
+        (("cache", "ls"), ""),
+    ],
+)
+def test_sessions_that_cannot_be_written_are_read(
+    shell: Shell,
+    home: Path,
+    stored: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    printed: str,
+) -> None:
+    shutil.rmtree(home / "sessions.db.writers")
+    (home / "sessions.db.writers").touch()  # in the way of the locks of writers
+    assert shell(*command).code == 6
+    monkeypatch.setattr("tchat.cli.sessions.is_writable", lambda _: False)
+    ran = shell(*command)
+    assert (ran.code, ran.err) == (0, "")
+    assert printed in ran.out
+    assert shell("sessions", "rename", stored[0], "Bread").code == 6
+
+
 def test_a_session_is_renamed(shell: Shell, stored: list[str]) -> None:
     ran = shell("sessions", "rename", stored[0], "Bread", "and\nbutter")
     assert (ran.code, "is now called Bread and butter" in ran.err) == (0, True)

@@ -14,6 +14,7 @@ import pytest
 from tchat.errors import ExitCode, StorageError
 from tchat.sessions import database
 from tchat.sessions.records import Role, Status
+from tchat.sessions.schema import CURRENT, migrate
 from tchat.sessions.store import SessionStore
 from tests.sessions.stores import new_session
 
@@ -249,3 +250,36 @@ def test_what_is_no_regular_file_beside_the_database_is_named(
     special.rmdir() if special.is_dir() else special.unlink()
     with SessionStore(file) as store:
         assert [session.title for session in store.sessions()] == ["kept"] * bool(suffix)
+
+
+@pytest.mark.usefixtures("wal")
+def test_reading_only_makes_no_file_and_writes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore(file) as store:
+        session, _ = store.begin("whales")
+    before = files(file.parent)
+    monkeypatch.setattr(database, "is_on_read_only_disk", lambda _: True)
+    with SessionStore(file, read_only=True) as store:
+        assert [each.id for each in store.sessions()] == [session.id]
+        assert [each.session.id for each in store.search("whales")] == [session.id]
+        with pytest.raises(StorageError, match="readonly"):
+            store.rename(session.id, "other")
+        assert files(file.parent) == before
+
+
+@pytest.mark.usefixtures("wal")
+def test_reading_only_sees_what_is_in_the_log(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "is_on_read_only_disk", lambda _: True)
+    with SessionStore(file) as store:
+        session, _ = store.begin("whales")
+        with SessionStore(file, read_only=True) as reader:
+            assert [each.id for each in reader.sessions()] == [session.id]
+
+
+def test_reading_only_refuses_a_file_of_an_older_tchat(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    with closing(database.Database(file)) as older:
+        migrate(older, CURRENT - 1)
+    with pytest.raises(StorageError, match=r"older tchat, .* TCHAT_HOME"):
+        SessionStore(file, read_only=True)
