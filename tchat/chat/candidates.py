@@ -147,16 +147,20 @@ def scored_reply(
         yield event.event
 
 
-def find_ranker_or_likelihood(
+def find_ranker_or_logprob(
     name: str, model: ChatModel, paths: Paths
 ) -> Generator[Notice, None, Ranker]:
-    """The ranker ``name``; the likelihood of the replies, with a notice, if it was not trained."""
+    """The ranker ``name``; their log-probability, with a notice, if it was not trained."""
     from tchat.judge.ranking import LOGPROB
 
     try:
         return find_ranker(name, model, paths)
     except UsageError as error:
-        yield Notice("judge", f"{error.message}: the likelihood of the replies decides")
+        yield Notice(
+            "judge",
+            f"{error.message}: the log-probability of the replies decides; `tchat judge train` "
+            f"trains it, `tchat config set ranker {LOGPROB}` ends this notice",
+        )
         return find_ranker(LOGPROB, model, paths)
 
 

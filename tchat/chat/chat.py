@@ -290,7 +290,7 @@ class Chat:
             prompt: Stored first; empty for more replies to the last question.
             stopped: Indexes of those that shall end; may grow meanwhile, from any thread.
             ranker: One of `tchat.judge.ranking.RANKERS`; empty for none.
-            fallback: Whether likelihood, with a notice, takes the place of an untrained ranker.
+            fallback: Whether `logprob`, with a notice, takes the place of an untrained ranker.
 
         Raises:
             UsageError: The ranker was not trained yet; nothing is stored.
@@ -298,11 +298,11 @@ class Chat:
         question = None if prompt else self._questions.find(self.session, None)
         ranked_by = None
         if ranker:
-            from tchat.chat.candidates import find_ranker, find_ranker_or_likelihood
+            from tchat.chat.candidates import find_ranker, find_ranker_or_logprob
 
             model = yield from self._handle.load(self.settings)
             if model is not None and fallback:
-                ranked_by = yield from find_ranker_or_likelihood(ranker, model, self.paths)
+                ranked_by = yield from find_ranker_or_logprob(ranker, model, self.paths)
             elif model is not None:
                 ranked_by = find_ranker(ranker, model, self.paths)
         question = question or self._ask(prompt)

@@ -17,10 +17,12 @@ from tchat.cli.chat_setup import (
     start_loading,
 )
 from tchat.cli.console import Console, confirm
+from tchat.cli.output.columns import wrapped
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
+from tchat.cli.output.status import terminal_width
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
-from tchat.engine.events import Event, Ranked
+from tchat.engine.events import Event, Ranked, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import Paths
@@ -161,8 +163,10 @@ class LineChat:
 
     def show(self, text: str = "") -> None:
         """Write lines for the user: on a terminal beside the chat, else to standard error."""
-        stream = self.console.stdout if self.console.stdout_is_terminal else self.console.stderr
-        stream.write(printable(text) + "\n")
+        terminal = self.console.stdout_is_terminal
+        stream = self.console.stdout if terminal else self.console.stderr
+        shown = printable(text)
+        stream.write((wrapped(shown, terminal_width()) if terminal else shown) + "\n")
         stream.flush()
 
     def acknowledge(self, text: str) -> None:
@@ -298,11 +302,11 @@ class LineChat:
                 self.console.notice(each.assumed)
         return with_attachments(text, attached)
 
-    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
-        """Print one reply. Ctrl-C stops it; the chat goes on."""
-        self._print_reply(act)
+    async def reply(self, act: Callable[[Chat], Iterator[Event]], reply_prefix: str = "") -> None:
+        """Print one reply, after its prefix. Ctrl-C stops it; the chat goes on."""
+        self._print_reply(act, reply_prefix)
 
-    def _print_reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
+    def _print_reply(self, act: Callable[[Chat], Iterator[Event]], reply_prefix: str = "") -> None:
         options = OutputOptions(
             markdown=self.settings.markdown,
             usage=self._details,
@@ -312,6 +316,8 @@ class LineChat:
 
         def work() -> None:
             with ReplyOutput(self.console, options) as output:
+                if reply_prefix:
+                    output.show(TextDelta(reply_prefix))
                 for event in act(self._chat):
                     output.show(event)
                     if isinstance(event, Ranked):

@@ -14,6 +14,7 @@ from typing import Any
 
 from tchat.errors import UsageError
 from tchat.humanize import listed
+from tchat.sanitize import single_line
 from tchat.sessions import message_tree
 from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
 from tchat.sessions.serialization import (
@@ -280,7 +281,7 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
 def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
     """Ids with the beginning of their titles."""
     sessions = (by_id(connection, name) for name in ids)
-    titles = ((each.id, " ".join(each.title.split())[:30]) for each in sessions)
+    titles = ((each.id, single_line(each.title, 30)) for each in sessions)
     return [f"{name} ({title})" if title else name for name, title in titles]
 
 

@@ -130,6 +130,6 @@ def test_likelihood_takes_the_place_of_an_untrained_judge_where_that_is_wanted(
 ) -> None:
     events = list(open_chat(**DRAWN).candidates(2, "hello", ranker=judge, fallback=True))
     [notice] = [event for event in events if isinstance(event, Notice) and event.kind == "judge"]
-    assert "likelihood" in notice.text
+    assert "config set ranker logprob" in notice.text
     assert isinstance(events[-1], Ranked)
     assert events[-1].ranker == "logprob"

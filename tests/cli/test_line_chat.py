@@ -147,6 +147,22 @@ def test_an_export_never_replaces_a_file(store: Path, tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
+def test_a_session_is_opened_by_its_title(store: Path) -> None:
+    said("about whales", "/title Blue Whales", "/new", "about bread", "/title Old bread")
+    told = said("/open blue wh", "/open nowhere", "/title New bread", "/open bread")
+    assert told[0].endswith(": about whales")
+    assert [line for line in told if "no session 'nowhere'" in line]
+    assert "2 sessions have 'bread' in the title; name one by its id: " in told[-1]
+
+
+def test_a_prefilled_reply_is_printed_with_its_beginning(tiny_home: Path) -> None:
+    out = io.StringIO()
+    stdin = io.BytesIO(b"one\n/prefill Paris is\n")
+    console = Console(stdin, out, io.StringIO(), os.environ)
+    assert program(["--plain", "--max-tokens", "2", "-q"], console) == 0
+    assert out.getvalue().splitlines()[1].startswith("Paris is")
+
+
 def test_a_private_session_leaves_nothing(store: Path) -> None:
     told = said("one", "/private", "secret words", "/private", "two")
     assert "Private: nothing of this session is stored." in told

@@ -109,6 +109,9 @@ def test_an_unknown_id_names_near_ones(store: SessionStore) -> None:
     near = made.id[:4] + ("0" if made.id[4] != "0" else "1") + made.id[5:]
     with pytest.raises(UsageError, match=f"did you mean {made.id} \\(Sky\\)"):
         store.get(near)
+    store.rename(made.id, "Why is the sky blue, reverses a string")
+    with pytest.raises(UsageError, match=r"\(Why is the sky blue, reverses…\)"):
+        store.get(near)
     with pytest.raises(UsageError, match=f"the latest are {made.id}"):
         store.get("-")
 

@@ -288,7 +288,7 @@ async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
             await shown.pilot.press("escape")
         assert best, "the first one was always the best"
         assert all("logprob" in label for label in heads)  # no judge was trained
-        assert "the likelihood of the replies decides" in shown.toasts
+        assert "the log-probability of the replies decides" in shown.toasts
         assert f"Esc keeps reply {best + 1}" in text(shown.pilot.app)
         wanted = columns(shown)[best].entry.text
         await shown.pilot.press("enter")

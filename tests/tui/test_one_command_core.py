@@ -45,7 +45,7 @@ def test_the_line_chat_has_it() -> None:
     assert program(["--plain"], console) == 0
     lines = err.getvalue().splitlines()
     assert lines[0] == "HELLO! 0"
-    assert [line for line in lines if "/shout, /yell TEXT" in line and "Say it loud" in line]
+    assert [line for line in lines if "/shout TEXT, /yell TEXT" in line and "Say it loud" in line]
 
 
 async def test_the_screen_goes_to_a_branch_by_its_number(settings: Settings, paths: Paths) -> None:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tchat.sessions.records import Message, SearchHit, Session
+    from tchat.sessions.store import Store
 
 LATEST = 20  # sessions that are listed
+NAMED = 4  # sessions that an error names
 HITS = 20  # messages that a search lists
 PREVIEW = 60  # characters of a message in a list
 
@@ -71,7 +73,7 @@ async def _regenerate(host: CommandHost, _: str) -> None:
 async def _prefill(host: CommandHost, text: str) -> None:
     if not text:
         raise UsageError("/prefill needs the beginning of a reply", "for example /prefill Sure,")
-    await host.reply(lambda chat: chat.regenerate(reply_prefix=text))
+    await host.reply(lambda chat: chat.regenerate(reply_prefix=text), text)
 
 
 async def _continue_reply(host: CommandHost, _: str) -> None:
@@ -114,7 +116,7 @@ async def _rate(host: CommandHost, rating: int, word: str) -> None:
 
 async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
-        raise UsageError("/mine needs your own reply")
+        raise UsageError("/mine needs your own reply", "for example /mine Paris, of course.")
     last = await _branch(host, last=1)
     if not last or last[0].role != "assistant":
         raise UsageError("there is no reply to replace", "send a prompt first")
@@ -292,10 +294,33 @@ async def _list_sessions(host: CommandHost, _: str) -> None:
 async def _open_stored(host: CommandHost, name: str) -> None:
     if not name and host.open_dialog(CommandDialog.SESSIONS):
         return
-    session = await host.read_all(lambda store: store.get(name) if name else store.latest())
+    session = await host.read_all(lambda store: find_session(store, name))
     if session is None:
         raise UsageError("there is no session yet", "send a prompt first")
     await host.open_session(session)
+
+
+def find_session(store: Store, name: str) -> Session | None:
+    """The session with this id, or a piece of it, or of its title; the latest one without a name.
+
+    Raises:
+        UsageError: No session matches, or several titles do; names some.
+    """
+    if not name:
+        return store.latest()
+    try:
+        return store.get(name)
+    except UsageError:
+        found = [each for each in store.sessions() if name.casefold() in each.title.casefold()]
+        if not found:
+            raise
+    if len(found) > 1:
+        named = "; ".join(map(describe_session, found[:NAMED]))
+        raise UsageError(
+            f"{len(found)} sessions have {single_line(name, PREVIEW)!r} in the title",
+            f"name one by its id: {named}",
+        )
+    return found[0]
 
 
 async def _search_messages(host: CommandHost, words: str) -> None:
@@ -425,7 +450,7 @@ COMMANDS = (
     SlashCommand("think", "[auto|on|off]", "Turn reasoning on or off", _set_reasoning),
     SlashCommand("title", "[TEXT]", "Show or set the session's title", _session_title),
     SlashCommand("sessions", "", "List the latest sessions", _list_sessions),
-    SlashCommand("open", "[ID]", "Open another session", _open_stored),
+    SlashCommand("open", "[ID]", "Open another session, by its id or title", _open_stored),
     SlashCommand("search", "[WORDS]", "Find messages in all sessions", _search_messages),
     SlashCommand(
         "export",

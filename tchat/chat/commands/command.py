@@ -132,8 +132,8 @@ class CommandHost(Protocol):
     async def set_theme(self, name: str) -> None:
         """Use a colour theme from now on."""
 
-    async def reply(self, act: Callable[[Chat], Iterator[Event]]) -> None:
-        """Run a turn."""
+    async def reply(self, act: Callable[[Chat], Iterator[Event]], reply_prefix: str = "") -> None:
+        """Run a turn, which continues ``reply_prefix`` where the user typed one."""
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
         """Write several replies to ``prompt``, or to the last question if it is empty.
@@ -178,8 +178,8 @@ class SlashCommand(NamedTuple):
 
     @property
     def usage(self) -> str:
-        """Names and argument as they are typed: ``/export, /save [FILE]``."""
-        return f"{', '.join(f'/{name}' for name in self.names)} {self.takes}".strip()
+        """Every way to type it: ``/export [FILE], /save [FILE]``."""
+        return ", ".join(f"/{name} {self.takes}".strip() for name in self.names)
 
 
 class CommandCall(NamedTuple):

@@ -239,12 +239,12 @@ class _Stacked:
 
 
 def candidate_footer(finished: Finished) -> str:
-    """Log-probability, token count and finish reason of a candidate."""
+    """Token count, finish reason and log-probability of a candidate."""
     reason = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
     words = f"{counted(finished.usage.completion, 'token')}{reason}"
     if finished.log_probability is None:
         return words
-    return f"{finished.log_probability:.2f} · {words}"
+    return f"{words} · logprob {finished.log_probability:.2f}"
 
 
 def usage_line(replies: dict[int, Finished]) -> str:

@@ -13,6 +13,7 @@ from tchat.cli.console import Console
 from tchat.sanitize import PrintableStream, printable_json, single_line
 
 COLUMN_RULE = " │ "
+GAP = "  "
 
 
 class TextColumn:
@@ -54,6 +55,30 @@ class TextColumn:
         return line
 
 
+def wrapped(text: str, width: int) -> str:
+    """``text`` with its lines broken at words; the rest of a table's line stays in its column."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if cell_width(line) <= width:
+            lines.append(line)
+            continue
+        hang = _last_column(line)
+        hang = hang if hang < width // 2 else 0
+        column = TextColumn(width - hang)
+        column.feed(line[hang:])
+        column.close()
+        lines += [
+            (" " * hang if at else line[:hang]) + each for at, each in enumerate(column.lines)
+        ]
+    return "\n".join(lines)
+
+
+def _last_column(line: str) -> int:
+    """Where the text behind the last wide gap of ``line`` begins; 0 without one."""
+    gap = line.rfind(GAP)
+    return gap + len(GAP) if gap >= 0 else 0
+
+
 class TextColumns:
     """Columns printed row by row; a row is emitted once every open column has its line."""
 
@@ -87,9 +112,6 @@ class TextColumns:
         cut_texts = (truncate(text, self.width) for text in texts)
         padded = (text + " " * (self.width - cell_width(text)) for text in cut_texts)
         return COLUMN_RULE.join(padded).rstrip()
-
-
-GAP = "  "
 
 
 def print_rows(

@@ -67,7 +67,7 @@ class TerminalStatus:
         from tchat.cli.output.columns import truncate
 
         self._next = self._clock() + REFRESH
-        width = _terminal_width() - 1
+        width = terminal_width() - 1
         self._write(f"{ERASE}{DIM}{truncate(single_line(text), width)}{PLAIN}")
         self._drawn = True
 
@@ -149,11 +149,12 @@ class ReplyProgress:
         if rate:
             words += f" {rate_text(rate)}"
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
-        columns = _terminal_width() - len(words) - 6
+        columns = terminal_width() - len(words) - 6
         return f"{words} · {_end(tail, columns)}" if tail.strip() and columns > 0 else words
 
 
-def _terminal_width() -> int:
+def terminal_width() -> int:
+    """Columns of the terminal."""
     import shutil  # 3 ms, with its archive formats
 
     return shutil.get_terminal_size().columns

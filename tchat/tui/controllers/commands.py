@@ -234,7 +234,11 @@ class CommandController:
         """Use a theme from now on."""
         await self._settings.set_theme(name)
 
-    async def reply(self, call: Callable[[Chat], Iterator[Event]]) -> None:
+    async def reply(
+        self,
+        call: Callable[[Chat], Iterator[Event]],
+        reply_prefix: str = "",  # noqa: ARG002 - the screen shows the message that begins so
+    ) -> None:
         """Begin a turn."""
         if self._turn.is_busy:
             self._context.prompt.give_back(self._typed)

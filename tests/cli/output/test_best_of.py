@@ -24,7 +24,7 @@ def test_without_a_chosen_judge_an_untrained_one_gives_way_to_likelihood(
     ran = tchat("--best-of", "2", "hello", *unchosen)
     assert ran.code == 0
     assert ran.out.strip()
-    assert "the discriminator is not trained for this model: the likelihood" in ran.err
+    assert "the discriminator is not trained for this model: the log-probability" in ran.err
     told = json.loads(tchat("--best-of", "2", "--json", "hello", *unchosen).out)
     assert told["judge"] == "logprob"
     assert [notice["kind"] for notice in told["notices"]] == ["judge"]

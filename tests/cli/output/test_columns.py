@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, cell_width
+from tchat.cli.output.columns import wrapped as wrapped_text
 
 
 def wrapped(text: str, width: int, *, piece: int = 1000) -> list[str]:
@@ -50,3 +51,11 @@ def test_a_row_comes_when_every_open_column_has_its_line() -> None:
 
 def test_control_characters_are_made_visible() -> None:
     assert wrapped("\x1b[31mred", 20) == ["␛[31mred"]
+
+
+def test_lines_are_broken_at_words_and_stay_in_their_column() -> None:
+    assert wrapped_text("in the format of its suffix", 12) == "in the\nformat of\nits suffix"
+    assert wrapped_text("short\n", 12) == "short\n"
+    table = "  /x    Write the session to a file"
+    assert wrapped_text(table, 22) == "  /x    Write the\n        session to a\n        file"
+    assert max(map(cell_width, wrapped_text("日本語 " * 20, 11).split("\n"))) <= 11
