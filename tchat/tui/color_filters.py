@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
-from tchat.tui.themes import STANDS_OUT, contrast
+from tchat.tui.themes import READABLE, STANDS_OUT, contrast, readable
 
 _LEVELS = (0, 95, 135, 175, 215, 255)  # of each channel in the colour cube, 16..231
 _CUBE, _GREYS = 16, range(232, 256)
@@ -34,11 +34,28 @@ class EightBitColors(LineFilter):
 
 @lru_cache(1024)
 def _eight_bit(front: RichColor | None, behind: RichColor | None) -> Style:
-    return Style.from_color(*(_reduced(color) for color in (front, behind)))
+    """The style of both colours as the terminal has them; a text keeps its contrast up to 4.5:1."""
+    text, ground = (
+        Color(*each.triplet) if each and each.triplet else None for each in (front, behind)
+    )
+    ansi_ground = ground and _reduced(ground)
+    if text and ground and ansi_ground:
+        text = readable(text, [ansi_ground], min(READABLE, contrast(text, ground)), _reduced)
+    return Style.from_color(_numbered(text), _numbered(ground))
 
 
-def _reduced(color: RichColor | None) -> RichColor | None:
-    return RichColor.from_ansi(nearest(*color.triplet)) if color and color.triplet else None
+def _reduced(color: Color) -> Color:
+    """``color`` as the terminal shows it."""
+    number = nearest(*color.rgb)
+    if number >= _GREYS.start:
+        return Color(*(_grey(number),) * 3)
+    red, rest = divmod(number - _CUBE, 36)
+    green, blue = divmod(rest, 6)
+    return Color(_LEVELS[red], _LEVELS[green], _LEVELS[blue])
+
+
+def _numbered(color: Color | None) -> RichColor | None:
+    return RichColor.from_ansi(nearest(*color.rgb)) if color else None
 
 
 @lru_cache(4096)

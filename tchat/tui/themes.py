@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -129,6 +129,7 @@ _STEPS = 20
 TEXTS = {
     "user": "primary",
     "assistant": "foreground",
+    "heading": "primary",
     "reasoning": "foreground",
     "muted": "foreground",
     "notice": "warning",
@@ -211,18 +212,23 @@ def _pair(text: str, behind: str) -> dict[str, str]:
     return dict(zip(SELECTION, (text, behind), strict=True))
 
 
-def readable(color: Color, backgrounds: Sequence[Color], ratio: float = READABLE) -> Color:
+def readable(
+    color: Color,
+    backgrounds: Sequence[Color],
+    ratio: float = READABLE,
+    shown: Callable[[Color], Color] = lambda color: color,
+) -> Color:
     """``color``, moved towards black or white until its contrast to each background is ``ratio``.
 
-    Where neither reaches it, the better of the two.
+    Where neither reaches it, the better of the two. It is measured, and returned, as ``shown``.
     """
     ends = (Color(255, 255, 255), Color(0, 0, 0))
     far = max(ends, key=lambda end: min(contrast(end, ground) for ground in backgrounds))
     for step in range(_STEPS + 1):
-        moved = color.blend(far, step / _STEPS, alpha=1)
+        moved = shown(color.blend(far, step / _STEPS, alpha=1))
         if min(contrast(moved, ground) for ground in backgrounds) >= ratio:
             return moved
-    return far
+    return shown(far)
 
 
 def contrast(one: Color, other: Color) -> float:

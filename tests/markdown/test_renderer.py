@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.style import Style
 from rich.theme import Theme
 
 from tchat.markdown import Block, BlockSplitter
 from tchat.markdown.highlight import Highlighter
 from tchat.markdown.renderer import STYLES, BlockRenderer, trimmed
+from tchat.markdown.syntax import SyntaxStyles
 from tchat.sanitize import printable
 from tests.imports import modules_after
 from tests.markdown.test_splitter import markdown
@@ -148,6 +150,33 @@ def test_nothing_guesses_a_language(monkeypatch: pytest.MonkeyPatch) -> None:
 def styles_of(language: str, lines: list[str]) -> list[set[str]]:
     highlighter = Highlighter(language, "ansi_dark")
     return [{str(span.style) for span in highlighter.line(line).spans} for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "kinds"),
+    [
+        ("python", "def f(): pass  # x", {"def": "keyword", "f": "function", "# x": "comment"}),
+        ("python", "class A(ValueError): b = None", {"A": "type", "None": "number"}),
+        ("python", "@a", {"@a": "type"}),
+        ("c", "#include <a>", {"include": "type"}),
+        ("js", 'const a = "b" + 1.5', {"const": "keyword", '"b"': "string", "1.5": "number"}),
+        ("html", '<p id="a">b</p>', {"p": "keyword", "id": "function", '"a"': "string"}),
+        ("diff", "-a", {"-a": "error"}),
+        ("diff", "+a", {"+a": "string"}),
+        ("bash", "x=1; if [ -f a ]; then echo b; fi", {"if": "keyword", "echo": "function"}),
+    ],
+)
+def test_words_of_code_have_the_style_of_their_kind(
+    language: str, code: str, kinds: dict[str, str]
+) -> None:
+    styles = SyntaxStyles(*(Style(meta={"kind": kind}) for kind in SyntaxStyles._fields))
+    line = Highlighter(language, styles).line(code)
+    found = {
+        line.plain[span.start : span.end].strip(): span.style.meta["kind"]
+        for span in line.spans
+        if isinstance(span.style, Style) and span.style.meta
+    }
+    assert kinds.items() <= found.items()
 
 
 def test_the_state_goes_on_from_line_to_line() -> None:

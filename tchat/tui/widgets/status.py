@@ -85,7 +85,7 @@ class StatusLine(Row):
     """One row: state on the left, model and context on the right."""
 
     DEFAULT_CSS = """
-    StatusLine { background: $panel; color: $foreground; }
+    StatusLine { background: $panel; color: $assistant; }
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -47,8 +47,8 @@ class Transcript(ColumnView, can_focus=True):
         & > .transcript--muted { color: $muted; }
         & > .transcript--notice { color: $notice; }
         & > .transcript--error { color: $text-error; }
-        & > .transcript--heading { color: $primary; text-style: bold; }
-        & > .transcript--bullet { color: $primary; }
+        & > .transcript--heading { color: $heading; text-style: bold; }
+        & > .transcript--bullet { color: $heading; }
         & > .transcript--link { color: $link; text-style: underline; }
         & > .transcript--quote { color: $muted; }
         & > .transcript--rule { color: $muted 60%; }
