@@ -41,7 +41,7 @@ def show(ctx: typer.Context, as_json: bool = JSON) -> None:
         print_json(console, [_record(*entry) for entry in listed])
         return
     rows = [(key.name, spell(value), origin, key.help) for key, value, origin in listed]
-    print_rows(console, ("NAME", "VALUE", "FROM", "MEANING"), rows)
+    print_rows(console, ("NAME", "VALUE", "FROM", "MEANING"), rows, whole=True)
 
 
 @app.command()

@@ -111,7 +111,9 @@ def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, [_catalogue_record(each) for each in found])
     else:
-        print_rows(console, CATALOGUE_HEADER, [_catalogue_cells(each) for each in found])
+        print_rows(
+            console, CATALOGUE_HEADER, [_catalogue_cells(each) for each in found], whole=True
+        )
 
 
 def _catalogue_cells(offer: Recommendation) -> Sequence[str]:

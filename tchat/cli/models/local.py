@@ -89,7 +89,7 @@ def ls(
         return
     lead = ("NAME", "OWNER") if everything else ("NAME",)
     cells = [_cells(row, owner=everything, default=row is default) for row in rows]
-    print_rows(console, (*lead, *HEADER), cells)
+    print_rows(console, (*lead, *HEADER), cells, whole=True)
 
 
 def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel | None:

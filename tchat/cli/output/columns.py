@@ -14,6 +14,8 @@ from tchat.sanitize import PrintableStream, printable_json, single_line
 
 COLUMN_RULE = " │ "
 GAP = "  "
+INDENT = "    "  # of columns below their row
+NARROWEST_LAST = 24  # cells for the last column, or it is put below
 
 
 class TextColumn:
@@ -115,13 +117,18 @@ class TextColumns:
 
 
 def print_rows(
-    console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str = ""
+    console: Console,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    empty: str = "",
+    whole: bool = False,
 ) -> None:
     """Print ``rows`` under ``header``; each cell is made safe and put on one line.
 
-    On a terminal the columns are aligned and the last one is cut at the edge. In a pipe there is
-    no header, one tab between the cells, and nothing is cut. Without rows, ``empty`` is told on
-    standard error.
+    On a terminal the columns are aligned, and the last one is cut at the edge, or with ``whole``
+    continued below. In a pipe there is no header, one tab between the cells, and nothing is cut.
+    Without rows, ``empty`` is told on standard error.
     """
     if empty and not rows:
         console.say(empty)
@@ -131,7 +138,8 @@ def print_rows(
             console.out("\t".join(row))
         return
     if safe:
-        for line in align_columns([header, *safe], shutil.get_terminal_size().columns):
+        lay_out = whole_columns if whole else align_columns
+        for line in lay_out([header, *safe], shutil.get_terminal_size().columns):
             console.out(line)
 
 
@@ -165,6 +173,46 @@ def align_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
         ]
         lines.append(truncate(GAP.join(padded).rstrip(), width))
     return lines
+
+
+def whole_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Aligned lines of at most ``width`` cells that cut nothing.
+
+    The last column is broken at words. Columns that find no room are put on indented lines below
+    their row.
+    """
+    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    groups = _column_groups(widths, width)
+    for row in rows:
+        for start, end in groups:
+            *padded, last = (
+                cell + " " * (wide - cell_width(cell))
+                for cell, wide in zip(row[start:end], widths[start:end], strict=True)
+            )
+            indent = INDENT if start else ""
+            lead = indent + "".join(cell + GAP for cell in padded)
+            column = TextColumn(max(width - cell_width(lead), NARROWEST_LAST))
+            column.feed(last.rstrip())
+            column.close()
+            if lead.strip() or column.lines:
+                first, *rest = column.lines or [""]
+                lines.append((lead + first).rstrip())
+                lines += [" " * cell_width(lead) + each for each in rest]
+    return lines
+
+
+def _column_groups(widths: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """Slices of the columns that fit on a line each; a slice's last column may be broken."""
+    groups, start, used = [], 0, 0
+    for index, wide in enumerate(widths):
+        last = index == len(widths) - 1
+        needed = min(wide, NARROWEST_LAST) if last else wide
+        if index > start and used + needed > width:
+            groups.append((start, index))
+            start, used = index, len(INDENT)
+        used += wide + len(GAP)
+    return [*groups, (start, len(widths))]
 
 
 def cell_width(text: str) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, cell_width
+from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, cell_width, whole_columns
 from tchat.cli.output.columns import wrapped as wrapped_text
+from tchat.sanitize import single_line
 
 
 def wrapped(text: str, width: int, *, piece: int = 1000) -> list[str]:
@@ -59,3 +60,34 @@ def test_lines_are_broken_at_words_and_stay_in_their_column() -> None:
     table = "  /x    Write the session to a file"
     assert wrapped_text(table, 22) == "  /x    Write the\n        session to a\n        file"
     assert max(map(cell_width, wrapped_text("日本語 " * 20, 11).split("\n"))) <= 11
+
+
+@given(
+    st.lists(st.lists(st.text("ab 日", max_size=30), min_size=4, max_size=4), min_size=1),
+    st.integers(40, 120),
+)
+def test_whole_columns_lose_nothing(rows: list[list[str]], width: int) -> None:
+    safe = [[single_line(cell) for cell in row] for row in rows]
+    lines = whole_columns([["ONE", "TWO", "THREE", "FOUR"], *safe], width)
+    assert max(map(cell_width, lines)) <= width
+    squeezed = "".join("".join(lines).split())
+    assert squeezed == "ONETWOTHREEFOUR" + "".join("".join(map("".join, safe)).split())
+
+
+def test_columns_without_room_are_put_below_their_row() -> None:
+    rows = [["NAME", "SIZE", "FOR"], ["a" * 20, "4.9 GB", "chat and code, and much else"]]
+    assert whole_columns(rows, 60) == [
+        "NAME                  SIZE    FOR",
+        "aaaaaaaaaaaaaaaaaaaa  4.9 GB  chat and code, and much else",
+    ]
+    assert whole_columns(rows, 55) == [
+        "NAME                  SIZE    FOR",
+        "aaaaaaaaaaaaaaaaaaaa  4.9 GB  chat and code, and much",
+        "                              else",
+    ]
+    assert whole_columns(rows, 40) == [
+        "NAME                  SIZE",
+        "    FOR",
+        "aaaaaaaaaaaaaaaaaaaa  4.9 GB",
+        "    chat and code, and much else",
+    ]
