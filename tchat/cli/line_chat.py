@@ -405,5 +405,5 @@ class LineChat:
         if own and self.session is None:
             await self.change(own)
         elif own:
-            self.show("Its system prompt and sampling hold in a new session only.")
+            self.show(f"The template's {' and '.join(own)} apply only to a new session.")
         self.send(prompt)

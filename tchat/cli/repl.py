@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TextIO
 
 from tchat.chat.commands import Surface, commands_for, parse_input
+from tchat.chat.commands.hints import chat_hint
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
@@ -94,7 +95,7 @@ class Repl:
         except Interrupted:
             raise
         except TchatError as error:
-            self._console.say(str(error))
+            self._console.say(chat_hint(str(error), settings="/show"))
         except KeyboardInterrupt:  # during a command
             self._chat.show()
         self._store_again()

@@ -252,7 +252,7 @@ def parse(key: Key, text: str, origin: str) -> Value:
     """Parse the value of ``key`` from text: a flag, a variable or ``config set``.
 
     A list of texts is either one text, or a JSON array of texts. Messages name the ``origin`` where
-    it was typed: ``--temp``, ``TCHAT_TEMP``.
+    it was typed: ``--temp``, ``TCHAT_TEMP``; empty where the user sees it.
 
     Raises:
         UsageError: The value is not allowed.
@@ -285,7 +285,7 @@ def _require(require: Callable[[str], object], value: str, origin: str) -> None:
     try:
         require(value)
     except UsageError as error:
-        raise UsageError(f"{error.message} ({origin})", error.hint) from None
+        raise UsageError(f"{error.message}{_at(origin)}", error.hint) from None
 
 
 def _spelled(key: Key, text: str) -> object:
@@ -336,4 +336,8 @@ def _refusal(key: Key, value: object, origin: str) -> UsageError:
     shown = value if isinstance(value, str) else repr(value)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
-    return UsageError(f"`{key.name}` ({origin}) must be {key.allowed}, not `{shown}`")
+    return UsageError(f"`{key.name}`{_at(origin)} must be {key.allowed}, not `{shown}`")
+
+
+def _at(origin: str) -> str:
+    return f" ({origin})" if origin else ""

@@ -219,5 +219,10 @@ class SafeNotification(Notification):
 
 
 def kind_of(notification: Notification) -> str:
-    """The text of a toast without its numbers; only the latest toast of a kind is shown."""
+    """The text of a toast without its numbers, and one kind for all errors.
+
+    Only the latest toast of a kind is shown: an error tells of what was tried last.
+    """
+    if notification.severity == "error":
+        return notification.severity
     return re.sub(r"\d[\d,.]*", "0", f"{notification.severity} {notification.message}")

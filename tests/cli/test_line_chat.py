@@ -294,3 +294,7 @@ def test_a_missing_file_that_is_mentioned_is_told_and_nothing_is_sent(
     assert [line for line in told if "there is no file `nothere.txt`" in line] == told[:2]
     asked = [each.text for each in branch(store) if each.role == "user"]
     assert asked == ["File notes.md:\n```\nwhales\n```\n\n@notes.md what? me@x.txt"]
+
+
+def test_an_unknown_setting_names_the_command_that_lists_them(store: Path) -> None:
+    assert said("/set zzzzqq 1") == ["tchat: there is no setting `zzzzqq`; /show lists them all"]

@@ -62,3 +62,30 @@ async def test_of_one_kind_only_the_latest_is_shown(settings: Settings, paths: P
             shown.pilot.app.notify(told, markup=False)
         await shown.until(lambda: shown.toasts == "Copied 1,340 characters.\nWait.")
         await shown.until(lambda: len(toasts(shown)) == 2)
+
+
+async def test_of_several_errors_only_the_latest_is_shown(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        shown.pilot.app.clear_notifications()
+        for line in ("/set nosuch 1", "/title", "/model nosuch", "/pin"):
+            shown.pilot.app.notify(line, severity="error", markup=False)
+        shown.pilot.app.notify("Copied.", markup=False)
+        await shown.until(lambda: shown.toasts == "/pin\nCopied.")
+        await shown.until(lambda: len(toasts(shown)) == 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("/set zzzzqq 1", "F3 lists them all"),
+        ("/model zzzz", "F2 lists what there is and what to pull"),
+        ("/model qwen3:4b", "F2 downloads it: qwen3:4b"),
+    ],
+)
+async def test_an_error_names_keys_of_the_screen(
+    settings: Settings, paths: Paths, typed: str, hint: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type(typed)
+        await shown.until(lambda: hint in shown.toasts)
+        assert "tchat " not in shown.toasts

@@ -72,7 +72,7 @@ def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
     reader = JsonReader(texts)
     try:
         if reader.peek() != "{":
-            raise _refusal("no object")
+            raise _refusal("it is not a JSON object")
         yield from _document(reader)
         reader.end()
     except ValueError as error:

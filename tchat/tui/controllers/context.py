@@ -90,7 +90,16 @@ class ChatContext:
         self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
         """Show a toast; the caller sanitizes what is foreign in ``text``."""
+        if severity == "error":
+            text = self.hinted(text)
         self.screen.notify(text, severity=severity, timeout=timeout, markup=False)
+
+    def hinted(self, text: str) -> str:
+        """The text of an error, with the screen's keys in place of the shell's commands."""
+        from tchat.chat.commands.hints import chat_hint
+
+        settings, models = self.key_name("chat.settings"), self.key_name("chat.model")
+        return chat_hint(text, settings=settings, models=models)
 
     async def read_prompt(self, draft: Draft) -> tuple[str, list[str]]:
         """The prompt with its files in front, and what was assumed of their encoding."""

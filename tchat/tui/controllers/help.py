@@ -86,7 +86,7 @@ class HelpController:
         prompt.focus()
         if missing:
             needed = ", ".join(missing)
-            context.notify(f"Its system prompt needs {needed}: /system sets one.")
+            context.notify(f"The template's system prompt needs {needed}: /system sets one.")
         own = {**template.sampling, **({"system": system} if system else {})}
         if not own:
             return
@@ -94,4 +94,4 @@ class HelpController:
             await context.conversation.change(own)
             context.notify(f"Set for this session: {', '.join(own)}.")
         else:
-            context.notify("Its system prompt and sampling hold in a new session only.")
+            context.notify(f"The template's {' and '.join(own)} apply only to a new session.")

@@ -94,12 +94,11 @@ class SettingsController:
 
     async def _show_loading(self) -> None:
         conversation = self._context.conversation
-        self._transcript.show_notice(
-            f"The model is opened anew: {single_line(conversation.settings.model)}."
-        )
+        told = f"Loading the model {single_line(conversation.settings.model)}"
         if messages := len(await self._context.messages.branch()):
             what = counted(messages, "message is", "messages are")
-            self._transcript.show_notice(f"The session stays open; its {what} processed again.")
+            told = f"{told}: the session stays open, its {what} processed again"
+        self._transcript.show_notice(f"{told}.")
 
     async def _checked(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """``values``, with the present name of a theme."""

@@ -177,7 +177,14 @@ class TranscriptController:
         key = f"error-{self._notices}"
         if retry is not None:
             self._retries[key] = retry
-        self._append(Entry(key=key, role="error", text=str(error), retry=retry is not None))
+        self._append(
+            Entry(
+                key=key,
+                role="error",
+                text=self._context.hinted(str(error)),
+                retry=retry is not None,
+            )
+        )
         return key
 
     def _append(self, entry: Entry) -> None:

@@ -150,7 +150,7 @@ class ModelPicker(ListDialog):
                 self.set_heading("Models")
         if not self.is_current:
             return
-        detail = f"{summary}\nIt comes in the background; F2 stops it."
+        detail = f"{summary}\nIt downloads in the background; F2 stops it."
         sure = Confirm(f"Pull {name}?", detail, yes="Pull", danger=True)
         if await self.app.push_screen_wait(sure):
             self._service.pull(name)

@@ -190,7 +190,7 @@ def typed(key: Key, text: str) -> Value:
     if key.kind is str and text.startswith('"'):
         with suppress(ValueError):  # else it is a text that begins with a quotation mark
             text = str(json.loads(text))
-    return parse(key, text, "typed")
+    return parse(key, text, "")
 
 
 def _allowed(key: Key) -> str:
