@@ -10,7 +10,7 @@ import typer
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
-from tchat.cli.sessions import open_sessions, read_sessions
+from tchat.cli.sessions import open_sessions, sessions_to_read
 from tchat.errors import UsageError
 from tchat.humanize import size_text
 from tchat.sanitize import printable, single_line
@@ -33,7 +33,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     A prefix that sessions share counts for each. Names models whose sessions are processed again.
     """
     console: Console = ctx.obj
-    with _snapshots(console) as store, read_sessions(console) as sessions:
+    with _snapshots(console) as store, sessions_to_read(console) as sessions:
         snapshots = [(each, _title(sessions, each.session)) for each in store.sessions()]
         size, counts, models = store.size(), dict(store.counts()), store.models()
     limit = _limit(console)

@@ -44,7 +44,7 @@ def ls(
 ) -> None:
     """List the sessions, most recently used first."""
     console: Console = ctx.obj
-    with read_sessions(console) as store:
+    with sessions_to_read(console) as store:
         sessions = store.sessions(limit or None)
     if as_json:
         print_json(console, [_record(session) for session in sessions])
@@ -78,7 +78,7 @@ def search(
     if not decode_words(words).strip():
         raise UsageError("the search has no words", "type a word")
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
-    with read_sessions(console) as store:
+    with sessions_to_read(console) as store:
         hits = store.search(query, limit)
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
@@ -201,7 +201,7 @@ def path(ctx: typer.Context) -> None:
     console.out(printable(str(console.paths.sessions_db)))
 
 
-def read_sessions(console: Console) -> SessionStore:
+def sessions_to_read(console: Console) -> SessionStore:
     """As `open_sessions`, to be read only: works where the file cannot be written, too."""
     from tchat.sessions.store import SessionStore
 
@@ -240,7 +240,7 @@ def _exported(
     raw: bool = False,
 ) -> Iterator[str]:
     """Yield the sessions as text; sanitized unless ``raw``."""
-    with read_sessions(console) as store:
+    with sessions_to_read(console) as store:
         found = [_find(store, name) for name in names] or store.sessions()
         printed = printable_json if form.is_json else printable
         for piece in form.export(store, found, show_reasoning=reasoning):

@@ -197,10 +197,10 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 def load_feedback(console: Console) -> Feedback:
     """Read the user's feedback from the sessions on disk."""
-    from tchat.cli.sessions import read_sessions
+    from tchat.cli.sessions import sessions_to_read
     from tchat.judge.training_data import read_feedback
 
-    with read_sessions(console) as store:
+    with sessions_to_read(console) as store:
         return read_feedback(store)
 
 
