@@ -16,6 +16,7 @@ from tchat.errors import ExitCode, UsageError
 from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
 
 JSON = typer.Option(False, "--json", help="Print JSON")
+ALWAYS_JSON = typer.Option(False, "--json", help="Accepted; the output is always JSON lines")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 EPILOG = """\
 \b

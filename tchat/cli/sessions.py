@@ -77,9 +77,11 @@ def search(
     console: Console = ctx.obj
     if not decode_words(words).strip():
         raise UsageError("the search has no words", "type a word")
+    from tchat.sessions.search import without_repeats
+
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
     with sessions_to_read(console) as store:
-        hits = store.search(query, limit)
+        hits = without_repeats(store.search(query, limit))
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
         return
@@ -150,6 +152,7 @@ def rm(
 @app.command()
 def export(
     ctx: typer.Context,
+    *,
     sessions: list[str] = typer.Argument(None, metavar="[ID]...", help="Session ids; default: all"),
     output: Path = typer.Option(
         None, "-o", "--output", help="Output file (default: standard output)"
@@ -158,10 +161,13 @@ def export(
         "", "--format", help=f"{format_names()} (default: by the file name, else json)"
     ),
     reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning (md)"),
+    as_json: bool = typer.Option(False, "--json", help=f"Same as --format {TCHAT_JSON.name}"),
 ) -> None:
     """Export sessions as Markdown, or as JSON that `import` reads."""
     console: Console = ctx.obj
-    chosen = export_format(form, output, TCHAT_JSON)
+    if as_json and form and form.lower() != TCHAT_JSON.name:
+        raise UsageError("--json and --format cannot be combined", "leave out one of them")
+    chosen = TCHAT_JSON if as_json else export_format(form, output, TCHAT_JSON)
     pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
     if output is None:
         for piece in pieces:

@@ -6,7 +6,6 @@ import math
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -159,21 +158,7 @@ def require_finite(param: typer.CallbackParam, value: float | None) -> float | N
 
 
 # Flags of `ask` and `map`.
-def _silence(ctx: typer.Context, value: bool) -> bool:
-    """Suppress the notices about other flags too, which are parsed after this eager one."""
-    if value and ctx.obj is not None:
-        ctx.obj = replace(ctx.obj, quiet=True)
-    return value
-
-
-QUIET = typer.Option(
-    False,
-    "-q",
-    "--quiet",
-    help="Suppress notices; errors are still printed",
-    is_eager=True,
-    callback=_silence,
-)
+QUIET = typer.Option(False, "-q", "--quiet", help="Suppress notices; errors are still printed")
 SCHEMA = typer.Option(
     None,
     metavar="FILE|JSON",

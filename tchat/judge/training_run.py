@@ -53,7 +53,7 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
         raise UsageError(
             "there are too few training examples without human replies in a file: "
             f"{counted(len(choices), 'choice')} about {counted(about, 'different question')}, and "
-            f"{counted(len(edits), 'reply', 'replies')} by hand, in your chats with this model",
+            f"{counted(len(edits), 'reply', 'replies')} written by you, in chats with this model",
             f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
             f"and edit replies until there are {MIN_TO_FIT}, better {MIN_TO_VALIDATE}",
         )

@@ -185,3 +185,9 @@ def _joins(character: str) -> bool:
     return not character.isascii() and (
         ord(character) in _JAMO or unicodedata.category(character).startswith("M")
     )
+
+
+def without_repeats(hits: Sequence[SearchHit]) -> list[SearchHit]:
+    """``hits`` without the titles of sessions of which a message was found too."""
+    found = {hit.session.id for hit in hits if hit.message is not None}
+    return [hit for hit in hits if hit.message is not None or hit.session.id not in found]

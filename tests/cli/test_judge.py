@@ -169,7 +169,7 @@ def test_a_game_is_the_models_default_until_it_is_off(model: list[str], home: Pa
     assert steered != plain
     assert tchat(*asked, "--control-vector", str(vector)).out == steered
     assert str(vector) in tchat("judge", "use", *model).out
-    assert "nothing" in tchat("judge", "use", "--off", *model).out
+    assert "is not steered" in tchat("judge", "use", "--off", *model).out
     assert tchat(*asked).out == plain
 
 

@@ -106,7 +106,7 @@ def test_words_need_no_quotes(shell: Shell) -> None:
         (["--n_predict", "1", "x"], "did you mean --max-tokens?"),
         (["--verbose", "x"], "there is no option --verbose; `tchat ask --help`"),
         (["--format", "json", "x"], "there is no option --format; `tchat ask --help`"),
-        (["map", "--json", "x"], "there is no option --json; `tchat map --help`"),
+        (["map", "--verbose", "x"], "there is no option --verbose; `tchat map --help`"),
         (["-o", "temperature", "1", "x"], "did you mean `temp`?"),
         (["config", "set", "num-ctx", "1"], "did you mean `ctx_size`?"),
         (["-o", "temp"], "option '-o' takes NAME VALUE; `tchat ask --help`"),

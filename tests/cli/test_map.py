@@ -240,7 +240,7 @@ def test_what_somebody_wrote_behind_results_stays(
     [
         ({"prompt": "other {}"}, "holds results of another call"),
         ({"rows": "say sea\n"}, "holds a result of row 0 for another input"),
-        ({"rows": "say sky\n"}, "holds a result of row 1, and there is no such row now"),
+        ({"rows": "say sky\n"}, "holds a result of row 1, which the input no longer has"),
     ],
 )
 def test_results_of_another_call_or_of_other_rows_stay(

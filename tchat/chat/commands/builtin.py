@@ -328,7 +328,9 @@ async def _search_messages(host: CommandHost, words: str) -> None:
         return
     if not words:
         raise UsageError("/search needs words", "for example /search whale song")
-    hits = await host.read_all(lambda store: list(store.search(words))[:HITS])
+    from tchat.sessions.search import without_repeats
+
+    hits = await host.read_all(lambda store: without_repeats(store.search(words))[:HITS])
     host.show("\n".join(map(_describe_hit, hits)) or "No matches.")
 
 

@@ -166,8 +166,11 @@ def use(
     if name and key.variable in console.environ:
         console.say(f"warning: the environment variable {key.variable} overrides it")
     steered = settings_for(settings, console.paths, path).control_vector
-    names = ", ".join(map(single_line, steered)) or "nothing; games: tchat judge show"
-    console.out(f"{single_line(path.name)} is steered by {names}")
+    names = ", ".join(map(single_line, steered))
+    told = (
+        f"is steered by {names}" if names else "is not steered; `tchat judge show` lists the games"
+    )
+    console.out(f"{single_line(path.name)} {told}")
 
 
 def _vector(folder: JudgeFolder, name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import JSON
+from tchat.cli.app import ALWAYS_JSON, JSON
 from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, iso, print_json, when
@@ -222,6 +222,7 @@ def score(
         None, metavar="[FILE]", help="JSONL file (default: standard input)"
     ),
     model: str = MODEL,
+    as_json: bool = ALWAYS_JSON,  # noqa: ARG001
 ) -> None:
     """Print the probability that a person wrote each reply, as JSON lines."""
     from tchat.judge.training_data import parse_dialogue_lines, skipped_notice

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.chat.attachments import read_file
-from tchat.cli.app import single_command
+from tchat.cli.app import ALWAYS_JSON, single_command
 from tchat.cli.ask import apply_reply_format
 from tchat.cli.chat_setup import (
     AskRequest,
@@ -323,6 +323,7 @@ def command(
     yes_no: bool = typer.Option(False, "--yes-no", help="Answer yes, no, or unsure"),
     threshold: float = THRESHOLD,
     quiet: bool = QUIET,
+    as_json: bool = ALWAYS_JSON,  # noqa: ARG001
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
     ask = AskRequest(

@@ -345,11 +345,11 @@ def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: s
     if record["call"] != call:
         fault, hint = "results of another call", "or remove it"
     elif index not in inputs:
-        fault = f"a result of row {index}, and there is no such row now"
-        hint = "or give the rows as they were; more may follow them"
+        fault = f"a result of row {index}, which the input no longer has"
+        hint = "or give the same rows again, with new ones only at the end"
     elif "error" not in record and inputs[index] != record["input"]:
-        fault = f"a result of row {index} for another input than it has now"
-        hint = "or give the rows as they were; more may follow them"
+        fault = f"a result of row {index} for another input: the row has changed"
+        hint = "or give the same rows again, with new ones only at the end"
     else:
         return
     raise UsageError(f"{shown} holds {fault}", f"{_NAME_ANOTHER}, {hint}")

@@ -146,7 +146,7 @@ def _checked(items: Iterator[Any], session_id: str, where: str) -> Messages:
 
 def _refusal(reason: str) -> UsageError:
     return UsageError(
-        f"not an export of tchat: {reason}",
+        f"the input is not an export of tchat: {reason}",
         "import reads what `tchat sessions export` wrote",
     )
 
