@@ -52,3 +52,17 @@ async def test_another_branch_is_counted(settings: Settings, paths: Paths, go: G
         await go(shown)
         await shown.until(lambda: shown.messages[-1].id == first)
         assert await settled(shown, longer) == short
+
+
+async def test_a_command_is_not_counted_as_a_prompt(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        for typed, words in (
+            ("some words", True),
+            ("/exp", False),
+            ("/export notes.md", False),
+            ("/try 2 some words", True),
+            ("/usr/bin what?", True),
+        ):
+            shown.screen.prompt.load(typed)
+            await shown.until(lambda words=words: ("draft " in counts(shown)[1]) == words)  # type: ignore[misc]

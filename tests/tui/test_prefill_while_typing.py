@@ -86,7 +86,8 @@ async def test_what_is_no_message_is_not_read(settings: Settings, paths: Paths, 
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load(typed)
         await shown.screen.controllers.draft.count().wait()
-        assert "draft" in meter(shown)
+        assert "room for the reply" in meter(shown)
+        assert "draft" not in meter(shown)
         assert "read" not in meter(shown)
 
 

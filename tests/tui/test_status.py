@@ -89,7 +89,8 @@ async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
     async with staged(meter) as (pilot, app):
         meter.show(12, 100, 8_192)
         await pilot.pause()
-        assert "draft 12 · after sending 100 of 8,192 · room for the reply 8,092" in text(app)
+        told = "draft 12 tokens · after sending 100 of 8,192 · room for the reply 8,092"
+        assert told in text(app)
         meter.show(12, 8_200, 8_192)
         await pilot.pause()
         assert "too long by 8" in text(app)

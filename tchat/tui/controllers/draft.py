@@ -47,6 +47,7 @@ class DraftController:
         self._count_timer: Timer | None = None
         self._save_timer: Timer | None = None
         self._tokens: TokenCount | None = None
+        self._has_message = False  # whether a prompt was counted, and no command or nothing
         self._prefilled: float | None = None  # the share of the draft that is read
         self._cost: PrefillCost | None = None  # of sending it, beyond reading it
 
@@ -64,10 +65,12 @@ class DraftController:
         if not self._context.is_ready:
             return
         draft, settings = self._context.prompt.draft, self._context.settings
+        message = _prompt_of(draft)
+        self._has_message = bool(message.text)
         try:
-            text, _ = await self._context.read_prompt(draft)
+            text, _ = await self._context.read_prompt(message)
         except TchatError:
-            text = draft.full_text  # a file that is not there is told when it is sent
+            text = message.full_text  # a file that is not there is told when it is sent
         self._tokens = tokens = await self._context.conversation.count_draft(text)
         if tokens is None:
             return
@@ -75,14 +78,14 @@ class DraftController:
         if not text and not self._turn.is_busy:
             stored = self._context.conversation.session is not None
             self._turn.state.progress.set_used(tokens.used if stored else 0)
-        message = self._next_message(draft) if settings.prefill_while_typing else None
-        if message is None:
+        follows = message if settings.prefill_while_typing and self._is_next(message) else None
+        if follows is None:
             self._prefilled = None
         if not self._turn.is_busy:
             self._cost = await self._cost_of(text)
         self._show()
         self._context.status.refresh()
-        await self._prefill(message)
+        await self._prefill(follows)
 
     async def _cost_of(self, text: str) -> PrefillCost | None:
         """The prefill cost of a draft, where it is notable."""
@@ -94,7 +97,7 @@ class DraftController:
 
     def _show(self) -> None:
         if (tokens := self._tokens) is not None:
-            draft = tokens.draft if self._context.prompt.draft.text else 0
+            draft = tokens.draft if self._has_message else 0
             cost = (str(self._cost), self._cost.short) if self._cost else ("", "")
             self.screen.query_one(TokenMeter).show(
                 draft, tokens.used, tokens.context_size, read=self._prefilled, cost=cost
@@ -102,19 +105,10 @@ class DraftController:
 
     # Prefilling
 
-    def _next_message(self, draft: Draft) -> Draft | None:
-        """What would go to the model as the next message if the draft were sent now."""
-        if not draft.text.strip() or draft.blanks or self._prompt_mode.mode is not None:
-            return None
-        try:
-            parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
-            if isinstance(parsed, CommandCall):
-                prompted = parsed.command.takes_prompt
-                text = parse_candidates(parsed.argument)[1] if prompted else ""
-                return Draft(text, files=draft.files) if text else None
-        except UsageError:
-            return None
-        return draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
+    def _is_next(self, message: Draft) -> bool:
+        """Whether a draft would go to the model as the next message if it were sent now."""
+        has_text = bool(message.text.strip())
+        return has_text and not message.blanks and self._prompt_mode.mode is None
 
     async def _prefill(self, message: Draft | None) -> None:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""
@@ -165,3 +159,15 @@ class DraftController:
         if not self._turn.is_busy:
             await self._context.conversation.save()
             self.count()  # it is prefilled further
+
+
+def _prompt_of(draft: Draft) -> Draft:
+    """What of a draft goes to the model; nothing of a command that takes no prompt."""
+    try:
+        parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
+        if not isinstance(parsed, CommandCall):
+            return draft if parsed == draft.full_text else Draft(parsed, files=draft.files)
+        text = parse_candidates(parsed.argument)[1] if parsed.command.takes_prompt else ""
+    except UsageError:  # a command that is not typed in full
+        return Draft()
+    return Draft(text, files=draft.files) if text else Draft()

@@ -72,7 +72,8 @@ def _too_long(context: int) -> Part:
 
 
 def _draft(tokens: int | None, *, keep: int) -> Part:
-    return part(f"draft {'…' if tokens is None else f'{tokens:,}'}", "", keep=(keep,))
+    short = f"draft {'…' if tokens is None else f'{tokens:,}'}"
+    return part(f"{short} token{'s' * (tokens != 1)}", short, "", keep=(0, keep))
 
 
 def _sent(used: int, context: int) -> Part:
