@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -141,7 +142,19 @@ def _usage(error: click.ClickException, argv: Sequence[str]) -> UsageError:
         hint = _nearest_option(error.option_name, ctx) or hint
     # All options of two values take a pair, see `setting_options`; click names no context here.
     message = message.replace("requires 2 arguments", "takes NAME VALUE")
+    message = _RANGE.sub(_range_words, message)
     return UsageError(message[:1].lower() + message[1:], hint)
+
+
+_RANGE = re.compile(r"is not in the range (?:(\S+)<=)?x(?:<=(\S+)|>=(\S+))?")
+
+
+def _range_words(found: re.Match[str]) -> str:
+    """click's ``x>=1`` and ``0<=x<=16`` in words."""
+    low, high = found[1] or found[3], found[2]
+    if low and high:
+        return f"is not from {low} to {high}"
+    return f"is below {low}" if low else f"is above {high}"
 
 
 def _command_path(argv: Sequence[str]) -> str:

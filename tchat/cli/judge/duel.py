@@ -39,10 +39,10 @@ def duel(
     An adversarial game between the model and a discriminator; the weights are not changed. An
     interrupted game resumes.
 
-    Columns: AUC of the discriminator, human replies against the model's (0.5 is chance); fresh and
-    people, its mean probability of "human" for the model's and for human replies; taken, share of
-    the model's replies classified as human; perplexity and distinct-2 of the model's replies;
-    strength, norm of the control vector over the norm of the hidden states.
+    Columns: AUC of the discriminator, human replies against the model's (0.5 is chance); model and
+    people, its mean probability of "human" for the model's and for human replies; fooled, share of
+    the model's replies that it classifies as human; perplexity and distinct-2 of the model's
+    replies; strength, norm of the control vector over the norm of the hidden states.
     """
     from tchat.judge.game import GameConfig
     from tchat.judge.training_data import read_dialogues, skipped_notice
@@ -92,18 +92,18 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     from tchat.judge.game import sparkline
 
     if not rounds_shown:
-        console.out("round    AUC  fresh  people  taken  perplexity  distinct-2  strength")
+        console.out("round    AUC  model  people  fooled  perplexity  distinct-2  strength")
     for each in state.rounds[rounds_shown:]:
         health = each.health
         console.out(
             f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
-            f"{each.taken:5.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
+            f"{each.taken:6.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
             f"{each.strength:8.3f}  {single_line(each.note)}".rstrip()
         )
     if console.stdout_is_terminal and len(state.rounds) > 1:
         most = max(each.health.perplexity for each in state.rounds)
         console.out(
-            f"       fresh {sparkline([each.generated for each in state.rounds])}  "
+            f"       model {sparkline([each.generated for each in state.rounds])}  "
             f"people {sparkline([each.people for each in state.rounds])}  "
             f"perplexity {sparkline([each.health.perplexity for each in state.rounds], most)}"
         )
@@ -115,8 +115,8 @@ def _print_result(console: Console, played: GameResult) -> None:
     console.out(f"ended: {single_line(played.state.over)}")
     if verdict := played.verdict:
         console.out(
-            f"a judge from outside takes for a person's: {verdict.words}, "
-            f"{verdict.people:.0%} of people's own; at "
+            f"an independent judge classifies as human: {verdict.words}, "
+            f"{verdict.people:.0%} of human replies; at "
             f"{verdict.costs.perplexity.value:.2f}x perplexity and "
             f"{verdict.costs.distinct_2.value:.2f}x distinct-2"
         )

@@ -180,10 +180,10 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
     use = learnt.use
     yield (
         "examples",
-        f"{use.picked} picked, {use.liked} good, {use.disliked} bad, {use.written} by hand",
+        f"{use.picked} picked, {use.liked} good, {use.disliked} bad, {use.written} written by you",
     )
     if learnt.human is None:
-        yield "person or model", "not trained"
+        yield "discriminator", "not trained"
     else:
         facts = learnt.human.provenance
         quality = facts.quality
@@ -193,7 +193,7 @@ def figures(learnt: JudgeStatus) -> Iterator[Property]:
             else "quality unknown: needs 30 of each"
         )
         yield (
-            "person or model",
+            "discriminator",
             f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {held_out}",
         )
     if learnt.preference is None:
