@@ -44,12 +44,14 @@ class StartedTemplate(NamedTuple):
         blanks: Those in it.
         system: Empty where it needs a value too.
         missing: The variables that it needs.
+        assumed: ``NAME is VALUE`` for each variable of the prompt that has its default value.
     """
 
     prompt: str
     blanks: tuple[str, ...]
     system: str
     missing: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class PromptTemplate:
         missing = tuple(name for name in _variables(self.system) if name not in known)
         prompt = self._with_input(text, _expand(self.prompt, known | blanks))
         system = "" if missing else _expand(self.system, known)
-        return StartedTemplate(prompt, tuple(blanks.values()), system, missing)
+        used = (name for name in _variables(self.prompt) if name in self.defaults and name != INPUT)
+        assumed = tuple(f"{name} is {self.defaults[name]}" for name in used)
+        return StartedTemplate(prompt, tuple(blanks.values()), system, missing, assumed)
 
     def _with_input(self, text: str, prompt: str) -> str:
         return f"{text}\n\n{prompt}" if text and not self.accepts_input else prompt

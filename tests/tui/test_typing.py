@@ -211,6 +211,7 @@ async def test_a_blank_of_a_template_is_selected_and_typed_over(
     async with opened(settings, paths) as shown:
         await shown.type("/prompt translate")
         await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
+        await shown.until(lambda: "language is English" in shown.toasts)
         await shown.pilot.press(*"Bonjour")
         draft = shown.screen.prompt.draft
         assert draft.text.startswith("Bonjour\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tchat.chat.commands import Surface, commands_for
+from tchat.sanitize import single_line
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import Scope
@@ -80,10 +81,13 @@ class HelpController:
 
         context, prompt = self._context, self._context.prompt
         template = await asyncio.to_thread(find_template, name, context.paths)
-        text, blanks, system, missing = template.begin(text or prompt.draft.text)
+        text, blanks, system, missing, assumed = template.begin(text or prompt.draft.text)
         prompt.load(Draft(text, blanks=blanks))
         prompt.select_blank()
         prompt.focus()
+        if assumed:
+            told = single_line(", ".join(assumed))
+            context.notify(f"{told}: edit the text to change it.")
         if missing:
             needed = ", ".join(missing)
             context.notify(f"The template's system prompt needs {needed}: /system sets one.")
