@@ -42,7 +42,7 @@ async def test_a_session_that_is_opened_again_is_restored(settings: Settings, pa
     async with opened(settings, paths) as shown:
         await shown.screen.controllers.sessions.open(session)
         await shown.idle()
-        assert "restored " in shown.notices
+        assert "of the KV cache in " in shown.notices
         await shown.ask("Why?")
         branch = await shown.screen.context.messages.branch()
         assert branch[-1].usage["read"] < 40
