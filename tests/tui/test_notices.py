@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
 from .stage import text
@@ -66,3 +68,16 @@ async def test_a_prompt_with_a_missing_file_comes_back(
         assert "there is no file `nothere.txt`" in told
         assert shown.branch == []
         assert "user" not in dict(shown.entries)
+
+
+@pytest.mark.parametrize("name", ["@notes.md", "@./my notes.md"])
+async def test_a_file_is_sent_whatever_its_label_says(
+    settings: Settings, paths: Paths, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "there.md"
+    file.write_text("whales")
+    async with opened(settings, paths) as shown:
+        shown.screen.prompt.load(Draft(f"{name} what?", files=((name, str(file)),)))
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        assert "whales" in shown.branch[0][1]

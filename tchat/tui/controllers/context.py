@@ -118,7 +118,8 @@ class ChatContext:
 def _read(draft: Draft, encoding: str) -> tuple[str, list[str]]:
     from tchat.chat.attachments import mentioned_files, read_attachment, with_attachments
 
-    mentioned_files(draft.text, draft.attachments)
+    # The text has the labels of attached files; of one with a space the first word is looked for.
+    mentioned_files(draft.text, [label[1:].partition(" ")[0] for label, _ in draft.files])
     try:
         attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
     except UsageError as error:
