@@ -11,7 +11,7 @@ from tchat.cli.output.columns import print_json, print_rows
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
-from tchat.settings.former_themes import renamed_theme
+from tchat.settings.keys import renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
 
 app = command_group(

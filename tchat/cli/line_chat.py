@@ -28,7 +28,7 @@ from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
-from tchat.settings.former_themes import renamed_theme
+from tchat.settings.keys import renamed_theme
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from tchat.errors import UsageError
@@ -341,3 +342,20 @@ def _refusal(key: Key, value: object, origin: str) -> UsageError:
 
 def _at(origin: str) -> str:
     return f" ({origin})" if origin else ""
+
+
+FORMER_THEMES = MappingProxyType(
+    {
+        "catppuccin-like": "catppuccin-mocha",
+        "dracula-like": "dracula",
+        "everforest-like": "everforest",
+        "gruvbox-like": "gruvbox",
+        "nord-like": "nord",
+        "tokyo-night-like": "tokyo-night",
+    }
+)
+
+
+def renamed_theme(name: str) -> str:
+    """The notice for a former name."""
+    return f"the theme `{name}` is now called `{FORMER_THEMES[name]}`; the old name still works"

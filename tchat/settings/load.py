@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths, is_file, write_private
-from tchat.settings.former_themes import FORMER_THEMES, renamed_theme
 from tchat.settings.keys import (
+    FORMER_THEMES,
     Key,
     Value,
     check,
@@ -21,6 +21,7 @@ from tchat.settings.keys import (
     nearest_key,
     parse,
     renamed,
+    renamed_theme,
     spell,
     variable_of,
 )

@@ -22,7 +22,7 @@ from tchat.errors import Interrupted, StorageError
 from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.settings.former_themes import FORMER_THEMES, renamed_theme
+from tchat.settings.keys import FORMER_THEMES, renamed_theme
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.terminal import guarded

@@ -15,8 +15,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
-from tchat.settings.former_themes import FORMER_THEMES
-from tchat.settings.keys import did_you_mean
+from tchat.settings.keys import FORMER_THEMES, did_you_mean
 from tchat.settings.load import parse_toml, read_text
 
 DEFAULT = "tchat-dark"

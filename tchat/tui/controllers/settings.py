@@ -21,7 +21,7 @@ from tchat.settings import (
     spell,
     with_values,
 )
-from tchat.settings.former_themes import renamed_theme
+from tchat.settings.keys import renamed_theme
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
