@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TextIO
 
 from tchat.chat.commands import Surface, commands_for, parse_input
-from tchat.chat.commands.hints import chat_hint
+from tchat.chat.commands.command import chat_hint
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,

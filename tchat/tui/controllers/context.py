@@ -96,7 +96,7 @@ class ChatContext:
 
     def hinted(self, text: str) -> str:
         """The text of an error, with the screen's keys in place of the shell's commands."""
-        from tchat.chat.commands.hints import chat_hint
+        from tchat.chat.commands.command import chat_hint
 
         settings, models = self.key_name("chat.settings"), self.key_name("chat.model")
         return chat_hint(text, settings=settings, models=models)
