@@ -301,6 +301,9 @@ def real_probe(path: Path) -> list[str]:
 def test_the_real_probe_accepts_each_shape(store: MetadataCache, tmp_path: Path, arch: str) -> None:
     path = write_tiny(tmp_path / "m.gguf", arch=arch)
     require_loadable(store.metadata(path), store, real_probe, build=BUILD)
+    again = Probe("raise SystemExit(1)")
+    require_loadable(store.metadata(path), store, again, build=BUILD)
+    assert again.runs == 0
 
 
 def test_the_real_probe_tells_why_llama_cpp_aborts(store: MetadataCache, tmp_path: Path) -> None:

@@ -281,6 +281,7 @@ async def test_commands_never_break_the_screen(
         await shown.pilot.pause()
         await shown.pilot.press("escape")
         await shown.ask("still there?")
+        assert shown.branch[0] == ("user", "still there?")
 
 
 async def test_an_unknown_command_is_told_and_not_lost(settings: Settings, paths: Paths) -> None:

@@ -261,6 +261,7 @@ async def test_what_breaks_in_the_background_does_not_end_the_program(
         await shown.pilot.press("ctrl+r")
         await failed(shown, "ZeroDivisionError: oh")
         await shown.ask("still there")
+        assert shown.branch[0] == ("user", "still there")
 
 
 async def test_messages_that_could_not_be_read_again_are_with_the_next_turn(

@@ -68,4 +68,7 @@ async def test_a_turn_does_not_wait_for_a_draft_that_is_read(conversation: Conve
     reading = asyncio.create_task(conversation.prefill_draft("and then boom went it", print))
     await asyncio.sleep(0.5)
     await asyncio.wait_for(answered(conversation, "Hello again"), SOON)
+    assert conversation.session is not None
+    branch = conversation.store.branch(conversation.session.id)
+    assert [message.text for message in branch if message.role == "user"][-1] == "Hello again"
     await reading
