@@ -1,0 +1,92 @@
+"""Texts in the user's language: gettext catalogs whose message ids are the English texts.
+
+The language is taken from ``TCHAT_LANG``, which ``--lang`` sets, else from the locale. English
+needs no catalog, so that nothing is read or imported for it. The catalogs are made from
+``tchat/locale/*/LC_MESSAGES/tchat.po`` by ``python -m tests.translations``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+TYPE_CHECKING = False  # typing alone costs 5 ms
+if TYPE_CHECKING:
+    from gettext import NullTranslations
+
+DOMAIN = "tchat"
+VARIABLE = "TCHAT_LANG"
+SOURCE = "en"  # the language of the message ids
+CATALOGS = {"zh": "zh_CN"}  # a language and the directory of its catalog
+LANGUAGES = (SOURCE, *CATALOGS)
+
+
+def tr(message: str, /, **values: object) -> str:
+    """``message`` in the user's language, with ``{name}`` replaced as by `str.format`.
+
+    ``message`` must be a literal, so that it can be extracted; `N_` marks one that is translated
+    later. Text that comes from outside belongs into ``values``, which are not parsed.
+    """
+    catalog = _catalog()
+    text = catalog.gettext(message) if catalog else message
+    return text.format(**values) if values else text
+
+
+def trn(one: str, many: str, count: int, /, **values: object) -> str:
+    """Like `tr` for a text that depends on a number, which it can contain as ``{count:,}``."""
+    catalog = _catalog()
+    english = one if count == 1 else many
+    text = catalog.ngettext(one, many, count) if catalog else english
+    return text.format(count=count, **values)
+
+
+def N_(message: str) -> str:  # noqa: N802 - its name in every program that uses gettext
+    """Mark a literal that is passed to `tr` where it is shown; returns it unchanged."""
+    return message
+
+
+def language() -> str:
+    """The language of the texts, one of `LANGUAGES`."""
+    return _language(*map(os.environ.get, (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE")))
+
+
+def set_language(name: str) -> None:
+    """Use the language ``name``, or the one of the locale for an empty name, from now on.
+
+    It holds for child processes too.
+    """
+    if name:
+        os.environ[VARIABLE] = name
+    else:
+        os.environ.pop(VARIABLE, None)
+
+
+@cache
+def _language(
+    chosen: str | None,
+    everything: str | None,
+    messages: str | None,
+    default: str | None,
+    preferred: str | None,
+) -> str:
+    locale = everything or messages or default or "C"
+    names = [chosen] if chosen else [locale]
+    # As GNU gettext does: LANGUAGE lists several, and counts only where there is a locale.
+    if not chosen and preferred and locale.split(".")[0] not in ("C", "POSIX"):
+        names = preferred.split(":")
+    codes = (name.replace("-", "_").split("_")[0].split(".")[0].lower() for name in names)
+    return next((code for code in codes if code in LANGUAGES), SOURCE)
+
+
+def _catalog() -> NullTranslations | None:
+    code = language()
+    return None if code == SOURCE else _load(code)
+
+
+@cache
+def _load(code: str) -> NullTranslations:
+    import gettext
+    from pathlib import Path
+
+    folder = Path(__file__).parent / "locale"
+    return gettext.translation(DOMAIN, folder, [CATALOGS[code]], fallback=True)
