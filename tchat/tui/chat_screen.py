@@ -23,10 +23,11 @@ from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_keys
 from tchat.tui.textual_patches import FocusPainter, PartialCompositor, attached
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
-from tchat.tui.widgets.status import EmptyState, StatusLine
+from tchat.tui.widgets.status import StatusLine
 from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from tchat.settings import Settings
 from tchat.tui.keys import KeyAction, with_keymap
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets import status
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.status import EmptyState, StatusData, StatusLine
+from tchat.tui.widgets.status import StatusData, StatusLine
 
 if TYPE_CHECKING:
     from tchat.engine import events

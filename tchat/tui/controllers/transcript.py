@@ -12,8 +12,8 @@ from tchat.errors import StorageError, TchatError
 from tchat.sessions.database import DatabaseReplaced
 from tchat.tui.background import background, explained
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.status import EmptyState
 from tchat.tui.widgets.transcript.entry import Entry, Key
 
 if TYPE_CHECKING:
