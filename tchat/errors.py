@@ -17,7 +17,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -35,12 +37,33 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+# Places in the hint for a chat, which each front end replaces by its own key or command.
+SETTINGS, MODELS = "{settings}", "{models}"
+
+
+class Hint(str):
+    """A hint for the shell, which is the text itself, and one for a chat.
+
+    Attributes:
+        chat: The hint for a chat; it can contain `SETTINGS` and `MODELS`.
+    """
+
+    chat: str
+
+    def __new__(cls, shell: str, chat: str) -> Self:
+        """The hint ``shell``, with ``chat`` beside it."""
+        hint = super().__new__(cls, shell)
+        hint.chat = chat
+        return hint
+
+
 class TchatError(Exception):
     """A failure told in one line, with what to do next.
 
     Args:
         message: What happened, without a final full stop and without a newline.
-        hint: What the user can do next; empty when there is nothing to add.
+        hint: What the user can do next; empty when there is nothing to add. A `Hint` where a chat
+            has another way to do it.
     """
 
     exit_code: int = ExitCode.UNEXPECTED
@@ -52,6 +75,20 @@ class TchatError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def in_chat(self, places: Mapping[str, str]) -> str:
+        """As `str`, with the hint for a chat.
+
+        Args:
+            places: The key or command for `SETTINGS` and `MODELS`; without one for a place that
+                the hint contains, the hint is that for the shell.
+        """
+        hint = self.hint.chat if isinstance(self.hint, Hint) else self.hint
+        for place, name in places.items():
+            hint = hint.replace(place, name)
+        if SETTINGS in hint or MODELS in hint:
+            hint = self.hint
+        return f"{self.message}; {hint}" if hint else self.message
 
 
 class UsageError(TchatError):

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import TextIO
 
 from tchat.chat.commands import Surface, commands_for, parse_input
-from tchat.chat.commands.command import chat_hint
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
@@ -28,7 +27,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
-from tchat.errors import Interrupted, StorageError, TchatError, UsageError
+from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError, UsageError
 from tchat.paths import private_file, writing
 
 HISTORY = "history"
@@ -95,7 +94,7 @@ class Repl:
         except Interrupted:
             raise
         except TchatError as error:
-            self._console.say(chat_hint(str(error), settings="/show"))
+            self._console.say(error.in_chat({SETTINGS: "/show"}))
         except KeyboardInterrupt:  # during a command
             self._chat.show()
         self._store_again()

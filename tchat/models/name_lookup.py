@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from tchat.errors import ModelError, ModelNotFound, UsageError
+from tchat.errors import MODELS, Hint, ModelError, ModelNotFound, UsageError
 from tchat.humanize import listed
 from tchat.models.catalogue import downloaded, find_entry, sizes_of
 from tchat.models.files import has_gguf_ending
@@ -20,8 +20,8 @@ from tchat.models.sources.source import LocalModel
 from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
-CATALOGUE = "`tchat models catalogue` tells which fit this machine"
 LISTED = 5  # names in a message
 ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")
 
@@ -137,9 +137,18 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
             return found[1]
     shown = single_line(name, 80)
     if sizes := sizes_of(name):
-        raise ModelNotFound(f"{shown} comes in several sizes: {', '.join(sizes)}", CATALOGUE)
+        raise ModelNotFound(f"{shown} comes in several sizes: {', '.join(sizes)}", _catalogue())
     raise ModelNotFound(
         f"{shown!r} is neither a name on the hub nor in the catalogue",
-        "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some, "
-        + CATALOGUE,
+        tr(
+            "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some, "
+            "`tchat models catalogue` tells which fit this machine"
+        ),
+    )
+
+
+def _catalogue() -> Hint:
+    return Hint(
+        tr("`tchat models catalogue` tells which fit this machine"),
+        tr("{models} tells which fit this machine", models=MODELS),
     )

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tchat.errors import ModelError, ModelNotFound
+from tchat.errors import MODELS, Hint, ModelError, ModelNotFound
 from tchat.models.files import file_key, has_gguf_ending
 from tchat.models.sources.starter import STARTER, starter_file
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
+from tchat.translation import tr
 
 OTHER_DEFAULT = f"it is the default model, choose another: tchat models default {STARTER}"
 
@@ -107,7 +108,10 @@ def _unknown(name: str, known: Iterable[str]) -> ModelNotFound:
     from tchat.models.catalogue import similar_in_catalogue, sizes_of
     from tchat.models.hub.repository import pull_hint
 
-    hint = "`tchat models ls --all` lists what there is, `tchat models catalogue` what to pull"
+    hint: str = Hint(
+        tr("`tchat models ls --all` lists what there is, `tchat models catalogue` what to pull"),
+        tr("{models} lists what there is and what to pull", models=MODELS),
+    )
     if near := [] if sizes_of(name) else _nearest(name, known):
         hint = _did_you_mean(near)
     elif remote := similar_in_catalogue(name):

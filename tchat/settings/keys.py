@@ -9,8 +9,9 @@ from dataclasses import Field, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
-from tchat.errors import UsageError
+from tchat.errors import SETTINGS, Hint, UsageError
 from tchat.settings.schema import Sampling, Settings
+from tchat.translation import tr
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 
@@ -186,9 +187,13 @@ def find_key(name: str) -> Key:
     key = keys().get(plain) or former_names().get(plain)
     if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
         near = nearest_key(plain)
+        all_settings = Hint(
+            tr("`tchat config show` lists them all"),
+            tr("{settings} lists them all", settings=SETTINGS),
+        )
         raise UsageError(
-            f"there is no setting `{name}`",
-            f"did you mean `{near}`?" if near else "`tchat config show` lists them all",
+            tr("there is no setting `{name}`", name=name),
+            tr("did you mean `{name}`?", name=near) if near else all_settings,
         )
     return key
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -265,23 +264,3 @@ def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
             f"/{command} writes 2 to {MAX_CANDIDATES} replies", f"for example /{command} 4"
         )
     return count, rest
-
-
-def chat_hint(text: str, *, settings: str, models: str = "") -> str:
-    """``text`` of an error with a chat's own keys and commands in place of those of the shell.
-
-    Args:
-        text: The error.
-        settings: What opens the settings.
-        models: What lists the models; empty if nothing does.
-    """
-    text = re.sub(r"`tchat config show` (lists them all)", lambda m: f"{settings} {m[1]}", text)
-    if not models:
-        return text
-    text = re.sub(
-        r"get it: tchat models pull (.+)", lambda m: f"{models} downloads it: {m[1]}", text
-    )
-    listed = r"`tchat models ls --all` lists what there is, `tchat models catalogue` what to"
-    text = re.sub(listed, lambda _: f"{models} lists what there is and what to", text)
-    fits = r"`tchat models catalogue` (tells which fit this machine)"
-    return re.sub(fits, lambda m: f"{models} {m[1]}", text)

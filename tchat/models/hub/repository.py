@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
-from tchat.errors import ModelNotFound
+from tchat.errors import MODELS, Hint, ModelNotFound
 from tchat.humanize import listed
 from tchat.models.files import MAX_PARTS, PART_NAME, has_gguf_ending, without_gguf_ending
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 HOSTS = frozenset({"hf.co", "huggingface.co", "www.huggingface.co"})
 DEFAULT_REVISION = "main"
@@ -54,10 +55,14 @@ class HubName:
         return f"{self.repo}:{choice}" if choice else self.repo
 
 
-def pull_hint(name: str, *others: str) -> str:
-    """The command that pulls a model, and the names of others that could have been meant."""
-    more = f" (or {', '.join(others)})" if others else ""
-    return f"get it: tchat models pull {name}{more}"
+def pull_hint(name: str, *others: str) -> Hint:
+    """What pulls a model, and the names of others that could have been meant."""
+    if others:
+        name = tr("{name} (or {others})", name=name, others=", ".join(others))
+    return Hint(
+        tr("get it: tchat models pull {name}", name=name),
+        tr("{models} downloads it: {name}", models=MODELS, name=name),
+    )
 
 
 class ModelNotDownloaded(ModelNotFound):

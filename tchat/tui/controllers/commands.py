@@ -104,7 +104,7 @@ class CommandController:
         try:
             call.run_now(self)
         except UsageError as error:
-            self._context.notify(str(error), severity="error")
+            self._context.notify_error(error)
             self._context.prompt.give_back(self._typed)
 
     @background(group="command")
@@ -114,7 +114,7 @@ class CommandController:
         try:
             await call.run(self)
         except (UsageError, ModelNotFound) as error:
-            self._context.notify(printable(str(error)), severity="error", timeout=LONG)
+            self._context.notify_error(error, timeout=LONG)
             if call.argument:
                 self._context.prompt.give_back(typed)
         except TchatError as error:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from tchat.errors import UsageError
+from tchat.errors import MODELS, SETTINGS, TchatError, UsageError
 from tchat.models.files import short_model_name
 from tchat.paths import Paths
+from tchat.sanitize import printable
 from tchat.settings import Settings
 from tchat.tui.keys import KeyAction, with_keymap
 from tchat.tui.services.downloads import Downloads
@@ -91,16 +92,16 @@ class ChatContext:
         self, text: str, *, severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
         """Show a toast; the caller sanitizes what is foreign in ``text``."""
-        if severity == "error":
-            text = self.hinted(text)
         self.screen.notify(text, severity=severity, timeout=timeout, markup=False)
 
-    def hinted(self, text: str) -> str:
-        """The text of an error, with the screen's keys in place of the shell's commands."""
-        from tchat.chat.commands.command import chat_hint
+    def hinted(self, error: TchatError) -> str:
+        """The text of an error, whose hint names keys of the screen."""
+        places = {SETTINGS: self.key_name("chat.settings"), MODELS: self.key_name("chat.model")}
+        return printable(error.in_chat(places))
 
-        settings, models = self.key_name("chat.settings"), self.key_name("chat.model")
-        return chat_hint(text, settings=settings, models=models)
+    def notify_error(self, error: TchatError, *, timeout: float | None = None) -> None:
+        """Show a failure in a toast."""
+        self.notify(self.hinted(error), severity="error", timeout=timeout)
 
     async def read_prompt(self, draft: Draft) -> tuple[str, list[str]]:
         """The prompt with its files in front, and what was assumed of their encoding."""

@@ -91,7 +91,7 @@ class Controllers:
         try:
             parsed = parse_input(draft.full_text, commands_for(Surface.SCREEN))
         except UsageError as error:
-            self._context.notify(str(error), severity="error")
+            self._context.notify_error(error)
             self._context.prompt.give_back(draft)
             return
         self.startup.remember(draft)

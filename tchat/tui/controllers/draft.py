@@ -142,7 +142,7 @@ class DraftController:
             with self.screen.app.suspend():
                 text = await asyncio.to_thread(edit_text, draft.text)
         except TchatError as error:
-            self._context.notify(str(error), severity="error")
+            self._context.notify_error(error)
             return
         self._context.prompt.load(replace(draft, text=text))
 

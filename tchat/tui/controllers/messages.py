@@ -43,7 +43,7 @@ class MessagesController:
             try:
                 await self._act_on_message(key, action)
             except TchatError as error:
-                self._context.notify(str(error), severity="error")
+                self._context.notify_error(error)
 
     async def _act_on_message(self, key: int, action: str) -> None:
         match action:

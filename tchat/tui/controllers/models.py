@@ -65,10 +65,10 @@ class ModelsController:
         try:
             pulled = await self._context.downloads.run(name, self._show_progress, self._agree)
         except UsageError as error:  # the user did not want it, or not now
-            self._context.notify(single_line(str(error)), severity="error")
+            self._context.notify_error(error)
             return
         except TchatError as error:
-            self._context.notify(single_line(str(error)), severity="error")
+            self._context.notify_error(error)
             self._transcript.show_error(
                 TchatError(f"{shown} was not pulled: {error.message}", error.hint)
             )
@@ -122,5 +122,5 @@ class ModelsController:
                 model = known if choice == AGAIN else str(expanded(choice))
                 await self._settings.change({"model": model}, reload=True)
         except TchatError as error:
-            self._context.notify(str(error), severity="error")
+            self._context.notify_error(error)
             await self._welcome()

@@ -90,7 +90,7 @@ class SettingsController:
         for screen in self.screen.app.screen_stack:
             if isinstance(screen, SettingsScreen):
                 screen.put_back(old)
-                self._context.notify(single_line(str(unchanged)), severity="error")
+                self._context.notify_error(unchanged)
 
     async def _show_loading(self) -> None:
         conversation = self._context.conversation

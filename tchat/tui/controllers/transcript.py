@@ -181,7 +181,7 @@ class TranscriptController:
             Entry(
                 key=key,
                 role="error",
-                text=self._context.hinted(str(error)),
+                text=self._context.hinted(error),
                 retry=retry is not None,
             )
         )

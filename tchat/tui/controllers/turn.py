@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tchat.engine.events import Event
 from tchat.errors import PromptTooLong, TchatError, UsageError
-from tchat.sanitize import printable
 from tchat.sessions.records import Role, Status
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
@@ -307,7 +306,7 @@ class TurnController:
             self._transcript.show_error(error)  # what failed first is told first
             raise
         if isinstance(error, UsageError) and not unanswered and not self._transcript.has_pending:
-            self._context.notify(printable(str(error)), severity="error", timeout=LONG)
+            self._context.notify_error(error, timeout=LONG)
             return
         # The question is stored, whatever failed after that: asking again would double it.
         left: ChatCall = (lambda chat: chat.continue_reply()) if unanswered or reply else call
