@@ -232,6 +232,37 @@ async def test_the_screen_may_change_its_size_while_it_is_open() -> None:
         assert "orange" in text(app)
 
 
+@pytest.mark.parametrize(
+    ("size", "frame"),
+    [((60, 16), (60, 16)), ((80, 24), (75, 22)), ((120, 36), (104, 33)), ((200, 60), (176, 52))],
+)
+async def test_a_dialog_grows_with_the_terminal(
+    size: tuple[int, int], frame: tuple[int, int]
+) -> None:
+    picker = Picker("Fruit", FRUIT)
+    async with shown(picker, size) as (app, _):
+        assert is_tame(app)
+        assert picker.query_one("#frame").outer_size == frame
+
+
+async def test_a_wide_dialog_shows_all_of_the_text_about_an_item_beside_the_list() -> None:
+    about = "\n".join(
+        f"{word} {word} {word}" for word in ["one", "two", "three", "four", "five", "six"]
+    )
+    items = [Item(key="a", title="apple", about=about), Item(key="b", title="banana")]
+    picker = Picker("Fruit", items)
+    async with shown(picker, (200, 60)) as (app, pilot):
+        beside = [line for line in lines(app) if "❯ apple" in line]
+        assert "one one one" not in beside[0]  # the filter is above the list, the text at the top
+        assert all(
+            f"{word} {word}" in text(app) for word in ["one", "two", "three", "four", "five", "six"]
+        )
+        await pilot.resize_terminal(120, 36)
+        await pilot.pause()
+        assert "three three" in text(app)
+        assert "four four" not in text(app)
+
+
 # Models
 
 

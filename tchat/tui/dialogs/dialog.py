@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from tchat.sanitize import printable, single_line
+from tchat.translation import N_, tr
 from tchat.tui.keys import show_key
 from tchat.tui.textual_patches import attached
 from tchat.tui.widgets.fuzzy_list import FuzzyList
@@ -27,13 +28,16 @@ GAP = 2  # cells between two hints
 
 
 class Hint(NamedTuple):
-    """A key on the last line of a dialog; ``key`` is a key, or the id of a binding."""
+    """A key on the last line of a dialog; ``key`` is a key, or the id of a binding.
+
+    ``does`` is marked for translation, which happens when it is shown.
+    """
 
     key: str
     does: str
 
 
-CLOSE = Hint("dialog.close", "close")
+CLOSE = Hint("dialog.close", N_("close"))
 
 
 class HintLine(Widget):
@@ -69,16 +73,21 @@ class HintLine(Widget):
 class Dialog(ModalScreen[Result | None], Generic[Result]):
     """A dialog; Esc or a click beside it closes it with None.
 
-    A subclass fills `body`, and names its ``HEADING`` and ``HINTS``. Textual calls the handlers of
-    all classes that a screen is made of, so what a subclass may replace are plain methods.
+    A subclass fills `body`, and names its ``HEADING`` and ``HINTS``, both marked for translation.
+    Textual calls the handlers of all classes that a screen is made of, so what a subclass may
+    replace are plain methods.
+
+    The frame grows with the terminal. From 150 columns on the dialog has the class ``-wide``: the
+    text about an item of a list stands beside the list, not below it.
     """
 
     HEADING: ClassVar[str] = ""
     HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close the dialog", show=False, id="dialog.close")
+        Binding("escape", "close", N_("Close the dialog"), show=False, id="dialog.close")
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012  as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012  as in Textual
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012
     DEFAULT_CSS = """
     Dialog {
         align: center middle;
@@ -86,7 +95,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             width: 94%;
             max-width: 104;
             height: 92%;
-            max-height: 32;
+            max-height: 52;
             background: $surface;
             border: round $primary;
             border-title-color: $primary;
@@ -107,13 +116,25 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             & FuzzyList > Filter { margin-bottom: 0; }
             & FuzzyList > .about { margin-top: 0; }
         }
+        &.-wide {
+            & > #frame { width: 88%; max-width: 180; }
+            & FuzzyList > .about {
+                dock: right;
+                width: 40%;
+                height: 100%;
+                max-height: 100%;
+                margin: 0 0 0 1;
+                padding: 0 1;
+                border-left: solid $muted 40%;
+            }
+        }
     }
     """
 
     def compose(self) -> ComposeResult:
         """The frame, what is in it, and its keys."""
         with Vertical(id="frame") as frame:
-            frame.border_title = Content(self.HEADING)
+            frame.border_title = Content(self.HEADING and tr(self.HEADING))
             yield from self.body()
             yield HintLine(id="hints")
 
@@ -138,7 +159,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         bound = {active.binding.id: active.binding.key for active in self.active_bindings.values()}
         parts = [
             Content.assemble(
-                (show_key(bound.get(hint.key, hint.key)), "bold $foreground"), f" {hint.does}"
+                (show_key(bound.get(hint.key, hint.key)), "bold $foreground"), f" {tr(hint.does)}"
             )
             for hint in hints
         ]
@@ -168,7 +189,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
 class ListDialog(Dialog[str]):
     """A list with a filter; a subclass says what choosing an item does."""
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), CLOSE)
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", N_("choose")), CLOSE)
 
     def __init__(
         self,
@@ -176,8 +197,8 @@ class ListDialog(Dialog[str]):
         items: Iterable[Item],
         *,
         cursor: str = "",
-        empty: str = "There is nothing to choose from.",
-        placeholder: str = "Type to filter",
+        empty: str = "",
+        placeholder: str = "",
     ) -> None:
         super().__init__()
         self._heading = heading
@@ -216,19 +237,19 @@ class Confirm(Dialog[bool]):
     with ``danger``, the focus begins on ``no``.
     """
 
-    HEADING: ClassVar[str] = "Sure?"
+    HEADING: ClassVar[str] = N_("Are you sure?")
     HINTS: ClassVar[tuple[Hint, ...]] = (
-        Hint("confirm.yes", "yes"),
-        Hint("confirm.no", "no"),
+        Hint("confirm.yes", N_("yes")),
+        Hint("confirm.no", N_("no")),
         CLOSE,
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", show=False, id="confirm.yes"),
-        Binding("n", "answer(False)", "No", show=False, id="confirm.no"),
+        Binding("y", "answer(True)", N_("Yes"), show=False, id="confirm.yes"),
+        Binding("n", "answer(False)", N_("No"), show=False, id="confirm.no"),
         Binding(
             "left,right,up,down",
             "app.focus_next",
-            "The other answer",
+            N_("The other answer"),
             show=False,
             id="confirm.other",
         ),
@@ -247,14 +268,14 @@ class Confirm(Dialog[bool]):
         question: str,
         detail: str = "",
         *,
-        yes: str = "Yes",
-        no: str = "No",
+        yes: str = "",
+        no: str = "",
         danger: bool = False,
     ) -> None:
         super().__init__()
         self._question = single_line(question)
         self._detail = printable(detail)
-        self._labels = (single_line(yes), single_line(no))
+        self._labels = (single_line(yes) or tr("Yes"), single_line(no) or tr("No"))
         self._danger = danger
 
     def body(self) -> ComposeResult:

@@ -8,11 +8,13 @@ from typing import ClassVar, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import Key
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from tchat.translation import N_, tr
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.fuzzy_match import Match, match
 from tchat.tui.widgets.item_view import Item, ItemView, Line, one_line, safe
@@ -39,7 +41,7 @@ class LineEditor(Input):
     """The input for a text of an item, on the line of the item."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", show=False, id="list.leave")
+        Binding("escape", "leave", N_("Cancel"), show=False, id="list.leave")
     ]
 
     @dataclass
@@ -72,18 +74,18 @@ class FuzzyList(Widget):
     Args:
         items: In the order shown without a filter.
         cursor: The key of the item to begin at.
-        placeholder: The text of the empty filter.
-        empty: The text of the empty list.
+        placeholder: The text of the empty filter; without one, "Type to filter".
+        empty: The text of the empty list; without one, it says that nothing is there.
         matching: Whether the list filters its items; otherwise it only posts `Filtered`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "One up", show=False, id="list.up"),
-        Binding("down", "move(1)", "One down", show=False, id="list.down"),
-        Binding("pageup", "page(-1)", "A page up", show=False, id="list.page-up"),
-        Binding("pagedown", "page(1)", "A page down", show=False, id="list.page-down"),
-        Binding("ctrl+home", "move(-1000000)", "The first", show=False, id="list.first"),
-        Binding("ctrl+end", "move(1000000)", "The last", show=False, id="list.last"),
+        Binding("up", "move(-1)", N_("One up"), show=False, id="list.up"),
+        Binding("down", "move(1)", N_("One down"), show=False, id="list.down"),
+        Binding("pageup", "page(-1)", N_("A page up"), show=False, id="list.page-up"),
+        Binding("pagedown", "page(1)", N_("A page down"), show=False, id="list.page-down"),
+        Binding("ctrl+home", "move(-1000000)", N_("The first"), show=False, id="list.first"),
+        Binding("ctrl+end", "move(1000000)", N_("The last"), show=False, id="list.last"),
     ]
     DEFAULT_CSS = """
     FuzzyList {
@@ -97,6 +99,7 @@ class FuzzyList(Widget):
             &.-textual-compact { padding: 0; }
         }
         & > .about { height: auto; max-height: 3; color: $muted; padding: 0 2; margin-top: 1; }
+        & > .about.-unused { display: none; }
     }
     """
 
@@ -121,16 +124,16 @@ class FuzzyList(Widget):
         items: Iterable[Item] = (),
         *,
         cursor: str = "",
-        placeholder: str = "Type to filter",
-        empty: str = "There is nothing here.",
+        placeholder: str = "",
+        empty: str = "",
         matching: bool = True,
     ) -> None:
         super().__init__()
         self._items = tuple(map(safe, items))
         self._begin = cursor
-        self._empty = empty
+        self._empty = empty or tr("There is nothing here.")
         self._matching = matching
-        self._filter = Filter(placeholder=placeholder, compact=True)
+        self._filter = Filter(placeholder=placeholder or tr("Type to filter"), compact=True)
         self._view = ItemView()
         self._about = Static(classes="about", markup=False)
         self._editor: LineEditor | None = None
@@ -192,6 +195,10 @@ class FuzzyList(Widget):
         """Set the text of the filter, as if it were typed."""
         self._filter.value = query
         self._filter.cursor_position = len(query)
+
+    def set_about(self, about: Content) -> None:
+        """Replace the text about the highlighted item until the cursor moves; it is shown as is."""
+        self._about.update(about)
 
     async def edit(self, text: str | None = None, *, behind_title: bool = False) -> None:
         """Let the user change a text on the line of the highlighted item.
@@ -263,8 +270,8 @@ class FuzzyList(Widget):
     def _show(self, cursor: str) -> None:
         query = self._filter.value.strip() if self._matching else ""
         shown = ranked(self._items, query) if query else self._items
-        self._about.display = any(item.about for item in self._items)
-        empty = f"Nothing matches “{query}”." if query else self._empty
+        self._about.set_class(not any(item.about for item in self._items), "-unused")
+        empty = tr("Nothing matches “{query}”.", query=query) if query else self._empty
         lines = list(shown if query else with_headings(shown))
         self._view.show(lines, cursor, empty)
 
