@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
@@ -23,8 +22,8 @@ from tchat.tui.widgets.transcript.lines import (
     Flow,
     Line,
     Palette,
+    break_code,
     cut,
-    fold,
     line,
     prefixed,
     width,
@@ -115,12 +114,42 @@ def test_raw_html_is_shown() -> None:
     assert shown("<b>x</b>\n\nVec<T> and <i>y</i>") == ["<b>x</b>", "", "Vec<T> and <i>y</i>"]
 
 
-def test_code_has_a_header_and_is_folded_not_wrapped() -> None:
-    rows = shown("```python title=x\nabc = 1  # " + "z" * 40 + "\n```\nend", 30)
+def code_rows(code: str, width: int = 30) -> list[str]:
+    return shown(f"```python\n{code}\n```", width)[1:]
+
+
+def test_code_has_a_header_and_its_end_is_apart() -> None:
+    rows = shown("```python title=x\nabc = 1\n```\nend", 30)
     assert rows[0].split() == ["▎", "python", "copy"]
-    assert rows[1] == "▎ abc = 1  # zzzzzzzzzzzzz"
-    assert rows[2].startswith("▎ zzzz")
-    assert rows[-2:] == ["", "end"]
+    assert rows[1:] == ["▎ abc = 1", "", "end"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("value = first + second + third", ["value = first + second +", "↪ third"]),
+        ("    total = alpha * beta - gamma", ["    total = alpha * beta", "    ↪ - gamma"]),
+        ("x = 1  # " + "z" * 30, ["x = 1  #", "↪ " + "z" * 22, "↪ " + "z" * 8]),
+        ("    " + "z" * 30, ["    " + "z" * 20, "    ↪ " + "z" * 10]),
+        ("# 日本語日本語日本語日本語", ["# 日本語日本語日本語日本", "↪ 語"]),
+        ("\treturn 'one two three four five'", ["    return 'one two", "    ↪ three four five'"]),
+        ("a  b" + " " * 40 + "c", ["a  b", "↪ c"]),
+    ],
+)
+def test_long_code_continues_behind_a_mark_and_breaks_at_spaces(
+    code: str, expected: list[str]
+) -> None:
+    assert [row.removeprefix("▎ ") for row in code_rows(code)] == expected
+
+
+def test_selected_code_is_the_line_that_was_written() -> None:
+    lines = ["    total  =  price * (1 - discount)   +  tax", "x" * 90, "# 日本語 " * 9 + "end"]
+    source = "\n".join(lines)
+    for cells in (14, 30, 47, 90):
+        column = Column(Format(Palette(), cells))
+        column.show([reply(f"```\n{source}\n```")])
+        copied = selected_text(column, whole(0, column.measure(0)))
+        assert copied.lstrip("\n") == source
 
 
 def test_code_is_copied_as_it_was_written() -> None:
@@ -313,11 +342,19 @@ def test_wrapping_loses_nothing_but_white_space(text: str, cells: int) -> None:
     assert "".join("".join(plain(wrap([Segment(text)], cells))).split()) == "".join(text.split())
 
 
-@given(TEXTS.map(lambda text: text.replace("\n", "").replace("\t", "")), st.integers(2, 40))
-def test_folding_loses_nothing(text: str, cells: int) -> None:
-    rows = plain(fold([Segment(text[:3]), Segment(text[3:])], cells))
-    assert "".join(rows) == text
-    assert all(cell_len(row) <= cells for row in rows)
+@given(
+    TEXTS.map(lambda text: text.replace("\n", "").replace("\t", "")),
+    st.integers(2, 40),
+    st.integers(0, 3),
+)
+def test_broken_code_loses_nothing_and_is_not_too_wide(text: str, cells: int, less: int) -> None:
+    rest = max(2, cells - less)
+    rows = break_code([Segment(text[:3]), Segment(text[3:])], cells, rest)
+    parts = [joint + "".join(part.text for part in row) for row, joint in rows]
+    assert "".join(parts) == (text if len(rows) == 1 else text.rstrip())
+    for number, (row, joint) in enumerate(rows):
+        assert width(row) <= (rest if number else cells)
+        assert not joint.strip()
 
 
 def test_a_prefix_is_not_part_of_the_text() -> None:

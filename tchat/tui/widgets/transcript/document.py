@@ -16,9 +16,9 @@ from tchat.tui.widgets.transcript.lines import (
     Flow,
     Line,
     Palette,
+    break_code,
     cut,
     filled,
-    fold,
     inline,
     line,
     linked,
@@ -245,6 +245,7 @@ CODE = "code"  # the key of the block's number in a style's meta data
 
 _TAB = 4
 _EDGE = "▎"
+_CONTINUED = "↪ "  # before the rest of a line of code
 _COPY = "copy"
 
 
@@ -285,13 +286,15 @@ class Fence:
             self.source.append(text)
         shown = text.expandtabs(_TAB)
         highlight = self._highlighter.line if finished else self._highlighter.preview
-        rows = fold(self._on_ground(highlight(shown)), max(1, self._cells - 3))
-        drawn = [line(row, joint="" if number else "\n") for number, row in enumerate(rows)]
-        edge = Segment(_EDGE, on(self._palette.code, self._palette.rule))
-        before = [edge, Segment(" ", self._palette.code)]
-        return [
-            filled(row, self._cells, self._palette.code) for row in prefixed(drawn, before, before)
-        ]
+        ground, cells = self._palette.code, max(1, self._cells - 3)
+        indent = min(len(shown) - len(shown.lstrip()), cells // 3)
+        mark = " " * indent + _CONTINUED if cells >= _NARROWEST else ""
+        rows = break_code(self._on_ground(highlight(shown)), cells, cells - len(mark))
+        drawn = [line(rows[0].segments), *(line(row, joint=joint) for row, joint in rows[1:])]
+        edge = Segment(_EDGE, on(ground, self._palette.rule))
+        before = [edge, Segment(" ", ground)]
+        goes_on = [*before, Segment(mark, on(ground, self._palette.muted))]
+        return [filled(row, self._cells, ground) for row in prefixed(drawn, before, goes_on)]
 
     def _on_ground(self, text: Text) -> list[Segment]:
         """The segments of ``text`` in its colours on the background of the palette."""

@@ -140,6 +140,52 @@ def fold(segments: Sequence[Segment], cells: int) -> list[list[Segment]]:
     return list(_sliced(segments, spans))
 
 
+class CodeRow(NamedTuple):
+    """A row of a line of code, and the white space left out above it."""
+
+    segments: list[Segment]
+    joint: str = ""
+
+
+def break_code(segments: Sequence[Segment], cells: int, rest: int) -> list[CodeRow]:
+    """Break a line of code at white space, and inside words that are wider than a row.
+
+    Rows and joints together are the line, without white space at its end.
+
+    Args:
+        cells: Width of the first row.
+        rest: Width of each other row.
+    """
+    text = "".join(segment.text for segment in segments)
+    if cell_len(text) <= cells:
+        return [CodeRow(list(segments))]
+    spans: list[tuple[int, int]] = []
+    joints = [""]
+    begin, room = 0, cells
+    while True:
+        cut = _code_break(text, begin, room)
+        end = begin + len(text[begin:cut].rstrip())
+        spans.append((begin, end))
+        begin = next((at for at in range(cut, len(text)) if not text[at].isspace()), len(text))
+        if begin >= len(text):
+            break
+        joints.append(text[end:begin])
+        room = rest
+    rows = _sliced(segments, spans)
+    return [CodeRow(row, joint) for row, joint in zip(rows, joints, strict=True)]
+
+
+def _code_break(text: str, begin: int, room: int) -> int:
+    """Where the row of ``room`` cells that begins at ``begin`` ends."""
+    window = text[begin : begin + 2 * room + 1]
+    full = begin + len(chop_cells(window, room)[0])
+    if full >= len(text) or text[full].isspace():
+        return full
+    words = (match.start() for match in _WORD.finditer(text, begin, full + 1))
+    starts = [start for start in words if text[begin:start].strip()]
+    return starts[-1] if starts else full
+
+
 def _breaks(row: str, cells: int) -> Iterator[int]:
     """The indexes in ``row`` at which further rows begin."""
     if cell_len(row) <= cells:
