@@ -65,7 +65,9 @@ class ChatScreen(Screen[None]):
         """The chat column and the status line; the sidebar is mounted when first opened."""
         with Horizontal(id="body"), Vertical(id="main"):
             yield EmptyState(first_keys(self._first_keys()))
-            yield Vertical(id="messages")
+            messages = Vertical(id="messages")
+            messages.display = False  # until it has any
+            yield messages
             yield Prompt()
             yield TokenMeter()
         yield StatusLine()
@@ -171,6 +173,20 @@ class ChatScreen(Screen[None]):
     def _on_blank_left(self) -> None:
         self.context.select_blank()
 
+    @on(Prompt.TabPressed)
+    def _on_tab_pressed(self) -> None:
+        state = self.query_one(EmptyState)
+        if state.display:
+            state.select()
+
+    @on(EmptyState.Chosen)
+    def _on_choice(self, event: EmptyState.Chosen) -> None:
+        self.controllers.first_screen.choose(event.choice)
+
+    @on(EmptyState.Left)
+    def _on_choices_left(self) -> None:
+        self.prompt.focus()
+
     def on_key(self, event: events.Key) -> None:
         """Pass to the prompt what is typed elsewhere and not bound there."""
         typed = event.character if event.is_printable else None
@@ -218,7 +234,7 @@ class ChatScreen(Screen[None]):
         self.app.copy_to_clipboard(printable(event.text))
 
     def _on_sidebar_opened(self, event: Sidebar.Opened) -> None:
-        self.controllers.sessions.open_from_sidebar(event.session_id)
+        self.controllers.sessions.open_by_id(event.session_id)
 
     def _on_sidebar_left(self) -> None:
         self.prompt.focus()

@@ -12,6 +12,7 @@ from tchat.settings.keys import did_you_mean, nearest
 from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.keys import KEYS, KeyAction, Scope, declared, show_key, with_keymap
 from tchat.tui.widgets.candidates import Candidates
+from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
@@ -130,6 +131,7 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(FuzzyList.BINDINGS, Scope.LISTS),
     *declared(LineEditor.BINDINGS, Scope.LISTS),
     *declared(Sidebar.BINDINGS, Scope.LISTS),
+    *declared(EmptyState.BINDINGS, Scope.LISTS),
     *declared(Dialog.BINDINGS, Scope.DIALOGS),
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
 )

@@ -55,7 +55,7 @@ def titles(opened: SessionsScreen) -> list[str]:
         (1, "Yesterday"),
         (2, "Tuesday"),
         (6, "Friday"),
-        (7, "5 March 2026"),
+        (7, "2026-03-05"),
         (-3, "Today"),
     ],
 )
@@ -84,7 +84,7 @@ async def test_sessions_stand_under_their_days(size: tuple[int, int]) -> None:
         page = lines(app)
         today = next(n for n, line in enumerate(page) if "Today ──" in line)
         assert "❯ ● Why is the sky blue?" in page[today + 1]
-        assert "[/foo] ␛[31m⟦U+202E⟧evil" in page[today + 2]
+        assert "[/foo] ␛[31m⟦U+202E⟧ev" in page[today + 2]
         yesterday = next(n for n, line in enumerate(page) if "Yesterday ──" in line)
         assert "Sourdough timing" in page[yesterday + 1]
 
@@ -92,7 +92,7 @@ async def test_sessions_stand_under_their_days(size: tuple[int, int]) -> None:
 async def test_all_that_is_known_shows_where_there_is_room() -> None:
     async with shown(screen(), WIDE) as (app, _):
         page = text(app)
-        assert "31 January 2026 ──" in page
+        assert "2026-01-31 ──" in page
         assert " 1 message " in page
         assert "1,234 messages" in page
         assert "Untitled" in page
@@ -175,7 +175,7 @@ async def test_the_last_session_can_be_deleted() -> None:
     async with shown(opened) as (app, pilot):
         await pilot.press("ctrl+d", "ctrl+d", "f2", "ctrl+s")
         await until(pilot, lambda: not titles(opened))
-        assert "No session yet." in text(app)
+        assert "No sessions yet." in text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)

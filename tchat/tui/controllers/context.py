@@ -20,7 +20,6 @@ from tchat.settings import Settings
 from tchat.tui.keys import KeyAction, with_keymap
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets import status
-from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.status import StatusData, StatusLine
@@ -167,16 +166,13 @@ class StatusController:
         self._context.screen.query_one(StatusLine).show(self.data())
 
     def refresh_model(self) -> None:
-        """Draw the status line, and what the empty chat says, with the model that is loaded now."""
+        """Draw the status line with the model that is loaded now."""
         metadata = self._context.conversation.metadata
         if metadata is not None:
             from tchat.tui.services.models import model_label
 
             self._model, self._quantization = model_label(metadata), metadata.quantization
         self.refresh()
-        self._context.screen.query_one(EmptyState).show(
-            self._model, self._quantization, self._context.conversation.device
-        )
 
 
 class TurnState:

@@ -14,6 +14,7 @@ from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController
+from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
@@ -46,6 +47,7 @@ class Controllers:
         self.messages = MessagesController(context, turn, self.prompt_mode, transcript)
         self.draft = DraftController(context, turn, self.prompt_mode, self.candidates)
         self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
+        self.first_screen = FirstScreenController(context, self.sessions.open_by_id)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
         self.models = ModelsController(context, turn, self.settings, transcript)
         self.startup = StartupController(
@@ -54,6 +56,7 @@ class Controllers:
             sessions=self.sessions,
             models=self.models,
             transcript=transcript,
+            first_screen=self.first_screen,
             submit=self.submit,
         )
         self.actions = self._actions()  # of keys and commands, by the names in `KEYS`
@@ -78,6 +81,7 @@ class Controllers:
         self.draft.count()
         self.draft.save_soon()
         await self.sessions.refresh_sidebar()
+        self.first_screen.refresh()
 
     def _leave_session(self) -> None:
         """Another session is open: edits and undos of the one before are over."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
 from tchat.chat.session import usable_settings
 from tchat.humanize import counted
 from tchat.sessions.records import Role, Session
+from tchat.translation import tr
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
-
-if TYPE_CHECKING:
-    from tchat.tui.widgets.sidebar import Sidebar
+from tchat.tui.widgets.sidebar import WIDE, Sidebar
 
 
 class SessionsController:
@@ -199,8 +197,8 @@ class SessionsController:
         return self._sidebar is not None and self._sidebar.has_focus_within
 
     @background(group="session", exclusive=True)
-    async def open_from_sidebar(self, session_id: str) -> None:
-        """Open the session that was chosen at the side."""
+    async def open_by_id(self, session_id: str) -> None:
+        """Open the stored session of this id."""
         await self.open(await self._context.sessions.find(session_id))
 
     @background(group="side", exclusive=True)
@@ -211,24 +209,32 @@ class SessionsController:
             sidebar.focus()
             await self.refresh_sidebar()
         elif sidebar.wanted:
-            self._context.notify("The screen is too narrow for the sidebar; Ctrl+R finds sessions.")
+            key = self._context.key_name("chat.sessions")
+            self._context.notify(
+                tr("The terminal is too narrow for the sidebar; {key} finds sessions.", key=key)
+            )
 
     async def _make_sidebar(self) -> Sidebar:
-        from tchat.tui.widgets.sidebar import Sidebar
-
         self._sidebar = Sidebar()
         self._sidebar.fit(self.screen.size.width)
         await self.screen.query_one("#body").mount(self._sidebar, before="#main")
         return self._sidebar
 
     def fit_sidebar(self) -> None:
-        """Fold the sessions away where there is no room; show them again where there is."""
-        sidebar = self._sidebar
+        """Hide the sidebar where there is no room; open it where the terminal is wide."""
+        sidebar, width = self._sidebar, self.screen.size.width
         if sidebar is None:
+            if width >= WIDE:
+                self._open_wide()
             return
         before = sidebar.display
-        if sidebar.fit(self.screen.size.width) and not before:
+        if sidebar.fit(width) and not before:
             self._fill_sidebar()
+
+    @background(group="side")
+    async def _open_wide(self) -> None:
+        await self._make_sidebar()
+        await self.refresh_sidebar()
 
     @background(group="side", exclusive=True)
     async def _fill_sidebar(self) -> None:

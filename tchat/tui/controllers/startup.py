@@ -11,6 +11,7 @@ from tchat.chat.prompt_history import HistoryEntry, PromptHistory
 from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.transcript import TranscriptController
@@ -37,6 +38,7 @@ class StartupController:
         sessions: SessionsController,
         models: ModelsController,
         transcript: TranscriptController,
+        first_screen: FirstScreenController,
         submit: Callable[[Draft], None],
     ) -> None:
         self.screen = context.screen
@@ -45,6 +47,7 @@ class StartupController:
         self._sessions = sessions
         self._models = models
         self._transcript = transcript
+        self._first_screen = first_screen
         self._submit = submit
 
     def start(self, conversation: Conversation, state: StartupState) -> None:
@@ -83,6 +86,8 @@ class StartupController:
         self._context.is_ready = True
         self._context.prompt.private = self._context.conversation.private
         self._context.status.refresh()
+        self._sessions.fit_sidebar()
+        self._first_screen.refresh()
         for draft in self._turn.queue.clear():
             self._submit(draft)
 

@@ -131,9 +131,10 @@ class TranscriptController:
 
     def update_empty_state(self) -> None:
         """Show how to begin while there is no message."""
-        self.screen.query_one(EmptyState).display = (
-            self.view.last_message is None and not self.has_pending
-        )
+        state, is_empty = self.screen.query_one(EmptyState), len(self.view.column) == 0
+        state.display = self.view.last_message is None and not self.has_pending
+        state.is_crowded = not is_empty
+        self.screen.query_one("#messages").display = not (state.display and is_empty)
 
     # A prompt that has no id yet
 
@@ -190,6 +191,7 @@ class TranscriptController:
     def _append(self, entry: Entry) -> None:
         """Append ``entry``, in view unless a turn under way says it, whose text is not in view."""
         self.view.append(entry)
+        self.update_empty_state()
         if not self._context.turn_state.is_running:
             self.view.follow()
 

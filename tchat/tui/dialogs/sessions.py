@@ -14,6 +14,7 @@ from textual.timer import Timer
 
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, SearchHit, Session, Status
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
@@ -83,7 +84,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._hits: Sequence[SearchHit] = ()
         self._deleted: list[tuple[int, Session]] = []
         self._resting: Timer | None = None
-        self.list = FuzzyList(empty=EMPTY)
+        self.list = FuzzyList(empty=tr(EMPTY))
 
     def body(self) -> ComposeResult:
         """The list."""
@@ -174,7 +175,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         self.list.set_items(
             session_items(self._sessions, self._current, self._now),
             cursor=cursor,
-            empty=EMPTY,
+            empty=tr(EMPTY),
             matching=True,
             placeholder="Type to filter the titles",
         )
@@ -249,7 +250,7 @@ def hit_items(hits: Sequence[SearchHit], now: float = 0) -> Iterator[Item]:
             title=snippet.text,
             places=snippet.places,
             columns=(speaker, clock_text(used, today)),
-            group=f"{single_line(hit.session.title, 60) or UNTITLED} · {day}",
+            group=f"{single_line(hit.session.title, 60) or tr(UNTITLED)} · {day}",
         )
 
 

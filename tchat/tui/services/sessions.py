@@ -30,9 +30,9 @@ class SessionService:
         self._messages = messages
         self._deleted: dict[str, Deletion] = {}
 
-    async def sessions(self) -> list[Session]:
-        """The stored sessions, the one used last first."""
-        return await asyncio.to_thread(self._conversation.persistent.sessions)
+    async def sessions(self, limit: int | None = None) -> list[Session]:
+        """The stored sessions, or the first ``limit``, the one used last first."""
+        return await asyncio.to_thread(self._conversation.persistent.sessions, limit)
 
     async def find(self, piece: str) -> Session:
         """The stored session whose id begins or ends with ``piece``."""

@@ -145,7 +145,8 @@ class FuzzyList(Widget):
         yield self._about
 
     def on_mount(self) -> None:
-        """Show the items."""
+        """Show the items, and the cursor where the keys go."""
+        self._view.light(self.has_focus_within)
         self._show(self._begin)
 
     @property

@@ -90,6 +90,7 @@ class Prompt(Vertical):
     QueueTaken = PromptArea.QueueTaken
     QueueReleased = PromptArea.QueueReleased
     BlankLeft = PromptArea.BlankLeft
+    TabPressed = PromptArea.TabPressed
 
     @dataclass
     class Changed(Message):

@@ -66,6 +66,9 @@ class PromptArea(TextArea):
     class BlankLeft(Message, namespace="prompt"):
         """The draft cannot be sent: a blank of a template is not filled in."""
 
+    class TabPressed(Message, namespace="prompt"):
+        """Tab was pressed in the empty prompt."""
+
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
@@ -177,8 +180,10 @@ class PromptArea(TextArea):
         """Take the chosen completion; without one select the next blank of a template."""
         if (chosen := self._completion.chosen) is not None:
             self.accept(chosen)
-        else:
+        elif self.text:
             self.select_blank()
+        else:
+            self.post_message(self.TabPressed())
 
     def action_dismiss(self) -> None:
         """Close the completions; without any the screen gets the key."""
