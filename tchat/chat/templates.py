@@ -4,14 +4,15 @@
 
     description = "Translate a text"
     system = "You are a translator."          # optional
-    prompt = "Translate into {language}:\\n\\n{input}"
+    prompt = "Translate into {language}, in a {tone} tone:\\n\\n{input}"
     [defaults]
-    language = "English"
+    tone = "neutral"
     [sampling]
     temp = 0.2
 
 ``{name}`` is a variable and ``{{name}}`` stands for the text ``{name}``; other braces are
-themselves, so JSON may be written as it is. ``{input}`` is what was piped or typed.
+themselves, so JSON may be written as it is. ``{input}`` is what was piped or typed. A variable
+without a default has to be given: by ``-p``, or where the user is asked for it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any, NamedTuple
 
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths, expanded
+from tchat.sanitize import single_line
 from tchat.settings import Value, keys
 from tchat.settings.keys import check, did_you_mean
 from tchat.settings.load import parse_toml, read_text
 
 BUILTIN_TEMPLATES = Path(__file__).parent.parent / "data" / "prompts"
 INPUT = "input"
-BLANK = "⟨{}⟩"
+BLANK, BLANK_WITH_DEFAULT = "⟨{name}⟩", "⟨{name}={default}⟩"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
 _FIELDS = ("description", "system", "prompt", "defaults", "sampling")
@@ -40,18 +42,16 @@ class StartedTemplate(NamedTuple):
     """A template for a person to complete.
 
     Attributes:
-        prompt: With a blank such as ``⟨input⟩`` for each variable that has no value.
+        prompt: With a blank such as ``⟨input⟩`` or ``⟨words=60⟩`` for each variable.
         blanks: Those in it.
         system: Empty where it needs a value too.
         missing: The variables that it needs.
-        assumed: ``NAME is VALUE`` for each variable of the prompt that has its default value.
     """
 
     prompt: str
     blanks: tuple[str, ...]
     system: str
     missing: tuple[str, ...]
-    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +104,33 @@ class PromptTemplate:
         prompt = self._with_input(text, _expand(self.prompt, known))
         return prompt, _expand(self.system, known)
 
+    def missing(self, text: str, values: Mapping[str, str]) -> tuple[str, ...]:
+        """The variables that `fill` needs a value for, ``input`` among them."""
+        known = {**self.defaults, **values, **({INPUT: text} if text else {})}
+        used = _variables(f"{self.prompt}\n{self.system}")
+        return tuple(name for name in used if name not in known)
+
     def begin(self, text: str) -> StartedTemplate:
-        """Fill with ``text``, which may be empty; leave blanks for variables without a value."""
+        """Fill with ``text``, which may be empty; leave a blank for each variable.
+
+        A default that a line cannot show is filled in, without a blank.
+        """
         known = {**self.defaults, **({INPUT: text} if text else {})}
-        blanks = {name: BLANK.format(name) for name in _variables(self.prompt) if name not in known}
+        used = [name for name in _variables(self.prompt) if not (name == INPUT and text)]
+        blanks = {name: self._blank(name) for name in used if self._fits_blank(name)}
         missing = tuple(name for name in _variables(self.system) if name not in known)
         prompt = self._with_input(text, _expand(self.prompt, known | blanks))
         system = "" if missing else _expand(self.system, known)
-        used = (name for name in _variables(self.prompt) if name in self.defaults and name != INPUT)
-        assumed = tuple(f"{name} is {self.defaults[name]}" for name in used)
-        return StartedTemplate(prompt, tuple(blanks.values()), system, missing, assumed)
+        return StartedTemplate(prompt, tuple(blanks.values()), system, missing)
+
+    def _fits_blank(self, name: str) -> bool:
+        default = self.defaults.get(name, "")
+        return default == single_line(default)
+
+    def _blank(self, name: str) -> str:
+        if name in self.defaults:
+            return BLANK_WITH_DEFAULT.format(name=name, default=self.defaults[name])
+        return BLANK.format(name=name)
 
     def _with_input(self, text: str, prompt: str) -> str:
         return f"{text}\n\n{prompt}" if text and not self.accepts_input else prompt

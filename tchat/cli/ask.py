@@ -10,6 +10,7 @@ from tchat.cli.chat_setup import (
     AskRequest,
     AskTurn,
     abandon_loading,
+    fill_template,
     find_session,
     open_chat_store,
     require_compatible_flags,
@@ -82,7 +83,7 @@ def _prepare(
     prompt = read_prompt(console, request.words, request.files, settings.encoding)
     if template is not None:
         values = {name: decode_words([text]) for name, text in request.values.items()}
-        prompt, system = template.fill(prompt, values)
+        prompt, system = fill_template(console, template, prompt, values)
         if system and "system" not in request.settings:
             settings = replace(settings, system=system)
     if not prompt.strip() and not request.continues_session:

@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from tchat.cli.console import Console
+from tchat.cli.console import Console, ask_line
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
+from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, load
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore, Store
 
 T = TypeVar("T")
+SHOWN_DEFAULT = 40  # characters of a default that a question for a value shows
 UNSURE_BELOW = 0.6  # the probability of yes or no, without --threshold
 
 
@@ -412,3 +414,35 @@ def _write_back_and_close(fallbacks: FallbackStores) -> StorageError | None:
     finally:
         fallbacks.close()
     return None
+
+
+def fill_template(
+    console: Console,
+    template: PromptTemplate,
+    text: str,
+    values: Mapping[str, str],
+    *,
+    confirm_defaults: bool = False,
+) -> tuple[str, str]:
+    """Prompt and system prompt, as `PromptTemplate.fill`; a terminal is asked for missing values.
+
+    ``confirm_defaults`` asks for the variables with a default too; an empty line keeps it.
+    """
+    from tchat.chat.templates import INPUT
+
+    text_given, known = text, dict(values)
+    if console.stdin_is_terminal:
+        missing = template.missing(text, known)
+        for name in (*template.variables, INPUT):
+            default = template.defaults.get(name)
+            if name in missing:
+                answer = ask_line(console, f"{name}:")
+            elif confirm_defaults and default is not None and name not in known:
+                answer = ask_line(console, f"{name} [{single_line(default, SHOWN_DEFAULT)}]:")
+            else:
+                continue
+            if name == INPUT:
+                text_given = answer
+            elif answer:
+                known[name] = answer
+    return template.fill(text_given, known)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from tchat.errors import Abandoned, ExitCode, Interrupted, StorageError, TchatError, UsageError
 from tchat.paths import Paths, private_file, user_paths
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -140,6 +141,21 @@ def confirm(console: Console, lines: Iterable[str], question: str) -> None:
     answer = console.stdin.readline() if console.stdin else b""
     if answer.strip().lower() not in (b"y", b"yes"):
         raise UsageError("nothing was changed")
+
+
+def ask_line(console: Console, question: str) -> str:
+    """What the user types after ``question`` on the terminal of standard error; may be empty.
+
+    Raises:
+        UsageError: Standard input is at its end.
+    """
+    console.stderr.write(f"{question} ")
+    console.stderr.flush()
+    line = console.stdin.readline() if console.stdin else b""
+    if not line:
+        console.stderr.write("\n")
+        raise UsageError(tr("nothing was entered"))
+    return decode_words([os.fsdecode(line.rstrip(b"\r\n"))])
 
 
 # Windows says EINVAL when the reader of a pipe is gone.

@@ -12,6 +12,7 @@ from tchat.chat.session import SessionState, usable_settings
 from tchat.cli.chat_setup import (
     AskRequest,
     check_settings,
+    fill_template,
     open_chat,
     require_valid_settings,
     start_loading,
@@ -397,7 +398,7 @@ class LineChat:
 
         template = find_template(name, self.paths)
         try:
-            prompt, system = template.fill(text, {})
+            prompt, system = fill_template(self.console, template, text, {}, confirm_defaults=True)
         except UsageError as error:
             hint = f"/prompt {template.name} TEXT; `tchat -t {template.name}` takes variables too"
             raise UsageError(error.message, hint) from None

@@ -54,6 +54,14 @@ def test_values_are_put_in_once_and_whole(value: str, text: str) -> None:
     assert mine.fill(text, {"a": value})[0] == f"<{value}|{text}>"
 
 
+def test_a_form_has_a_blank_for_each_variable_that_a_line_can_show() -> None:
+    mine = template('prompt = "{a} {b} {c} {input}"\n[defaults]\nb = "2 ⟩="\nc = "two\\nlines"\n')
+    assert mine.begin("")[:2] == ("⟨a⟩ ⟨b=2 ⟩=⟩ two\nlines ⟨input⟩", ("⟨a⟩", "⟨b=2 ⟩=⟩", "⟨input⟩"))
+    assert mine.begin("x")[:2] == ("⟨a⟩ ⟨b=2 ⟩=⟩ two\nlines x", ("⟨a⟩", "⟨b=2 ⟩=⟩"))
+    assert mine.missing("x", {}) == ("a",)
+    assert mine.missing("", {"a": "1"}) == ("input",)
+
+
 def test_without_a_place_for_it_the_input_comes_first() -> None:
     mine = template('prompt = "Summarise."')
     assert mine.fill("a text", {})[0] == "a text\n\nSummarise."
@@ -146,12 +154,14 @@ def test_a_broken_own_file_does_not_silently_uncover_the_one_below(paths: Paths)
 @pytest.mark.parametrize(
     "path", sorted(BUILTIN_TEMPLATES.glob("*.toml")), ids=lambda path: path.stem
 )
-def test_each_packaged_template_works_on_nothing_but_an_input(path: Path, paths: Paths) -> None:
+def test_each_packaged_template_asks_for_little_beside_an_input(path: Path, paths: Paths) -> None:
     mine = find_template(path.stem, paths)
-    filled = mine.fill("THE-INPUT", {})
+    asked = {"translate": ("language",)}.get(mine.name, ())  # nobody's language is the default
+    assert mine.missing("THE-INPUT", {}) == asked
+    filled = mine.fill("THE-INPUT", dict.fromkeys(asked, "French"))
     assert "THE-INPUT" in filled[0]
     assert mine.description
-    assert set(mine.defaults) == set(mine.variables)
+    assert {*mine.defaults, *asked} == set(mine.variables)
 
 
 def test_at_least_a_dozen_templates_are_packaged() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tracemalloc
@@ -13,6 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tchat.chat import attachments
+from tchat.chat.templates import parse_template
+from tchat.cli.chat_setup import fill_template
+from tchat.cli.console import Console
+from tchat.errors import UsageError
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell, tchat
 
@@ -207,10 +212,42 @@ def test_a_template_brings_prompt_system_and_sampling(shell: Shell) -> None:
     assert "translator" in settings.system
 
 
+class Keyboard(io.BytesIO):
+    """Standard input at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("confirm", "typed", "asked", "filled"),
+    [
+        (False, b"Latin\nave\n", "tongue: input: ", "Say ave in Latin, loudly."),
+        (True, b"Latin\n\nave\n", "tongue: how [loudly]: input: ", "Say ave in Latin, loudly."),
+        (
+            True,
+            b"Latin\nsoftly\nave\n",
+            "tongue: how [loudly]: input: ",
+            "Say ave in Latin, softly.",
+        ),
+    ],
+)
+def test_at_a_terminal_a_template_asks_for_what_is_missing(
+    confirm: bool, typed: bytes, asked: str, filled: str
+) -> None:
+    console = Console(Keyboard(typed), io.StringIO(), err := io.StringIO(), {})
+    text = 'prompt = "Say {input} in {tongue}, {how}."\n[defaults]\nhow = "loudly"'
+    template = parse_template(text, Path("say.toml"))
+    assert fill_template(console, template, "", {}, confirm_defaults=confirm)[0] == filled
+    assert err.getvalue() == asked
+    with pytest.raises(UsageError, match="nothing was entered"):
+        fill_template(console, template, "ave", {})
+
+
 def test_a_flag_beats_the_template_which_beats_the_environment(shell: Shell) -> None:
     shell.environ["TCHAT_TEMP"] = "2"
-    shell("-t", "translate", "hi")
-    shell("-t", "translate", "--temp", "0.5", "-s", "mine", "hi")
+    shell("-t", "commit", "hi")
+    shell("-t", "commit", "--temp", "0.5", "-s", "mine", "hi")
     assert [chat.settings.sampling.temp for chat in shell.chats] == [0.2, 0.5]
     assert shell.chats[1].settings.system == "mine"
 
@@ -298,7 +335,8 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
         (["--plain", "hi"], "--plain opens a chat"),
         (["-t", "nonesuch", "hi"], "there is no prompt `nonesuch`"),
         (["-t", "translate", "-p", "langage", "x", "hi"], "did you mean `language`"),
-        (["-t", "translate"], "needs a text"),
+        (["-t", "translate", "-p", "language", "French"], "needs a text"),
+        (["-t", "translate", "hi"], "needs a value for `language`; add `-p language VALUE`"),
         (["--grammar", "/nonexistent.gbnf", "hi"], "there is no file `/nonexistent.gbnf`"),
         (["--schema", "{", "hi"], "JSON"),
         (["--schema", "/nonexistent.json", "hi"], "/nonexistent.json"),

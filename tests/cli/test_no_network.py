@@ -50,7 +50,7 @@ SHORT = ("--max-tokens", "2")
         ("-c", "more", *SHORT),
         ("--json", "--choose", "a,b", "hi"),
         ("--schema", '{"type": "boolean"}', "hi"),
-        ("-t", "translate", "hi", *SHORT),
+        ("-t", "proofread", "hi", *SHORT),
         ("--plain",),
         ("sessions", "ls"),
         ("sessions", "search", "hi"),

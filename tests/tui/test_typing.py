@@ -29,6 +29,7 @@ from .chat_stage import ENDLESS, Shown, opened
 from .stage import text
 
 TWO = 'prompt = "{greeting}, say {input} in {language}."\n[defaults]\nlanguage = "Latin"\n'
+SAY = 'prompt = "Say {input} {times} times, {how}."\n[defaults]\nhow = "loudly"\ntimes = "3"\n'
 SYSTEM = 'system = "You speak {tongue}."\nprompt = "{input}"\n'
 
 
@@ -211,16 +212,45 @@ async def test_a_blank_of_a_template_is_selected_and_typed_over(
     async with opened(settings, paths) as shown:
         await shown.type("/prompt translate")
         await shown.until(lambda: "⟨input⟩" in shown.screen.prompt.draft.text)
-        await shown.until(lambda: "language is English" in shown.toasts)
-        await shown.pilot.press(*"Bonjour")
+        await shown.pilot.press(*"Bonjour", "tab", *"Dutch")
         draft = shown.screen.prompt.draft
         assert draft.text.startswith("Bonjour\n")
+        assert "into Dutch." in draft.text
         assert draft.blanks == ()
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         assert shown.branch[0][1].startswith("Bonjour\n")
-        assert "{" not in shown.branch[0][1]
+        assert "⟨" not in shown.branch[0][1]
+
+
+async def test_a_blank_that_needs_a_value_is_named_at_the_prompt(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("translate", "Bonjour")
+        await shown.pilot.pause()
+        assert "fill in ⟨language⟩" in text(shown.pilot.app)
+        await shown.pilot.press("D", "u")
+        await shown.pilot.pause()
+        assert "fill in" not in text(shown.pilot.app)
+
+
+async def test_a_default_is_a_blank_that_holds_unless_it_is_typed_over(
+    settings: Settings, paths: Paths
+) -> None:
+    write_template(paths, "say", SAY)
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("say", "ave")
+        prompt = shown.screen.prompt
+        assert prompt.draft.text == "Say ave ⟨times=3⟩ times, ⟨how=loudly⟩."
+        assert prompt.draft.full_text == "Say ave 3 times, loudly."
+        await shown.pilot.press("tab", "tab", "shift+tab", *"softly", "enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[0][1] == "Say ave 3 times, softly."
+        await shown.pilot.press("up")  # the form again
+        assert prompt.draft.blanks == ("⟨times=3⟩",)
 
 
 @pytest.mark.parametrize("keys", [(), ("B", "ctrl+z"), ("B", "ctrl+z", "ctrl+y", "ctrl+z")])
@@ -271,7 +301,7 @@ async def test_what_is_typed_is_the_input_of_a_template(settings: Settings, path
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load("ave")
         await shown.screen.controllers.help.insert_template("two")
-        assert shown.screen.prompt.draft.text == "⟨greeting⟩, say ave in Latin."
+        assert shown.screen.prompt.draft.text == "⟨greeting⟩, say ave in ⟨language=Latin⟩."
         await shown.pilot.press(*"Salve", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
 
@@ -281,7 +311,7 @@ async def test_a_blank_can_be_deleted_and_its_look_alike_typed(
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.screen.controllers.help.insert_template("translate")
-        await shown.pilot.press("backspace", *"{input}", "enter")
+        await shown.pilot.press("backspace", *"{input}", "tab", *"Dutch", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
         assert shown.branch[0][1].startswith("{input}")
 
@@ -292,6 +322,13 @@ async def test_a_system_prompt_with_a_blank_is_never_set(settings: Settings, pat
         await shown.screen.controllers.help.insert_template("system")
         await shown.until(lambda: "needs tongue" in shown.toasts)
         assert shown.screen.context.settings.system == settings.system
+
+
+async def test_shift_tab_leaves_a_prompt_without_blanks(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        area = shown.pilot.app.focused
+        await shown.pilot.press("shift+tab")
+        assert shown.pilot.app.focused is not area
 
 
 # The queue

@@ -17,6 +17,7 @@ from tchat.models.files import short_model_name
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Settings
+from tchat.translation import tr
 from tchat.tui.keys import KeyAction, with_keymap
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets import status
@@ -107,12 +108,12 @@ class ChatContext:
         return await asyncio.to_thread(_read, draft, self.settings.encoding)
 
     def select_blank(self) -> bool:
-        """Whether a blank of a prompt template is not filled in yet; selects it and says so."""
-        blanks = self.prompt.draft.blanks
+        """Whether a blank of a prompt template needs a value; selects it and says so."""
+        blanks = self.prompt.draft.unfilled
         if blanks:
-            self.prompt.select_blank()
+            self.prompt.select_blank(blanks[0])
             self.prompt.focus()
-            self.notify(f"Fill in {blanks[0]} first: type over it.")
+            self.notify(tr("Fill in {blank} first: type over it.", blank=blanks[0]))
         return bool(blanks)
 
 

@@ -108,7 +108,7 @@ class DraftController:
     def _is_next(self, message: Draft) -> bool:
         """Whether a draft would go to the model as the next message if it were sent now."""
         has_text = bool(message.text.strip())
-        return has_text and not message.blanks and self._prompt_mode.mode is None
+        return has_text and not message.unfilled and self._prompt_mode.mode is None
 
     async def _prefill(self, message: Draft | None) -> None:
         """Let the model read a message that is not sent yet, while it has nothing else to do."""

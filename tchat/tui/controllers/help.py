@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tchat.chat.commands import Surface, commands_for
-from tchat.sanitize import single_line
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import Scope
@@ -81,21 +81,21 @@ class HelpController:
 
         context, prompt = self._context, self._context.prompt
         template = await asyncio.to_thread(find_template, name, context.paths)
-        text, blanks, system, missing, assumed = template.begin(text or prompt.draft.text)
+        text, blanks, system, missing = template.begin(text or prompt.draft.full_text)
         prompt.load(Draft(text, blanks=blanks))
         prompt.select_blank()
         prompt.focus()
-        if assumed:
-            told = single_line(", ".join(assumed))
-            context.notify(f"{told}: edit the text to change it.")
         if missing:
             needed = ", ".join(missing)
-            context.notify(f"The template's system prompt needs {needed}: /system sets one.")
+            context.notify(
+                tr("The template's system prompt needs {names}: /system sets one.", names=needed)
+            )
         own = {**template.sampling, **({"system": system} if system else {})}
         if not own:
             return
         if context.conversation.session is None:
             await context.conversation.change(own)
-            context.notify(f"Set for this session: {', '.join(own)}.")
+            context.notify(tr("Set for this session: {names}.", names=", ".join(own)))
         else:
-            context.notify(f"The template's {' and '.join(own)} apply only to a new session.")
+            told = tr("These apply only to a new session: {names}.", names=", ".join(own))
+            context.notify(told)

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
+from tchat.translation import tr
 from tchat.tui.widgets.completion import Completion, Existing, FileNames
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
@@ -82,6 +83,7 @@ class Prompt(Vertical):
         &:focus { border: round $user; }
         &.-private, &.-private:focus { border: round $warning; }
         & .chip-area--chip { color: $user; background: $surface-lighten-1; text-style: bold; }
+        & .chip-area--blank { color: $warning; background: $surface-lighten-1; text-style: bold; }
     }
     """
 
@@ -109,6 +111,7 @@ class Prompt(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._queue = PromptQueue()
+        self._unfilled: tuple[str, ...] = ()  # blanks of a template that need a value
         self._completion = Completion()
         self._area = PromptArea(self._completion)
         self._area.placeholder = PLACEHOLDER
@@ -145,10 +148,9 @@ class Prompt(Vertical):
         """Replace the draft by ``draft``; undo brings it back."""
         self._area.load(Draft(draft) if isinstance(draft, str) else draft)
 
-    def select_blank(self) -> None:
-        """Select the first blank of the draft, to be typed over."""
-        self._area.move_cursor((0, 0))
-        self._area.select_blank()
+    def select_blank(self, blank: str = "") -> None:
+        """Select the first blank of the draft, or the first ``blank``, to be typed over."""
+        self._area.select_first_blank(blank)
 
     def give_back(self, *drafts: Draft) -> None:
         """Put ``drafts`` that were not sent before the present one."""
@@ -177,8 +179,10 @@ class Prompt(Vertical):
         self._queue.held = held
 
     def watch_mode(self) -> None:
-        """Show the mode, and whether nothing is stored, in the border."""
+        """Show the mode, whether nothing is stored, and blanks that need a value in the border."""
         modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)
+        if self._unfilled:
+            modes.append(tr("fill in {blanks}", blanks=" ".join(self._unfilled)))
         self._area.border_title = Content(" · ".join(modes)) if modes else None
         self._area.set_class(self.private, "-private")
 
@@ -187,7 +191,11 @@ class Prompt(Vertical):
     @on(TextArea.Changed)
     def _post_change(self, event: TextArea.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(self._area.draft))
+        draft = self._area.draft
+        if draft.unfilled != self._unfilled:
+            self._unfilled = draft.unfilled
+            self.watch_mode()
+        self.post_message(self.Changed(draft))
 
     @on(Completion.Picked)
     def _on_picked(self, event: Completion.Picked) -> None:

@@ -17,9 +17,18 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tchat.sanitize import printable
+from tchat.translation import N_
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.completion import Accepted, Completion, word_at
-from tchat.tui.widgets.prompt_draft import CHIP, Chips, Draft, Recall, is_large, plain_newlines
+from tchat.tui.widgets.prompt_draft import (
+    BLANK,
+    CHIP,
+    Chips,
+    Draft,
+    Recall,
+    is_large,
+    plain_newlines,
+)
 
 
 class PromptArea(TextArea):
@@ -30,7 +39,7 @@ class PromptArea(TextArea):
     `_validate_selection`, `_on_key` and `_on_paste`.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP, BLANK}
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send", id="prompt.send", show=False),
@@ -40,6 +49,8 @@ class PromptArea(TextArea):
         Binding("down", "down", "Down, or a later prompt", id="prompt.down", show=False),
         Binding("tab", "complete", "Complete, or the next blank", id="prompt.complete",
                 show=False),
+        Binding("shift+tab", "previous_blank", N_("The previous blank"),
+                id="prompt.previous-blank", show=False),
         Binding("escape", "dismiss", "Close the completions", id="prompt.dismiss", show=False),
         Binding("ctrl+c,super+c", "copy_or_clear", "Copy the selection, or clear",
                 id="prompt.clear", show=False),
@@ -92,18 +103,35 @@ class PromptArea(TextArea):
         self._put(draft)
         self.move_cursor(self.document.end)
 
-    def select_blank(self) -> None:
-        """Select the next blank of a template, or the first one, to be typed over."""
+    def select_blank(self, step: int = 1) -> None:
+        """Select the next blank of a template, or the previous one, to be typed over."""
+        places = self._blanks()
+        if not places:
+            return
+        at = sorted(self.selection)
+        if step > 0:
+            behind = [place for place in places if place[0] >= at[1]] or places
+            self.selection = Selection(*behind[0])
+        else:
+            before = [place for place in places if place[1] <= at[0]] or places
+            self.selection = Selection(*before[-1])
+
+    def select_first_blank(self, blank: str = "") -> None:
+        """Select the first blank, or the first one labelled ``blank``."""
+        for start, end in self._blanks():
+            if not blank or self.get_text_range(start, end) == blank:
+                self.selection = Selection(start, end)
+                return
+
+    def _blanks(self) -> list[tuple[Location, Location]]:
+        """Start and end of each blank, in their order."""
         blanks = self.draft.blanks
-        places = [
+        return [
             ((row, start), (row, end))
             for row, line in enumerate(self.document.lines if blanks else ())
             for start, end in self._chips.spans(line)
             if line[start:end] in blanks
         ]
-        if places:
-            behind = (place for place in places if place[0] >= self.selection.end)
-            self.selection = Selection(*next(behind, places[0]))
 
     def give_back(self, drafts: Iterable[Draft]) -> None:
         """Put ``drafts`` with their chips before the present one."""
@@ -154,14 +182,14 @@ class PromptArea(TextArea):
             if self.has_queue:
                 self.post_message(self.QueueReleased())
             return
-        if draft.blanks:
+        if draft.unfilled:
             self.post_message(self.BlankLeft())
             return
         self._completion.update_word(None)
         self._recall.add(draft)
         self.load_text("")
         self._chips.clear()
-        self.post_message(self.Submitted(draft))
+        self.post_message(self.Submitted(draft.with_defaults()))
 
     async def _on_key(self, event: Key) -> None:
         """Carry out the key's binding at once, so that keys act in the order typed.
@@ -184,6 +212,12 @@ class PromptArea(TextArea):
             self.select_blank()
         else:
             self.post_message(self.TabPressed())
+
+    def action_previous_blank(self) -> None:
+        """Select the previous blank of a template; without any the focus moves."""
+        if not self.draft.blanks:
+            raise SkipAction
+        self.select_blank(-1)
 
     def action_dismiss(self) -> None:
         """Close the completions; without any the screen gets the key."""
@@ -222,7 +256,7 @@ class PromptArea(TextArea):
 
         A selected blank is there to be typed over, not to be copied.
         """
-        selected = self.selected_text
+        selected = self.get_text_range(*sorted(self.selection))
         if selected and selected not in self.draft.blanks:
             self.action_copy()
         elif self.text:
@@ -301,7 +335,9 @@ class PromptArea(TextArea):
         """A line with its chips marked."""
         line = super().get_line(line_index)
         for start, end in self._chips.spans(line.plain):
-            line.stylize(self.get_component_rich_style(CHIP, partial=True), start, end)
+            is_blank = self._chips.is_blank(line.plain[start:end])
+            style = self.get_component_rich_style(BLANK if is_blank else CHIP, partial=True)
+            line.stylize(style, start, end)
         return line
 
     def edit(self, edit: Edit) -> EditResult:

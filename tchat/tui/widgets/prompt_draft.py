@@ -30,7 +30,7 @@ class Draft:
         text: The text shown, with the labels of chips.
         pastes: Label and text of each large paste.
         files: Label and name of each file mentioned.
-        blanks: Labels of what is still to be filled in.
+        blanks: What is still to be filled in: ``⟨NAME⟩``, or ``⟨NAME=DEFAULT⟩``.
     """
 
     text: str = ""
@@ -40,13 +40,33 @@ class Draft:
 
     @property
     def full_text(self) -> str:
-        """The text with the content of pastes; a file stays a mention."""
-        return _replaced(self.text, dict(self.pastes)) if self.pastes else self.text
+        """The text with the content of pastes and the defaults of blanks; a file is a mention."""
+        text = self.with_defaults().text
+        return _replaced(text, dict(self.pastes)) if self.pastes else text
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """The blanks that have no default."""
+        return tuple(blank for blank in self.blanks if _default(blank) is None)
+
+    def with_defaults(self) -> Draft:
+        """The draft with the defaults in place of the blanks that have one."""
+        defaults = {blank: _default(blank) for blank in self.blanks}
+        known = {blank: default for blank, default in defaults.items() if default is not None}
+        if not known:
+            return self
+        return replace(self, text=_replaced(self.text, known), blanks=self.unfilled)
 
     @property
     def attachments(self) -> tuple[str, ...]:
         """Names of the files mentioned, each once."""
         return tuple(dict.fromkeys(name for _, name in self.files))
+
+
+def _default(blank: str) -> str | None:
+    """The default in ``⟨NAME=DEFAULT⟩``, which holds while nothing is typed over it."""
+    _, equals, default = blank[1:-1].partition("=")
+    return default if equals else None
 
 
 class Chips:
@@ -86,6 +106,10 @@ class Chips:
         pastes = tuple((renamed[label], text) for label, text in draft.pastes)
         text = _replaced(draft.text, renamed) if renamed else draft.text
         return replace(draft, text=text, pastes=pastes)
+
+    def is_blank(self, label: str) -> bool:
+        """Whether it is the label of a blank."""
+        return label in self._blanks
 
     def clear(self) -> None:
         """Forget every chip."""
@@ -139,7 +163,7 @@ def _paste_label(text: str) -> str:
     return f"[pasted {len(text):,} characters]"
 
 
-CHIP = "chip-area--chip"
+CHIP, BLANK = "chip-area--chip", "chip-area--blank"
 
 
 class Recall:
