@@ -93,7 +93,7 @@ def steer(chat: Chat) -> None:
     folder = judge_folder(read_metadata(path), chat.paths)
     found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
     if not found:
-        raise UsageError("no game has produced a control vector yet", "play the game first")
+        raise UsageError("no duel is completed yet", "run one first")
     off = {str(each) for each in found} & set(_vectors(model, chat.paths, path))
     last = max(found, key=lambda each: each.stat().st_mtime)
     set_model_setting(
@@ -119,7 +119,7 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
 
     if file is None:
         raise UsageError(
-            "a game needs replies by people", "name a JSONL file with `prompt` and `reply`"
+            "a duel needs human replies", "name a JSONL file with `prompt` and `reply`"
         )
     data = read_dialogues([file])
     config = GameConfig(f"{GAME}-{data.sha256[:8]}")

@@ -13,7 +13,6 @@ from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder
 from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.preference_model import (
     can_learn_preference,
-    preference_groups,
     read_choices,
     train_preference,
 )
@@ -49,11 +48,9 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
         UsageError: There is not.
     """
     if len(edits) < MIN_TO_FIT and not can_learn_preference(choices):
-        about = len(set(preference_groups(choices)))
         raise UsageError(
-            "there are too few training examples without human replies in a file: "
-            f"{counted(len(choices), 'choice')} about {counted(about, 'different question')}, and "
-            f"{counted(len(edits), 'reply', 'replies')} written by you, in chats with this model",
+            f"there are too few training examples: {counted(len(choices), 'choice')} and "
+            f"{counted(len(edits), 'edited reply', 'edited replies')} in chats with this model",
             f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
             f"and edit replies until there are {MIN_TO_FIT}, better {MIN_TO_VALIDATE}",
         )

@@ -146,7 +146,7 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
     assert odd.err == "tchat: 1 line holds no dialogue and had no effect\n"
     kept = report.read_bytes()
     other = tchat(*words, "--rounds", "1", "--seed", "7")
-    assert (other.code, "the game duel has other data or rules" in other.err) == (2, True)
+    assert (other.code, "the duel duel has other data or rules" in other.err) == (2, True)
     assert report.read_bytes() == kept
 
 
@@ -192,7 +192,7 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
     ("words", "code", "said"),
     [
         (["judge", "train"], 2, "too few training examples"),
-        (["judge", "duel"], 2, "a game needs human replies"),
+        (["judge", "duel"], 2, "a duel needs human replies"),
         (["judge", "train", "none.jsonl"], 2, "none.jsonl cannot be read"),
         (["judge", "train", sys.executable], 2, "holds no dialogue"),
         (["judge", "score"], 2, "no dialogue to score"),
@@ -205,11 +205,11 @@ def test_ctrl_c_keeps_what_was_written(data: Path, model: list[str], home: Path)
         (["judge", "duel", "--data", "{few}", "--name", "../x"], 2, "cannot be called"),
         (["judge", "duel", "--data", "{few}", "--rounds", "0"], 2, "rounds"),
         (["judge", "show", "-m", "none.gguf"], 3, "none.gguf"),
-        (["judge", "use", "none"], 2, "no control vector of the game none"),
+        (["judge", "use", "none"], 2, "no control vector of the duel none"),
         (["judge", "use", "../x"], 2, "cannot be called"),
         (["judge", "use", "x", "--off"], 2, "cannot be combined"),
         (["judge", "use", "x", "--scale", "nan"], 2, "--scale needs a number"),
-        (["judge", "use", "--scale", "2"], 2, "the name of a game"),
+        (["judge", "use", "--scale", "2"], 2, "the name of a duel"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -1,4 +1,4 @@
-"""The course of a game on the screen: the rounds stay, and how far the next one is counts down."""
+"""The progress of a duel on the screen: rounds stay, and the time left counts down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tchat.humanize import Eta
 from tchat.judge.game.adversarial_loop import AdversarialLoop, GameRules
 from tchat.judge.game.game_state import GameState, StepProgress
 from tchat.judge.training import TrainingProgress
-from tchat.tui.dialogs.judge import GameProgress
+from tchat.tui.dialogs.judge import DuelProgress
 from tests.judge.game.game_replies import Puppet, table
 
 
@@ -29,7 +29,7 @@ def test_time_left_counts_down_while_nothing_is_finished() -> None:
 
 
 def test_rounds_stay_while_the_next_one_is_played() -> None:
-    progress = GameProgress()
+    progress = DuelProgress()
     seen = []
     for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
         GameState()
@@ -47,12 +47,12 @@ def test_rounds_stay_while_the_next_one_is_played() -> None:
     for text in trying:
         assert f"    0  {'█' * int(16 * first.people)}" in text
         assert f"{first.generated:.2f}  {first.taken:5.0%}" in text
-        assert "takes for a person's" in text  # what the figures mean
+        assert "taken for human" in text  # what the figures mean
         assert "round 1, step" in text
 
 
 def test_no_line_is_wider_than_the_dialog() -> None:
-    progress = GameProgress()
+    progress = DuelProgress()
     for event in AdversarialLoop(Puppet(), table(), GameRules((1,), rounds=1, batch=20)).play(
         GameState()
     ):

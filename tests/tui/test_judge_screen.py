@@ -1,4 +1,4 @@
-"""The judge's screen: figures, training, and the progress of a game."""
+"""The judge's screen: figures, training, and the progress of a duel."""
 
 from __future__ import annotations
 
@@ -49,13 +49,15 @@ async def test_it_trains_from_use_and_shows_what_was_learnt(
     async with opened(settings, paths) as shown:
         pick(shown.store, 9)
         await shown.type("/judge")
-        await shown.until(lambda: "9 picked" in told(shown, "learnt"))
-        assert "not trained" in told(shown, "learnt")
-        assert "on a file of human replies" in " ".join(told(shown, "progress").split())
+        await shown.until(lambda: "9 choices and 0 edited replies" in told(shown, "sections"))
+        assert "not trained" in told(shown, "sections")
+        assert "a file of human replies" in told(shown, "sections")
+        assert "weights never change" in told(shown, "sections")
+        assert "Duels: none completed" in told(shown, "sections")
         await shown.pilot.press("ctrl+t")
-        await shown.until(lambda: "9 choices" in told(shown, "learnt"))
+        await shown.until(lambda: "trained on 9 choices" in told(shown, "sections"))
         assert "/best 4" in told(shown, "progress")  # what to do with it
-        assert "quality unknown" in told(shown, "learnt")
+        assert "accuracy unknown" in told(shown, "sections")
         await shown.pilot.press("escape")
         await shown.until(lambda: not isinstance(shown.pilot.app.screen, JudgeScreen))
         await shown.ask("and now?")  # the chat goes on
@@ -66,11 +68,11 @@ async def test_what_is_missing_is_said(settings: Settings, paths: Paths, tmp_pat
     few.write_text(json.dumps({"prompt": "p", "reply": "a reply of several words"}))
     async with opened(settings, paths) as shown:
         await shown.pilot.press("alt+j")
-        await shown.until(lambda: "0 picked" in told(shown, "learnt"))
+        await shown.until(lambda: "0 choices and 0 edited replies" in told(shown, "sections"))
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "too few training examples" in told(shown, "progress"))
         await shown.pilot.press("ctrl+g")
-        await shown.until(lambda: "a game needs replies by people" in told(shown, "progress"))
+        await shown.until(lambda: "a duel needs human replies" in told(shown, "progress"))
         shown.pilot.app.screen.query_one(Input).value = str(few)
         await shown.pilot.press("ctrl+g")
         await shown.until(lambda: "too few to train on" in told(shown, "progress"))
@@ -108,7 +110,7 @@ async def test_a_failure_of_the_disk_is_told(
     async with opened(settings, paths) as shown:
         pick(shown.store, 9)
         await shown.pilot.press("alt+j")
-        await shown.until(lambda: "9 picked" in told(shown, "learnt"))
+        await shown.until(lambda: "9 choices and 0 edited replies" in told(shown, "sections"))
         monkeypatch.setattr("tchat.judge.discriminator.os.fsync", full)
         await shown.pilot.press("ctrl+t")
         await shown.until(lambda: "No space left on device" in told(shown, "progress"))
@@ -120,9 +122,9 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.pilot.press("alt+j")
-        await shown.until(lambda: "0 picked" in told(shown, "learnt"))
+        await shown.until(lambda: "0 choices and 0 edited replies" in told(shown, "sections"))
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: "play the game first" in told(shown, "progress"))
+        await shown.until(lambda: "no duel is completed yet" in told(shown, "progress"))
 
         metadata = shown.screen.conversation.metadata
         assert metadata is not None
@@ -132,10 +134,10 @@ async def test_the_outcome_of_a_game_steers_the_model_until_it_is_off(
             write_control_vector(push, each, architecture=metadata.architecture)
         os.utime(older, (1, 1))
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: "duel-1 (steers the model)" in told(shown, "learnt"))
+        await shown.until(lambda: "on: duel-1" in told(shown, "sections"))
         assert str(vector) in paths.models_file.read_text()
         await shown.pilot.press("ctrl+s")
-        await shown.until(lambda: told(shown, "learnt").endswith("duel-1, duel-9"))
+        await shown.until(lambda: "on: duel-1" not in told(shown, "sections"))
         assert str(vector) not in paths.models_file.read_text()
         await shown.pilot.press("escape")
         await shown.ask("and now?")
@@ -158,4 +160,4 @@ async def test_it_waits_until_the_model_is_loaded_and_says_so(
         opened_gate.set()
         await shown.idle()
         await shown.pilot.press("alt+j")
-        await shown.until(lambda: "0 picked" in told(shown, "learnt"))
+        await shown.until(lambda: "0 choices and 0 edited replies" in told(shown, "sections"))

@@ -463,7 +463,7 @@ COMMANDS = (
     ),
     SlashCommand("stats", "", "Show token counts and times", _show_statistics),
     SlashCommand("details", "", "Show or hide times and token counts", _toggle_details),
-    SlashCommand("judge", "", "Show the judge: examples, training, the game", _show_judge),
+    SlashCommand("judge", "", "Show the judge: scores, training, duel, steering", _show_judge),
     SlashCommand("private", "", "Turn private mode on or off: nothing is saved", _toggle_private),
     SlashCommand("theme", "[NAME]", "Choose the theme", _choose_theme, surface=_SCREEN),
     SlashCommand("version", "", "Show the version", _show_version),

@@ -30,18 +30,18 @@ def duel(
     data: list[Path] = typer.Option(None, "--data", help="JSONL file of dialogues; repeatable"),
     rounds: int = typer.Option(6, "--rounds", min=1, max=100, help="Maximum rounds"),
     batch: int = typer.Option(72, "--batch", min=2, max=512, help="Prompts per step"),
-    name: str = typer.Option("duel", "--name", help="Name of the game and its control vector"),
+    name: str = typer.Option("duel", "--name", help="Name of the duel and its control vector"),
     seed: int = typer.Option(0, "--seed", min=0, help="Random seed"),
     model: str = MODEL,
 ) -> None:
     """Train a control vector towards replies that read as human-written.
 
-    An adversarial game between the model and a discriminator; the weights are not changed. An
-    interrupted game resumes.
+    In each round the judge is trained, and the vector changed until its replies pass more often.
+    The model's weights never change. An interrupted duel resumes.
 
-    Columns: AUC of the discriminator, human replies against the model's (0.5 is chance); model and
-    people, its mean probability of "human" for the model's and for human replies; fooled, share of
-    the model's replies that it classifies as human; perplexity and distinct-2 of the model's
+    Columns: AUC of the judge, human replies against the model's (0.5 is chance); model and human,
+    its mean probability of "human" for the model's and for human replies; fooled, share of the
+    model's replies that it classifies as human; perplexity and distinct-2 of the model's
     replies; strength, norm of the control vector over the norm of the hidden states.
     """
     from tchat.judge.game import GameConfig
@@ -49,7 +49,7 @@ def duel(
 
     console: Console = ctx.obj
     if not data:
-        raise UsageError("a game needs human replies", f"--data: {NEEDED}")
+        raise UsageError("a duel needs human replies", f"--data: {NEEDED}")
     dialogues = read_dialogues(data)
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))
@@ -92,7 +92,7 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     from tchat.judge.game import sparkline
 
     if not rounds_shown:
-        console.out("round    AUC  model  people  fooled  perplexity  distinct-2  strength")
+        console.out("round    AUC  model   human  fooled  perplexity  distinct-2  strength")
     for each in state.rounds[rounds_shown:]:
         health = each.health
         console.out(
@@ -104,7 +104,7 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
         most = max(each.health.perplexity for each in state.rounds)
         console.out(
             f"       model {sparkline([each.generated for each in state.rounds])}  "
-            f"people {sparkline([each.people for each in state.rounds])}  "
+            f"human {sparkline([each.people for each in state.rounds])}  "
             f"perplexity {sparkline([each.health.perplexity for each in state.rounds], most)}"
         )
     console.flush()
@@ -131,14 +131,14 @@ SETTING = "control_vector"
 
 def use(
     ctx: typer.Context,
-    name: str = typer.Argument("", metavar="[NAME]", help="Name of a game, see `tchat judge show`"),
+    name: str = typer.Argument("", metavar="[NAME]", help="Name of a duel, see `tchat judge show`"),
     off: bool = typer.Option(False, "--off", help="Stop steering the model"),
     scale: float = typer.Option(
         1.0, "--scale", min=-10, max=10, help="Scale of the control vector"
     ),
     model: str = MODEL,
 ) -> None:
-    """Steer a model by the control vector of a game; --off stops it.
+    """Steer a model by the control vector of a duel; --off stops it.
 
     Saved as a setting of the model in models.toml. Without a name, shows what is in force.
     """
@@ -152,7 +152,7 @@ def use(
         raise UsageError("a NAME and --off cannot be combined", "leave one out")
     if scale != 1.0 and not (name and math.isfinite(scale)):
         raise UsageError(
-            "--scale needs a number and the name of a game", "for example: --scale 0.5"
+            "--scale needs a number and the name of a duel", "for example: --scale 0.5"
         )
     settings = settings_for_model(console, model)
     path = resolve_chosen(settings, console.paths, console.environ)
@@ -168,7 +168,7 @@ def use(
     steered = settings_for(settings, console.paths, path).control_vector
     names = ", ".join(map(single_line, steered))
     told = (
-        f"is steered by {names}" if names else "is not steered; `tchat judge show` lists the games"
+        f"is steered by {names}" if names else "is not steered; `tchat judge show` lists the duels"
     )
     console.out(f"{single_line(path.name)} {told}")
 
@@ -179,7 +179,7 @@ def _vector(folder: JudgeFolder, name: str) -> Path:
     if not vector.is_file():
         have = [single_line(each) for each in folder.games() if folder.vector(each).is_file()]
         raise UsageError(
-            f"there is no control vector of the game {single_line(name)}",
-            f"these are: {', '.join(have)}" if have else "play one: tchat judge duel --data FILE",
+            f"there is no control vector of the duel {single_line(name)}",
+            f"these are: {', '.join(have)}" if have else "make one: tchat judge duel --data FILE",
         )
     return vector

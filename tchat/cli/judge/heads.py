@@ -39,7 +39,7 @@ MODEL = typer.Option("", "-m", "--model", help="Model (default: the default mode
 
 
 def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
-    """Show what was trained for a model, and its games."""
+    """Show what was trained for a model, and its duels."""
     from tchat.judge.discriminator import judge_folder, load
     from tchat.models.metadata import read_metadata
     from tchat.models.resolve import resolve_chosen
@@ -61,7 +61,7 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
         for line in describe_head(head) if head else ():
             console.out(line)
     for name, path in vectors.items():
-        console.out(f"game {name}: {path if path.exists() else 'no control vector yet'}")
+        console.out(f"duel {name}: {path if path.exists() else 'no control vector yet'}")
 
 
 def describe_head(discriminator: Discriminator) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _others(facts: TrainingProvenance) -> str:
 
 def _quality(facts: TrainingProvenance) -> Iterator[str]:
     people, generated = facts.examples
-    yield f"examples  {people} by people, {generated} by the model"
+    yield f"examples  {people} human, {generated} by the model"
     if facts.quality is None:
         yield "quality   unknown; needs 30 examples of each class, to five different prompts"
     else:
@@ -139,7 +139,7 @@ def train(
     model: str = MODEL,
     as_json: bool = JSON,
 ) -> None:
-    """Train the discriminator of human-written replies, and your preference model.
+    """Train the judge on human replies, and on your preferences.
 
     Learns from human replies in files, and from replies that you picked, rated or edited in chats.
     The model also replies to the prompts of the files, which takes a while; its replies are saved,

@@ -132,8 +132,8 @@ class AdversarialGame:
         if len({pair.prompt for pair in pairs}) < 2:
             raise UsageError(
                 f"{len(pairs)} pairs of replies of like length, to one prompt, are too few for a "
-                "game",
-                f"give at least {MIN_TO_VALIDATE} replies by people: tchat judge duel --data FILE",
+                "duel",
+                f"give at least {MIN_TO_VALIDATE} human replies: tchat judge duel --data FILE",
             )
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
         split = split_data(pairs, prompts, self._config.seed)
@@ -254,7 +254,7 @@ class AdversarialGame:
             ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
             (
                 "pairs of like length",
-                f"{counts[0]} to play, {counts[1]} for the judge from outside, "
+                f"{counts[0]} for the duel, {counts[1]} for the independent judge, "
                 f"{counts[2]} for its verdict",
             ),
             ("prompts of the verdict", str(len(split.unseen.prompts))),

@@ -22,11 +22,11 @@ networks, and this is none.
 _SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
 UNSTEERED = "No step was made: what stands under “after” is another draw, unsteered too.\n"
 FIGURES = """\
-AUC: how well the discriminator tells people's replies from fresh ones; 0.5 is not at all. Fresh
-replies, people's: its mean probability that a person wrote them. The perplexity is the unsteered
-model's; distinct-2 is the share of different token pairs; the figures with an x are against
-unsteered replies to the same prompts, with their standard error. Strength: length of the control
-vector, against that of the states it is added to.
+AUC: how well the discriminator tells human replies from the model's; 0.5 is not at all. Model,
+human: its mean probability that a person wrote the model's and the human replies. The perplexity
+is the unsteered model's; distinct-2 is the share of different token pairs; the figures with an x
+are against unsteered replies to the same prompts, with their standard error. Strength: length of
+the control vector, against that of the states it is added to.
 """
 _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 
@@ -77,7 +77,7 @@ def write_report(
     """
     rounds = counted(len(state.rounds) - 1, "round")
     parts = [
-        "# A game between generator and discriminator\n",
+        "# Duel of model and judge\n",
         WHAT_THIS_IS,
         f"It ended after {rounds}: {state.over or 'interrupted'}.\n",
         "![Scores and perplexity by round](report.svg)\n",
@@ -101,7 +101,7 @@ def write_report(
 
 def _table(rounds: Sequence[GameRound]) -> str:
     lines = [
-        "| round | AUC | fresh replies | people's | taken for a person's | perplexity "
+        "| round | AUC | model | human | model's taken for human | perplexity "
         "| | distinct-2 | | tokens | strength | |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
@@ -120,7 +120,7 @@ def _tried(rounds: Sequence[GameRound]) -> str:
     """The table of all steps that were tried."""
     lines = [
         "## Steps that were tried\n",
-        "| round | strength | taken for a person's | perplexity | distinct-2 | tokens | broken |",
+        "| round | strength | taken for human | perplexity | distinct-2 | tokens | broken |",
         "|--:|--:|--:|--:|--:|--:|---|",
     ]
     for each in rounds:
@@ -140,13 +140,13 @@ def _ratio(ratio: MetricRatio) -> str:
 
 def _verdict(verdict: IndependentVerdict | None) -> str:
     if verdict is None:
-        return "There were too few replies to spare some for a judge from outside.\n"
+        return "There were too few replies for an independent judge.\n"
     plain, steered = verdict.plain, verdict.steered
     return (
-        "## A judge from outside\n\n"
-        "A discriminator trained on other data and on unsteered replies only takes for a "
-        f"person's: {verdict.words}; {verdict.people:.0%} of people's, all to prompts that neither "
-        "the game nor it has seen.\n\n"
+        "## Independent judge\n\n"
+        "Replies that a discriminator trained on other data and on unsteered replies takes for "
+        f"human: {verdict.words}; {verdict.people:.0%} of the human ones. All are to prompts that "
+        "neither the duel nor it has seen.\n\n"
         f"Perplexity {plain.perplexity:.2f} before, {steered.perplexity:.2f} after "
         f"({_ratio(verdict.costs.perplexity)}, prompt by prompt); distinct-2 "
         f"{plain.distinct_2:.3f} and {steered.distinct_2:.3f} "
@@ -179,8 +179,8 @@ WIDTH, HEIGHT = 640, 300  # of the picture
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 56, 28, 40  # margins
 # Okabe and Ito's colours, which everybody can distinguish; the strokes differ too.
 _LINES = (
-    ("people's replies", "#0072B2", ""),
-    ("fresh replies", "#D55E00", "6 3"),
+    ("human replies", "#0072B2", ""),
+    ("model's replies", "#D55E00", "6 3"),
     ("perplexity", "#009E73", "2 3"),
 )
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -1,27 +1,29 @@
-"""The judge: what it learnt, training it, and the game with its progress."""
+"""The judge: its scores, training, duels and steering, with the progress of what is running."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from textwrap import wrap
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.reactive import reactive
 from textual.widgets import Input
 
-from tchat.humanize import Eta, counted
+from tchat.humanize import Eta
 from tchat.paths import expanded
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr, trn
 from tchat.tui.background import background, explained
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.services.conversation import Conversation
-from tchat.tui.widgets.rows import Lines, Property, PropertyList, property_lines
+from tchat.tui.widgets.rows import LONGEST, Lines, Property, property_lines
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -30,37 +32,34 @@ if TYPE_CHECKING:
 
     Do = Callable[[Chat, Path | None], Iterator[object]]
 
-BEAT = 1.0  # seconds between two tellings of the time left
-ABOUT = (
-    "The judge estimates whether a person or the model wrote a reply. It is trained on replies "
-    "that you picked, rated (+ and -) or edited in chats, and on a file of human replies. In the "
-    "game, the judge is trained against a control vector that steers the model, whose weights do "
-    "not change; it takes minutes to hours. Stopped training and games resume the next time."
+NAME = 11  # cells of the name of a section
+REST = 10  # rows of the dialog beside the sections
+BEAT = 1.0  # seconds between two updates of the time left
+TRAINED = N_(
+    "Trained. /best 4 PROMPT writes four replies and shows their scores; the setting show_scores "
+    "shows a score for every reply."
 )
-
-LEARNT = (
-    "Trained. /best 4 PROMPT writes four replies and shows their scores; the setting "
-    "show_scores shows a score for every reply."
-)
-
-STEERED = "Done; in force from the next reply on, here and in the shell."
+SWITCHED = N_("Done. It applies from the next reply on, here and on the command line.")
 
 
 class JudgeScreen(Dialog[None]):
-    """Figures above, a file of people's replies, and below what is going on."""
+    """The four sections, a file of human replies, and below what is going on."""
 
-    HEADING = "Judge"
+    HEADING = N_("Judge")
     HINTS: ClassVar[tuple[Hint, ...]] = (
-        Hint("judge.train", "train"),
-        Hint("judge.duel", "play the game"),
-        Hint("judge.steer", "steer the model, on or off"),
+        Hint("judge.train", N_("train")),
+        Hint("judge.duel", N_("duel")),
+        Hint("judge.steer", N_("steering on or off")),
         CLOSE,
     )
-    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", "stop; resumes later"),)
+    AT_WORK: ClassVar[tuple[Hint, ...]] = (Hint("dialog.close", N_("stop; resumes later")),)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.JUDGE)]
     DEFAULT_CSS = """
-    JudgeScreen Input { margin: 1; padding: 0 1; background: $panel; }
-    JudgeScreen VerticalScroll { height: 1fr; }
+    JudgeScreen {
+        & Input { margin: 1; padding: 0 1; background: $panel; }
+        &.-short Input { margin: 0 1; }
+        & VerticalScroll { height: 1fr; }
+    }
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -69,21 +68,20 @@ class JudgeScreen(Dialog[None]):
         self._at_work = False
 
     def body(self) -> ComposeResult:
-        """Figures, the file, the progress."""
-        yield PropertyList(id="learnt")
+        """The sections, the file, the progress."""
+        yield JudgeSections(id="sections")
         yield Input(
-            placeholder="JSONL file of human replies; empty: use your chats",
+            placeholder=tr("JSONL file of human replies; empty: your chats"),
             id="data",
             compact=True,
         )
         with VerticalScroll(can_focus=False) as scroll:
             scroll.anchor()
-            yield GameProgress(id="progress")
+            yield DuelProgress(id="progress")
 
     def opened(self) -> None:
         """Read the figures."""
         self.query_one(Input).focus()
-        self.query_one(GameProgress).show_text(ABOUT)
         self._read()
 
     @background(group="judge-figures", exclusive=True)
@@ -96,11 +94,11 @@ class JudgeScreen(Dialog[None]):
 
         try:
             learnt = await asyncio.to_thread(read)
-        except Exception as error:  # noqa: BLE001  told in the place of the figures
+        except Exception as error:  # noqa: BLE001  shown instead of the figures
             self._show_text(str(explained(self, error)))
             return
-        self.set_heading(f"Judge of {learnt.model}")
-        self.query_one("#learnt", PropertyList).show(list(figures(learnt)))
+        self.set_heading(tr("Judge of {model}", model=learnt.model))
+        self.query_one(JudgeSections).show(list(sections(learnt)))
 
     def action_train(self) -> None:
         """Train the judge from use, and from the file that is named."""
@@ -110,20 +108,20 @@ class JudgeScreen(Dialog[None]):
 
             return learn(chat, self._conversation.persistent, file)
 
-        self._begin(train, after=LEARNT)
+        self._begin(train, after=tr(TRAINED))
 
     def action_duel(self) -> None:
-        """Play the game on the replies in the file."""
+        """Start or resume a duel with the replies in the file."""
 
         def duel(chat: Chat, file: Path | None) -> Iterator[object]:
             from tchat.chat.judge import play
 
             return play(chat, file)
 
-        self._begin(duel, before="before the first round: ")
+        self._begin(duel, before_rounds=True)
 
     def action_steer(self) -> None:
-        """Steer the model by what the game came to, or no more."""
+        """Turn steering by the last duel on or off."""
 
         def switch(chat: Chat, _: Path | None) -> Iterator[object]:
             from tchat.chat.judge import steer
@@ -131,27 +129,28 @@ class JudgeScreen(Dialog[None]):
             steer(chat)
             return iter(())
 
-        self._begin(switch, after=STEERED)
+        self._begin(switch, after=tr(SWITCHED))
 
     def action_close(self) -> None:
         """Stop what runs; when nothing does, close."""
         if self._at_work:
             self._conversation.stop()
-            self.query_one(GameProgress).stop()
+            self.query_one(DuelProgress).stop()
         else:
             super().action_close()
 
-    def _begin(self, do: Do, *, before: str = "", after: str = "") -> None:
+    def _begin(self, do: Do, *, before_rounds: bool = False, after: str = "") -> None:
         if not self._at_work:
             self._at_work = True
-            self._do(do, before, after)
+            self._do(do, before_rounds, after)
 
     @background(group="judge")
-    async def _do(self, do: Do, before: str, after: str) -> None:
-        name, progress = self.query_one(Input).value.strip(), self.query_one(GameProgress)
+    async def _do(self, do: Do, before_rounds: bool, after: str) -> None:
+        name, progress = self.query_one(Input).value.strip(), self.query_one(DuelProgress)
         file = expanded(name) if name else None
         self.show_hints(self.AT_WORK)
-        progress.begin(before)
+        self.query_one(JudgeSections).is_brief = True  # the progress needs the room
+        progress.begin(before_rounds=before_rounds)
         beat = self.set_interval(BEAT, progress.count_down)
         try:
             await self._conversation.work(lambda chat: do(chat, file), progress.show_event)
@@ -159,7 +158,7 @@ class JudgeScreen(Dialog[None]):
             if after:
                 self._show_text(after)
         except InterruptedError:
-            self._show_text("Stopped; progress is kept, and resumes the next time.")
+            self._show_text(tr("Stopped. The next start resumes it."))
         except OSError as error:
             self._show_text(str(error))
         except Exception as error:  # noqa: BLE001  else it would be loading for ever
@@ -172,57 +171,127 @@ class JudgeScreen(Dialog[None]):
 
     def _show_text(self, text: str) -> None:
         if self.is_mounted:
-            self.query_one(GameProgress).show_text(text)
+            self.query_one(DuelProgress).show_text(text)
 
 
-def figures(learnt: JudgeStatus) -> Iterator[Property]:
-    """What there is to learn from, and what was learnt, as names and values."""
-    use = learnt.use
-    yield (
-        "examples",
-        f"{use.picked} picked, {use.liked} good, {use.disliked} bad, {use.written} written by you",
+class Section(NamedTuple):
+    """A part of the dialog: its name, how things stand, and what it does in a sentence."""
+
+    name: str
+    state: str
+    about: str
+
+
+def sections(learnt: JudgeStatus) -> Iterator[Section]:
+    """The sections of a judge."""
+    yield Section(
+        tr("Scores"),
+        f"{_human_score(learnt)} · {_preference_score(learnt)}",
+        tr("Estimates how likely a person wrote a reply, and how well you would like it."),
     )
+    yield Section(
+        tr("Training"),
+        _examples(learnt),
+        tr(
+            "Learns from replies that you picked, rated (+ and -) or edited, and from a file of "
+            "human replies."
+        ),
+    )
+    duels = trn("{count:,} duel completed", "{count:,} duels completed", len(learnt.games))
+    yield Section(
+        tr("Duel"),
+        duels if learnt.games else tr("Duels: none completed"),
+        tr(
+            "Trains the judge and a vector that steers the model against each other; the model's "
+            "weights never change. Needs the file, takes minutes to hours."
+        ),
+    )
+    yield Section(
+        tr("Steering"),
+        tr("on: {duel}", duel=learnt.steers) if learnt.steers else tr("off"),
+        tr("Applies the vector of the last duel to the model, until you turn it off."),
+    )
+
+
+def _examples(learnt: JudgeStatus) -> str:
+    from tchat.judge.training import MIN_TO_FIT
+
+    choices, edits = len(learnt.use.choices), len(learnt.use.edits)
+    return tr(
+        "{choices} and {edits}; {least} of one kind are needed",
+        choices=trn("{count:,} choice", "{count:,} choices", choices),
+        edits=trn("{count:,} edited reply", "{count:,} edited replies", edits),
+        least=MIN_TO_FIT,
+    )
+
+
+def _human_score(learnt: JudgeStatus) -> str:
     if learnt.human is None:
-        yield "discriminator", "not trained"
-    else:
-        facts = learnt.human.provenance
-        quality = facts.quality
-        held_out = (
-            f"AUC {quality.auc:.2f}, calibration error {quality.calibration_error:.2f}, held out"
-            if quality
-            else "quality unknown: needs 30 of each"
-        )
-        yield (
-            "discriminator",
-            f"{facts.examples[0]:,} and {counted(facts.examples[1], 'example')} · {held_out}",
-        )
+        return tr("human or model: not trained")
+    quality = learnt.human.provenance.quality
+    if quality is None:
+        return tr("human or model: trained, accuracy unknown below 30 examples of each")
+    return tr("human or model: tells {share:.0%} of pairs apart", share=quality.auc)
+
+
+def _preference_score(learnt: JudgeStatus) -> str:
     if learnt.preference is None:
-        yield "what you prefer", "not trained"
-    else:
-        facts = learnt.preference.provenance
-        right = "quality unknown"
-        if facts.accuracy is not None:
-            right = f"{facts.accuracy:.0%} right, held out"
-        yield "what you prefer", f"{counted(facts.examples[0], 'choice')} · {right}"
-    games = [
-        f"{name} (steers the model)" if name == learnt.steers else name for name in learnt.games
-    ]
-    yield "games", ", ".join(games) or "none with a result"
+        return tr("your preference: not trained")
+    facts = learnt.preference.provenance
+    choices = trn("{count:,} choice", "{count:,} choices", facts.examples[0])
+    if facts.accuracy is None:
+        return tr("your preference: trained on {choices}, accuracy unknown", choices=choices)
+    return tr("your preference: predicts {share:.0%} of choices", share=facts.accuracy)
+
+
+class JudgeSections(Lines):
+    """The sections; without their sentences while ``is_brief``, or where they have no room."""
+
+    is_brief = reactive(False, layout=True)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._sections: Sequence[Section] = ()
+
+    def show(self, sections: Sequence[Section]) -> None:
+        """Show these."""
+        self._sections = sections
+        self.refresh(layout=True)
+
+    def lines(self, width: int) -> list[Content]:
+        """The wrapped lines."""
+        full = self._lines(width, brief=False)
+        has_room = len(full) <= self.app.size.height - REST
+        return full if has_room and not self.is_brief else self._lines(width, brief=True)
+
+    def _lines(self, width: int, *, brief: bool) -> list[Content]:
+        return [
+            line for each in self._sections for line in _section_lines(each, width, brief=brief)
+        ]
+
+
+def _section_lines(section: Section, width: int, *, brief: bool) -> list[Content]:
+    room = max(10, width - NAME)
+    name = Content.styled(section.name, "bold $primary")
+    state, *more = Content(single_line(section.state, LONGEST)).wrap(room)
+    about = [] if brief else Content.styled(section.about, "$muted").wrap(room)
+    head = name.pad_right(max(1, NAME - name.cell_length)) + state
+    return [head, *(line.pad_left(NAME) for line in (*more, *about))]
 
 
 BAR = 16  # cells of a bar where there is room,
 NARROW, WIDE = 8, 80  # and where the row has fewer than so many
-EXPLAINED = (
-    "people, fresh: how sure the discriminator is that a person wrote people's replies and the "
-    "fresh ones, 0 to 1. taken: fresh ones that it takes for a person's. perplexity: of the fresh "
-    "ones, and against unsteered ones."
+EXPLAINED = N_(
+    "human, model: how likely the judge finds it that a person wrote the human replies and the "
+    "model's, 0 to 1. fooled: the model's replies taken for human. perplexity: of the model's "
+    "replies, and against unsteered ones."
 )
 
 
-class GameProgress(Lines):
-    """The rounds of a game with both scores, and beneath them what is being done.
+class DuelProgress(Lines):
+    """The rounds of a duel with both scores, and below them what is being done.
 
-    The rounds stay while the next one is played.
+    The rounds stay while the next one is running.
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
@@ -230,45 +299,50 @@ class GameProgress(Lines):
         self._rounds: tuple[GameRound, ...] = ()
         self._properties: Sequence[Property] = ()
         self._doing = ("", 0, 0)
-        self._before = ""
+        self._before_rounds = False
         self._left = Eta()
 
-    def begin(self, before: str = "") -> None:
-        """Something else begins; ``before`` is said of what comes before the first round."""
-        self._rounds, self._doing, self._before = (), ("", 0, 0), before
-        self._show([("", "loading the model")])
+    def begin(self, *, before_rounds: bool = False) -> None:
+        """Something else begins; with ``before_rounds`` a duel, which prepares its first round."""
+        self._rounds, self._doing, self._before_rounds = (), ("", 0, 0), before_rounds
+        self._show([("", tr("loading the model"))])
 
     def show_text(self, text: str) -> None:
-        """Say something, raw, when nothing goes on."""
+        """Show a raw text when nothing is running."""
         self._doing = ("", 0, 0)
         self._show([("", text)])
 
     def stop(self) -> None:
-        """It was asked to stop, and will when the step under way is done."""
+        """Show that it was asked to stop, and will when the step under way is done."""
         self._doing = ("", 0, 0)
-        self._show([("", "stopping")])
+        self._show([("", tr("stopping"))])
 
     def show_event(self, event: object) -> None:
-        """Show an event of a training or a game."""
+        """Show an event of a training or a duel."""
         from tchat.judge.game import GameResult, GameState, StepProgress
         from tchat.judge.training import TrainingProgress
 
         if isinstance(event, TrainingProgress):
-            stage = "verdict: " if self._rounds else self._before
-            self._doing = (stage + event.what, event.done, event.total)
+            self._doing = (self._stage(event.what), event.done, event.total)
         elif isinstance(event, StepProgress):
-            what = f"round {event.round}, step {event.attempt}: replies"
+            what = tr("round {round}, step {step}: replies", round=event.round, step=event.attempt)
             self._doing = (what, event.done, event.total)
         elif isinstance(event, GameState):
-            stage = "verdict" if event.over else f"round {len(event.rounds)}"
-            self._rounds, self._doing = event.rounds, (f"{stage}: fitting", 0, 0)
+            fitting = tr("round {round}: fitting", round=len(event.rounds))
+            what = tr("verdict: fitting") if event.over else fitting
+            self._rounds, self._doing = event.rounds, (what, 0, 0)
         elif isinstance(event, GameResult):
             self._rounds, self._doing = event.state.rounds, ("", 0, 0)
             self._show(list(_ended(event)))
         self.count_down()
 
+    def _stage(self, what: str) -> str:
+        if self._rounds:
+            return tr("verdict: {what}", what=what)
+        return tr("before the first round: {what}", what=what) if self._before_rounds else what
+
     def count_down(self) -> None:
-        """Tell how far it is, and how long it may take from now on."""
+        """Show how far it is, and how long it may take from now on."""
         what, done, total = self._doing
         if what:
             self._show([("", self._left.words(what, done, total))])
@@ -287,14 +361,16 @@ def _table(rounds: Sequence[GameRound], width: int) -> list[Content]:
     if not rounds:
         return []
     bar = BAR if width >= WIDE else NARROW
-    scored = f"{'people':<{bar + 7}}{'fresh':<{bar + 7}}"
-    head = Content.styled(f"round  {scored}taken  perplexity", "$muted")
+    names = _padded(tr("human"), bar + 7) + _padded(tr("model"), bar + 7)
+    head = Content.styled(
+        f"{_padded(tr('round'), 5)}  {names}{_padded(tr('fooled'), 6)} {tr('perplexity')}", "$muted"
+    )
     lines = [head, *(_line(each, bar).truncate(max(10, width), ellipsis=True) for each in rounds)]
-    return [
-        *lines,
-        *(Content.styled(line, "$muted") for line in wrap(EXPLAINED, max(10, width))),
-        Content(),
-    ]
+    return [*lines, *Content.styled(tr(EXPLAINED), "$muted").wrap(max(10, width)), Content()]
+
+
+def _padded(text: str, cells: int) -> str:
+    return text + " " * (cells - cell_len(text))
 
 
 def _line(each: GameRound, bar: int) -> Content:
@@ -312,10 +388,10 @@ def _line(each: GameRound, bar: int) -> Content:
 
 
 def _ended(played: GameResult) -> Iterator[Property]:
-    """What a game came to."""
-    yield "ended", played.state.over
+    """The result of a duel."""
+    yield tr("ended"), played.state.over
     if played.verdict:
-        yield "from outside", played.verdict.words
+        yield tr("independent"), played.verdict.words
     if played.vector:
-        yield "use it", f"tchat judge use {played.vector.stem}"
-    yield "report", str(played.report)
+        yield tr("to use it"), f"tchat judge use {played.vector.stem}"
+    yield tr("report"), str(played.report)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import Enum
-from textwrap import wrap
 from typing import NamedTuple, TypeAlias
 
 from textual.content import Content
@@ -239,6 +238,7 @@ def property_lines(properties: Sequence[Property], width: int) -> list[Content]:
 def _lines(row: Property, width: int) -> list[Content]:
     name, value = single_line(row[0]), single_line(row[1], LONGEST)
     indent = NAMES if name else 0
-    first, *more = wrap(value, max(10, width - indent)) or [""]
-    begun = Content.assemble((f"{name:<{indent}}", "$muted"), first)
-    return [begun, *(Content(" " * indent + line) for line in more)]
+    first, *more = Content(value).wrap(max(10, width - indent)) or [Content("")]
+    label = Content.styled(name, "$muted")
+    label = label.pad_right(max(0, indent - label.cell_length))
+    return [label + first, *(line.pad_left(indent) for line in more)]

@@ -148,7 +148,7 @@ def test_an_interrupted_game_goes_on_as_if_it_never_was(tmp_path: Path, after: i
 
 def test_a_game_of_other_rules_is_neither_resumed_nor_lost(tmp_path: Path) -> None:
     save_state(played(Puppet()), tmp_path / "warm" / "game.npz", key="k")
-    with pytest.raises(UsageError, match="the game warm has other data or rules") as caught:
+    with pytest.raises(UsageError, match="the duel warm has other data or rules") as caught:
         load_state(tmp_path / "warm" / "game.npz", key="another")
     assert "choose another --name" in str(caught.value)
     assert load_state(tmp_path / "none.npz", key="k") is None
