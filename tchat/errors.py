@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
 SETTINGS, MODELS = "{settings}", "{models}"
 
 
-class Hint(str):
+class ErrorHint(str):
     """A hint for the shell, which is the text itself, and one for a chat.
 
     Attributes:
@@ -62,8 +62,8 @@ class TchatError(Exception):
 
     Args:
         message: What happened, without a final full stop and without a newline.
-        hint: What the user can do next; empty when there is nothing to add. A `Hint` where a chat
-            has another way to do it.
+        hint: What the user can do next; empty when there is nothing to add. An `ErrorHint` where
+            a chat has another way to do it.
     """
 
     exit_code: int = ExitCode.UNEXPECTED
@@ -83,7 +83,7 @@ class TchatError(Exception):
             places: The key or command for `SETTINGS` and `MODELS`; without one for a place that
                 the hint contains, the hint is that for the shell.
         """
-        hint = self.hint.chat if isinstance(self.hint, Hint) else self.hint
+        hint = self.hint.chat if isinstance(self.hint, ErrorHint) else self.hint
         for place, name in places.items():
             hint = hint.replace(place, name)
         if SETTINGS in hint or MODELS in hint:

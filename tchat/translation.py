@@ -19,6 +19,7 @@ VARIABLE = "TCHAT_LANG"
 SOURCE = "en"  # the language of the message ids
 CATALOGS = {"zh": "zh_CN"}  # a language and the directory of its catalog
 LANGUAGES = (SOURCE, *CATALOGS)
+LOCALE = "auto"  # takes the language from the locale
 
 
 def tr(message: str, /, **values: object) -> str:
@@ -51,7 +52,7 @@ def language() -> str:
 
 
 def set_language(name: str) -> None:
-    """Use the language ``name``, or the one of the locale for an empty name, from now on.
+    """Use the language ``name``, or the one of the locale for an empty one, from now on.
 
     It holds for child processes too.
     """
@@ -59,6 +60,12 @@ def set_language(name: str) -> None:
         os.environ[VARIABLE] = name
     else:
         os.environ.pop(VARIABLE, None)
+
+
+def use_setting(name: str) -> None:
+    """Use the language of the setting ``lang``, unless ``TCHAT_LANG`` or ``--lang`` names one."""
+    if name != LOCALE and VARIABLE not in os.environ:
+        set_language(name)
 
 
 @cache
@@ -70,12 +77,18 @@ def _language(
     preferred: str | None,
 ) -> str:
     locale = everything or messages or default or "C"
+    if chosen == LOCALE:
+        chosen = ""
     names = [chosen] if chosen else [locale]
     # As GNU gettext does: LANGUAGE lists several, and counts only where there is a locale.
     if not chosen and preferred and locale.split(".")[0] not in ("C", "POSIX"):
         names = preferred.split(":")
-    codes = (name.replace("-", "_").split("_")[0].split(".")[0].lower() for name in names)
-    return next((code for code in codes if code in LANGUAGES), SOURCE)
+    return next((code for code in map(language_code, names) if code in LANGUAGES), SOURCE)
+
+
+def language_code(name: str) -> str:
+    """The language of a locale's name: ``zh`` of ``zh_CN.UTF-8``."""
+    return name.replace("-", "_").split("_")[0].split(".")[0].lower()
 
 
 def _catalog() -> NullTranslations | None:
@@ -86,7 +99,21 @@ def _catalog() -> NullTranslations | None:
 @cache
 def _load(code: str) -> NullTranslations:
     import gettext
-    from pathlib import Path
 
-    folder = Path(__file__).parent / "locale"
-    return gettext.translation(DOMAIN, folder, [CATALOGS[code]], fallback=True)
+    return gettext.translation(DOMAIN, _folder(), [CATALOGS[code]], fallback=True)
+
+
+def translate_libraries() -> None:
+    """Take the texts of libraries that use gettext, such as click, from our catalog."""
+    code = language()
+    if code == SOURCE:
+        return
+    import gettext
+
+    gettext.bindtextdomain(DOMAIN, _folder())
+    gettext.textdomain(DOMAIN)
+    os.environ["LANGUAGE"] = CATALOGS[code]  # before all that gettext looks at
+
+
+def _folder() -> str:
+    return os.path.join(os.path.dirname(__file__), "locale")  # noqa: PTH118, PTH120

@@ -24,15 +24,17 @@ CALLS = frozenset({"tr", "N_"})
 PLURAL_CALLS = frozenset({"trn"})
 HELP_KEYWORDS = frozenset({"help", "epilog", "short_help"})  # of Typer's options and commands
 HELP_CALLS = frozenset({"Option", "Argument", "Typer", "command_group", "command", "callback"})
-# click's own texts, which it looks up by gettext
+# The texts of click and Typer, which look them up by gettext, or whose help we translate
 CLICK = (
     "Usage:",
     "Options",
     "Arguments",
     "Commands",
+    "default: {default}",
+    "required",
     "Show this message and exit.",
-    "Missing argument",
-    "Missing option",
+    "Install completion for the current shell.",
+    "Show completion for the current shell, to copy it or customize the installation.",
 )
 
 
@@ -65,7 +67,7 @@ class Extractor(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A command's docstring is its help."""
-        if any(_is_command(decorator) for decorator in node.decorator_list):
+        if _is_command(node):
             text = ast.get_docstring(node)
             if text:
                 self.found.append((node.lineno, text))
@@ -82,8 +84,17 @@ def _is_lookup(node: ast.Call) -> bool:
     return isinstance(node.args[0], ast.Name | ast.Attribute | ast.Subscript | ast.Call)
 
 
-def _is_command(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Call) and _called(decorator.func) in {"command", "callback"}
+def _is_command(node: ast.FunctionDef) -> bool:
+    """Whether a function is a command of Typer's whose decorator has no other help."""
+    annotations = [argument.annotation for argument in node.args.args[:1]]
+    keywords = {
+        keyword.arg
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call)
+        for keyword in decorator.keywords
+    }
+    takes_context = any(each and ast.unparse(each) == "typer.Context" for each in annotations)
+    return takes_context and "help" not in keywords
 
 
 def _called(function: ast.expr) -> str:

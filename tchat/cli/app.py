@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,13 +14,23 @@ from typer.core import TyperGroup
 
 from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
 from tchat.cli.console import Console
-from tchat.errors import ExitCode, UsageError
+from tchat.cli.translated_help import translated
+from tchat.errors import ExitCode, TchatError, UsageError
+from tchat.settings import load
 from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
+from tchat.translation import (
+    LANGUAGES,
+    LOCALE,
+    N_,
+    tr,
+    translate_libraries,
+    use_setting,
+)
 
 JSON = typer.Option(False, "--json", help="Print JSON")
 ALWAYS_JSON = typer.Option(False, "--json", help="Accepted; the output is always JSON lines")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
-EPILOG = """\
+EPILOG = N_("""\
 \b
 Examples:
   tchat "Why is the sky blue?"
@@ -29,8 +40,7 @@ Examples:
   tchat -c "And shorter?"
 \b
 `tchat ask --help` lists every flag of a prompt. `tchat -- WORD` sends a prompt
-that looks like a command.
-"""
+that looks like a command.""")
 
 
 class RootGroup(TyperGroup):
@@ -54,14 +64,14 @@ class RootGroup(TyperGroup):
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
             unknown = None if ctx.resilient_parsing else unknown_command(args)
             if unknown is not None:
-                raise UsageError(f"there is no command `{unknown[0]}`", unknown[1])
+                raise UsageError(tr("there is no command `{name}`", name=unknown[0]), unknown[1])
             args = ["ask", *args]
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[1]) for name, entry in COMMANDS.items()])
+        with formatter.section(tr("Commands")):
+            formatter.write_dl([(name, tr(entry[1])) for name, entry in COMMANDS.items()])
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
@@ -79,7 +89,18 @@ class RootGroup(TyperGroup):
 def load_command(name: str) -> click.Command:
     """Import the command ``name`` of `COMMANDS`."""
     module, _, attribute = COMMANDS[name][0].partition(":")
-    return typer.main.get_command(getattr(importlib.import_module(module), attribute or "app"))
+    application = getattr(importlib.import_module(module), attribute or "app")
+    return translated(typer.main.get_command(application))
+
+
+def with_output_settings(console: Console) -> Console:
+    """``console`` as the settings for all output say; uses the language that they name."""
+    try:
+        settings = load(console.paths, console.environ).settings
+    except TchatError:  # the command that needs them reports it
+        return console
+    use_setting(settings.lang)
+    return replace(console, accessible=settings.accessible)
 
 
 def call(argv: Sequence[str], console: Console) -> int:
@@ -89,7 +110,9 @@ def call(argv: Sequence[str], console: Console) -> int:
         UsageError: The arguments are wrong; names the nearest option or command.
         KeyboardInterrupt: A question was answered with Ctrl-C.
     """
-    root = typer.main.get_command(_application())
+    console = with_output_settings(console)
+    translate_libraries()
+    root = translated(typer.main.get_command(_application()))
     if "_TCHAT_COMPLETE" in console.environ:
         root.main(list(argv), prog_name="tchat", obj=console)
     try:
@@ -122,6 +145,9 @@ def _application() -> typer.Typer:
 
 
 def _root(
+    lang: str = typer.Option(  # noqa: ARG001 - taken by `tchat.cli.main`, from every call
+        LOCALE, "--lang", metavar="|".join((LOCALE, *LANGUAGES)), help="Language of all texts"
+    ),
     version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit"),
 ) -> None:
     if version:
@@ -135,26 +161,56 @@ def _usage(error: click.ClickException, argv: Sequence[str]) -> UsageError:
     """A click error as a UsageError, with the nearest name or a pointer to the help."""
     ctx = getattr(error, "ctx", None)
     command = ctx.command_path if ctx else _command_path(argv)
-    hint = f"`{command} --help` tells more"
-    message = error.format_message().rstrip(".").replace("\n", " ")
+    hint = tr("`{command} --help` tells more", command=command)
     if isinstance(error, click.NoSuchOption):
-        message = f"there is no option {error.option_name}"
-        hint = _nearest_option(error.option_name, ctx) or hint
-    # All options of two values take a pair, see `setting_options`; click names no context here.
-    message = message.replace("requires 2 arguments", "takes NAME VALUE")
-    message = _RANGE.sub(_range_words, message)
-    return UsageError(message[:1].lower() + message[1:], hint)
+        message = tr("there is no option {name}", name=error.option_name)
+        return UsageError(message, _nearest_option(error.option_name, ctx) or hint)
+    return UsageError(_message(error), hint)
 
 
-_RANGE = re.compile(r"is not in the range (?:(\S+)<=)?x(?:<=(\S+)|>=(\S+))?")
+def _message(error: click.ClickException) -> str:
+    """A click error in our words. click's own messages are English: no catalog holds them."""
+    words = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.BadOptionUsage):
+        return _option_error(f"'{error.option_name}'", words)
+    if isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
+        name = error.param.get_error_hint(error.ctx)
+        if not isinstance(error, click.MissingParameter):
+            return tr("invalid value for {name}: {reason}", name=name, reason=_value_error(error))
+        if isinstance(error.param, click.Argument):
+            return tr("missing argument {name}", name=name)
+        return tr("missing option {name}", name=name)
+    if extra := _EXTRA.search(words):
+        return tr("unexpected argument: {argument}", argument=extra[1])
+    return words[:1].lower() + words[1:]
 
 
-def _range_words(found: re.Match[str]) -> str:
-    """click's ``x>=1`` and ``0<=x<=16`` in words."""
-    low, high = found[1] or found[3], found[2]
-    if low and high:
-        return f"is not from {low} to {high}"
-    return f"is below {low}" if low else f"is above {high}"
+def _option_error(name: str, words: str) -> str:
+    if "does not take" in words:
+        return tr("option {name} does not take a value", name=name)
+    if "2 arguments" in words:  # all options of two values take a pair, see `setting_options`
+        return tr("option {name} takes NAME VALUE", name=name)
+    return tr("option {name} requires an argument", name=name)
+
+
+_EXTRA = re.compile(r"unexpected extra arguments? \((.*)\)")
+
+
+def _value_error(error: click.BadParameter) -> str:
+    """What is wrong with the value of a flag."""
+    kind = error.param.type if error.param is not None else None
+    value = error.message.split(" ")[0]
+    if (
+        not isinstance(kind, (click.IntRange, click.FloatRange))
+        or " is not in " not in error.message
+    ):
+        return error.message.rstrip(".").replace("\n", " ")
+    low, high = kind.min, kind.max
+    if low is not None and high is not None:
+        return tr("{value} is not from {low} to {high}", value=value, low=low, high=high)
+    if low is not None:
+        return tr("{value} is below {low}", value=value, low=low)
+    return tr("{value} is above {high}", value=value, high=high)
 
 
 def _command_path(argv: Sequence[str]) -> str:
@@ -176,7 +232,7 @@ def _nearest_option(name: str, ctx: Any) -> str:
     if best not in names:
         key = keys().get(foreign.get(best, ""))
         best = key.flags[-1] if key and key.flags and key.flags[-1] in names else ""
-    return f"did you mean {best}?" if best else ""
+    return tr("did you mean {name}?", name=best) if best else ""
 
 
 SENTENCE = 1000  # characters, more than any has
@@ -192,8 +248,8 @@ class CommandGroup(TyperGroup):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             names = [name for name, command in self.commands.items() if not command.hidden]
             raise UsageError(
-                f"`{ctx.command_path}` has no command `{args[0]}`",
-                did_you_mean(args[0], names) or f"it has {', '.join(names)}",
+                tr("`{group}` has no command `{name}`", group=ctx.command_path, name=args[0]),
+                did_you_mean(args[0], names) or tr("it has {names}", names=", ".join(names)),
             )
         return super().resolve_command(ctx, args)
 
@@ -203,7 +259,7 @@ class CommandGroup(TyperGroup):
         rows = [
             (n, c.get_short_help_str(SENTENCE)) for n, c in commands.items() if c and not c.hidden
         ]
-        with formatter.section("Commands"):
+        with formatter.section(tr("Commands")):
             formatter.write_dl(rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,13 @@ def ask(request: AskRequest, console: Console) -> int:
     """Run ``request`` and return the exit code."""
     require_compatible_flags(request)
     console = replace(console, quiet=request.quiet)
-    if request.plain or (not request.brings_text and console.stdin_is_terminal):
+    if not request.brings_text and (request.is_plain or console.stdin_is_terminal):
         return _chat(request, console)
     from tchat.engine.binding import Cancel
 
     template = _template(request, console)
     settings = resolve_settings(request, console, template)
+    console = replace(console, accessible=settings.accessible)
     cancel = Cancel()
     # The model loads while standard input is read and the modules that answer are imported.
     known = not request.continues_session or "model" in request.settings
@@ -59,11 +61,14 @@ def ask(request: AskRequest, console: Console) -> int:
 
 def _chat(request: AskRequest, console: Console) -> int:
     """Open the chat screen, or the line chat if asked for or without a capable terminal."""
-    if not request.plain and can_draw_screen(console):
-        return open_screen(request, console)
+    settings, notices = settings_and_notices(request, console)
+    for notice in notices:  # the screen hides them, and shows its own
+        console.notice(notice)
+    if not settings.accessible and can_draw_screen(console):
+        return open_screen(request, settings, notices, console)
     from tchat.cli.repl import run_repl
 
-    return run_repl(request, console)
+    return run_repl(request, settings, console)
 
 
 def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
@@ -131,11 +136,10 @@ def can_draw_screen(console: Console) -> bool:
     return terminal and console.environ.get("TERM", "") not in UNFIT
 
 
-def open_screen(request: AskRequest, console: Console) -> int:
+def open_screen(
+    request: AskRequest, settings: Settings, notices: Sequence[str], console: Console
+) -> int:
     """Open the chat screen and return the exit code."""
-    settings, notices = settings_and_notices(request, console)
-    for notice in notices:  # for after the screen, which hides them and shows its own
-        console.notice(notice)
     shown = () if console.quiet else tuple(notices)
     file = sessions_file(request, settings, console)
     # A tenth of the time to the first picture: modules make many objects and hardly any garbage.

@@ -19,15 +19,15 @@ from tchat.cli.setting_options import (
     typed_notices,
     typed_settings,
 )
+from tchat.translation import N_
 
 app = single_command()
 
-HELP = """\
+HELP = N_("""\
 Answer one prompt.
 
 The prompt is standard input followed by the words. Without either, on a terminal, opens a chat
-with the given flags. Only the answer goes to standard output.
-"""
+with the given flags. Only the answer goes to standard output.""")
 
 
 def complete_template(incomplete: str) -> list[str]:
@@ -104,7 +104,6 @@ def command(
     best_of: int = BEST_OF,
     stream: bool = STREAM,
     raw: bool = typer.Option(False, "--raw", help="Do not sanitize piped output"),
-    plain: bool = typer.Option(False, "--plain", help="Chat line by line, without the screen"),
     quiet: bool = QUIET,
 ) -> int:
     """Make an `AskRequest` of the flags and run it."""
@@ -129,7 +128,6 @@ def command(
         best_of=best_of,
         stream=stream,
         raw=raw,
-        plain=plain,
         quiet=quiet,
         notices=typed_notices(ctx),
     )

@@ -12,6 +12,7 @@ from tchat.cli.chat_setup import run_with_checked_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.settings import load, spell
+from tchat.translation import N_
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -66,12 +67,11 @@ def _amount(figure: Figure) -> str:
     return f"{figure.value:.{digits}f} {figure.unit}"
 
 
-TUNE_HELP = """\
+TUNE_HELP = N_("""\
 Benchmark threads, batch size, flash attention and KV cache type of a model.
 
 Takes about a minute on an idle machine. Settings that are clearly faster are saved for the model,
-like `tchat models set` does.
-"""
+like `tchat models set` does.""")
 
 
 @tune_app.command(help=TUNE_HELP)

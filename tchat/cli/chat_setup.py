@@ -13,6 +13,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, load
+from tchat.translation import LOCALE, use_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,6 @@ class AskRequest:
     candidates: int = 0
     best_of: int = 0
     raw: bool = False
-    plain: bool = False
     quiet: bool = False
     notices: tuple[str, ...] = ()
 
@@ -71,6 +71,11 @@ class AskRequest:
     def continues_session(self) -> bool:
         """Whether it continues a saved session."""
         return self.continue_last or bool(self.session_id)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a flag asks for the screen reader's mode."""
+        return self.settings.get("accessible") is True
 
     @property
     def brings_text(self) -> bool:
@@ -169,6 +174,8 @@ def settings_and_notices(
     """As `resolve_settings`, with the warnings returned instead of printed."""
     values = {**(template.sampling if template else {}), **request.settings}
     settings, warnings, _ = load(console.paths, console.environ, values)
+    if settings.lang != LOCALE:
+        use_setting(settings.lang)
     notices = [*request.notices, *(f"warning: {warning}" for warning in warnings)]
     return check_settings(settings), notices
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from tchat.translation import N_
+
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "ask": ("tchat.cli.ask_options", "Answer one prompt; same as `tchat PROMPT`", ()),
-    "map": ("tchat.cli.map", "Run one prompt over many rows, several at a time", ()),
+    "ask": ("tchat.cli.ask_options", N_("Answer one prompt; same as `tchat PROMPT`"), ()),
+    "map": ("tchat.cli.map", N_("Run one prompt over many rows, several at a time"), ()),
     "models": (
         "tchat.cli.models",
-        "Find, download, check and remove model files",
+        N_("Find, download, check and remove model files"),
         (
             *("ls", "catalogue", "search", "show", "pull", "check", "rm", "dupes", "du"),
             *("default", "add", "register", "set", "alias"),
@@ -16,32 +18,32 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "sessions": (
         "tchat.cli.sessions",
-        "List, search, show, rename, export, import and delete saved sessions",
+        N_("List, search, show, rename, export, import and delete saved sessions"),
         ("ls", "show", "search", "rename", "rm", "export", "import", "path"),
     ),
     "cache": (
         "tchat.cli.cache",
-        "Show and remove KV cache snapshots of sessions",
+        N_("Show and remove KV cache snapshots of sessions"),
         ("ls", "prune", "clear"),
     ),
     "config": (
         "tchat.cli.config",
-        "Show and change the settings",
+        N_("Show and change the settings"),
         ("show", "get", "set", "unset", "edit", "path"),
     ),
     "prompts": (
         "tchat.cli.prompts",
-        "Manage named prompt templates",
+        N_("Manage named prompt templates"),
         ("ls", "show", "new", "edit", "rm"),
     ),
     "judge": (
         "tchat.cli.judge",
-        "Detect human-written replies, learn your preferences, steer the model",
+        N_("Detect human-written replies, learn your preferences, steer the model"),
         ("show", "examples", "train", "score", "duel", "use"),
     ),
-    "bench": ("tchat.cli.bench", "Benchmark a model on this machine", ()),
-    "tune": ("tchat.cli.bench:tune_app", "Find and save the fastest settings of a model", ()),
-    "doctor": ("tchat.cli.doctor", "Check this installation", ()),
+    "bench": ("tchat.cli.bench", N_("Benchmark a model on this machine"), ()),
+    "tune": ("tchat.cli.bench:tune_app", N_("Find and save the fastest settings of a model"), ()),
+    "doctor": ("tchat.cli.doctor", N_("Check this installation"), ()),
 }
 
 

@@ -30,7 +30,8 @@ class Console:
     """Streams, environment and folders of one call; tests make their own.
 
     ``stdin`` is binary, because its encoding is detected; `None` if it is closed. ``open_chat``
-    replaces `Chat` in tests. ``quiet`` suppresses notices, not errors.
+    replaces `Chat` in tests. ``quiet`` suppresses notices, not errors. ``accessible`` is for screen
+    readers: no decoration, nothing is redrawn, progress in sentences.
     """
 
     stdin: BinaryIO | None
@@ -39,6 +40,7 @@ class Console:
     environ: Mapping[str, str]
     open_chat: OpenChat | None = None
     quiet: bool = False
+    accessible: bool = False
 
     @property
     def paths(self) -> Paths:
@@ -301,9 +303,12 @@ def read_all(console: Console) -> bytes:
     """
     if console.stdin is None:
         return b""
+    first = console.stdin.read(1)
+    if not first:
+        return b""
     from tchat.chat.attachments import MAX_SIZE, too_large_error
 
-    data = console.stdin.read(MAX_SIZE + 1)
+    data = first + console.stdin.read(MAX_SIZE)
     if len(data) > MAX_SIZE:
         raise too_large_error("standard input")
     return data

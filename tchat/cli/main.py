@@ -45,11 +45,46 @@ def program(argv: Sequence[str], console: Console | None = None) -> int:
 
     console = console or process_console()
     try:
-        code = _dispatch(list(argv), console)
+        code = _dispatch(_in_language(list(argv)), console)
         console.flush()
     except BaseException as error:  # noqa: BLE001 - this is the one place where all failures end
         return report_error(error, console)
     return code
+
+
+def _in_language(argv: list[str]) -> list[str]:
+    """Use the language of ``--lang`` or ``TCHAT_LANG``; return ``argv`` without the flag.
+
+    Raises:
+        UsageError: There is no such language.
+    """
+    end = argv.index("--") if "--" in argv else len(argv)
+    flags = [index for index in range(end) if argv[index].split("=")[0] == "--lang"]
+    if not flags and "TCHAT_LANG" not in os.environ:
+        return argv
+    from tchat.errors import UsageError
+    from tchat.translation import LANGUAGES, LOCALE, VARIABLE, language_code, set_language, tr
+
+    chosen, place = os.environ.get(VARIABLE, ""), VARIABLE
+    for index in reversed(flags):
+        flag, equals, value = argv[index].partition("=")
+        following = [] if equals else argv[index + 1 : index + 2]
+        del argv[index : index + 1 + len(following)]
+        if index == flags[-1]:  # the last one counts, as for other flags
+            chosen, place = "".join([value, *following]), flag
+    code = language_code(chosen)
+    if flags and not code:
+        raise UsageError(
+            tr("option {name} requires an argument", name="'--lang'"),
+            tr("choose one of {names}", names=", ".join((LOCALE, *LANGUAGES))),
+        )
+    if code not in ("", LOCALE, *LANGUAGES):
+        raise UsageError(
+            tr("there is no language `{name}` ({place})", name=chosen, place=place),
+            tr("choose one of {names}", names=", ".join((LOCALE, *LANGUAGES))),
+        )
+    set_language(code)
+    return argv
 
 
 def _dispatch(argv: list[str], console: Console) -> int:

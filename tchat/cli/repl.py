@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -19,7 +20,6 @@ from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
     open_chat_store,
-    resolve_settings,
     resume_settings,
     sessions_file,
     write_back_at_end,
@@ -27,8 +27,9 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
-from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError, UsageError
+from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError
 from tchat.paths import private_file, writing
+from tchat.settings import Settings
 
 HISTORY = "history"
 HISTORY_LENGTH = 1000
@@ -40,11 +41,9 @@ GREETING = "Type a message, or /help. Ctrl-C stops a reply, Ctrl-D ends the chat
 QUOTES_HELP = f"  {QUOTES} begins and ends a message of several lines."
 
 
-def run_repl(request: AskRequest, console: Console) -> int:
+def run_repl(request: AskRequest, settings: Settings, console: Console) -> int:
     """Chat until the input ends, and return the exit code."""
-    if request.brings_text:
-        raise UsageError("--plain opens a chat and takes no prompt", "leave one of them out")
-    settings = resolve_settings(request, console)
+    console = replace(console, accessible=True)
     store, problem = open_chat_store(request, sessions_file(request, settings, console))
     with store:
         for line in (*store.notices, *filter(None, [problem])):

@@ -20,7 +20,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.humanize import counted
 from tchat.paths import is_writable, write_new
 from tchat.sanitize import printable, printable_json, single_line
-from tchat.sessions.formats import MARKDOWN, TCHAT_JSON, ExportFormat, export_format, format_names
+from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format
 
 if TYPE_CHECKING:
     from tchat.sessions.formats import Messages
@@ -33,6 +33,7 @@ app = command_group("List, search, show, rename, export, import and delete saved
 CHUNK = 1 << 16  # bytes copied at a time
 SHOWN = 40  # characters of an id that was imported
 LAST = "last"
+FORMAT_NAMES = "|".join(each.name for each in FORMATS)
 ID = typer.Argument(..., help="Session id, its beginning or end, or `last`")
 
 
@@ -158,10 +159,10 @@ def export(
         None, "-o", "--output", help="Output file (default: standard output)"
     ),
     form: str = typer.Option(
-        "", "--format", help=f"{format_names()} (default: by the file name, else json)"
+        "", "--format", metavar=FORMAT_NAMES, help="Format; default: by the file name, else json"
     ),
     reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning (md)"),
-    as_json: bool = typer.Option(False, "--json", help=f"Same as --format {TCHAT_JSON.name}"),
+    as_json: bool = typer.Option(False, "--json", help="Same as --format json"),
 ) -> None:
     """Export sessions as Markdown, or as JSON that `import` reads."""
     console: Console = ctx.obj

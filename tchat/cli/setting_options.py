@@ -15,11 +15,12 @@ from typer.core import TyperCommand
 from tchat.errors import UsageError
 from tchat.settings import Key, Value, find_key, keys, renamed
 from tchat.settings.keys import parse
+from tchat.translation import N_, tr
 
 TYPED = "tchat.typed-settings"
 VALUES = "tchat.template-values"
 NOTICES = "tchat.notices"
-SECTIONS = (("Model and context", ""), ("Sampling", "sampling"))
+SECTIONS = ((N_("Model and context"), ""), (N_("Sampling"), "sampling"))
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
 
 
@@ -43,20 +44,20 @@ class SettingsCommand(TyperCommand, ABC):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in sections: arguments and options, then the settings."""
         arguments = [param for param in self.get_params(ctx) if isinstance(param, click.Argument)]
-        _write_section(ctx, formatter, "Arguments", arguments)
+        _write_section(ctx, formatter, tr("Arguments"), arguments)
         own = [
             param
             for param in self.get_params(ctx)
             if isinstance(param, click.Option) and not isinstance(param, SettingOption)
         ]
-        _write_section(ctx, formatter, "Options", own)
+        _write_section(ctx, formatter, tr("Options"), own)
         for title, section in SECTIONS:
             generated = [
                 param
                 for param in self.params
                 if isinstance(param, SettingOption) and param.key.section == section
             ]
-            _write_section(ctx, formatter, title, generated)
+            _write_section(ctx, formatter, tr(title), generated)
 
 
 class PromptCommand(SettingsCommand):
@@ -67,12 +68,12 @@ class PromptCommand(SettingsCommand):
         return [
             _pair(
                 ["template_value", "-p", "--param"],
-                "Set a variable of the template; repeatable",
+                N_("Set a variable of the template; repeatable"),
                 lambda ctx, name, text: template_values(ctx).__setitem__(name, text),
             ),
             _pair(
                 ["any_setting", "-o", "--option"],
-                "Set any setting by name, see `tchat config show`; repeatable",
+                N_("Set any setting by name, see `tchat config show`; repeatable"),
                 _keep_any,
             ),
         ]
@@ -142,7 +143,9 @@ def require_value(param: typer.CallbackParam, value: str | None) -> str:
         UsageError: It was given and is empty.
     """
     if value is not None and not value.strip():
-        raise UsageError(f"{param.opts[-1]} is empty", "give it a value, or leave it out")
+        raise UsageError(
+            tr("{flag} is empty", flag=param.opts[-1]), tr("give it a value, or leave it out")
+        )
     return value or ""
 
 
@@ -153,7 +156,10 @@ def require_finite(param: typer.CallbackParam, value: float | None) -> float | N
         UsageError: It is NaN or infinite.
     """
     if value is not None and not math.isfinite(value):
-        raise UsageError(f"{param.opts[-1]} must be a number, not `{value}`", "for example 0.6")
+        raise UsageError(
+            tr("{flag} must be a number, not `{value}`", flag=param.opts[-1], value=value),
+            tr("for example {value}", value=0.6),
+        )
     return value
 
 
@@ -176,7 +182,7 @@ THRESHOLD = typer.Option(
     metavar="P",
     min=0.5,
     max=1.0,
-    help="Minimum probability for yes or no; below it the answer is unsure  [0.6]",
+    help="Minimum probability for yes or no (0.6); below it the answer is unsure",
     callback=require_finite,
 )
 
@@ -223,13 +229,17 @@ def _require_no_equals(flag: str, name: str) -> None:
     before, equals, value = name.partition("=")
     if before and equals:
         shown = shlex.join([flag, before, value])
-        raise UsageError(f"{flag} takes NAME VALUE, not NAME=VALUE", f"write {shown}")
+        raise UsageError(
+            tr("{flag} takes NAME VALUE, not NAME=VALUE", flag=flag),
+            tr("write {call}", call=shown),
+        )
 
 
 def _help(key: Key) -> str:
+    text = tr(key.help)
     if key.kind is bool or key.default in ("", ()):
-        return key.help
-    return f"{key.help}  [default: {key.default}]"
+        return text
+    return f"{text}  [{tr('default: {default}', default=key.default)}]"
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from tchat.errors import MODELS, Hint, ModelError, ModelNotFound, UsageError
+from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound, UsageError
 from tchat.humanize import listed
 from tchat.models.catalogue import downloaded, find_entry, sizes_of
 from tchat.models.files import has_gguf_ending
@@ -147,8 +147,8 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
     )
 
 
-def _catalogue() -> Hint:
-    return Hint(
+def _catalogue() -> ErrorHint:
+    return ErrorHint(
         tr("`tchat models catalogue` tells which fit this machine"),
         tr("{models} tells which fit this machine", models=MODELS),
     )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tchat.errors import MODELS, Hint, ModelError, ModelNotFound
+from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound
 from tchat.models.files import file_key, has_gguf_ending
 from tchat.models.sources.starter import STARTER, starter_file
 from tchat.paths import Paths, expanded
@@ -108,7 +108,7 @@ def _unknown(name: str, known: Iterable[str]) -> ModelNotFound:
     from tchat.models.catalogue import similar_in_catalogue, sizes_of
     from tchat.models.hub.repository import pull_hint
 
-    hint: str = Hint(
+    hint: str = ErrorHint(
         tr("`tchat models ls --all` lists what there is, `tchat models catalogue` what to pull"),
         tr("{models} lists what there is and what to pull", models=MODELS),
     )

@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
-from tchat.errors import SETTINGS, Hint, UsageError
+from tchat.errors import SETTINGS, ErrorHint, UsageError
 from tchat.settings.schema import Sampling, Settings
 from tchat.translation import tr
 
@@ -187,7 +187,7 @@ def find_key(name: str) -> Key:
     key = keys().get(plain) or former_names().get(plain)
     if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
         near = nearest_key(plain)
-        all_settings = Hint(
+        all_settings = ErrorHint(
             tr("`tchat config show` lists them all"),
             tr("{settings} lists them all", settings=SETTINGS),
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tchat.translation import LANGUAGES, LOCALE
+
 
 def setting(
     default: Any,
@@ -223,6 +225,18 @@ class Settings:
         "Prefill the prompt while you type it in the chat screen",
         flag="-",
         former="read_while_typing",
+        live=True,
+    )
+    lang: str = setting(
+        LOCALE,
+        "Language of all texts; auto takes it from the locale",
+        choices=(LOCALE, *LANGUAGES),
+        live=True,
+    )
+    accessible: bool = setting(
+        False,
+        "Screen reader mode: chat line by line, plain text, progress in sentences",
+        flag="--plain/--accessible",
         live=True,
     )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)

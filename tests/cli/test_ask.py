@@ -332,7 +332,6 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
         (["--choose", "a", "hi"], "two or more labels"),
         (["--choose", "a,,b", "hi"], "has an empty label"),
         (["--choose", "a,b,a", "hi"], "names a label twice"),
-        (["--plain", "hi"], "--plain opens a chat"),
         (["-t", "nonesuch", "hi"], "there is no prompt `nonesuch`"),
         (["-t", "translate", "-p", "langage", "x", "hi"], "did you mean `language`"),
         (["-t", "translate", "-p", "language", "French"], "needs a text"),

@@ -43,6 +43,7 @@ from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.humanize import Eta, counted
 from tchat.paths import expanded
 from tchat.settings import Settings
+from tchat.translation import N_
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -265,7 +266,7 @@ class _Tally:
 
 app = single_command()
 
-HELP = """\
+HELP = N_("""\
 Run one prompt over many rows, several at a time.
 
 A row is a line of standard input or of the files; with --files, a whole file. In the prompt, {}
@@ -273,8 +274,7 @@ is replaced by the row and {name} by a field of a JSON row; {{}} and {{name}} ar
 Without a placeholder the row follows the prompt. Prints one line of JSON per row. A common
 beginning of the prompts is processed once. No session is saved.
 
-Exit code: 0 all rows have a result, 1 some rows failed, 2 and above as for a prompt.
-"""
+Exit code: 0 all rows have a result, 1 some rows failed, 2 and above as for a prompt.""")
 
 
 @app.command(

@@ -57,6 +57,65 @@ class TextColumn:
         return line
 
 
+class WordWrap:
+    """Breaks a growing text at words, and at wide characters; a word is never broken.
+
+    Args:
+        width: Cells of a line.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._at = 0  # cells of the line so far
+        self._gap = ""  # blanks before the word
+        self._word = ""
+
+    def feed(self, text: str) -> str:
+        """Append ``text``; returns what is final."""
+        return "".join(map(self._fed, text))
+
+    def close(self) -> str:
+        """The last word."""
+        return self._put_word()
+
+    def _fed(self, character: str) -> str:
+        if character == "\n":
+            done = self._put_word() + "\n"
+            self._at, self._gap = 0, ""
+            return done
+        if character.isspace():
+            done = self._put_word()
+            self._gap += character
+            return done
+        done = ""
+        # Wide scripts have no blanks: a line can end between any two characters.
+        is_wide = 2 in map(_cells_of, self._word[-1:] + character)
+        if self._word and is_wide and character not in _NEVER_FIRST:
+            done = self._put_word()
+        self._word += character
+        return done
+
+    def _put_word(self) -> str:
+        if not self._word:
+            return ""
+        wide, gap, word = cell_width(self._word), self._gap, self._word
+        self._gap = self._word = ""
+        if self._at and self._at + len(gap) + wide > self._width:
+            self._at = wide
+            return f"\n{word}"
+        self._at += len(gap) + wide
+        return gap + word
+
+
+_NEVER_FIRST = frozenset("，。、；：！？）》」』】”’…,.;:!?)]}")
+
+
+def wrap_cells(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells, as far as its words allow."""
+    wrap = WordWrap(width)
+    return (wrap.feed(text) + wrap.close()).split("\n")
+
+
 def wrapped(text: str, width: int) -> str:
     """``text`` with its lines broken at words; the rest of a table's line stays in its column."""
     lines: list[str] = []
@@ -66,12 +125,8 @@ def wrapped(text: str, width: int) -> str:
             continue
         hang = _last_column(line)
         hang = hang if hang < width // 2 else 0
-        column = TextColumn(width - hang)
-        column.feed(line[hang:])
-        column.close()
-        lines += [
-            (" " * hang if at else line[:hang]) + each for at, each in enumerate(column.lines)
-        ]
+        first, *rest = wrap_cells(line[hang:], width - cell_width(line[:hang]))
+        lines += [line[:hang] + first, *(" " * cell_width(line[:hang]) + each for each in rest)]
     return "\n".join(lines)
 
 

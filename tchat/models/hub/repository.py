@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
-from tchat.errors import MODELS, Hint, ModelNotFound
+from tchat.errors import MODELS, ErrorHint, ModelNotFound
 from tchat.humanize import listed
 from tchat.models.files import MAX_PARTS, PART_NAME, has_gguf_ending, without_gguf_ending
 from tchat.sanitize import single_line
@@ -55,11 +55,11 @@ class HubName:
         return f"{self.repo}:{choice}" if choice else self.repo
 
 
-def pull_hint(name: str, *others: str) -> Hint:
+def pull_hint(name: str, *others: str) -> ErrorHint:
     """What pulls a model, and the names of others that could have been meant."""
     if others:
         name = tr("{name} (or {others})", name=name, others=", ".join(others))
-    return Hint(
+    return ErrorHint(
         tr("get it: tchat models pull {name}", name=name),
         tr("{models} downloads it: {name}", models=MODELS, name=name),
     )

@@ -1,0 +1,96 @@
+"""The language of help, errors and listings: ``--lang``, ``TCHAT_LANG``, and the setting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from babel.messages.mofile import write_mo
+
+from tchat import translation
+from tchat.cli.commands import COMMANDS
+from tchat.cli.output.columns import cell_width
+from tests.cli.shell import Ran, Shell, tchat
+from tests.translations import template
+
+ENGLISH = re.compile(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}")
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A catalog in which each text is in wide brackets, instead of the Chinese one."""
+    catalog = template()
+    catalog.locale = "zh_CN"
+    for message in filter(lambda each: each.id, catalog):
+        one = str(message.id[0] if isinstance(message.id, (list, tuple)) else message.id)
+        text = one if one.startswith("\b") else f"「{one}」"
+        message.string = (text,) if message.pluralizable else text
+    folder = tmp_path / "locale" / "zh_CN" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / "tchat.mo").open("wb") as file:
+        write_mo(file, catalog)
+    monkeypatch.setattr(translation, "_folder", lambda: str(tmp_path / "locale"))
+    for name in ("TCHAT_LANG", "LANGUAGE"):
+        monkeypatch.setenv(name, "en")
+        monkeypatch.delenv(name)
+    translation._load.cache_clear()
+    yield
+    translation._load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["--lang", "zh", "--help"], ["--help", "--lang=zh"], ["--lang", "en", "--lang", "zh", "-h"]],
+)
+def test_the_flag_holds_for_every_call(
+    shell: Shell, marked: None, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    assert shell(*args).code == 0
+    printed = capsys.readouterr().out
+    for text in ("Usage:", "Options", "Commands", "Check this installation"):
+        assert f"「{text}」" in printed
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_help_of_each_command_is_translated(
+    shell: Shell, marked: None, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for subcommand in COMMANDS[name][2] or ("",):
+        shell(name, *filter(None, [subcommand]), "--help", "--lang", "zh")
+        printed = capsys.readouterr().out
+        outside = re.sub("「[^」]*」", "", printed.partition("\n")[2])  # without "Usage: tchat …"
+        assert not ENGLISH.findall(outside), outside
+        assert all(cell_width(line) <= 100 for line in printed.splitlines()), printed
+
+
+def test_the_flag_is_no_part_of_a_prompt(shell: Shell) -> None:
+    assert shell("--lang", "en", "say", "hi").out == "say hi\n"
+    assert shell("say", "hi", "--lang=en").out == "say hi\n"
+
+
+def test_the_flag_wins_over_the_environment_and_that_over_the_setting(
+    shell: Shell,
+    marked: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def heading(*args: str) -> str:
+        assert shell("--help", *args).code == 0
+        return str(re.findall("\n(.*Commands.*):", capsys.readouterr().out)[0])
+
+    shell("config", "set", "lang", "zh")
+    assert heading() == "「Commands」"
+    monkeypatch.setenv("TCHAT_LANG", "en")
+    assert heading() == "Commands"
+    assert heading("--lang", "zh") == "「Commands」"
+
+
+def test_an_unknown_language_is_one_line(tiny_home: Path) -> None:
+    told = "tchat: there is no language `xx` (--lang); choose one of auto, en, zh\n"
+    assert tchat("hi", "--lang", "xx") == Ran(2, "", told)
+    assert tchat("models", "ls", env={"TCHAT_LANG": "xx"}) == Ran(
+        2, "", told.replace("--lang", "TCHAT_LANG")
+    )
+    assert "option '--lang' requires an argument" in tchat("hi", "--lang").err
