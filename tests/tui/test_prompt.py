@@ -300,3 +300,24 @@ async def test_a_file_typed_faster_than_files_are_offered_is_attached(
         assert isinstance(submitted, Prompt.Submitted)
         assert submitted.draft.text == typed.format(tmp_path)
         assert list(submitted.draft.attachments) == [f"{tmp_path}/{name}" for name in files]
+
+
+async def test_the_text_is_drawn_in_the_colours_of_the_theme_and_of_the_focus() -> None:
+    async with staged() as (prompt, pilot, app):
+        area = prompt.query_one(PromptArea)
+        prompt.load("some text")
+        for theme in ("textual-light", "textual-dark", "nord"):
+            app.theme = theme
+            await pilot.pause()
+            for focused in (None, area):
+                app.screen.set_focus(focused)
+                await pilot.pause()
+                (shown,) = (
+                    each
+                    for strip in area.render_lines(area.outer_size.region)
+                    for each in strip
+                    if each.text.startswith("some text")
+                )
+                assert shown.style is not None
+                assert shown.style.color == area.rich_style.color
+                assert shown.style.bgcolor == area.rich_style.bgcolor

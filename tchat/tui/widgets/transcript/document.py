@@ -141,13 +141,13 @@ class _Drawing:
             return self._heading(block.text, cells)
         if block.kind is BlockKind.HTML:
             literal = Flow(lambda text: [Segment(text, self._palette.base)], cells)
-            return [line(row) for row in literal.rows(block.text)]
+            return literal.lines(block.text)
         return self._paragraph(block.text, cells)
 
     def _paragraph(self, text: str, cells: int) -> list[Line]:
         if cells not in self._flows:
             self._flows[cells] = Flow(self._read, cells)
-        return [line(row) for row in self._flows[cells].rows(text)]
+        return self._flows[cells].lines(text)
 
     def _read(self, text: str) -> list[Segment]:
         return inline(text, self._palette.base, self._palette)
@@ -161,7 +161,7 @@ class _Drawing:
             level = 1 if underline.strip().startswith("=") else 2
         style = self._palette.heading + _level_style(level)
         flow = Flow(lambda piece: inline(piece, style, self._palette), cells)
-        return [line(row) for row in flow.rows(title)]
+        return flow.lines(title)
 
     def _item(self, block: Block, space: list[Segment]) -> list[Line]:
         text, marker = block.text, _BULLETS[(block.indent // 2) % len(_BULLETS)]
@@ -181,7 +181,7 @@ class _Drawing:
 
     def _quote(self, text: str, cells: int) -> list[Line]:
         if self._depth >= _DEEPEST or cells - 2 < _NARROWEST:
-            return [line(row) for row in Flow(self._read, cells).rows(text)]
+            return Flow(self._read, cells).lines(text)
         if cells not in self._quotes:
             self._quotes[cells] = Quote(self._palette, cells, self._fences, self._depth)
         return self._quotes[cells].lines(text, final=self._final)
@@ -213,6 +213,7 @@ class Quote:
         self._before = 0  # blocks of code before the quote
         self._document = self._new_document()
         self._rows: list[Line] = []  # the final lines behind their bar
+        self._tail: list[tuple[Line, Line]] = []  # the other lines, each with itself behind its bar
 
     def lines(self, source: str, *, final: bool) -> list[Line]:
         """The lines of ``source``, a quote with its marks; ``final`` if it is complete."""
@@ -228,13 +229,22 @@ class Quote:
         if final:
             self._document.close()
         self._rows += self._barred(self._document.lines[len(self._rows) :])
-        rows = self._rows + self._barred(self._document.tail)
+        rows = [*self._rows, *self._barred_tail()]
         if final:
             self._begin()
         return rows
 
     def _barred(self, rows: list[Line]) -> list[Line]:
         return prefixed(rows, self._bar, self._bar)
+
+    def _barred_tail(self) -> list[Line]:
+        """The unfinished lines; one that did not change is the same object as before."""
+        known = self._tail
+        self._tail = [
+            known[at] if at < len(known) and known[at][0] is row else (row, self._barred([row])[0])
+            for at, row in enumerate(self._document.tail)
+        ]
+        return [row for _, row in self._tail]
 
 
 def _level_style(level: int) -> Style:
@@ -371,6 +381,6 @@ class PlainText:
     def _drawn(self, text: str) -> list[Line]:
         """The rows of ``text`` below the empty lines above it."""
         blanks = self._blanks if self.lines else 0
-        rows = [Line()] * blanks + [line(row) for row in self._flow.rows(text)]
+        rows = [Line()] * blanks + self._flow.lines(text)
         drawn = prefixed(rows, self._others if self.lines else self._first, self._others)
         return [filled(row, self._cells, self._style) for row in drawn] if self._band else drawn

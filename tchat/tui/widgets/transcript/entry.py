@@ -171,6 +171,9 @@ class Format:
 class EntryLayout:
     """The lines of one entry, the last of them empty.
 
+    Attributes:
+        height: The number of lines.
+
     Args:
         folded: Whether the reasoning is one line; None: as soon as there is an answer.
     """
@@ -188,11 +191,6 @@ class EntryLayout:
         self._reasoning: PlainText | None = None  # only while it is not folded
         self._take(entry.text, entry.reasoning)
         self._finish_or_arrange()
-
-    @property
-    def height(self) -> int:
-        """The number of lines."""
-        return sum(map(len, self._sections))
 
     @property
     def settled(self) -> int:
@@ -273,6 +271,7 @@ class EntryLayout:
             self._footer_line(),
             [Line()],
         ]
+        self.height = sum(map(len, self._sections))
 
     def _reasoning_head(self) -> list[Line]:
         if not any(map(str.strip, self._thought)):

@@ -367,7 +367,7 @@ _SPACE = re.compile(r"\s")
 
 
 class Flow:
-    """The rows of one paragraph, a pure function of its text.
+    """The lines of one paragraph, a pure function of its text.
 
     A text that continues the one before costs little more than what was added.
 
@@ -384,21 +384,21 @@ class Flow:
     def _forget(self) -> None:
         self._text = ""
         self._settled = 0  # characters whose rows are final
-        self._rows: list[list[Segment]] = []
+        self._lines: list[Line] = []
         self._row: list[Segment] = []  # the last row of the settled text; more can go into it
 
-    def rows(self, text: str) -> list[list[Segment]]:
-        """``text`` wrapped into rows."""
+    def lines(self, text: str) -> list[Line]:
+        """``text`` wrapped; a line that did not change is the same object as before."""
         if len(text) <= _LONGEST:
-            return wrap(self._read(text), self._cells)
+            return list(map(line, wrap(self._read(text), self._cells)))
         if not text.startswith(self._text):
             self._forget()
         self._text = text
         while cut := _seam(text, self._settled):
             *rows, self._row = self._wrapped(text[self._settled : cut])
-            self._rows += rows
+            self._lines += map(line, rows)
             self._settled = cut
-        return self._rows + self._wrapped(text[self._settled :])
+        return [*self._lines, *map(line, self._wrapped(text[self._settled :]))]
 
     def _wrapped(self, piece: str) -> list[list[Segment]]:
         return wrap(self._row + self._read(piece), self._cells)

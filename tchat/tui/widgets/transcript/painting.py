@@ -8,7 +8,10 @@ from dataclasses import replace
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -42,6 +45,7 @@ class Painter:
         self.found: tuple[Key, re.Pattern[str]] | None = None
         self._view = view
         self._strips = StripCache()
+        self._shown = ShownStrips()
 
     def update_palette(self) -> None:
         """Take the colours of the style sheet."""
@@ -57,28 +61,26 @@ class Painter:
         Textual 8.2 makes new strips whenever a row moves; these are cached. Without that a flush
         of prose in ``tests/benchmarks/tui_transcript`` takes 4.8 ms of CPU at p95, not 3.1.
         """
-        filters, background = self._view.get_line_filters(), self._view.background_colors[1]
-        strips: list[Strip] = []
-        for strip in self.strips(crop.y, crop.height):
-            for each in filters:
-                strip = strip.apply_filter(each, background)  # noqa: PLW2901
-            strips.append(strip.crop(*crop.column_span))
-        return strips
+        view = self._view
+        self._shown.use(view.get_line_filters(), view.background_colors[1], crop.column_span)
+        return list(map(self._shown.strip, self.strips(crop.y, crop.height)))
 
     def strips(self, first: int, count: int) -> Iterator[Strip]:
         """The strips of ``count`` rows of the view from ``first`` on."""
         view = self._view
         palette, width, last = view.column.form.palette, view.size.width, view.size.height - 1
-        rows = view.column.lines(view.scroll_offset.y + first)
+        rows, selection = view.column.lines(view.scroll_offset.y + first), view.text_selection
         for y in range(first, first + count):
             row = next(rows, None)
-            strip = self._strip(*row, width) if row else Strip.blank(width, palette.base)
+            strip = self._strip(*row, width, selection) if row else Strip.blank(width, palette.base)
             if view.unseen and y == last:
                 style = palette.pill + Style(meta={PILL: True})
                 strip = overlaid(strip, f" ↓ {counted(view.unseen, 'new line')} ", style)
             yield strip
 
-    def _strip(self, place: int, number: int, row: Line, width: int) -> Strip:
+    def _strip(
+        self, place: int, number: int, row: Line, width: int, selection: Selection | None
+    ) -> Strip:
         column = self._view.column
         layout, form = column.layout(place), column.form
         entry, last = layout.entry, number == layout.height - 1
@@ -87,7 +89,7 @@ class Painter:
             row = line(cut(action_bar(entry, form.palette), form.cells))
         bar = gutter(entry, number, cursor=cursor, last=last, palette=form.palette)
         offset = encoded(place, number)
-        marks = [*self._hits(entry, row), *self._selected(offset)]
+        marks = [*self._hits(entry, row), *_selected(offset, selection, form.palette)]
         return self._strips.strip(
             row, bar, marks, offset=offset, cells=width, base=form.palette.base
         )
@@ -97,12 +99,6 @@ class Painter:
             hit = self._view.column.form.palette.hit
             for match in self.found[1].finditer(row.text):
                 yield (GUTTER + match.start(), GUTTER + match.end()), hit
-
-    def _selected(self, offset: int) -> Iterator[Mark]:
-        selection = self._view.text_selection
-        if selection and (span := selection.get_span(offset)) is not None:
-            begin, end = span
-            yield (max(begin, GUTTER), end), self._view.column.form.palette.selection
 
 
 Span = tuple[int, int]  # characters of a row; the end is exclusive, -1 for all
@@ -124,6 +120,12 @@ def gutter(entry: Entry, number: int, *, cursor: bool, last: bool, palette: Pale
     styles = {"user": palette.user_bar, "error": palette.error, "system": palette.rule}
     bar = " " * GUTTER if last else _BARS[entry.role]
     return Segment(bar, palette.base if last else styles.get(entry.role, palette.base))
+
+
+def _selected(offset: int, selection: Selection | None, palette: Palette) -> Iterator[Mark]:
+    if selection and (span := selection.get_span(offset)) is not None:
+        begin, end = span
+        yield (max(begin, GUTTER), end), palette.selection
 
 
 def words(query: str) -> re.Pattern[str] | None:
@@ -190,6 +192,36 @@ class StripCache:
             if len(self._strips) > self.SIZE:
                 del self._strips[next(iter(self._strips))]
         return drawn
+
+
+class ShownStrips:
+    """A cache of strips as they are shown: in the colours of the terminal, and cut."""
+
+    SIZE = 512
+
+    def __init__(self) -> None:
+        self._look: tuple[object, ...] = ()
+        self._filters: Sequence[LineFilter] = ()
+        self._strips: dict[int, tuple[Strip, Strip]] = {}  # by the id of the first
+
+    def use(self, filters: Sequence[LineFilter], background: Color, span: tuple[int, int]) -> None:
+        """Show strips through ``filters`` on ``background``, cut to ``span``."""
+        look = (*filters, background, span)
+        if look != self._look or len(self._strips) > self.SIZE:
+            self._look, self._filters = look, filters
+            self._background, self._span = background, span
+            self._strips.clear()
+
+    def strip(self, strip: Strip) -> Strip:
+        """``strip`` as it is shown."""
+        if (known := self._strips.get(id(strip))) is not None:
+            return known[1]
+        shown = strip
+        for each in self._filters:
+            shown = shown.apply_filter(each, self._background)
+        shown = shown.crop(*self._span)
+        self._strips[id(strip)] = strip, shown
+        return shown
 
 
 def overlaid(strip: Strip, label: str, style: Style) -> Strip:

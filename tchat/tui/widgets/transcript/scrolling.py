@@ -270,10 +270,14 @@ class ColumnScrollBar(ScrollBar):
         )
         ground = self.visual_style.rich_style
         filters, background = self.get_line_filters(), self.background_colors[1]
-        strips: list[Strip] = []
-        for text, own, _ in list(drawn.segments)[crop.y : crop.bottom]:
-            strip = Strip([Segment(text, ground + own if own else ground)], bar.thickness)
+        rows = list(drawn.segments)[crop.y : crop.bottom]
+        strips: dict[int, Strip] = {}  # rows share a few segments; by the id of a segment
+        for row in rows:
+            if id(row) in strips:
+                continue
+            style = ground + row.style if row.style else ground
+            strip = Strip([Segment(row.text, style)], bar.thickness)
             for each in filters:
                 strip = strip.apply_filter(each, background)
-            strips.append(strip)
-        return strips
+            strips[id(row)] = strip
+        return [strips[id(row)] for row in rows]
