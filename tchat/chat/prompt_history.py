@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE = "history.jsonl"
-MAX_ENTRIES = 1000
+MAX_ENTRIES = 1000  # that Up goes back through
 MAX_LINE = 256 * 1024  # bytes of one line; a longer prompt is not remembered
 MAX_FILE = 4 * 2**20  # bytes of the file; then the older half leaves
 LOCK_SECONDS = 2.0
@@ -50,8 +50,8 @@ class PromptHistory:
     def __init__(self, config: Path) -> None:
         self._path = config / FILE
 
-    def entries(self) -> list[HistoryEntry]:
-        """The latest prompts, the oldest first, no two equal in a row.
+    def entries(self, most: int | None = MAX_ENTRIES) -> list[HistoryEntry]:
+        """The latest prompts, or all for None; the oldest first, no two equal in a row.
 
         Raises:
             StorageError: The file is there and cannot be read.
@@ -63,7 +63,7 @@ class PromptHistory:
         except OSError as error:
             raise _cannot("read", self._path, error) from error
         found: list[HistoryEntry] = []
-        for line in data.splitlines()[-MAX_ENTRIES:]:
+        for line in data.splitlines()[-(most or 0) :]:
             entry = _parse(line)
             if entry is not None and found[-1:] != [entry]:
                 found.append(entry)

@@ -240,6 +240,13 @@ class Settings:
         live=True,
     )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)
+    keymap: str = setting(
+        "default",
+        "Keys of the chat screen; vim edits the prompt in modes; changes at the next start",
+        choices=("default", "vim", "emacs"),
+        flag="-",
+        live=True,
+    )
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()

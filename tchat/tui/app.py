@@ -23,10 +23,17 @@ from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.settings.keys import FORMER_THEMES, renamed_theme
+from tchat.translation import N_
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.terminal import guarded
-from tchat.tui.textual_patches import OpeningDialog, SafeNotification, kind_of, let_earlier_keys_act
+from tchat.tui.textual_patches import (
+    LOOK,
+    OpeningDialog,
+    SafeNotification,
+    kind_of,
+    let_earlier_keys_act,
+)
 from tchat.tui.themes import (
     DEFAULT,
     Snapshot,
@@ -66,10 +73,19 @@ class TchatApp(App[None]):
     ENABLE_COMMAND_PALETTE = False  # the screen brings its own
     BINDINGS: ClassVar[list[BindingType]] = [
         # In the place of Textual's; remapped with the chat's own.
-        Binding("ctrl+q", "leave", "Quit", id="chat.quit", show=False, priority=True)
+        Binding("ctrl+q", "leave", N_("Quit"), id="chat.quit", show=False, priority=True),
+        Binding(
+            "ctrl+z",
+            "suspend_process",
+            N_("Suspend to the shell; `fg` returns"),
+            id="chat.suspend",
+            show=False,
+            priority=True,
+        ),
     ]
     _is_themed = False  # whether it is known which theme to wear
     _is_quitting = False  # whether it was asked to quit
+    _awaits_sessions = False  # whether keys wait for the sessions
 
     def __init__(
         self,
@@ -133,7 +149,7 @@ class TchatApp(App[None]):
         """Handle an event; keys typed before the prompt or a dialog exists wait for it."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif self._delayed_input is not None:
+        elif self._delayed_input is not None and not self._acts_at_once(event):
             self._delayed_input.append(event)
         elif self._dialog.is_awaited:
             self._delayed_input = [event]
@@ -141,14 +157,37 @@ class TchatApp(App[None]):
         else:
             if isinstance(event, Key):
                 await let_earlier_keys_act(self, event.key)
+            chat = self.screen
+            if isinstance(chat, ChatScreen) and chat.needs_sessions(event):
+                self._delayed_input = [event]
+                self._await_sessions(chat)
+                return
             with self._dialog.noted():
-                await super().on_event(event)
+                if not isinstance(chat, ChatScreen) or not await chat.follow_leader(event):
+                    await super().on_event(event)
 
     @background(group="keys")
     async def _delay_keys(self) -> None:
         """Delay keys until the opening dialog is there and has the focus."""
         await self._dialog.wait()
         self.call_later(self._release_keys)
+
+    @background(group="keys")
+    async def _await_sessions(self, chat: ChatScreen) -> None:
+        """Delay keys until the sessions are open, which an action needs."""
+        self._awaits_sessions = True
+        while not chat.context.is_ready:
+            await asyncio.sleep(LOOK)
+        self._awaits_sessions = False
+        self.call_later(self._release_keys)
+
+    def _acts_at_once(self, event: Event) -> bool:
+        """Whether a key quits or suspends, which does not wait for the sessions."""
+        return (
+            self._awaits_sessions
+            and isinstance(event, Key)
+            and event.key in self._bindings.key_to_bindings
+        )
 
     async def _release_keys(self) -> None:
         early, self._delayed_input = self._delayed_input or [], None
@@ -196,11 +235,12 @@ class TchatApp(App[None]):
         self.call_after_refresh(self._first_picture_drawn, warnings)
 
     def _apply_keymap(self) -> list[str]:
-        if not self._settings.keys:
+        preset = self._settings.keymap
+        if not self._settings.keys and preset == "default":
             return []
         from tchat.tui.keymap import ALL_BINDINGS, remap
 
-        keymap, warnings = remap(self._settings.keys, ALL_BINDINGS)
+        keymap, warnings = remap(self._settings.keys, ALL_BINDINGS, preset)
         self.set_keymap(keymap)
         return warnings
 

@@ -44,6 +44,9 @@ class ChatScreen(Screen[None]):
     """Transcript, prompt, meter, status line; the sessions at the side."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
+    DEFAULT_CSS = """
+    ChatScreen { layers: base above; }
+    """
 
     def __init__(
         self, settings: Settings, paths: Paths, *, private: bool = False, draft: str = ""
@@ -74,7 +77,7 @@ class ChatScreen(Screen[None]):
 
     def _first_keys(self) -> Iterable[KeyAction]:
         """The keys of chat and prompt; without remapping no dialog is imported for them."""
-        if self.context.settings.keys:
+        if self.context.settings.keys or self.context.settings.keymap != "default":
             return self.context.keys_in_force()
         return (*KEYS, *declared(PromptArea.BINDINGS, Scope.PROMPT))
 
@@ -169,6 +172,14 @@ class ChatScreen(Screen[None]):
     def _on_editor_requested(self, event: PromptArea.EditorRequested) -> None:
         self.controllers.draft.open_editor(event.draft)
 
+    @on(Prompt.HelpRequested)
+    def _on_help_requested(self) -> None:
+        self.action_run("help")
+
+    @on(Prompt.QuitRequested)
+    async def _on_quit_requested(self) -> None:
+        await self.action_quit()
+
     @on(Prompt.BlankLeft)
     def _on_blank_left(self) -> None:
         self.context.select_blank()
@@ -254,6 +265,23 @@ class ChatScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Whether an action is available; most need the sessions to be open."""
         return self.context.is_ready or action in AT_ONCE
+
+    def needs_sessions(self, event: events.Event) -> bool:
+        """Whether a key starts an action that has to wait until the sessions are open."""
+        if self.context.is_ready or not isinstance(event, events.Key):
+            return False
+        bound = self._bindings.key_to_bindings.get(event.key, ())
+        return any(each.action.startswith("run(") for each in bound)
+
+    async def follow_leader(self, event: events.Event) -> bool:
+        """Whether the leader key came before ``event``; a key after it starts an action."""
+        if not self.context.is_ready or not self.controllers.leader.is_pending:
+            return False
+        if isinstance(event, events.Key):
+            await self.controllers.leader.follow(event)
+            return True
+        self.controllers.leader.cancel()
+        return False
 
     def action_stop(self) -> None:
         """Esc: leave an edit, else stop the reply and hold what waits for it."""

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from string import punctuation
 from typing import NamedTuple
 
-from textual.keys import Keys
+from textual.keys import Keys, _character_to_key
 
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
+from tchat.translation import tr
 from tchat.tui.dialogs.dialog import Confirm, Dialog
-from tchat.tui.keys import KEYS, KeyAction, Scope, declared, show_key, with_keymap
+from tchat.tui.key_presets import DEFAULT_PRESET, PRESETS
+from tchat.tui.keys import (
+    FORMER_IDS,
+    FORMER_KEYS,
+    KEYS,
+    LEADER,
+    UNBOUND,
+    KeyAction,
+    Scope,
+    declared,
+    show_key,
+    split_keys,
+    with_keymap,
+)
 from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
@@ -36,6 +51,9 @@ _TOGETHER = (
     frozenset({Scope.SESSIONS, Scope.DIALOGS}),
     frozenset({Scope.SETTINGS, Scope.LISTS}),
     frozenset({Scope.SETTINGS, Scope.DIALOGS}),
+    frozenset({Scope.MODELS, Scope.LISTS}),
+    frozenset({Scope.MODELS, Scope.DIALOGS}),
+    frozenset({Scope.JUDGE, Scope.DIALOGS}),
     frozenset({Scope.LISTS, Scope.DIALOGS}),
 )
 
@@ -47,36 +65,117 @@ class Remapped(NamedTuple):
     warnings: list[str]
 
 
-def remap(configured: Mapping[str, str], actions: Iterable[KeyAction] = KEYS) -> Remapped:
-    """Put ``configured`` (keys by id) over the defaults.
+def remap(
+    configured: Mapping[str, str], actions: Iterable[KeyAction] = KEYS, preset: str = DEFAULT_PRESET
+) -> Remapped:
+    """Put ``configured`` (keys by id) over the keys of ``preset``.
 
-    What names no action or no key, or takes a key that another action keeps, is left out and told.
+    A configured key is taken from an action that has it by default; an action that is left without
+    a key is told. What names no action or no key, or a key that is configured twice, is left out
+    and told. Keys behind the leader key stay unless others are configured.
     """
     known = {action.id: action for action in actions}
-    keymap: dict[str, str] = {}
+    base = {name: keys for name, keys in PRESETS[preset].items() if name in known}
+    defaults = {each.id: each for each in with_keymap(base, known.values())}
+    chosen: dict[str, str] = {}
     problems: list[str] = []
-    for name, text in configured.items():
+    for written, text in configured.items():
+        name = FORMER_IDS.get(written, written)
         keys = [_normal(part) for part in text.split(",") if part.strip()]
         if name not in known:
-            hint = did_you_mean(name, known) or "F1 lists the actions"
-            problems.append(f"there is no action `{name}`; {hint}")
+            hint = did_you_mean(written, known) or tr("F1 lists the actions")
+            problems.append(tr("there is no action `{name}`; {hint}", name=written, hint=hint))
         elif problem := _wrong_key(keys):
-            problems.append(f"`{name}`: {problem}")
+            problems.append(f"`{written}`: {problem}")
+        elif clash := _clash(name, keys, chosen, known):
+            problems.append(f"`{written}`: {clash}")
         else:
-            keymap[name] = ",".join(keys)
-    # A mapping that is taken back brings its default back, which may clash in its turn.
-    while clash := _clash(keymap, known):
-        name, problem = clash
-        problems.append(f"`{name}`: {problem}")
-        del keymap[name]
-    return Remapped(keymap, [single_line(f"config.toml, [keys]: {each}") for each in problems])
+            chosen[name] = ",".join(dict.fromkeys(keys))
+    chosen = {name: _with_leader_keys(name, chosen, defaults) for name in chosen}
+    lost = _without_taken(chosen, defaults)
+    problems += [
+        tr("`{id}` has no key any more", id=name)
+        for name, left in lost.items()
+        if left == UNBOUND and not _has_former_key(name, chosen, defaults)
+    ]
+    told = [tr("config.toml, [keys]: {problem}", problem=each) for each in problems]
+    return Remapped({**base, **lost, **chosen}, list(map(single_line, told)))
+
+
+def _with_leader_keys(
+    name: str, chosen: Mapping[str, str], defaults: Mapping[str, KeyAction]
+) -> str:
+    """The chosen keys, and the default ones behind the leader key if none of these is chosen."""
+    keys = chosen[name].split(",")
+    if not any(map(_is_behind_leader, keys)):
+        taken = {key for given in chosen.values() for key in given.split(",")}
+        default = split_keys(defaults[name].keys)
+        keys += [key for key in default if _is_behind_leader(key) and key not in taken]
+    return ",".join(keys)
+
+
+def _is_behind_leader(key: str) -> bool:
+    return key.startswith(f"{LEADER} ")
+
+
+def _clash(
+    name: str, keys: Sequence[str], chosen: Mapping[str, str], known: Mapping[str, KeyAction]
+) -> str:
+    """What to say when one of ``keys`` was chosen for another action that is live too, or "".
+
+    A key that two actions share by default, such as Esc, may stay shared.
+    """
+    for other, given in chosen.items():
+        shared = {*keys} & {*given.split(",")}
+        shared -= _keys(known[name]) & _keys(known[other])
+        if other != name and shared and _meet(known[name], known[other]):
+            key = show_key(min(shared))
+            return tr("{key} belongs to `{id}` already", key=key, id=other)
+    return ""
+
+
+def _without_taken(chosen: Mapping[str, str], defaults: Mapping[str, KeyAction]) -> dict[str, str]:
+    """The remaining keys of each action that loses one to a chosen action."""
+    lost = {}
+    for name, action in defaults.items():
+        if name in chosen:
+            continue
+        taken = {
+            key
+            for other, given in chosen.items()
+            if _meet(action, defaults[other])
+            for key in {*given.split(",")} - (_keys(action) & _keys(defaults[other]))
+        }
+        kept = [key for key in split_keys(action.keys) if key not in taken]
+        if len(kept) < len(_keys(action)):
+            lost[name] = ",".join(kept) or UNBOUND
+    return lost
+
+
+def _has_former_key(
+    name: str, chosen: Mapping[str, str], defaults: Mapping[str, KeyAction]
+) -> bool:
+    """Whether ``name`` lost its key to an action that had it by default in earlier versions."""
+    return any(
+        key in FORMER_KEYS.get(other, "").split(",")
+        for other, given in chosen.items()
+        for key in {*given.split(",")} & _keys(defaults[name])
+    )
 
 
 def _normal(key: str) -> str:
     """``key`` as Textual spells it: lower case, except for a single character."""
+    first, *rest = key.split()
+    if rest:
+        return " ".join([_normal(first), *map(_named, map(_normal, rest))])
     *modifiers, last = _parts(key)
     last = last if len(last) == 1 else last.lower()
     return "+".join([*(each.lower() for each in modifiers), ALIASES.get(last, last)])
+
+
+def _named(key: str) -> str:
+    """The name of a sign: ``slash`` for ``/``."""
+    return key if len(key) > 1 or key.isalnum() else _character_to_key(key)
 
 
 def _parts(key: str) -> list[str]:
@@ -87,36 +186,31 @@ def _parts(key: str) -> list[str]:
 
 def _wrong_key(keys: Iterable[str]) -> str:
     """What is wrong with the first wrong one of ``keys``, or the empty string."""
-    names = {each.value.rpartition("+")[2] for each in Keys if len(each.value) > 1}
-    missing = "no key is named"
+    problem = tr("no key is named")
     for key in keys:
-        missing = ""
-        *modifiers, last = _parts(key)
-        meant = [each if each in MODIFIERS else nearest(each, MODIFIERS) for each in modifiers]
-        meant.append(last if len(last) == 1 or last in names else nearest(last, names))
-        if meant != [*modifiers, last]:
-            hint = f"; did you mean `{'+'.join(meant)}`?" if all(meant) else ""
-            return f"`{key}` is no key{hint}"
-    return missing
+        first, *rest = key.split(" ")
+        if len(rest) > 1 or (rest and first != LEADER):
+            return tr("`{key}` is no key; write `leader x`", key=key)
+        if problem := _wrong_single_key(*rest or [first]):
+            return problem
+    return problem
 
 
-def _clash(keymap: dict[str, str], known: Mapping[str, KeyAction]) -> tuple[str, str] | None:
-    """The last mapping that takes another action's key, and what to say; None when all is well.
-
-    A key that two actions share by default, such as Esc, may stay shared.
-    """
-    in_force = {action.id: action for action in with_keymap(keymap, known.values())}
-    for name in reversed(keymap):
-        for other in in_force.values():
-            shared = _keys(in_force[name]) & _keys(other)
-            shared -= _keys(known[name]) & _keys(known[other.id])
-            if other.id != name and shared and _meet(known[name], other):
-                return name, f"{show_key(min(shared))} belongs to `{other.id}` already"
-    return None
+def _wrong_single_key(key: str) -> str:
+    names = {each.value.rpartition("+")[2] for each in Keys if len(each.value) > 1}
+    names.update(map(_character_to_key, punctuation))
+    *modifiers, last = _parts(key)
+    meant = [each if each in MODIFIERS else nearest(each, MODIFIERS) for each in modifiers]
+    meant.append(last if len(last) == 1 or last in names else nearest(last, names))
+    if meant == [*modifiers, last]:
+        return ""
+    if all(meant):
+        return tr("`{key}` is no key; did you mean `{meant}`?", key=key, meant="+".join(meant))
+    return tr("`{key}` is no key", key=key)
 
 
 def _keys(action: KeyAction) -> set[str]:
-    return set(action.keys.split(","))
+    return set(split_keys(action.keys))
 
 
 def _meet(one: KeyAction, other: KeyAction) -> bool:

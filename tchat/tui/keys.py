@@ -5,7 +5,7 @@ The screens take their bindings from here, the help and the command palette thei
 
     [keys]
     chat.sessions = "ctrl+s"
-    chat.regenerate = "f10,alt+r"
+    chat.regenerate = "f10,alt+r,leader r"
 
 A widget of its own, such as the prompt, declares its bindings itself; `declared` reads them, and
 `tchat.tui.keymap` has them all.
@@ -15,9 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
+
+from tchat.translation import N_, tr
+
+LEADER = "leader"  # in front of a key that follows the leader key
+LEADER_KEY = "ctrl+x"
+UNBOUND = "unbound"  # the key of an action that has none
+# What terminals send for Ctrl+_ and Ctrl+/, in the order of the plain one and of Kitty's protocol.
+UNDO_KEYS = "ctrl+underscore,ctrl+slash,ctrl+shift+minus,ctrl+shift+underscore,super+z"
+REDO_KEYS = "alt+slash,ctrl+shift+z,alt+underscore,alt+shift+minus,super+shift+z"
 
 _SHOWN = {
     "escape": "Esc",
@@ -28,6 +38,11 @@ _SHOWN = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "delete": "Del",
+    "full_stop": ".",
+    "slash": "/",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "underscore": "_",
     "less_than_sign": "<",
     "greater_than_sign": ">",
@@ -36,26 +51,28 @@ _SHOWN = {
 
 
 class Scope(StrEnum):
-    """Where a key works; the value is the heading in the help."""
+    """Where a key works; the value is the heading in the help, to be translated."""
 
-    CHAT = "Chat"
-    PROMPT = "Prompt"
-    MESSAGES = "Messages"
-    CANDIDATES = "Several replies"
-    SESSIONS = "Sessions"
-    SETTINGS = "Settings"
-    MODELS = "Models"
-    JUDGE = "Judge"
-    LISTS = "Lists"
-    DIALOGS = "Dialogs"
+    CHAT = N_("Chat")
+    PROMPT = N_("Prompt")
+    MESSAGES = N_("Messages")
+    CANDIDATES = N_("Several replies")
+    SESSIONS = N_("Sessions")
+    SETTINGS = N_("Settings")
+    MODELS = N_("Models")
+    JUDGE = N_("Judge")
+    LISTS = N_("Lists")
+    DIALOGS = N_("Dialogs")
 
 
 class KeyAction(NamedTuple):
     """One action and its keys.
 
-    ``id`` is its name in ``[keys]``, with the scope in front; ``keys`` are parted by commas, as
-    Textual spells them. ``action`` is the method ``action_…`` of the widget that binds it;
-    ``priority`` puts it before what the focused widget does with the key.
+    ``id`` is its name in ``[keys]``, with the scope in front; ``keys`` are separated by commas, as
+    Textual spells them. ``leader m`` is the leader key, then ``m``. ``action`` is the method
+    ``action_…`` of the widget that binds it; ``priority`` puts it before what the focused widget
+    does with the key. ``help`` is translated where it is shown. ``leader`` is the leader key in
+    force.
     """
 
     id: str
@@ -64,11 +81,22 @@ class KeyAction(NamedTuple):
     help: str
     scope: Scope
     priority: bool = False
+    leader: str = LEADER_KEY
+
+    @property
+    def shown_keys(self) -> tuple[str, ...]:
+        """Each key for people: ``Ctrl+R``, ``F10``, ``Ctrl+X m``."""
+        return tuple(show_key(key, self.leader) for key in split_keys(self.keys) if key != UNBOUND)
 
     @property
     def shown(self) -> str:
-        """The keys for people: ``Ctrl+R``, ``F10 Alt+R``."""
-        return " ".join(map(show_key, self.keys.split(",")))
+        """The keys for people: ``Ctrl+R``, ``F10, Alt+R``."""
+        return ", ".join(self.shown_keys)
+
+
+def split_keys(keys: str) -> list[str]:
+    """The keys of an action, one by one."""
+    return [key.strip() for key in keys.split(",")]
 
 
 def _chat(name: str, keys: str, action: str, help_text: str, priority: bool = True) -> KeyAction:
@@ -86,58 +114,74 @@ def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> 
 
 
 KEYS = (
-    _run("help", "f1", "help", "Keys and commands"),
-    _run("palette", "ctrl+p", "command_palette", "Command palette"),
-    _run("new-session", "ctrl+n", "new_session", "New session"),
-    _run("sessions", "ctrl+r", "sessions", "Find a session"),
-    _run("search", "f6", "search", "Search all messages"),
-    _run("sidebar", "ctrl+b", "sidebar", "Show or hide the sidebar"),
-    _run("tree", "ctrl+t", "tree", "Branches of this session"),
-    _run("model", "f2", "model", "Choose the model"),
-    _run("settings", "f3", "settings", "Settings"),
-    _run("theme", "f4", "theme", "Choose the theme"),
-    _run("templates", "f5", "templates", "Insert a prompt template"),
-    _run("private", "f8", "private", "Private mode: nothing is stored"),
-    _run("reasoning", "f7", "reasoning", "Show or hide the reasoning"),
-    _run("details", "f9", "details", "Show or hide times and token counts"),
-    _run("judge", "alt+j", "judge", "Judge: scores, training, duel, steering"),
-    _run("regenerate", "alt+r", "regenerate", "Regenerate the last reply, or retry"),
-    _run("try", "alt+t", "try", "Write several replies side by side"),
-    _run("continue", "alt+g", "go_on", "Continue the last reply"),
-    _run("copy-reply", "alt+c", "copy_reply", "Copy the last reply"),
-    _run("undo", "alt+z", "undo_delete", "Undo the deletion of a message"),
-    _run("message-up", "alt+up", "message_up", "Select the previous message"),
-    _run("message-down", "alt+down", "message_down", "Select the next message"),
-    _run("page-up", "pageup", "page_up", "A page up"),
-    _run("page-down", "pagedown", "page_down", "A page down"),
-    _run("top", "ctrl+home", "top", "Scroll to the first message"),
-    _run("end", "ctrl+end", "end", "Scroll to the end"),
+    _run("help", "f1,leader h", "help", N_("Keys and commands")),
+    _run("palette", "alt+x,leader p", "command_palette", N_("Command palette")),
+    _run("new-session", "alt+n,leader n", "new_session", N_("New session")),
+    _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session")),
+    _run("history", "ctrl+r,leader slash", "history", N_("Search earlier prompts")),
+    _run("search", "f6,leader f", "search", N_("Search all messages")),
+    _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),
+    _run("branches", "alt+k,leader g", "tree", N_("Branches of this session")),
+    _run("model", "f2,leader m", "model", N_("Choose the model")),
+    _run("settings", "f3,leader s", "settings", N_("Settings")),
+    _run("theme", "f4,leader t", "theme", N_("Choose the theme")),
+    _run("templates", "f5,leader i", "templates", N_("Insert a prompt template")),
+    _run("private", "f8,leader v", "private", N_("Private mode: nothing is stored")),
+    _run("reasoning", "f7,leader k", "reasoning", N_("Show or hide the reasoning")),
+    _run("details", "f9,leader d", "details", N_("Show or hide times and token counts")),
+    _run("judge", "alt+j,leader j", "judge", N_("Judge: scores, training, duel, steering")),
+    _run("regenerate", "alt+r,leader r", "regenerate", N_("Regenerate the last reply, or retry")),
+    _run("try", "alt+t,leader a", "try", N_("Write several replies side by side")),
+    _run("continue", "alt+g,leader c", "go_on", N_("Continue reply")),
+    _run("copy-reply", "alt+c,leader y", "copy_reply", N_("Copy the last reply")),
+    _run("export", "leader w", "export", N_("Export the session")),
+    _run("undo-delete", "alt+z,leader z", "undo_delete", N_("Undo the deletion of a message")),
+    _run("message-up", "alt+up,leader up", "message_up", N_("Select the previous message")),
+    _run("message-down", "alt+down,leader down", "message_down", N_("Select the next message")),
+    _run("page-up", "pageup,leader left_square_bracket", "page_up", N_("A page up")),
+    _run("page-down", "pagedown,leader right_square_bracket", "page_down", N_("A page down")),
+    _run("top", "ctrl+home,leader less_than_sign", "top", N_("Scroll to the first message")),
+    _run("end", "ctrl+end,leader greater_than_sign", "end", N_("Scroll to the end")),
+    _run("leader", LEADER_KEY, "leader", N_("Leader key: shows the keys that can follow")),
     # What has the focus goes first with these: it may have something to close, clear or undo.
-    _chat("stop", "escape", "stop", "Stop the reply", priority=False),
-    _chat("interrupt", "ctrl+c", "interrupt", "Stop the reply; twice quits", priority=False),
-    _chat(
-        "suspend",
-        "ctrl+z",
-        "suspend_process",
-        "Outside the prompt: suspend; `fg` returns",
-        priority=False,
-    ),
-    _chat("quit", "ctrl+q", "quit", "Quit"),
-    _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", "Titles or full text"),
-    _dialog(Scope.SESSIONS, "rename", "f2", "rename", "Rename"),
-    _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", "Delete"),
-    _dialog(Scope.SESSIONS, "undo", "ctrl+z", "undo", "Undo the deletion"),
-    _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", "Export as Markdown"),
-    _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", "Save the value"),
-    _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", "Reset to the default"),
-    _dialog(Scope.JUDGE, "train", "ctrl+t", "train", "Train the judge"),
-    _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", "Start or resume a duel"),
-    _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", "Turn steering on or off"),
-    _dialog(Scope.MODELS, "details", "ctrl+o", "details", "Show the details of a model"),
-    _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", "Make it the default"),
-    _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", "Remove it (asks first)"),
-    _dialog(Scope.MODELS, "everything", "tab", "everything", "Include models of other programs"),
+    _chat("stop", "escape,leader full_stop", "stop", N_("Stop the reply"), priority=False),
+    _chat("interrupt", "ctrl+c", "interrupt", N_("Stop the reply; twice quits"), priority=False),
+    _chat("suspend", "ctrl+z,leader ctrl+z", "suspend_process",
+          N_("Suspend to the shell; `fg` returns")),
+    _chat("quit", "ctrl+q,leader q,leader ctrl+c", "quit", N_("Quit")),
+    _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", N_("Titles or full text")),
+    _dialog(Scope.SESSIONS, "rename", "f2", "rename", N_("Rename")),
+    _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", N_("Delete")),
+    _dialog(Scope.SESSIONS, "undo", f"{UNDO_KEYS},alt+z", "undo", N_("Undo the deletion")),
+    _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", N_("Export as Markdown")),
+    _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", N_("Save as default")),
+    _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", N_("Reset to the default")),
+    _dialog(Scope.JUDGE, "train", "ctrl+t", "train", N_("Train the judge")),
+    _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", N_("Start or resume a duel")),
+    _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", N_("Turn steering on or off")),
+    _dialog(Scope.MODELS, "details", "ctrl+o", "details", N_("Show the details of a model")),
+    _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", N_("Make it the default")),
+    _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", N_("Remove it (asks first)")),
+    _dialog(Scope.MODELS, "everything", "tab", "everything",
+            N_("Include models of other programs")),
+)  # fmt: skip
+
+FORMER_IDS = MappingProxyType({"chat.tree": "chat.branches", "chat.undo": "chat.undo-delete"})
+"""Former names of actions, which still work in ``[keys]``."""
+
+FORMER_KEYS = MappingProxyType(
+    {
+        "chat.palette": "ctrl+p",
+        "chat.new-session": "ctrl+n",
+        "chat.sessions": "ctrl+r",
+        "chat.branches": "ctrl+t",
+        "prompt.editor": "ctrl+o,ctrl+g",
+        "prompt.undo": "ctrl+z,super+z,ctrl+underscore",
+        "prompt.redo": "ctrl+y,super+y",
+        "sessions.undo": "ctrl+z",
+    }
 )
+"""Default keys of earlier versions, which a ``[keys]`` written for them may name."""
 
 
 def bindings(scope: Scope, actions: Iterable[KeyAction] = KEYS) -> list[Binding]:
@@ -162,12 +206,18 @@ def with_keymap(
     keymap: Mapping[str, str], actions: Iterable[KeyAction] = KEYS
 ) -> tuple[KeyAction, ...]:
     """The actions with the keys that are in force: what the help shows."""
-    return tuple(each._replace(keys=keymap.get(each.id, each.keys)) for each in actions)
+    leader = split_keys(keymap.get("chat.leader", LEADER_KEY))[0]
+    return tuple(
+        each._replace(keys=keymap.get(each.id, each.keys), leader=leader) for each in actions
+    )
 
 
-def show_key(key: str) -> str:
-    """One key for people: ``ctrl+r`` → ``Ctrl+R``, ``alt+up`` → ``Alt+↑``."""
-    *modifiers, last = key.strip().split("+") if len(key.strip()) > 1 else [key.strip()]
+def show_key(key: str, leader: str = LEADER_KEY) -> str:
+    """One key for people: ``ctrl+r`` → ``Ctrl+R``, ``leader up`` → ``Ctrl+X ↑``."""
+    first, _, second = key.strip().partition(" ")
+    if second:
+        return f"{show_key(leader if first == LEADER else first)} {show_key(second)}"
+    *modifiers, last = first.split("+") if len(first) > 1 else [first]
     shown = _SHOWN.get(last) or (last.upper() if modifiers and len(last) == 1 else last)
     if len(shown) > 1 and shown.islower():
         shown = shown.capitalize()
@@ -175,18 +225,18 @@ def show_key(key: str) -> str:
 
 
 FIRST_KEYS = (
-    ("prompt.send", "send"),
-    ("prompt.newline", "new line"),
-    ("/", "commands"),
-    ("@", "attach a file"),
-    ("chat.sessions", "sessions"),
-    ("chat.model", "model"),
-    ("chat.theme", "theme"),
-    ("chat.help", "all keys"),
+    ("prompt.send", N_("send")),
+    ("prompt.newline", N_("new line")),
+    ("/", N_("commands")),
+    ("@", N_("attach a file")),
+    ("chat.sessions", N_("sessions")),
+    ("chat.model", N_("model")),
+    ("chat.theme", N_("theme")),
+    ("chat.help", N_("all keys")),
 )
 
 
 def first_keys(actions: Iterable[KeyAction]) -> list[tuple[str, str]]:
     """Keys and what they do, for somebody who begins."""
-    shown = {each.id: show_key(each.keys.split(",")[0]) for each in actions}
-    return [(shown.get(key, key), does) for key, does in FIRST_KEYS]
+    shown = {each.id: each.shown_keys[0] for each in actions if each.shown_keys}
+    return [(shown.get(key, key), tr(does)) for key, does in FIRST_KEYS]

@@ -54,16 +54,42 @@ TEXT = "The quick **brown** fox `jumps`.\n\n- one\n- two\n\n```python\nx = {0}\n
 # What leaves the draft as it is.
 HARMLESS = (
     *("pageup", "pagedown", "ctrl+home", "ctrl+end", "alt+r", "alt+g", "alt+c", "alt+z"),
-    *("f7", "f9", "ctrl+b", "f8", "ctrl+n"),
+    *("f7", "f9", "ctrl+b", "f8", "alt+n"),
 )
 # What may empty it, or put something else there.
 OTHERS = (
-    *("escape", "escape", "up", "down", "tab", "ctrl+c", "ctrl+y", "backspace", "alt+t"),
+    *("escape", "escape", "up", "down", "tab", "ctrl+c", "backspace", "alt+t"),
+    *("ctrl+w", "ctrl+y", "alt+y", "ctrl+p", "alt+slash"),
     *("alt+up", "alt+down", "left", "right", "enter"),
 )
-DIALOGS = ("f1", "ctrl+p", "ctrl+r", "f6", "ctrl+t", "f2", "f3", "f4", "f5", "alt+j")
+DIALOGS = ("dialog", "session", "quit", "save", "command", "pull", "files")
+REMEMBERED = 25  # steps that are told when one fails
+SIZES = ((100, 30), (60, 16), (40, 10), (160, 50), (20, 6))
+
+TEXT = "The quick **brown** fox `jumps`.\n\n- one\n- two\n\n```python\nx = {0}\n```\n"
+
+# What leaves the draft as it is.
+HARMLESS = (
+    *("pageup", "pagedown", "ctrl+home", "ctrl+end", "alt+r", "alt+g", "alt+c", "alt+z"),
+    *("f7", "f9", "ctrl+b", "f8", "alt+n"),
+)
+# What may empty it, or put something else there.
+OTHERS = (
+    *(
+        "escape",
+        "escape",
+        "up",
+        "down",
+        "tab",
+        "ctrl+c",
+        "backspace",
+        "alt+t",
+    ),
+    *("alt+up", "alt+down", "left", "right", "enter"),
+)
+DIALOGS = ("f1", "alt+x", "ctrl+o", "ctrl+r", "f6", "alt+k", "f2", "f3", "f4", "f5", "alt+j")
 IN_DIALOGS = ("down", "up", "enter", "escape", "tab", "a", "e", "backspace", "pagedown", "ctrl+d",
-              "ctrl+z", "ctrl+s", "f2", "home", "end")  # fmt: skip
+              "ctrl+underscore", "ctrl+s", "f2", "home", "end")  # fmt: skip
 ON_MESSAGES = "cergbdpt+-<>jk"
 COMMANDS = (
     *("/undo", "/delete", "/regen", "/continue", "/edit anew", "/good", "/bad", "/pin", "/stats"),
@@ -308,7 +334,7 @@ class RandomUser:
         for spot in spots[1:]:
             await pilot.hover(offset=spot)
         if self._chance.random() < 0.5:
-            await self._press(self._chance.choice(("pageup", "ctrl+n", "alt+z")))
+            await self._press(self._chance.choice(("pageup", "alt+n", "alt+z")))
         await pilot.mouse_up(offset=spots[-1])
         if self._chance.random() < 0.4:
             await self._press("ctrl+c")

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections import Counter
+from itertools import combinations
 
 from textual.binding import Binding
 from textual.dom import DOMNode
@@ -14,8 +15,9 @@ import tchat.tui
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.help import help_items
+from tchat.tui.key_presets import PRESETS
 from tchat.tui.keymap import ALL_BINDINGS, remap
-from tchat.tui.keys import Scope
+from tchat.tui.keys import UNBOUND, Scope, split_keys, with_keymap
 from tests.tui.chat_stage import opened
 
 
@@ -40,15 +42,51 @@ def test_every_binding_has_a_name_and_is_in_the_help_once() -> None:
 
 
 def test_the_defaults_do_not_clash() -> None:
-    for scope in (Scope.CHAT, Scope.PROMPT, Scope.MESSAGES):
-        own = [key for each in ALL_BINDINGS if each.scope == scope for key in each.keys.split(",")]
-        assert len(set(own)) == len(own)
+    for preset in PRESETS:
+        own = with_keymap(remap({}, ALL_BINDINGS, preset).keymap, ALL_BINDINGS)
+        for one, other in combinations(own, 2):
+            shared = {*split_keys(one.keys)} & {*split_keys(other.keys)} - {UNBOUND}
+            if one.scope == other.scope:
+                allowed = {"escape"} if one.scope == Scope.LISTS else set()  # of two widgets
+                assert shared <= allowed, (preset, one.id, other.id)
+            elif {one.scope, other.scope} == {Scope.CHAT, Scope.PROMPT}:
+                assert shared <= {"escape", "ctrl+c"}, (preset, one.id, other.id)
 
 
-def test_a_prompts_key_can_be_remapped_and_clashes_are_told() -> None:
+def test_every_action_of_the_chat_is_behind_the_leader_key() -> None:
+    for preset in PRESETS:
+        for each in with_keymap(remap({}, ALL_BINDINGS, preset).keymap, ALL_BINDINGS):
+            if each.scope == Scope.CHAT and each.id not in ("chat.leader", "chat.interrupt"):
+                assert "leader " in each.keys, (preset, each.id)
+
+
+def test_a_prompts_key_can_be_remapped_and_loses_what_another_action_takes() -> None:
     keymap, problems = remap({"prompt.newline": "f12", "prompt.editor": "ctrl+r"}, ALL_BINDINGS)
-    assert keymap == {"prompt.newline": "f12"}
-    assert "belongs to `chat.sessions`" in problems[0]
+    assert keymap == {
+        "prompt.newline": "f12",
+        "prompt.editor": "ctrl+r,leader e,leader ctrl+e",
+        "chat.history": "leader slash",
+    }
+    assert problems == []
+
+
+def test_the_keys_of_a_file_for_an_earlier_version_go_on_working() -> None:
+    former = {
+        "chat.palette": "ctrl+p",
+        "chat.new-session": "ctrl+n",
+        "chat.sessions": "ctrl+r",
+        "chat.tree": "ctrl+t",
+        "chat.undo": "alt+z",
+        "prompt.editor": "ctrl+o,ctrl+g",
+        "prompt.undo": "ctrl+z,super+z,ctrl+underscore",
+        "prompt.redo": "ctrl+y,super+y",
+        "sessions.undo": "ctrl+z",
+    }
+    keymap, problems = remap(former, ALL_BINDINGS)
+    assert problems == []
+    for name, keys in former.items():
+        now = {"chat.tree": "chat.branches", "chat.undo": "chat.undo-delete"}.get(name, name)
+        assert {*keys.split(",")} <= {*split_keys(keymap[now])}
 
 
 async def test_keys_of_widgets_are_remapped_and_mistakes_named(

@@ -136,7 +136,7 @@ async def test_a_session_that_cannot_be_deleted_is_told_in_the_list(
         await shown.ask("one")
         monkeypatch.setattr(shown.store, "delete", broken)
         monkeypatch.setattr(shown.store, "search", broken)
-        await shown.pilot.press("ctrl+r")
+        await shown.pilot.press("ctrl+o")
         await shown.until(lambda: len(shown.pilot.app.screen_stack) > 1)
         await shown.pilot.press("ctrl+d")
         await shown.until(lambda: "ZeroDivisionError" in shown.toasts)

@@ -26,7 +26,7 @@ async def settled(shown: Shown, before: tuple[int, str]) -> tuple[int, str]:
 
 
 async def choose_first_branch(shown: Shown) -> None:
-    await shown.pilot.press("ctrl+t")
+    await shown.pilot.press("alt+k")
     await shown.pilot.pause()
     await shown.pilot.press(*"apples", "enter")
 

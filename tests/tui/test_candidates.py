@@ -111,7 +111,7 @@ async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "ends"),
-    [("/try 2 say yes", "escape"), ("/best 2 say yes", "enter"), ("alt+t", "ctrl+n")],
+    [("/try 2 say yes", "escape"), ("/best 2 say yes", "enter"), ("alt+t", "alt+n")],
 )
 async def test_its_question_is_shown_once_and_stays_in_its_session(
     settings: Settings, paths: Paths, typed: str, ends: str
@@ -130,10 +130,10 @@ async def test_its_question_is_shown_once_and_stays_in_its_session(
         await shown.pilot.press(ends)
         await shown.until(lambda: not shown.screen.query(Candidates))
         await shown.idle()
-        if ends != "ctrl+n":
+        if ends != "alt+n":
             assert [text for role, text in shown.entries if role == "user"] == ["Hello", "say yes"]
             assert shown.entries == shown.branch
-            await shown.pilot.press("ctrl+n")
+            await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.idle()
         assert shown.entries == []

@@ -133,9 +133,9 @@ async def test_a_deleted_message_can_be_brought_back(settings: Settings, paths: 
         ("f4", ThemePicker),
         ("f5", Picker),
         ("f6", SessionsScreen),
-        ("ctrl+r", SessionsScreen),
-        ("ctrl+t", Picker),
-        ("ctrl+p", Picker),
+        ("ctrl+o", SessionsScreen),
+        ("alt+k", Picker),
+        ("alt+x", Picker),
     ],
 )
 @pytest.mark.parametrize("size", [(60, 16), (120, 40)])
@@ -152,10 +152,10 @@ async def test_every_dialog_opens_and_closes(
 async def test_a_session_is_found_and_opened(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("about whales")
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.ask("about cheese")
-        await shown.pilot.press("ctrl+r")
+        await shown.pilot.press("ctrl+o")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, SessionsScreen))
         await shown.pilot.press(*"whales", "enter")
         await shown.until(lambda: bool(shown.branch) and shown.branch[0][1] == "about whales")
@@ -172,7 +172,7 @@ async def test_private_mode_stores_nothing(settings: Settings, paths: Paths) -> 
         assert not (paths.config / "history.jsonl").exists()
 
 
-@pytest.mark.parametrize("leave", ["f8", "ctrl+n", "/new", "/private", "/open {id}"])
+@pytest.mark.parametrize("leave", ["f8", "alt+n", "/new", "/private", "/open {id}"])
 async def test_a_private_session_is_not_thrown_away_unasked(
     settings: Settings, paths: Paths, leave: str
 ) -> None:

@@ -244,7 +244,7 @@ async def test_a_session_deleted_by_another_process_is_told(
         shown.store.delete(session.id)
         await shown.type("/regen")
         await failed(shown, "no session")
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.ask("two")
 
@@ -258,7 +258,7 @@ async def test_what_breaks_in_the_background_does_not_end_the_program(
             raise ZeroDivisionError("oh")
 
         monkeypatch.setattr(shown.store, "sessions", broken)
-        await shown.pilot.press("ctrl+r")
+        await shown.pilot.press("ctrl+o")
         await failed(shown, "ZeroDivisionError: oh")
         await shown.ask("still there")
         assert shown.branch[0] == ("user", "still there")

@@ -83,5 +83,5 @@ async def test_an_empty_chat_tells_its_model_and_the_keys(settings: Settings, pa
         assert "all keys" in page
         await shown.ask("Hello")
         assert "all keys" not in text(shown.pilot.app)
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: "all keys" in text(shown.pilot.app))

@@ -56,7 +56,7 @@ async def test_a_key_is_only_there_to_read() -> None:
 @pytest.mark.parametrize(
     ("typed", "result"),
     [
-        ("branches", "chat.tree"),
+        ("branches", "chat.branches"),
         ("private", "chat.private"),
         ("title", "/title"),
         ("exit", "/quit"),  # a name, before titles with its letters apart

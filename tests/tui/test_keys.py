@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from tchat.tui.keymap import remap
-from tchat.tui.keys import KEYS, Scope, bindings, declared, show_key, with_keymap
+from tchat.tui.keys import KEYS, UNBOUND, Scope, bindings, declared, show_key, with_keymap
 
 
 def test_ids_are_unique_and_say_where_they_belong() -> None:
@@ -31,7 +31,7 @@ def test_no_two_actions_of_a_scope_share_a_key(scope: Scope) -> None:
 
 def test_a_binding_carries_the_id_that_the_keymap_knows() -> None:
     bound = {binding.id: binding for binding in bindings(Scope.CHAT)}
-    assert bound["chat.sessions"].key == "ctrl+r"
+    assert bound["chat.sessions"].key == "ctrl+o,leader o"
     assert bound["chat.sessions"].action == "run('sessions')"
     assert bound["chat.sessions"].priority
 
@@ -46,15 +46,35 @@ def test_the_bindings_of_a_widget_become_actions() -> None:
 
 
 def test_keys_are_remapped_and_spelled_as_textual_does() -> None:
-    keymap, warnings = remap({"chat.quit": "F10", "chat.help": "?, Del", "chat.tree": "Ctrl+UP"})
-    assert keymap == {"chat.quit": "f10", "chat.help": "?,delete", "chat.tree": "ctrl+up"}
+    keymap, warnings = remap(
+        {"chat.quit": "F10", "chat.help": "?, Del", "chat.branches": "Ctrl+UP, Leader /"}
+    )
+    assert keymap == {
+        "chat.quit": "f10,leader q,leader ctrl+c",
+        "chat.help": "?,delete,leader h",
+        "chat.branches": "ctrl+up,leader slash",
+        "chat.history": "ctrl+r",
+    }
     assert warnings == []
 
 
 def test_two_actions_may_swap_their_keys() -> None:
-    keymap, warnings = remap({"chat.sidebar": "ctrl+n", "chat.new-session": "ctrl+b"})
-    assert keymap == {"chat.sidebar": "ctrl+n", "chat.new-session": "ctrl+b"}
+    keymap, warnings = remap({"chat.sidebar": "alt+n", "chat.new-session": "ctrl+b"})
+    assert keymap == {"chat.sidebar": "alt+n,leader b", "chat.new-session": "ctrl+b,leader n"}
     assert warnings == []
+
+
+def test_a_configured_key_is_taken_from_the_action_that_has_it_by_default() -> None:
+    assert remap({"chat.sessions": "f2"}) == (
+        {"chat.sessions": "f2,leader o", "chat.model": "leader m"},
+        [],
+    )
+
+
+def test_an_action_that_is_left_without_a_key_is_told() -> None:
+    keymap, warnings = remap({"sessions.rename": "ctrl+d"})
+    assert keymap == {"sessions.rename": "ctrl+d", "sessions.delete": UNBOUND}
+    assert warnings == ["config.toml, [keys]: `sessions.delete` has no key any more"]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +87,9 @@ def test_two_actions_may_swap_their_keys() -> None:
         ({"chat.sessions": "\x1b[2J"}, "is no key"),
         ({"chat.sessions": ""}, "no key is named"),
         ({"chat.sessions": " , "}, "no key is named"),
-        ({"chat.sessions": "ctrl+n"}, "Ctrl+N belongs to `chat.new-session` already"),
-        ({"sessions.rename": "ctrl+d"}, "Ctrl+D belongs to `sessions.delete` already"),
+        ({"chat.sessions": "leader"}, "is no key"),
+        ({"chat.sessions": "leader x y"}, "write `leader x`"),
+        ({"chat.sessions": "ctrl+k x"}, "write `leader x`"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_left_out(
@@ -82,12 +103,16 @@ def test_what_is_wrong_is_told_in_one_line_and_left_out(
     assert "\x1b" not in warnings[0]
 
 
-def test_a_mapping_taken_back_gives_its_default_back_too() -> None:
-    # The side bar cannot have Ctrl+R, so it keeps Ctrl+B, which the tree then cannot have.
-    keymap, warnings = remap({"chat.sidebar": "ctrl+r", "chat.tree": "ctrl+b"})
-    in_force = [each.keys for each in with_keymap(keymap) if each.scope == Scope.CHAT]
-    assert len(set(in_force)) == len(in_force)
-    assert warnings
+def test_a_key_is_configured_for_one_action_only() -> None:
+    keymap, warnings = remap({"chat.sidebar": "f12", "chat.branches": "f12"})
+    assert keymap == {"chat.sidebar": "f12,leader b"}
+    assert warnings == [
+        "config.toml, [keys]: `chat.branches`: F12 belongs to `chat.sidebar` already"
+    ]
+
+
+def test_a_former_name_of_an_action_works() -> None:
+    assert remap({"chat.tree": "ctrl+t"}).keymap == {"chat.branches": "ctrl+t,leader g"}
 
 
 def test_dialogs_may_use_the_keys_of_the_chat() -> None:
@@ -106,7 +131,7 @@ def test_whatever_is_configured_no_two_actions_of_a_scope_share_a_key(
     keymap, warnings = remap(configured)
     for scope in Scope:
         own = [each for each in with_keymap(keymap) if each.scope == scope]
-        keys = [key for each in own for key in set(each.keys.split(","))]
+        keys = [key for each in own for key in set(each.keys.split(",")) - {UNBOUND}]
         assert len(set(keys)) == len(keys)
     assert all("\n" not in warning for warning in warnings)
 
@@ -122,6 +147,8 @@ def test_whatever_is_configured_no_two_actions_of_a_scope_share_a_key(
         ("+", "+"),
         ("ctrl+shift+pageup", "Ctrl+Shift+PgUp"),
         ("less_than_sign", "<"),
+        ("leader g", "Ctrl+X g"),
+        ("leader ctrl+e", "Ctrl+X Ctrl+E"),
     ],
 )
 def test_keys_are_shown_as_people_write_them(key: str, shown: str) -> None:
@@ -143,11 +170,11 @@ async def test_a_remapped_key_works_and_the_old_one_does_not() -> None:
     app = Keyed()
     async with app.run_test() as pilot:
         app.set_keymap(remap({"chat.sessions": "f10,ctrl+l"}).keymap)
-        await pilot.press("ctrl+r")
+        await pilot.press("ctrl+o")
         assert app.called == ""
         await pilot.press("f10")
         assert app.called == "sessions"
-        await pilot.press("ctrl+n")
+        await pilot.press("alt+n")
         assert app.called == "new_session"
         await pilot.press("ctrl+l")
         assert app.called == "sessions"

@@ -239,7 +239,7 @@ async def test_another_session_ends_an_edit_and_its_undo(settings: Settings, pat
         await shown.until(lambda: len(shown.messages) == 1)
         await shown.type("/edit")
         await shown.until(lambda: "editing" in shown.screen.prompt.mode)
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.until(lambda: shown.screen.prompt.mode == "")
         await shown.type("/undo")
@@ -255,7 +255,7 @@ async def test_a_session_opened_meanwhile_gets_neither_reply_nor_queue(
         await shown.type("two")
         first = shown.screen.conversation.session
         assert first is not None
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.idle()
         assert shown.entries == []

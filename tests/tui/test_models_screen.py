@@ -362,7 +362,7 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         await service.make_default(str(tiny_spm))
         await chat.ask("still the model in use")
         assert chat.messages[-1].model == settings.model
-        await chat.pilot.press("ctrl+n")
+        await chat.pilot.press("alt+n")
         await chat.until(lambda: chat.screen.conversation.session is None)
         await chat.idle()
         await chat.until(lambda: chat.screen.context.status.data().model == "tiny-spm")

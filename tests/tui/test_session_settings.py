@@ -27,7 +27,7 @@ async def test_sampling_and_system_prompt_belong_to_the_session(
         first = shown.screen.conversation.session
         assert first is not None
         assert first.system == "Be brief."
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         assert temp(shown) == 0
         await shown.ask("two")
@@ -99,7 +99,7 @@ async def test_a_value_that_is_saved_holds_in_new_sessions(
         await shown.until(lambda: "this chat" in text(shown.pilot.app))
         await shown.pilot.press("ctrl+s")
         await shown.until(paths.config_file.exists)
-        await shown.pilot.press("escape", "ctrl+n")
+        await shown.pilot.press("escape", "alt+n")
         await shown.pilot.pause()
         await shown.idle()
         assert shown.screen.conversation.settings.sampling.top_k == 7
@@ -159,7 +159,7 @@ async def test_a_new_session_begins_without_the_settings_of_the_resumed_one(
     ) as shown:
         assert temp(shown) == 0.75  # the flag overrides what the session stores
         assert shown.screen.conversation.settings.sampling.top_k == 7
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         assert temp(shown) == 0.75
         assert shown.screen.conversation.settings.sampling.top_k == settings.sampling.top_k

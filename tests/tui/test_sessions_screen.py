@@ -163,7 +163,7 @@ async def test_a_deletion_can_be_undone() -> None:
         assert "deleted “Sourdough timing”" in text(app)
         await pilot.press("ctrl+d")
         await until(pilot, lambda: len(titles(opened)) == 3)
-        await pilot.press("ctrl+z", "ctrl+z", "ctrl+z")
+        await pilot.press("ctrl+underscore", "ctrl+underscore", "ctrl+underscore")
         await until(pilot, lambda: len(titles(opened)) == 5)
         assert [item.key for item in opened.list.shown] == [each.id for each in SESSIONS]
         assert [what for what, *_ in services.asked] == ["delete", "delete", "restore", "restore"]

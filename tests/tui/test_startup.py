@@ -56,7 +56,7 @@ async def test_what_is_typed_and_sent_before_the_sessions_are_open_is_kept(
 ) -> None:
     async with waiting(settings, paths) as (shown, let_open):
         await shown.type("Hello")
-        await shown.pilot.press("s", "o", "ctrl+r")
+        await shown.pilot.press("s", "o", "ctrl+o")
         assert shown.screen.prompt.queue == ["Hello"]
         assert shown.pilot.app.screen is shown.screen
         let_open()

@@ -214,7 +214,7 @@ async def test_prompts_that_wait_come_back_whole(
         await shown.pilot.press("enter")
         await shown.pilot.pause()
         prompt.insert("c\n" * 60)
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.idle()
         back = prompt.draft

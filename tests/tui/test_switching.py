@@ -42,7 +42,7 @@ async def begun(shown: Shown, slow: tuple[threading.Event, threading.Event]) -> 
     """A session with one reply, and the opening of a new one under way."""
     await shown.ask("one")
     slow[0].hold()  # type: ignore[attr-defined]
-    await shown.pilot.press("ctrl+n")
+    await shown.pilot.press("alt+n")
     await shown.until(slow[0].is_set)
 
 
@@ -79,7 +79,7 @@ async def test_a_prompt_sent_meanwhile_goes_to_it(
         assert len(shown.store.branch(old.id)) == 2
 
 
-@pytest.mark.parametrize("key", ["ctrl+n", "f8"])
+@pytest.mark.parametrize("key", ["alt+n", "f8"])
 async def test_what_cannot_be_saved_before_is_told(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -124,7 +124,7 @@ async def test_a_session_that_cannot_be_read_does_not_show_the_one_before(
         await shown.ask("one")
         first, branch = shown.screen.conversation.session, shown.branch
         assert first is not None
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: shown.screen.conversation.session is None)
         await shown.idle()
         await shown.ask("two")
@@ -176,12 +176,12 @@ async def test_the_open_session_deleted_in_the_list_is_open_again_once_it_is_res
         await shown.ask("one")
         session, branch = shown.screen.conversation.session, shown.branch
         assert session is not None
-        await shown.pilot.press("ctrl+r")
+        await shown.pilot.press("ctrl+o")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, SessionsScreen))
         await shown.pilot.press("ctrl+d")
         await shown.until(lambda: shown.store.sessions() == [])
         if restored:
-            await shown.pilot.press("ctrl+z")
+            await shown.pilot.press("ctrl+underscore")
             await shown.until(lambda: len(shown.store.sessions()) == 1)
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.pilot.app.screen is shown.screen)
@@ -205,7 +205,7 @@ async def test_a_write_that_waited_does_not_bring_the_session_back(
         other.execute("BEGIN IMMEDIATE")
         await shown.type(command)
         await shown.pilot.pause(0.2)
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.pilot.pause(0.2)
         other.execute("ROLLBACK")
         other.close()

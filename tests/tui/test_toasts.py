@@ -43,7 +43,7 @@ async def test_a_toast_lies_above_the_prompt_however_tall_that_is(
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("key", ["f2", "f3", "f5", "ctrl+r", "ctrl+p"])
+@pytest.mark.parametrize("key", ["f2", "f3", "f5", "ctrl+o", "alt+x"])
 async def test_a_toast_lies_over_no_field_of_a_dialog(
     settings: Settings, paths: Paths, key: str, size: tuple[int, int]
 ) -> None:

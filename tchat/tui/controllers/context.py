@@ -67,11 +67,14 @@ class ChatContext:
         """Every key as it is after remapping."""
         from tchat.tui.keymap import ALL_BINDINGS, remap
 
-        return with_keymap(remap(self.settings.keys, ALL_BINDINGS).keymap, ALL_BINDINGS)
+        settings = self._first_settings  # keys change at the next start
+        keymap = remap(settings.keys, ALL_BINDINGS, settings.keymap).keymap
+        return with_keymap(keymap, ALL_BINDINGS)
 
     def key_name(self, action: str) -> str:
-        """The key that does an action, as it is shown; by the id of the action."""
-        return next(each for each in self.keys_in_force() if each.id == action).shown
+        """The first key that does an action, as it is shown; by the id of the action."""
+        found = next(each for each in self.keys_in_force() if each.id == action)
+        return found.shown_keys[0] if found.shown_keys else f"`{found.id}`"
 
     @property
     def settings(self) -> Settings:

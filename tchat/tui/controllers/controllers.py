@@ -16,6 +16,8 @@ from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController
 from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.help import HelpController
+from tchat.tui.controllers.history import HistoryController
+from tchat.tui.controllers.leader import LeaderController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.prompt_mode import PromptModeController
@@ -43,6 +45,8 @@ class Controllers:
         self.turn = turn = TurnController(context, reply, transcript, storage)
         self.candidates = turn.follower = CandidatesController(context, turn, transcript)
         self.help = HelpController(context)
+        self.leader = LeaderController(context)
+        self.history = HistoryController(context)
         self.prompt_mode = PromptModeController(context, turn, transcript)
         self.messages = MessagesController(context, turn, self.prompt_mode, transcript)
         self.draft = DraftController(context, turn, self.prompt_mode, self.candidates)
@@ -57,6 +61,7 @@ class Controllers:
             models=self.models,
             transcript=transcript,
             first_screen=self.first_screen,
+            history=self.history,
             submit=self.submit,
         )
         self.actions = self._actions()  # of keys and commands, by the names in `KEYS`
@@ -98,7 +103,7 @@ class Controllers:
             self._context.notify_error(error)
             self._context.prompt.give_back(draft)
             return
-        self.startup.remember(draft)
+        self.history.remember(draft)
         if not self.turn.is_busy:
             self.candidates.close()
         if isinstance(parsed, CommandCall):
@@ -167,6 +172,9 @@ class Controllers:
             "top": self._scroll_to_top,
             "end": self._follow_end,
             "regenerate": self._regenerate,
+            "history": self.history.search,
+            "export": lambda: self.submit(Draft("/export")),
+            "leader": self.leader.begin,
         }
 
     def _regenerate(self) -> None:

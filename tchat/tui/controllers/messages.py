@@ -105,7 +105,10 @@ class MessagesController:
         self._deleted.append(deleted)
         self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
         await self._transcript.reload()
-        said, undo = counted(len(deleted.rows), "message"), self._context.key_name("chat.undo")
+        said, undo = (
+            counted(len(deleted.rows), "message"),
+            self._context.key_name("chat.undo-delete"),
+        )
         self._context.notify(f"Deleted {said}. {undo} or /undo brings it back.")
         await self._context.settle()
 

@@ -7,11 +7,10 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tchat.chat.prompt_history import HistoryEntry, PromptHistory
-from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.first_screen import FirstScreenController
+from tchat.tui.controllers.history import HistoryController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.transcript import TranscriptController
@@ -28,8 +27,6 @@ WARM_UP = {"python": "def f(x): return 1", "bash": "ls | wc", "json": "[1]"}
 class StartupController:
     """Goes on from the first picture; ``submit`` gets what was sent before that."""
 
-    _history: PromptHistory
-
     def __init__(
         self,
         context: ChatContext,
@@ -39,6 +36,7 @@ class StartupController:
         models: ModelsController,
         transcript: TranscriptController,
         first_screen: FirstScreenController,
+        history: HistoryController,
         submit: Callable[[Draft], None],
     ) -> None:
         self.screen = context.screen
@@ -48,6 +46,7 @@ class StartupController:
         self._models = models
         self._transcript = transcript
         self._first_screen = first_screen
+        self._history = history
         self._submit = submit
 
     def start(self, conversation: Conversation, state: StartupState) -> None:
@@ -55,7 +54,6 @@ class StartupController:
         self._context.conversation = conversation
         self._context.messages = messages = MessageService(conversation)
         self._context.sessions = SessionService(conversation, messages)
-        self._history = PromptHistory(self._context.paths.config)
         self._start(state)
 
     @background(group="begin")
@@ -70,7 +68,7 @@ class StartupController:
         finally:
             self._show_notices(state)  # opening a session takes out those that are there
             self._set_ready()
-        await self._load_history()
+        await self._history.load()
         await self._models.load_or_welcome()
         await self._turn.state.idle.wait()  # the model needs the processor
         await asyncio.to_thread(warm_up)
@@ -90,25 +88,6 @@ class StartupController:
         self._first_screen.refresh()
         for draft in self._turn.queue.clear():
             self._submit(draft)
-
-    async def _load_history(self) -> None:
-        """Let Up go back through the prompts of earlier sessions."""
-        try:
-            typed = await asyncio.to_thread(self._history.entries)
-        except TchatError as error:
-            self._context.notify(str(error), severity="warning")
-            return
-        self._context.prompt.remember(Draft(each.text, each.pastes, each.files) for each in typed)
-
-    @background(group="history")
-    async def remember(self, draft: Draft) -> None:
-        """Let Up find a draft in later sessions, too."""
-        entry = HistoryEntry(draft.text, draft.pastes, draft.files)
-        private = self._context.conversation.private
-        try:
-            await asyncio.to_thread(self._history.add, entry, private=private)
-        except TchatError as error:
-            self._context.notify(str(error), severity="warning")
 
 
 def warm_up() -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from tchat.chat.commands import SlashCommand
 from tchat.chat.templates import PromptTemplate
 from tchat.sanitize import single_line
+from tchat.translation import tr
 from tchat.tui.dialogs.dialog import CLOSE, Hint, ListDialog, Picker
 from tchat.tui.keys import KeyAction, Scope
 from tchat.tui.widgets.item_view import Item
@@ -37,11 +38,13 @@ def help_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -
     for action in sorted(actions, key=lambda each: order.index(each.scope)):
         yield Item(
             key=action.id,
-            title=" ".join(action.shown.split()[:MOST_KEYS]),
-            columns=(action.help,),
-            also=f"{action.help} {action.id}",
-            group=f"Keys · {action.scope}",
-            about=f'In config.toml, under [keys]: {action.id} = "{action.keys}"',
+            title=", ".join(action.shown_keys[:MOST_KEYS]),
+            columns=(tr(action.help),),
+            also=f"{tr(action.help)} {action.id}",
+            group=tr("Keys · {scope}", scope=tr(action.scope)),
+            about=tr(
+                "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
+            ),
         )
     for command in commands:
         yield Item(
@@ -63,7 +66,12 @@ def command_palette(actions: Sequence[KeyAction], commands: Sequence[SlashComman
 def palette_items(actions: Sequence[KeyAction], commands: Sequence[SlashCommand]) -> Iterator[Item]:
     """One item for each action and command, by its help, with the way to get it without this."""
     for action in actions:
-        yield Item(key=action.id, title=action.help, columns=(action.shown,), also=action.id)
+        yield Item(
+            key=action.id,
+            title=tr(action.help),
+            columns=(", ".join(action.shown_keys[:MOST_KEYS]),),
+            also=action.id,
+        )
     for command in commands:
         yield Item(
             key=f"/{command.name}",

@@ -80,8 +80,8 @@ class FuzzyList(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", N_("One up"), show=False, id="list.up"),
-        Binding("down", "move(1)", N_("One down"), show=False, id="list.down"),
+        Binding("up,ctrl+p", "move(-1)", N_("One up"), show=False, id="list.up"),
+        Binding("down,ctrl+n", "move(1)", N_("One down"), show=False, id="list.down"),
         Binding("pageup", "page(-1)", N_("A page up"), show=False, id="list.page-up"),
         Binding("pagedown", "page(1)", N_("A page down"), show=False, id="list.page-down"),
         Binding("ctrl+home", "move(-1000000)", N_("The first"), show=False, id="list.first"),

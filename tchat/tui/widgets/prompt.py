@@ -93,6 +93,8 @@ class Prompt(Vertical):
     QueueReleased = PromptArea.QueueReleased
     BlankLeft = PromptArea.BlankLeft
     TabPressed = PromptArea.TabPressed
+    HelpRequested = PromptArea.HelpRequested
+    QuitRequested = PromptArea.QuitRequested
 
     @dataclass
     class Changed(Message):
@@ -140,6 +142,11 @@ class Prompt(Vertical):
         self._area.remember(drafts)
 
     @property
+    def remembered(self) -> list[Draft]:
+        """The prompts that Up goes back through, the newest last."""
+        return self._area.remembered
+
+    @property
     def draft(self) -> Draft:
         """The present draft."""
         return self._area.draft
@@ -155,6 +162,13 @@ class Prompt(Vertical):
     def give_back(self, *drafts: Draft) -> None:
         """Put ``drafts`` that were not sent before the present one."""
         self._area.give_back(drafts)
+
+    def cut(self) -> bool:
+        """Cut what is selected; whether something was, and the prompt has the focus."""
+        if not self.has_focus_within or self._area.selection.is_empty:
+            return False
+        self._area.action_cut()
+        return True
 
     def insert(self, text: str) -> None:
         """Put ``text`` at the cursor, as a chip when it is large."""

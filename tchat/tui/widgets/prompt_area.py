@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import ClassVar
 
 from rich.text import Text
@@ -20,6 +23,7 @@ from textual.widgets import TextArea
 
 from tchat.sanitize import printable
 from tchat.translation import N_
+from tchat.tui.keys import REDO_KEYS, UNDO_KEYS
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.completion import Accepted, Completion, word_at
 from tchat.tui.widgets.prompt_draft import (
@@ -27,9 +31,28 @@ from tchat.tui.widgets.prompt_draft import (
     CHIP,
     Chips,
     Draft,
+    KillRing,
     Recall,
     is_large,
     plain_newlines,
+)
+
+
+def _key(keys: str, action: str, name: str, help_text: str) -> Binding:
+    return Binding(keys, action, help_text, id=name, show=False)
+
+
+class _Did(Enum):
+    """What a key did, for the next one."""
+
+    KILL = auto()
+    YANK = auto()
+    DELETE = auto()
+    OTHER = auto()
+
+
+_CLUSTER = re.compile(  # roughly what a user sees as one character
+    r"\r\n|[\U0001f1e6-\U0001f1ff]{2}|.(?:[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]|(?<=\u200d).)*"
 )
 
 
@@ -44,21 +67,40 @@ class PromptArea(TextArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP, BLANK}
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send", id="prompt.send", show=False),
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="prompt.newline",
-                show=False),
-        Binding("up", "up", "Up, or an earlier prompt", id="prompt.up", show=False),
-        Binding("down", "down", "Down, or a later prompt", id="prompt.down", show=False),
-        Binding("tab", "complete", "Complete, or the next blank", id="prompt.complete",
-                show=False),
-        Binding("shift+tab", "previous_blank", N_("The previous blank"),
-                id="prompt.previous-blank", show=False),
-        Binding("escape", "dismiss", "Close the completions", id="prompt.dismiss", show=False),
-        Binding("ctrl+c,super+c", "copy_or_clear", "Copy the selection, or clear",
-                id="prompt.clear", show=False),
-        Binding("ctrl+o,ctrl+g", "open_editor", "Edit in $EDITOR", id="prompt.editor", show=False),
-        Binding("ctrl+z,super+z,ctrl+underscore", "undo", "Undo", id="prompt.undo", show=False),
-        Binding("ctrl+y,super+y", "redo", "Redo", id="prompt.redo", show=False),
+        _key("enter", "submit", "prompt.send", N_("Send")),
+        _key("ctrl+j,shift+enter,alt+enter", "newline", "prompt.newline", N_("New line")),
+        _key("up,ctrl+p", "up", "prompt.up", N_("Up, or an earlier prompt")),
+        _key("down,ctrl+n", "down", "prompt.down", N_("Down, or a later prompt")),
+        _key("tab", "complete", "prompt.complete", N_("Complete, or the next blank")),
+        _key("shift+tab", "previous_blank", "prompt.previous-blank", N_("The previous blank")),
+        _key("escape", "dismiss", "prompt.dismiss", N_("Close the completions")),
+        _key("ctrl+c,super+c", "copy_or_clear", "prompt.clear", N_("Copy the selection, or clear")),
+        _key("ctrl+g,leader e,leader ctrl+e", "open_editor", "prompt.editor",
+             N_("Edit in $EDITOR")),
+        _key(f"{UNDO_KEYS},leader u", "undo", "prompt.undo", N_("Undo")),
+        _key(REDO_KEYS, "redo", "prompt.redo", N_("Redo")),
+        _key("ctrl+d", "delete_or_quit", "prompt.delete",
+             N_("Delete forward; quit when the prompt is empty")),
+        _key("question_mark", "help_or_type", "prompt.help",
+             N_("Keys and commands, when the prompt is empty")),
+        _key("ctrl+w", "kill_big_word_left", "prompt.kill-word-left",
+             N_("Delete back to a space")),
+        _key("alt+backspace,ctrl+backspace", "delete_word_left", "prompt.kill-word-part-left",
+             N_("Delete the word before the cursor")),
+        _key("alt+d,alt+delete,ctrl+delete", "delete_word_right", "prompt.kill-word-right",
+             N_("Delete the word after the cursor")),
+        _key("ctrl+u,super+backspace", "kill_to_start", "prompt.kill-to-start",
+             N_("Delete to the start of the line")),
+        _key("ctrl+k", "kill_to_end", "prompt.kill-to-end", N_("Delete to the end of the line")),
+        _key("ctrl+y", "yank", "prompt.yank", N_("Put back what was deleted last")),
+        _key("alt+y", "yank_older", "prompt.yank-older",
+             N_("After that: what was deleted before")),
+        _key("ctrl+t", "transpose", "prompt.transpose", N_("Swap two characters")),
+        _key("ctrl+f", "cursor_right", "prompt.right", N_("A character to the right")),
+        _key("ctrl+left,alt+b,alt+left", "cursor_word_left", "prompt.word-left",
+             N_("A word to the left")),
+        _key("ctrl+right,alt+f,alt+right", "cursor_word_right", "prompt.word-right",
+             N_("A word to the right")),
     ]  # fmt: skip
 
     @dataclass
@@ -85,12 +127,21 @@ class PromptArea(TextArea):
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
+    class HelpRequested(Message, namespace="prompt"):
+        """The user wants to see the keys; the prompt is empty."""
+
+    class QuitRequested(Message, namespace="prompt"):
+        """The user ended an empty prompt."""
+
     def __init__(self, completion: Completion) -> None:
         self._chips = Chips()
         self._styled: object = None  # the theme whose styles are those of the style sheet
         super().__init__(tab_behavior="focus", highlight_cursor_line=False)
         self._completion = completion
         self._recall = Recall()
+        self._kill_ring = KillRing()
+        self._yanked: tuple[Location, Location] | None = None  # where the last yank is
+        self._before = self._now = _Did.OTHER  # what the key before this one did, and what this
         self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
         self.has_queue = False
 
@@ -151,6 +202,11 @@ class PromptArea(TextArea):
         """Let Up go back through ``drafts``, the newest last."""
         self._recall = Recall(drafts)
 
+    @property
+    def remembered(self) -> list[Draft]:
+        """The prompts that Up goes back through, the newest last."""
+        return self._recall.entries
+
     def insert_text(self, text: str) -> None:
         """Put ``text`` at the cursor as if pasted: made printable, or a chip when it is large."""
         text = plain_newlines(text)
@@ -200,8 +256,11 @@ class PromptArea(TextArea):
         Textual lets it bubble: a binding then acts after letters that were typed later; a priority
         binding acts before letters that were typed earlier.
         """
+        self._before, self._now = self._now, _Did.OTHER
         if await carry_out_binding(self, event):
             self._restart_blink()
+        elif event.key.startswith("alt+"):
+            event.prevent_default()  # it stands for no character
 
     def action_newline(self) -> None:
         """Insert a newline."""
@@ -267,13 +326,123 @@ class PromptArea(TextArea):
         else:
             raise SkipAction
 
-    def action_undo(self) -> None:
-        """Undo the last edits. Without any the key does nothing, and never suspends tchat."""
-        self.undo()
-
     def action_open_editor(self) -> None:
         """Ask for an editor."""
         self.post_message(self.EditorRequested(self.draft))
+
+    def action_help_or_type(self) -> None:
+        """Ask for help when the prompt is empty; else the key is typed."""
+        if self.text:
+            raise SkipAction
+        self.post_message(self.HelpRequested())
+
+    def action_delete_or_quit(self) -> None:
+        """Delete forward; quit when the prompt is empty, but not where this key emptied it."""
+        if self.text:
+            self.action_delete_right()
+            self._now = _Did.DELETE
+        elif self._before is _Did.DELETE:
+            self._now = _Did.DELETE
+        else:
+            self.post_message(self.QuitRequested())
+
+    # Killing and yanking
+
+    def action_cut(self) -> None:
+        """Cut what is selected; without a selection the screen gets the key."""
+        start, end = sorted(self.selection)
+        if start == end:
+            raise SkipAction
+        self.app.copy_to_clipboard(self.selected_text)
+        self._kill(start, end)
+
+    def action_kill_big_word_left(self) -> None:
+        """Kill back to a space, at the start of a line the newline before it."""
+        row, column = self.cursor_location
+        before = self.document[row][:column].rstrip()
+        word = len(before) - len(before.split()[-1]) if before else 0
+        self._kill_to((row, word) if column else self._left_of_line(row), before=True)
+
+    def action_delete_word_left(self) -> None:
+        """Kill the word before the cursor."""
+        self._kill_to(self.get_cursor_word_left_location(), before=True)
+
+    def action_delete_word_right(self) -> None:
+        """Kill to the end of the word after the cursor."""
+        row, column = self.cursor_location
+        line = self.document[row]
+        if column == len(line):
+            self._kill_to(self._right_of_line(row))
+            return
+        word = re.compile(r"\W*\w+|\W+").match(line, column)
+        self._kill_to((row, word.end() if word else len(line)))
+
+    def action_kill_to_start(self) -> None:
+        """Kill to the start of the line; there, the newline before it."""
+        row, column = self.cursor_location
+        self._kill_to((row, 0) if column else self._left_of_line(row), before=True)
+
+    def action_kill_to_end(self) -> None:
+        """Kill to the end of the line; there, the newline."""
+        row, column = self.cursor_location
+        end = len(self.document[row])
+        self._kill_to((row, end) if column < end else self._right_of_line(row))
+
+    def action_yank(self) -> None:
+        """Put back what was killed last."""
+        if (draft := self._kill_ring.latest) is not None:
+            self._yank(draft, *sorted(self.selection))
+
+    def action_yank_older(self) -> None:
+        """Directly after a yank: replace what it put back by what was killed before that."""
+        if self._before is _Did.YANK and self._yanked:
+            self._kill_ring.rotate()
+            if (draft := self._kill_ring.latest) is not None:
+                self._yank(draft, *self._yanked)
+
+    def action_transpose(self) -> None:
+        """Swap the characters around the cursor, at the end of a line the last two."""
+        row, column = self.cursor_location
+        line = self.document[row]
+        ends = [0, *(match.end() for match in _CLUSTER.finditer(line))]
+        at = bisect_left(ends, column)
+        middle = min(at, len(ends) - 2)
+        if middle < 1:
+            return
+        first, second, end = ends[middle - 1], ends[middle], ends[middle + 1]
+        if any(start < end and first < stop for start, stop in self._chips.spans(line)):
+            return
+        swapped = line[second:end] + line[first:second]
+        self._replace_via_keyboard(swapped, (row, first), (row, end))
+
+    def _left_of_line(self, row: int) -> Location:
+        return (row - 1, len(self.document[row - 1])) if row else (0, 0)
+
+    def _right_of_line(self, row: int) -> Location:
+        is_last = row == self.document.line_count - 1
+        return (row, len(self.document[row])) if is_last else (row + 1, 0)
+
+    def _kill_to(self, location: Location, *, before: bool = False) -> None:
+        """Kill what is selected, else from the cursor to ``location``."""
+        start, end = sorted(self.selection)
+        if start == end:
+            start, end = sorted((location, self.cursor_location))
+        self._kill(start, end, before=before)
+
+    def _kill(self, start: Location, end: Location, *, before: bool = False) -> None:
+        """Delete whole chips and text; kills in a row become one."""
+        start, end = self._chip_around(start)[0], self._chip_around(end)[1]
+        self._now = _Did.KILL
+        if start != end:
+            killed = self._chips.draft(self.get_text_range(start, end))
+            self._kill_ring.add(killed, join=self._before is _Did.KILL, before=before)
+            self._delete_via_keyboard(start, end)
+
+    def _yank(self, draft: Draft, start: Location, end: Location) -> None:
+        result = self._replace_via_keyboard(self._chips.load(draft).text, start, end)
+        if result is not None:
+            self._yanked = start, result.end_location
+            self._now = _Did.YANK
 
     def action_paste(self) -> None:
         """Paste what was copied in tchat."""

@@ -1,4 +1,4 @@
-"""The draft in the prompt: text with chips for large pastes and files, and earlier prompts.
+"""The draft in the prompt: text with chips for large pastes and files; earlier and killed text.
 
 A chip is a label in the text, so undo, selection and wrapping work as for any text. Its content is
 kept by label.
@@ -7,6 +7,7 @@ kept by label.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -177,6 +178,11 @@ class Recall:
         self._changed: dict[int, Draft] = {}
         self._at = len(self._entries)
 
+    @property
+    def entries(self) -> list[Draft]:
+        """All earlier prompts, the newest last."""
+        return list(self._entries)
+
     def older(self, shown: Draft) -> Draft | None:
         """The prompt before; None at the oldest. ``shown`` is the present draft."""
         return self._move(-1, shown)
@@ -201,3 +207,35 @@ class Recall:
         if target in self._changed:
             return self._changed[target]
         return self._entries[target] if target < len(self._entries) else Draft()
+
+
+KILLS = 60  # texts that a kill ring holds, as many as GNU Readline's and Emacs'
+
+
+class KillRing:
+    """What was deleted by keys such as Ctrl+K, to be put back by Ctrl+Y, as in Readline."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Draft] = deque(maxlen=KILLS)  # the one to be yanked is the last
+
+    def add(self, killed: Draft, *, join: bool = False, before: bool = False) -> None:
+        """Add a text; with ``join`` to the end of the last one, or to its beginning."""
+        if join and self._entries:
+            last = self._entries.pop()
+            first, second = (killed, last) if before else (last, killed)
+            killed = Draft(
+                first.text + second.text,
+                first.pastes + second.pastes,
+                first.files + second.files,
+                first.blanks + second.blanks,
+            )
+        self._entries.append(killed)
+
+    @property
+    def latest(self) -> Draft | None:
+        """The text to be yanked; None when nothing was killed."""
+        return self._entries[-1] if self._entries else None
+
+    def rotate(self) -> None:
+        """Go on to the text killed before."""
+        self._entries.rotate(1)
