@@ -65,7 +65,7 @@ async def test_a_number_or_enter_opens_a_chat(settings: Settings, paths: Paths) 
         await shown.until(lambda: ("user", "about First") in shown.branch)
         await shown.idle()
         assert shown.screen.prompt.has_focus_within
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await filled(shown, "Second")
         await shown.until(lambda: not shown.branch)
         await shown.idle()
