@@ -19,11 +19,10 @@ from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
 
 from tchat.errors import Interrupted, StorageError
-from tchat.humanize import counted
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.settings.keys import FORMER_THEMES, renamed_theme
-from tchat.translation import N_
+from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
 from tchat.tui.terminal import guarded
@@ -321,9 +320,15 @@ class TchatApp(App[None]):
 
         used = await asyncio.to_thread(copy, text, super().copy_to_clipboard)
         if used:
-            self.notify(f"Copied {counted(len(text), 'character')} by {used}.", markup=False)
+            copied = trn(
+                "Copied {count:,} character by {tool}.",
+                "Copied {count:,} characters by {tool}.",
+                len(text),
+                tool=used,
+            )
+            self.notify(copied, markup=False)
         else:
-            problem = "Too long for the terminal; install xclip or wl-copy."
+            problem = tr("Too long for the terminal; install xclip or wl-copy.")
             self.notify(problem, severity="error", markup=False)
 
     # Themes
@@ -350,7 +355,7 @@ class TchatApp(App[None]):
             problems.append(
                 renamed_theme(wanted)
                 if wanted in FORMER_THEMES
-                else f"there is no theme {wanted}; {DEFAULT} is used"
+                else tr("there is no theme {name}; {default} is used", name=wanted, default=DEFAULT)
             )
         self._warn([*problems, *warnings])
         self._theme_files = files or {}
@@ -444,10 +449,14 @@ def _exit_code(app: TchatApp) -> int:
             with suppress(Exception):  # what broke it first is what is told
                 asyncio.run(chat.close())
             if failure := chat.failure:
-                app.broken_by.add_note(f"the last messages are lost: {failure.message}")
+                app.broken_by.add_note(
+                    tr("the last messages are lost: {reason}", reason=failure.message)
+                )
         raise app.broken_by
     if chat is not None and (failure := chat.failure):  # told whatever ended the chat
-        raise StorageError(f"{failure.message}; the last messages are lost", failure.hint)
+        raise StorageError(
+            tr("{reason}; the last messages are lost", reason=failure.message), failure.hint
+        )
     if app.ended_by:
         raise Interrupted(app.ended_by)
     return app.return_code or 0

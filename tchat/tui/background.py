@@ -19,6 +19,7 @@ from textual.screen import Screen
 from tchat.errors import DoesNotFit, TchatError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -115,13 +116,16 @@ SHOWN = 200  # characters of a reason
 def unexpected_error(error: BaseException, log_file: Path | None) -> TchatError:
     """Write the traceback of ``error`` to the log, if there is one; return the error to show."""
     if isinstance(error, MemoryError):
-        return DoesNotFit("out of memory", "use a smaller model or a smaller ctx_size")
+        return DoesNotFit(tr("out of memory"), tr("use a smaller model or a smaller ctx_size"))
     reason = single_line(f"{type(error).__name__}: {error}", SHOWN)
     if log_file is None:
-        return TchatError(f"unexpected error: {reason}")
+        return TchatError(tr("unexpected error: {reason}", reason=reason))
     report = "".join(traceback.format_exception(error))
     with suppress(OSError, TchatError):
         log = private_file(log_file)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(report)
-    return TchatError(f"unexpected error: {reason}", f"please report it with the log at {log_file}")
+    return TchatError(
+        tr("unexpected error: {reason}", reason=reason),
+        tr("please report it with the log at {path}", path=log_file),
+    )

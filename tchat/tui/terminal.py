@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
+from tchat.translation import tr
 
 # Waits until tchat says that it is done. Where that never comes, because llama.cpp crashed or
 # somebody killed the process, it makes the terminal usable: line mode, no alternate screen, no
@@ -109,7 +110,7 @@ def copy(
     if len(data) > OSC52_LIMIT:
         return ""
     write_osc52(text)
-    return "the terminal (OSC 52)"
+    return tr("the terminal (OSC 52)")
 
 
 def _tools(environ: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:

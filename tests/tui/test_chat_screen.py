@@ -189,7 +189,7 @@ async def test_a_private_session_is_not_thrown_away_unasked(
             else:
                 await shown.pilot.press(leave)
             await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
-            await shown.until(lambda: "2 messages, stored nowhere" in text(shown.pilot.app))
+            await shown.until(lambda: "2 messages are stored nowhere" in text(shown.pilot.app))
             await shown.pilot.press(answer)
             await shown.until(lambda: shown.pilot.app.screen is shown.screen)
 

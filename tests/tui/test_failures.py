@@ -254,7 +254,7 @@ async def test_what_breaks_in_the_background_does_not_end_the_program(
 ) -> None:
     async with opened(settings, paths) as shown:
 
-        def broken() -> None:
+        def broken(_: int | None = None) -> None:
             raise ZeroDivisionError("oh")
 
         monkeypatch.setattr(shown.store, "sessions", broken)

@@ -156,7 +156,7 @@ async def test_it_waits_until_the_model_is_loaded_and_says_so(
     async with opened(settings, paths, ready=False) as shown:
         await shown.until(lambda: shown.screen.controllers.turn.is_busy)
         await shown.pilot.press("alt+j")
-        await shown.until(lambda: "Wait until the model is ready" in shown.toasts)
+        await shown.until(lambda: "The model is being loaded: wait" in shown.toasts)
         opened_gate.set()
         await shown.idle()
         await shown.pilot.press("alt+j")

@@ -223,7 +223,7 @@ async def test_nothing_is_changed_under_a_reply_that_is_being_written(
         await shown.until(lambda: any(text for _, text in shown.entries[-1:]))
         await shown.point_at(0)
         await shown.pilot.press("d")
-        await shown.until(lambda: "Wait for the reply" in shown.toasts)
+        await shown.until(lambda: "A reply is being written: wait" in shown.toasts)
         assert len(shown.messages) == 2
         await shown.pilot.press("e")
         await shown.until(lambda: shown.screen.prompt.draft.text == "one")

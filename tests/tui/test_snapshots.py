@@ -151,7 +151,7 @@ async def completion(chat: Chat, pilot: Pilot[None]) -> None:
 
 async def private(chat: Chat, pilot: Pilot[None]) -> None:
     chat.prompt.private = True
-    chat.prompt.mode = "editing an earlier message, Esc leaves it"
+    chat.prompt.mode = "editing a message · Esc cancels"
     chat.prompt.load("one line\nanother, 名前")
     chat.query_one(TokenMeter).show(900, 7_900, 8_192)
     line = status(Reading(1_024, 3_072, 65), private=True, offline=True)

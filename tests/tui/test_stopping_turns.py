@@ -232,7 +232,7 @@ async def test_escape_leaves_an_edit_before_it_stops_the_reply(
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.point_at(0)
         await shown.pilot.press("e")
-        await shown.until(lambda: shown.screen.prompt.mode.endswith("Esc leaves it"))
+        await shown.until(lambda: shown.screen.prompt.mode.endswith("Esc cancels"))
         await shown.pilot.press("escape")
         await shown.until(lambda: not shown.screen.prompt.mode)
         assert shown.screen.prompt.draft.text == ""

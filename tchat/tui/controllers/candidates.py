@@ -21,6 +21,7 @@ from tchat.engine.events import (
     TextDelta,
 )
 from tchat.errors import TchatError
+from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.tui.widgets.candidates import Candidates
 
-NOTHING = "This reply is empty; choose another one."
+NOTHING = N_("This reply is empty; choose another one.")
 
 
 class CandidatesController:
@@ -183,7 +184,7 @@ class CandidatesController:
         try:
             await self._context.messages.activate(reply)
         except TchatError:
-            self._context.notify(NOTHING)
+            self._context.notify(tr(NOTHING))
             return
         run.take(index)
         await self._transcript.reload()
@@ -206,7 +207,7 @@ class CandidatesController:
         try:
             await self._context.messages.with_store(lambda store: store.pick(run.ids[index]))
         except TchatError:
-            self._context.notify(NOTHING)
+            self._context.notify(tr(NOTHING))
             run.taken = None
             if run.view is not None:
                 return

@@ -10,6 +10,7 @@ from textual.actions import SkipAction
 
 from tchat.chat.commands import CommandCall, Surface, commands_for, parse_input
 from tchat.errors import UsageError
+from tchat.translation import tr
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
@@ -140,7 +141,8 @@ class Controllers:
             return True
         else:
             self._interrupted = now
-            self._context.notify("Press Ctrl+C again to quit.", timeout=TWICE)
+            key = self._context.key_name("chat.interrupt")
+            self._context.notify(tr("Press {key} again to quit.", key=key), timeout=TWICE)
         return False
 
     def _actions(self) -> Mapping[str, Callable[[], object]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.sessions.records import Message, Role
+from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
@@ -13,8 +14,6 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.tui.services.conversation import DraftCall
-
-LEAVES = "Esc leaves it"
 
 
 class PromptMode(NamedTuple):
@@ -52,10 +51,15 @@ class PromptModeController:
         key = message.id
         self._set_aside()
         if message.role is Role.ASSISTANT:
+            keep = self._context.key_name("prompt.send")
             go_on = self._context.key_name("chat.continue")
             self._enter(
                 PromptMode(
-                    f"editing a reply · Enter keeps it · {go_on} lets the model continue",
+                    tr(
+                        "editing a reply · {keep} saves · {go_on} continues it",
+                        keep=keep,
+                        go_on=go_on,
+                    ),
                     lambda chat, text: chat.edit(key, text),
                     lambda chat, text: chat.regenerate(key, reply_prefix=text),
                     about=key,
@@ -64,7 +68,7 @@ class PromptModeController:
         else:
             self._enter(
                 PromptMode(
-                    "editing a message",
+                    tr("editing a message"),
                     lambda chat, text: chat.edit(key, text),
                     follows=message.parent_id,
                     about=key,
@@ -81,11 +85,12 @@ class PromptModeController:
             call: DraftCall = lambda chat, text: chat.edit(key, text)  # noqa: E731
         else:
             call = lambda chat, text: chat.send(text, after=key)  # noqa: E731
-        self._enter(PromptMode("a new branch from here", call, follows=follows, about=key))
+        self._enter(PromptMode(tr("new branch from here"), call, follows=follows, about=key))
 
     def _enter(self, mode: PromptMode) -> None:
         self.mode = mode
-        self._context.prompt.mode = f"{mode.label} · {LEAVES}"
+        leave = tr("{key} cancels", key=self._context.key_name("chat.stop"))
+        self._context.prompt.mode = f"{mode.label} · {leave}"
         self._transcript.view.leave()
         self._context.prompt.focus()
 
@@ -111,7 +116,7 @@ class PromptModeController:
         """Leave an edit or branch of a message that is deleted."""
         if self.mode is not None and self.mode.about in deleted:
             self.leave()
-            self._context.notify("The message was deleted; the draft is now a new prompt.")
+            self._context.notify(tr("The message was deleted; the draft is now a new prompt."))
 
     def _set_aside(self) -> None:
         """Keep the draft until the edit that takes its place is over."""

@@ -18,6 +18,7 @@ from tchat.engine.events import (
     TextDelta,
 )
 from tchat.sessions.records import Message
+from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import PENDING, StorageController, TranscriptController
 from tchat.tui.widgets.transcript.entry import Entry
@@ -65,7 +66,7 @@ class ReplyController:
             await self.finish()
             if last.reason is Reason.LENGTH:
                 self._transcript.show_notice(
-                    "The reply was cut off at the maximum length: /continue resumes it."
+                    tr("The reply was cut off at the maximum length: /continue resumes it.")
                 )
         self._context.status.refresh()
 

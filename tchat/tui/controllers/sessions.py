@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from tchat.chat.session import usable_settings
-from tchat.humanize import counted
 from tchat.sessions.records import Role, Session
-from tchat.translation import tr
+from tchat.translation import tr, trn
 from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
@@ -83,23 +82,25 @@ class SessionsController:
 
     async def may_quit(self) -> bool:
         """Ask before tchat ends with a private session that has messages."""
-        return await self._may_leave("Quit, and lose this private session?", yes="Quit")
+        return await self._may_leave(tr("Quit, and lose this private session?"), tr("Quit"))
 
-    async def _may_leave(
-        self, question: str = "Leave this private session?", *, yes: str = "Leave it"
-    ) -> bool:
+    async def _may_leave(self, question: str = "", yes: str = "") -> bool:
         """Ask before a private session with messages is left: it is gone then."""
         from tchat.tui.dialogs.dialog import Confirm
 
         conversation = self._context.conversation
         if not conversation.is_lost_when_left:
             return True
-        count = counted(len(await self._context.messages.branch()), "message")
+        lost = trn(
+            "{count:,} message is stored nowhere, and would be lost.",
+            "{count:,} messages are stored nowhere, and would be lost.",
+            len(await self._context.messages.branch()),
+        )
         ask = Confirm(
-            question,
-            f"{count}, stored nowhere: what is left is gone.",
-            yes=yes,
-            no="Stay",
+            question or tr("Leave this private session?"),
+            lost,
+            yes=yes or tr("Leave"),
+            no=tr("Stay"),
             danger=True,
         )
         return await self.screen.app.push_screen_wait(ask) is True
@@ -138,7 +139,9 @@ class SessionsController:
     async def _show_unanswered(self) -> None:
         branch = await self._context.messages.branch(last=1)
         if branch and branch[-1].role is Role.USER:
-            self._transcript.show_notice("The last message has no reply yet: /continue writes one.")
+            self._transcript.show_notice(
+                tr("The last message has no reply yet: /continue writes one.")
+            )
 
     @background(group="session", exclusive=True)
     async def switch_private(self) -> None:
@@ -163,9 +166,9 @@ class SessionsController:
         if failure is not None:
             report(self.screen, failure)
         self._transcript.show_notice(
-            "Private: nothing of this session is stored."
+            tr("Private: nothing of this session is stored.")
             if conversation.private
-            else "Sessions are stored again."
+            else tr("Sessions are stored again.")
         )
         await self._context.settle()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tchat.engine.events import Event
 from tchat.errors import PromptTooLong, TchatError, UsageError
 from tchat.sessions.records import Role, Status
+from tchat.translation import tr
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.reply import ReplyController
@@ -136,8 +137,12 @@ class TurnController:
         if self.is_busy:
             doing = self.state.progress.state
             loading = doing is Phase.PREPARING or isinstance(doing, Loading)
-            what = "until the model is ready" if loading else "for the reply"
-            self._context.notify(f"Wait {what}, or stop it with Esc.")
+            key = self._context.key_name("chat.stop")
+            self._context.notify(
+                tr("The model is being loaded: wait, or stop it with {key}.", key=key)
+                if loading
+                else tr("A reply is being written: wait, or stop it with {key}.", key=key)
+            )
         return self.is_busy
 
     def send(self, draft: Draft) -> None:

@@ -14,8 +14,8 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
 
-from tchat.humanize import counted
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr, trn
 from tchat.tui.widgets.rows import Part, PartsRow, part
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
@@ -92,8 +92,8 @@ class Stage(Enum):
     WAITING = ("◌", "")
     WRITING = ("●", "")
     DONE = ("✓", "")
-    STOPPED = ("■", "stopped")
-    CUT_OFF = ("■", "cut off")
+    STOPPED = ("■", N_("stopped"))
+    CUT_OFF = ("■", N_("cut off"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ class Standing:
         """Number, sign and tokens."""
         sign, word = self.stage.value
         name = f"{'❯' if self.current else ' '} {self.number} {sign}"
-        count = counted(self.tokens, "token") if self.tokens else ""
-        full = " · ".join(filter(None, [word, count]))
+        count = trn("{count:,} token", "{count:,} tokens", self.tokens) if self.tokens else ""
+        full = " · ".join(filter(None, [word and tr(word), count]))
         short = f"{self.tokens:,}" if self.tokens else ""
         counts = part(full, count, short, "", keep=(3, 2, 1), lead=" ")
         return [part(name, style="bold"), counts]
@@ -142,9 +142,15 @@ EASY = 38  # cells of a column where some must be left out anyway
 ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF)
 
 # Hints, and how long each is kept.
-MOVES = ("←→ 1-9 moves", 5)
-WRITING = (MOVES, ("Enter takes it, the others stop", 3), ("s stops one", 2), ("Esc stops all", 4))
-WRITTEN = (MOVES, ("Enter keeps it", 4), ("c copies", 2), ("Esc {leaves}", 3))
+MOVES = (N_("←→ 1-9 select"), 5)
+WRITING = (
+    MOVES,
+    (N_("Enter keeps this one"), 3),
+    (N_("s stops this one"), 2),
+    (N_("Esc stops all"), 4),
+)
+WRITTEN = (MOVES, (N_("Enter keeps this one"), 4), (N_("c copies"), 2))
+LEAVES = 3
 
 
 class Candidates(Widget, can_focus=True):
@@ -156,13 +162,13 @@ class Candidates(Widget, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,shift+tab", "move(-1)", "Previous reply", id="candidates.previous"),
-        Binding("right,tab", "move(1)", "Next reply", id="candidates.next"),
-        Binding("enter", "take", "Keep this reply", id="candidates.take"),
-        Binding("s,delete", "stop_one", "Stop this reply", id="candidates.stop"),
-        Binding("c", "copy", "Copy this reply", id="candidates.copy"),
-        Binding("up,k", "scroll(-0.5)", "A line up", id="candidates.up"),
-        Binding("down,j", "scroll(0.5)", "A line down", id="candidates.down"),
+        Binding("left,shift+tab", "move(-1)", N_("Previous reply"), id="candidates.previous"),
+        Binding("right,tab", "move(1)", N_("Next reply"), id="candidates.next"),
+        Binding("enter", "take", N_("Keep this reply"), id="candidates.take"),
+        Binding("s,delete", "stop_one", N_("Stop this reply"), id="candidates.stop"),
+        Binding("c", "copy", N_("Copy this reply"), id="candidates.copy"),
+        Binding("up,k", "scroll(-0.5)", N_("Scroll up"), id="candidates.up"),
+        Binding("down,j", "scroll(0.5)", N_("Scroll down"), id="candidates.down"),
     ]
     DEFAULT_CSS = """
     Candidates { height: 1fr; layout: vertical; background: $background; }
@@ -327,11 +333,14 @@ class Candidates(Widget, can_focus=True):
             self._tabs.show([column.standing.tab() for column in self._columns])
 
     def _show_hints(self) -> None:
+        hints = [(tr(words), keep) for words, keep in (WRITTEN if self.ended else WRITING)]
+        if self.ended:
+            hints.append((self._leaves, LEAVES))
+        self._hints.show([part(words, "", keep=(keep,)) for words, keep in hints])
+
+    @property
+    def _leaves(self) -> str:
+        """What Esc does."""
         if self._kept is None:
-            leaves = "goes back"
-        else:
-            leaves = "keeps the first" if self._kept == 0 else f"keeps reply {self._kept + 1}"
-        hints = WRITTEN if self.ended else WRITING
-        self._hints.show([
-            part(words.format(leaves=leaves), "", keep=(keep,)) for words, keep in hints
-        ])  # fmt: skip
+            return tr("Esc goes back")
+        return tr("Esc keeps reply {number}", number=self._kept + 1)

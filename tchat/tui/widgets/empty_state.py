@@ -69,11 +69,12 @@ class EmptyState(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Previous choice", show=False, id="first-screen.up"),
-        Binding("down", "move(1)", "Next choice", show=False, id="first-screen.down"),
-        Binding("enter", "choose", "Open the chat, or insert the prompt", show=False,
+        Binding("up", "move(-1)", N_("Previous choice"), show=False, id="first-screen.up"),
+        Binding("down", "move(1)", N_("Next choice"), show=False, id="first-screen.down"),
+        Binding("enter", "choose", N_("Open the chat, or insert the prompt"), show=False,
                 id="first-screen.choose"),
-        Binding("escape,tab", "leave", "Back to the prompt", show=False, id="first-screen.leave"),
+        Binding("escape,tab", "leave", N_("Back to the prompt"), show=False,
+                id="first-screen.leave"),
     ]  # fmt: skip
     DEFAULT_CSS = """
     EmptyState { height: 1fr; color: $muted; }

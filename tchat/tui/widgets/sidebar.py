@@ -55,7 +55,7 @@ class Sidebar(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "From the sidebar to the prompt", show=False, id="sidebar.leave")
+        Binding("escape", "leave", N_("Back to the prompt"), show=False, id="sidebar.leave")
     ]
     DEFAULT_CSS = """
     Sidebar {
