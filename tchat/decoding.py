@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tchat.errors import UsageError
 from tchat.humanize import counted
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 AUTO = "auto"
 _MARKS = (
@@ -151,8 +152,9 @@ def require_encoding(name: str) -> str:
     found = _lookup(name)
     if found is None or not _is_text(found):
         raise UsageError(
-            f"there is no encoding `{single_line(name, 40)}`",
-            _nearest(name) or "for example utf-8, latin-1, cp1252, gb18030, shift-jis or koi8-r",
+            tr("there is no encoding `{name}`", name=single_line(name, 40)),
+            _nearest(name)
+            or tr("for example utf-8, latin-1, cp1252, gb18030, shift-jis or koi8-r"),
         )
     return found.name
 
@@ -172,8 +174,14 @@ def _decode_as(data: bytes, name: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
         raise UsageError(
-            f"{name} is not in {usual_name(encoding)}: {byte} at {error.start:,}",
-            "name another encoding, or leave it at auto",
+            tr(
+                "{name} is not in {usual_name}: {byte} at {start:,}",
+                name=name,
+                usual_name=usual_name(encoding),
+                byte=byte,
+                start=error.start,
+            ),
+            tr("name another encoding, or leave it at auto"),
         ) from None
     return _require_text(Decoded(text, ""), name).text
 
@@ -322,7 +330,8 @@ def _require_text(decoded: Decoded, name: str) -> Decoded:
 
 def _binary_error(name: str) -> UsageError:
     return UsageError(
-        f"{name} is binary, not text", "give a text file, or name its encoding with --encoding"
+        tr("{name} is binary, not text", name=name),
+        tr("give a text file, or name its encoding with --encoding"),
     )
 
 

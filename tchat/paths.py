@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, UsageError
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -143,8 +144,8 @@ def private_folder(path: Path) -> Path:
         path.mkdir(exist_ok=True)  # raises when it is a file
     except OSError as error:
         raise StorageError(
-            f"cannot make the folder {path}: {error.strerror}",
-            "set TCHAT_HOME to a folder that you may write to",
+            tr("cannot make the folder {path}: {reason}", path=path, reason=error.strerror),
+            tr("set TCHAT_HOME to a folder that you may write to"),
         ) from error
     return path
 
@@ -163,8 +164,8 @@ def private_file(path: Path) -> Path:
     except OSError as error:
         folder = isinstance(error, IsADirectoryError)
         raise StorageError(
-            f"cannot write {path}: {error.strerror}",
-            "move it away" if folder else "free some space or check the permissions",
+            tr("cannot write {path}: {reason}", path=path, reason=error.strerror),
+            tr("move it away") if folder else tr("free some space or check the permissions"),
         ) from error
     return path
 
@@ -179,7 +180,9 @@ def writing(path: Path, hint: str = "free some space or check the permissions") 
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
+        raise StorageError(
+            tr("cannot write {path}: {value}", path=path, value=error.strerror or error), hint
+        ) from error
 
 
 def is_writable(path: Path) -> bool:
@@ -287,7 +290,9 @@ def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
         StorageError: It cannot be written.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} is already there", "choose another name or delete it first")
+        raise UsageError(
+            tr("{path} is already there", path=path), tr("choose another name or delete it first")
+        )
     require_folder(path)
     write_private(path, data)
 
@@ -295,4 +300,7 @@ def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
 def require_folder(path: Path) -> None:
     """Raise UsageError unless the folder of ``path`` exists."""
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", "create it, or choose another")
+        raise UsageError(
+            tr("there is no folder {parent}", parent=path.parent),
+            tr("create it, or choose another"),
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tchat.errors import StorageError
 from tchat.paths import BESIDE, private_file, special_file
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,7 +71,9 @@ class SqliteCache:
         try:
             return work(self._connection)
         except sqlite3.Error as error:
-            raise StorageError(f"cannot use {self._file}: {error}") from error
+            raise StorageError(
+                tr("cannot use {file}: {error}", file=self._file, error=error)
+            ) from error
 
     def close(self) -> None:
         """Close the database; the next use opens it again."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded, is_file, is_folder
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.decoding import Decoded
@@ -142,15 +143,20 @@ def check_file(path: Path) -> None:
         return
     what = "a folder" if stat.S_ISDIR(mode) else f"not a file but {_kind(mode)}"
     raise UsageError(
-        f"{single_line(str(path))} is {what}", "name files, or a pattern such as 'docs/*.md'"
+        tr("{path} is {what}", path=single_line(str(path)), what=what),
+        tr("name files, or a pattern such as 'docs/*.md'"),
     )
 
 
 def too_large_error(name: str) -> UsageError:
     """The error for an input larger than `MAX_SIZE`."""
     return UsageError(
-        f"{name} is larger than {MAX_SIZE // 2**20} MB, more than any context window holds",
-        "give a part of it",
+        tr(
+            "{name} is larger than {max_size} MB, more than any context window holds",
+            name=name,
+            max_size=MAX_SIZE // 2**20,
+        ),
+        tr("give a part of it"),
     )
 
 
@@ -162,12 +168,15 @@ def _kind(mode: int) -> str:
 
 def _unreadable(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot read {single_line(str(path))}: {error.strerror}", "check its permissions"
+        tr("cannot read {path}: {reason}", path=single_line(str(path)), reason=error.strerror),
+        tr("check its permissions"),
     )
 
 
 def _missing(name: str) -> UsageError:
-    return UsageError(f"there is no file `{single_line(name)}`", "check its name and its folder")
+    return UsageError(
+        tr("there is no file `{name}`", name=single_line(name)), tr("check its name and its folder")
+    )
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -247,8 +256,11 @@ def mentioned_files(text: str, attached: Iterable[str] = ()) -> list[str]:
             found[files[0]] = None
         elif _looks_like_path(bare) and not os.path.exists(expanded(bare)):  # noqa: PTH110
             raise UsageError(
-                f"there is no file `{single_line(bare)}`",
-                f"check its name and its folder, or send '@{single_line(bare)}' in quotes as text",
+                tr("there is no file `{bare}`", bare=single_line(bare)),
+                tr(
+                    "check its name and its folder, or send '@{bare}' in quotes as text",
+                    bare=single_line(bare),
+                ),
             )
     return list(found)
 

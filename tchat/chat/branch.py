@@ -15,6 +15,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.settings import Value
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -325,14 +326,14 @@ class Questions:
             return self._store.message(message_id), None
         branch = self._branches.active(session)
         if not branch.stored:
-            raise UsageError("this session has no message yet", "send a prompt first")
+            raise UsageError(tr("this session has no message yet"), tr("send a prompt first"))
         return branch.stored[-1], branch
 
     def _question_of(self, message: Message) -> Message:
         if message.role is Role.USER:
             return message
         if message.parent_id is None:
-            raise UsageError("no prompt precedes this reply", "send a prompt first")
+            raise UsageError(tr("no prompt precedes this reply"), tr("send a prompt first"))
         return self._store.message(message.parent_id)
 
 

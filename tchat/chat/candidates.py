@@ -17,6 +17,7 @@ from tchat.engine.events import (
     Reason,
 )
 from tchat.errors import StorageError, UsageError
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -158,8 +159,12 @@ def find_ranker_or_logprob(
     except UsageError as error:
         yield Notice(
             "judge",
-            f"{error.message}: the log-probability of the replies decides; `tchat judge train` "
-            f"trains it, `tchat config set ranker {LOGPROB}` ends this notice",
+            tr(
+                "{value}: the log-probability of the replies decides; `tchat judge train` "
+                "trains it, `tchat config set ranker {logprob}` ends this notice",
+                value=error.message,
+                logprob=LOGPROB,
+            ),
         )
         return find_ranker(LOGPROB, model, paths)
 
@@ -183,7 +188,7 @@ def rank_candidates(
     scores = ranker.scores(messages, replies)
     if not scores:
         if replies:
-            yield Notice("judge", "no reply could be ranked: too long, or stopped before")
+            yield Notice("judge", tr("no reply could be ranked: too long, or stopped before"))
         return
     order = sorted(best_first(scores), key=lambda index: replies[index].reason is _STOPPED)
     try:
@@ -191,5 +196,5 @@ def rank_candidates(
         if activate:
             store.activate(ids[order[0]])
     except StorageError as error:
-        yield Notice("storage", f"the scores are not being stored: {error.message}")
+        yield Notice("storage", tr("the scores are not being stored: {value}", value=error.message))
     yield Ranked(ranker.name, tuple((index, scores[index]) for index in order))

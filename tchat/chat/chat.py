@@ -28,6 +28,7 @@ from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -130,7 +131,7 @@ class Chat:
             yield from model.engine.prepare(history, self._think)
             cost = self.prefill_cost()
             if cost is not None and cost.is_notable:
-                yield Notice(PREFILL_COST, f"the next prompt {cost}")
+                yield Notice(PREFILL_COST, tr("the next prompt {cost}", cost=cost))
 
     def require_model(self) -> ChatModel:
         """Load the model and return it, for other uses than a reply.

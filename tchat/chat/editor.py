@@ -16,6 +16,7 @@ from pathlib import Path
 from tchat.decoding import decode
 from tchat.errors import UsageError
 from tchat.paths import writing
+from tchat.translation import tr
 
 FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")
 
@@ -31,10 +32,17 @@ def edit_file(path: Path, environ: Mapping[str, str] = os.environ) -> None:
         code = subprocess.run([*command, str(path)], check=False).returncode
     except OSError as error:
         raise UsageError(
-            f"cannot start the editor `{command[0]}`: {error.strerror}", "set EDITOR to another"
+            tr(
+                "cannot start the editor `{command}`: {reason}",
+                command=command[0],
+                reason=error.strerror,
+            ),
+            tr("set EDITOR to another"),
         ) from error
     if code:
-        raise UsageError(f"the editor `{command[0]}` ended with exit code {code}")
+        raise UsageError(
+            tr("the editor `{command}` ended with exit code {code}", command=command[0], code=code)
+        )
 
 
 def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -66,12 +74,16 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
             words = shlex.split(value, posix=os.name != "nt")
         except ValueError as error:
             raise UsageError(
-                f"{variable} is not a valid command line: {error}",
-                "close its quotes: for example 'vim -n'",
+                tr(
+                    "{variable} is not a valid command line: {error}",
+                    variable=variable,
+                    error=error,
+                ),
+                tr("close its quotes: for example 'vim -n'"),
             ) from None
         if words:
             return words
     for name in FALLBACKS:
         if shutil.which(name):
             return [name]
-    raise UsageError("there is no editor", "set EDITOR, for example EDITOR=nano")
+    raise UsageError(tr("there is no editor"), tr("set EDITOR, for example EDITOR=nano"))

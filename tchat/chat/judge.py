@@ -16,6 +16,7 @@ from tchat.models.metadata import read_metadata
 from tchat.models.models_file import model_setting, set_model_setting, settings_for
 from tchat.models.resolve import resolve
 from tchat.settings import Settings
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat

@@ -23,6 +23,7 @@ from tchat.models.resolve import resolve, resolve_chosen
 from tchat.paths import Paths, expanded, is_file
 from tchat.sanitize import single_line
 from tchat.settings import Settings
+from tchat.translation import tr
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,11 @@ def engine_options(
     """
     if settings.cache_type != "f16" and settings.flash_attn == "off":
         raise UsageError(
-            f"a KV cache of type {settings.cache_type} needs flash attention",
-            "leave flash_attn at auto, or cache_type at f16",
+            tr(
+                "a KV cache of type {cache_type} needs flash attention",
+                cache_type=settings.cache_type,
+            ),
+            tr("leave flash_attn at auto, or cache_type at f16"),
         )
     return EngineOptions(
         path=metadata.path,
@@ -143,8 +147,8 @@ def parse_scaled(entry: str) -> tuple[Path, float]:
         name = ""
     if not entry or not math.isfinite(scale):
         raise UsageError(
-            f"`{single_line(entry, 80)}` is not an adapter's PATH or PATH:SCALE",
-            "write for example adapter.gguf:0.5",
+            tr("`{entry}` is not an adapter's PATH or PATH:SCALE", entry=single_line(entry, 80)),
+            tr("write for example adapter.gguf:0.5"),
         )
     return expanded(name or entry), scale
 
@@ -163,8 +167,8 @@ def parse_shares(text: str) -> tuple[float, ...]:
         shares = ()
     if not all(0 <= share < math.inf for share in shares) or not any(shares):
         raise UsageError(
-            f"`tensor_split` must be numbers like 3,1, not `{single_line(text, 60)}`",
-            "one share for each GPU, in the order of `tchat doctor`",
+            tr("`tensor_split` must be numbers like 3,1, not `{text}`", text=single_line(text, 60)),
+            tr("one share for each GPU, in the order of `tchat doctor`"),
         )
     return shares
 
@@ -190,4 +194,7 @@ def _require(path: Path, kind: ModelKind, flag: str) -> None:
     """llama.cpp would crash on a missing adapter, and take a model for one."""
     found = read_metadata(path).kind
     if found is not kind:
-        raise ModelInvalid(f"{label(path)} is a {found}", f"{flag} takes a {kind}")
+        raise ModelInvalid(
+            tr("{path} is a {found}", path=label(path), found=found),
+            tr("{flag} takes a {kind}", flag=flag, kind=kind),
+        )

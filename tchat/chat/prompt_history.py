@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError
 from tchat.paths import acquire_lock, private_file, private_folder, write_private
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ class PromptHistory:
         lock = acquire_lock(self._path.with_suffix(".lock"), LOCK_SECONDS)
         if lock is None:
             raise StorageError(
-                "another process holds the prompt history", "this prompt is not saved in it"
+                tr("another process holds the prompt history"), tr("this prompt is not saved in it")
             )
         try:
             yield
@@ -143,5 +144,6 @@ def _pairs(found: Any) -> Pairs:
 
 def _cannot(what: str, path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot {what} {path}: {error.strerror}", "free some space or check the permissions"
+        tr("cannot {what} {path}: {reason}", what=what, path=path, reason=error.strerror),
+        tr("free some space or check the permissions"),
     )

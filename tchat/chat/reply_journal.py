@@ -13,6 +13,7 @@ from tchat.engine.events import Event, Finished, Notice, Reason, ReasoningDelta,
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.settings import Sampling, Settings
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -165,7 +166,7 @@ class ReplyJournal:
         if self._told:
             return None
         self._told = True
-        return Notice("storage", f"this reply is not being stored: {error.message}")
+        return Notice("storage", tr("this reply is not being stored: {value}", value=error.message))
 
     def _finish(self, event: Finished) -> None:
         stopped = event.reason is Reason.CANCELLED

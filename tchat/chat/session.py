@@ -12,6 +12,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Key, Settings, Value, find_key, keys, needs_loading, with_values
 from tchat.settings.keys import check, parse
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.sessions.records import Session
@@ -45,7 +46,7 @@ def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[s
 def _checked(name: str, value: object) -> Value:
     key = keys().get(name)
     if key is None or not is_session_setting(key):
-        raise UsageError(f"`{single_line(name, SHOWN)}` is not a session setting")
+        raise UsageError(tr("`{name}` is not a session setting", name=single_line(name, SHOWN)))
     return _with_valid_grammar(key, check(key, value, "in the session"))
 
 
@@ -180,7 +181,7 @@ class SessionState:
             UsageError: The chat was opened without.
         """
         if self.persistent.path is None:
-            raise UsageError("this chat was opened with -n", "open another without -n")
+            raise UsageError(tr("this chat was opened with -n"), tr("open another without -n"))
 
     def change(self, values: Mapping[str, Value], settings: Settings | None = None) -> bool:
         """Change settings; return whether the model must be loaded anew.

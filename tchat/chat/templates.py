@@ -29,6 +29,7 @@ from tchat.sanitize import single_line
 from tchat.settings import Value, keys
 from tchat.settings.keys import check, did_you_mean
 from tchat.settings.load import parse_toml, read_text
+from tchat.translation import tr
 
 BUILTIN_TEMPLATES = Path(__file__).parent.parent / "data" / "prompts"
 INPUT = "input"
@@ -94,12 +95,18 @@ class PromptTemplate:
         known = {**self.defaults, **values, INPUT: text}
         if self.accepts_input and not text:
             raise UsageError(
-                f"the prompt `{self.name}` needs a text to work on", "pipe it in or type it"
+                tr("the prompt `{name}` needs a text to work on", name=self.name),
+                tr("pipe it in or type it"),
             )
         for name in _variables(f"{self.prompt}\n{self.system}"):
             if name not in known:
                 raise UsageError(
-                    f"the prompt `{self.name}` needs a value for `{name}`", f"add `-p {name} VALUE`"
+                    tr(
+                        "the prompt `{name}` needs a value for `{name2}`",
+                        name=self.name,
+                        name2=name,
+                    ),
+                    tr("add `-p {name} VALUE`", name=name),
                 )
         prompt = self._with_input(text, _expand(self.prompt, known))
         return prompt, _expand(self.system, known)
@@ -140,8 +147,9 @@ class PromptTemplate:
             if name not in self.variables:
                 listed = ", ".join(self.variables) or "none"
                 raise UsageError(
-                    f"the prompt `{self.name}` has no variable `{name}`",
-                    did_you_mean(name, self.variables) or f"its variables: {listed}",
+                    tr("the prompt `{name}` has no variable `{name2}`", name=self.name, name2=name),
+                    did_you_mean(name, self.variables)
+                    or tr("its variables: {listed}", listed=listed),
                 )
 
 
@@ -164,15 +172,15 @@ def find_template(name: str, paths: Paths) -> PromptTemplate:
         path = expanded(name)
         if not path.is_file():
             what = f"{name} is not a file" if path.exists() else f"there is no file {name}"
-            raise UsageError(what, "name a TOML file, or a template of `tchat prompts ls`")
+            raise UsageError(what, tr("name a TOML file, or a template of `tchat prompts ls`"))
         return read_template(path)
     for path in _places(name, paths):
         if path.is_file():
             return read_template(path)
     names = [template.name for template in list_templates(paths)[0]]
     raise UsageError(
-        f"there is no prompt `{name}`",
-        did_you_mean(name, names) or "`tchat prompts ls` lists them all",
+        tr("there is no prompt `{name}`", name=name),
+        did_you_mean(name, names) or tr("`tchat prompts ls` lists them all"),
     )
 
 
@@ -196,8 +204,8 @@ def template_path(name: str, paths: Paths) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"`{name}` cannot be a prompt's name",
-            "use lower-case letters, digits, - and _, at most 64",
+            tr("`{name}` cannot be a prompt's name", name=name),
+            tr("use lower-case letters, digits, - and _, at most 64"),
         )
     return paths.prompts / f"{name}.toml"
 
@@ -222,10 +230,12 @@ def parse_template(text: str, path: Path) -> PromptTemplate:
     for name in document:
         if name not in _FIELDS:
             hint = did_you_mean(name, _FIELDS) or "a prompt has " + ", ".join(_FIELDS)
-            raise UsageError(f"{path}: unknown field `{name}`", hint)
+            raise UsageError(tr("{path}: unknown field `{name}`", path=path, name=name), hint)
     prompt = _text(document, "prompt", path)
     if not prompt.strip():
-        raise UsageError(f"{path} has no `prompt`", 'write one: prompt = "…{input}"')
+        raise UsageError(
+            tr("{path} has no `prompt`", path=path), tr('write one: prompt = "…{input}"')
+        )
     return PromptTemplate(
         name=path.stem,
         path=path,
@@ -257,14 +267,16 @@ def _variables(text: str) -> tuple[str, ...]:
 def _text(document: Mapping[str, Any], name: str, path: Path) -> str:
     value = document.get(name, "")
     if not isinstance(value, str):
-        raise UsageError(f"{path}: `{name}` must be text")
+        raise UsageError(tr("{path}: `{name}` must be text", path=path, name=name))
     return value
 
 
 def _table(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
     value = document.get(name, {})
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: `{name}` must be a table, written [{name}]")
+        raise UsageError(
+            tr("{path}: `{name}` must be a table, written [{name}]", path=path, name=name)
+        )
     return value
 
 
@@ -272,7 +284,9 @@ def _defaults(document: Mapping[str, Any], path: Path) -> dict[str, str]:
     table = _table(document, "defaults", path)
     for name, value in table.items():
         if not isinstance(value, str):
-            raise UsageError(f"{path}: `defaults.{name}` must be text, in quotes")
+            raise UsageError(
+                tr("{path}: `defaults.{name}` must be text, in quotes", path=path, name=name)
+            )
     return dict(table)
 
 
@@ -282,6 +296,8 @@ def _sampling(document: Mapping[str, Any], path: Path) -> dict[str, Value]:
     for name, value in _table(document, "sampling", path).items():
         if name not in known:
             hint = did_you_mean(name, known)
-            raise UsageError(f"{path}: there is no sampling setting `{name}`", hint)
+            raise UsageError(
+                tr("{path}: there is no sampling setting `{name}`", path=path, name=name), hint
+            )
         checked[name] = check(known[name], value, f"in {path}")
     return checked

@@ -35,6 +35,7 @@ from tchat.engine.sampling import Sampler
 from tchat.engine.threads import default_threads
 from tchat.errors import TchatError
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 TEXT = "The keeper of the lighthouse counts the ships and writes them down in a long list. "
 PROMPT = 512  # tokens
@@ -122,7 +123,10 @@ class Benchmark:
                 if status := lib.llama_decode(handle, batch):
                     if self._cancel.is_set():
                         raise InterruptedError
-                    raise TchatError(f"llama.cpp failed while decoding ({status})", "try again")
+                    raise TchatError(
+                        tr("llama.cpp failed while decoding ({status})", status=status),
+                        tr("try again"),
+                    )
             return REPLY / (time.perf_counter() - started)
         finally:
             sampler.close()

@@ -24,6 +24,7 @@ from tchat.engine.threads import default_threads
 from tchat.errors import ModelError, StorageError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 LOG_LIMIT = 1 << 20  # bytes; a larger log is truncated
 _ERROR, _CONT = 4, 5  # enum ggml_log_level; 1 is DEBUG, 2 INFO, 3 WARN
@@ -120,8 +121,8 @@ def backend() -> Backend:
         return Backend()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise ModelError(
-            f"llama.cpp cannot be loaded: {single_line(str(error), limit=300)}",
-            "reinstall it with: pip install --force-reinstall --no-cache-dir llama-cpp-python",
+            tr("llama.cpp cannot be loaded: {error}", error=single_line(str(error), limit=300)),
+            tr("reinstall it with: pip install --force-reinstall --no-cache-dir llama-cpp-python"),
         ) from error
 
 

@@ -15,6 +15,7 @@ from tchat.engine.binding import Cancel, backend
 from tchat.engine.model import Model
 from tchat.engine.threads import AdaptiveThreads, default_threads
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import numpy
@@ -135,8 +136,8 @@ class Context:
         if not (batch.token and batch.seq_id):
             self.close()
             raise DoesNotFit(
-                f"there is no memory for a batch of {size:,} tokens",
-                "free some memory, or ask for a smaller batch_size",
+                tr("there is no memory for a batch of {size:,} tokens", size=size),
+                tr("free some memory, or ask for a smaller batch_size"),
             )
         self._batches.append(batch)
         return batch
@@ -176,12 +177,20 @@ class Context:
         """Why llama.cpp made no context: it lacks memory, or kernels for the KV cache's type."""
         if self._kv_type != "f16" and "cache" in reason and "allocate" not in reason:
             return UsageError(
-                f"this model cannot have a KV cache of type {self._kv_type}: {reason}",
-                "leave cache_type at f16",
+                tr(
+                    "this model cannot have a KV cache of type {kv_type}: {reason}",
+                    kv_type=self._kv_type,
+                    reason=reason,
+                ),
+                tr("leave cache_type at f16"),
             )
         return DoesNotFit(
-            f"no context of {capacity:,} tokens can be made: {reason}",
-            "ask for a smaller one with --ctx-size",
+            tr(
+                "no context of {capacity:,} tokens can be made: {reason}",
+                capacity=capacity,
+                reason=reason,
+            ),
+            tr("ask for a smaller one with --ctx-size"),
         )
 
     def reserve(self, count: int, *, all_sequences: bool = False) -> bool:
@@ -268,7 +277,9 @@ class Context:
         memory = self._lib.llama_get_memory(handle)
         if not memory:
             self._lib.llama_free(handle)
-            raise ModelInvalid("this model keeps no KV cache", "choose a model that can chat")
+            raise ModelInvalid(
+                tr("this model keeps no KV cache"), tr("choose a model that can chat")
+            )
         self._handle, self._memory = handle, memory
         self._capacity, self._sequences = capacity, sequences
 
@@ -313,8 +324,8 @@ class Context:
         """
         if self._handle is None:
             raise DoesNotFit(
-                "there is no context any more: llama.cpp could not make a larger one",
-                "free some memory and try again",
+                tr("there is no context any more: llama.cpp could not make a larger one"),
+                tr("free some memory and try again"),
             )
         return self._handle
 
@@ -377,7 +388,7 @@ class Context:
             return False
         if status == 1:
             raise DoesNotFit(
-                f"the context of {self.size:,} tokens is full",
+                tr("the context of {size:,} tokens is full", size=self.size),
                 "start a new session"
                 + (
                     " or ask for a larger one with --ctx-size"
@@ -386,8 +397,12 @@ class Context:
                 ),
             )
         raise TchatError(
-            f"llama.cpp failed while decoding ({status}): {self._log.reason()}",
-            "try again; if it persists, the model file may be damaged",
+            tr(
+                "llama.cpp failed while decoding ({status}): {reason}",
+                status=status,
+                reason=self._log.reason(),
+            ),
+            tr("try again; if it persists, the model file may be damaged"),
         )
 
     def truncate(self, keep: int, sequence: int = 0) -> bool:
@@ -522,7 +537,11 @@ class Context:
 def _require(pointer: Any, what: str) -> Any:
     if not pointer:
         raise TchatError(
-            f"llama.cpp gives no {what} of the last decode: {backend().log.reason()}",
-            "try again; if it persists, the model file may be damaged",
+            tr(
+                "llama.cpp gives no {what} of the last decode: {reason}",
+                what=what,
+                reason=backend().log.reason(),
+            ),
+            tr("try again; if it persists, the model file may be damaged"),
         )
     return pointer

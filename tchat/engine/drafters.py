@@ -18,6 +18,7 @@ from tchat.engine.kv_cache import KVCache
 from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 MEASURED_PREFILL = 64  # tokens that must have been prefilled for their speed to count
 PREFILL_SHARE = 0.7  # of a single token's time, for each further one, until it is measured
@@ -255,8 +256,8 @@ class DraftModel:
         name, other = (single_line(model.path.name) for model in (self.model, main))
         if self.model.shape.recurrent:
             raise UsageError(
-                f"{name} cannot draft: its KV cache cannot be truncated",
-                "choose a plain Transformer",
+                tr("{name} cannot draft: its KV cache cannot be truncated", name=name),
+                tr("choose a plain Transformer"),
             )
         here, there = self.model.shape.n_vocab, main.shape.n_vocab
         same = abs(here - there) <= MAX_VOCAB_DIFFERENCE and all(
@@ -264,8 +265,12 @@ class DraftModel:
         )
         if not same:
             raise UsageError(
-                f"{name} cannot draft for {other}: their vocabularies differ",
-                "choose a smaller model of the same family",
+                tr(
+                    "{name} cannot draft for {other}: their vocabularies differ",
+                    name=name,
+                    other=other,
+                ),
+                tr("choose a smaller model of the same family"),
             )
 
     def begin(self, tokens: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from tchat.engine.context import DRAFT_SEQUENCE, BatchToken, Context
 from tchat.engine.model import Model
 from tchat.errors import DoesNotFit, TchatError
+from tchat.translation import tr
 
 
 class KVCache:
@@ -53,7 +54,7 @@ class KVCache:
             preserved = self._context.reserve(count, all_sequences=True)
         if not preserved:
             self.clear()
-            raise TchatError("the KV cache cannot grow", "ask for fewer replies at a time")
+            raise TchatError(tr("the KV cache cannot grow"), tr("ask for fewer replies at a time"))
 
     def set_parallel(self, count: int) -> bool:
         """Have ``count`` sequences for parallel replies; False when it was stopped."""
@@ -131,7 +132,9 @@ class KVCache:
         del self.draft_tokens[shared:]
         cells = len(self.tokens) + len(prompt) - own
         if cells > self._context.size:
-            raise DoesNotFit("the context has no room to prefill a draft", "send the prompt")
+            raise DoesNotFit(
+                tr("the context has no room to prefill a draft"), tr("send the prompt")
+            )
         self.reserve(cells)
         return len(self.draft_tokens)
 

@@ -24,6 +24,7 @@ from tchat.engine.events import LoadProgress, Notice
 from tchat.engine.model import Model
 from tchat.errors import ModelInvalid
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.kv_cache import KVCache
@@ -370,7 +371,7 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
         yield Notice("context", text)
     if options.draft is not None and not _can_truncate(options, model):
         yield Notice(
-            "model", "this model's KV cache cannot be truncated, so the draft model is not used"
+            "model", tr("this model's KV cache cannot be truncated, so the draft model is not used")
         )
 
 
@@ -421,8 +422,11 @@ class Adapters:
             scales = (ctypes.c_float * count)(*self._scales)
             if self._lib.llama_set_adapters_lora(context, handles, count, scales):
                 raise ModelInvalid(
-                    f"llama.cpp does not take the LoRA adapters: {backend().log.reason()}",
-                    "use adapters that were made for this model",
+                    tr(
+                        "llama.cpp does not take the LoRA adapters: {reason}",
+                        reason=backend().log.reason(),
+                    ),
+                    tr("use adapters that were made for this model"),
                 )
         if self._control is not None:
             self._set_control(context, self._control)
@@ -432,9 +436,12 @@ class Adapters:
         handle = self._lib.llama_adapter_lora_init(self._model.handle, os.fsencode(lora.path))
         if not handle:
             raise ModelInvalid(
-                f"the LoRA adapter {single_line(lora.path.name)} does not fit this model: "
-                f"{backend().log.reason()}",
-                "use an adapter that was made for it",
+                tr(
+                    "the LoRA adapter {name} does not fit this model: {reason}",
+                    name=single_line(lora.path.name),
+                    reason=backend().log.reason(),
+                ),
+                tr("use an adapter that was made for it"),
             )
         return handle
 
@@ -446,8 +453,11 @@ class Adapters:
         )
         if status:
             raise ModelInvalid(
-                f"llama.cpp does not take the control vector: {backend().log.reason()}",
-                "use a vector that was made for this model",
+                tr(
+                    "llama.cpp does not take the control vector: {reason}",
+                    reason=backend().log.reason(),
+                ),
+                tr("use a vector that was made for this model"),
             )
 
 
@@ -458,9 +468,14 @@ def _sum_vectors(model: Model, vectors: Sequence[ControlVector]) -> array[float]
     for vector in vectors:
         if vector.width != width:
             raise ModelInvalid(
-                f"the control vector {single_line(vector.path.name)} is {vector.width} wide, "
-                f"this model's hidden states are {width}",
-                "use a vector that was made for this model",
+                tr(
+                    "the control vector {name} is {width} wide, this model's hidden states are "
+                    "{width2}",
+                    name=single_line(vector.path.name),
+                    width=vector.width,
+                    width2=width,
+                ),
+                tr("use a vector that was made for this model"),
             )
         for layer, direction in vector.directions.items():
             if 1 <= layer <= layers:

@@ -23,6 +23,7 @@ from typing import Any
 from tchat.engine.binding import Cancel, backend, libc
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 COPIED_SHARE = 1 / 3  # of what is mapped; the tables of a large vocabulary come to a fifth
 _DONTNEED = 4  # of madvise(2)
@@ -130,13 +131,20 @@ class Model:
             if cancel.is_set():
                 raise InterruptedError
             raise ModelInvalid(
-                f"llama.cpp cannot load {single_line(path.name)}: {backend().log.reason()}",
-                "see `tchat doctor` for the version in use, or choose another file",
+                tr(
+                    "llama.cpp cannot load {name}: {reason}",
+                    name=single_line(path.name),
+                    reason=backend().log.reason(),
+                ),
+                tr("see `tchat doctor` for the version in use, or choose another file"),
             )
         self.vocab = self._lib.llama_model_get_vocab(self.handle)
         if not self.vocab:
             self.close()
-            raise ModelInvalid(f"{single_line(path.name)} has no vocabulary", "choose another file")
+            raise ModelInvalid(
+                tr("{name} has no vocabulary", name=single_line(path.name)),
+                tr("choose another file"),
+            )
         # Cached: a call into llama.cpp costs more than a look-up.
         lib, vocab = self._lib, self.vocab
         self.piece: Callable[[int], bytes] = cache(self._piece)
@@ -185,8 +193,8 @@ class Model:
                 return tokens[:count]
             if not size < -count <= _MOST_TOKENS:
                 raise DoesNotFit(
-                    f"llama.cpp cannot tokenize a text of {len(text):,} characters",
-                    "try again, or send less of it",
+                    tr("llama.cpp cannot tokenize a text of {text:,} characters", text=len(text)),
+                    tr("try again, or send less of it"),
                 )
             size = -count
 
@@ -199,8 +207,8 @@ class Model:
                 return buffer.raw[:length]
             if not size < -length <= _LONGEST_PIECE:
                 raise ModelInvalid(
-                    f"llama.cpp has no text of the token {token}",
-                    "try again; if it persists, the model file may be damaged",
+                    tr("llama.cpp has no text of the token {token}", token=token),
+                    tr("try again; if it persists, the model file may be damaged"),
                 )
             size = -length
 
@@ -321,8 +329,11 @@ def _refuse_endless_words(text: str) -> None:
     longest = max(match.end() - match.start() for match in re.finditer(r"\s+|\S+", text))
     if longest > _LONGEST_WORD:
         raise DoesNotFit(
-            f"the text has a word of {longest:,} characters, more than a tokenizer can take",
-            "break it into lines",
+            tr(
+                "the text has a word of {longest:,} characters, more than a tokenizer can take",
+                longest=longest,
+            ),
+            tr("break it into lines"),
         )
 
 
@@ -332,8 +343,12 @@ def _split_shares(shares: Sequence[float], devices: int) -> Any:
         return None
     if len(shares) > devices:
         raise UsageError(
-            f"tensor_split names {len(shares)} shares, this build knows {devices} devices",
-            "name one share for each GPU, like 3,1",
+            tr(
+                "tensor_split names {shares} shares, this build knows {devices} devices",
+                shares=len(shares),
+                devices=devices,
+            ),
+            tr("name one share for each GPU, like 3,1"),
         )
     return (ctypes.c_float * devices)(*shares)
 

@@ -15,6 +15,7 @@ from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import numpy
@@ -179,8 +180,8 @@ class Sampler:
             bias = math.nan
         if not name or math.isnan(bias) or bias > _MOST_BIAS:
             raise UsageError(
-                f"logit bias {single_line(entry, limit=80)!r} is not TOKEN=BIAS",
-                "write for example 42=-1.5 or ' sorry'=-100; -inf forbids a token",
+                tr("logit bias {entry!r} is not TOKEN=BIAS", entry=single_line(entry, limit=80)),
+                tr("write for example 42=-1.5 or ' sorry'=-100; -inf forbids a token"),
             )
         for token in self._bias_tokens(name):
             yield token, bias
@@ -192,9 +193,12 @@ class Sampler:
         last = self._model.shape.n_vocab - 1
         if len(name) > len(str(last)) or int(name) > last:
             raise UsageError(
-                f"logit bias names token {single_line(name, limit=20)}, "
-                f"the vocabulary ends at {last}",
-                "choose a token of this model",
+                tr(
+                    "logit bias names token {name}, the vocabulary ends at {last}",
+                    name=single_line(name, limit=20),
+                    last=last,
+                ),
+                tr("choose a token of this model"),
             )
         return [int(name)]
 
@@ -212,8 +216,8 @@ class Sampler:
         )
         if not grammar:
             raise UsageError(
-                f"the grammar does not parse: {backend().log.reason()}",
-                HINT,
+                tr("the grammar does not parse: {reason}", reason=backend().log.reason()),
+                tr(HINT),
             )
         return grammar
 
@@ -226,8 +230,8 @@ class Sampler:
             shown = single_line(token.text, limit=40)
         if not known:
             raise UsageError(
-                f"the grammar names <{shown}>, which is not a token of this model",
-                "choose a token of this model, or write the text in quotes",
+                tr("the grammar names <{shown}>, which is not a token of this model", shown=shown),
+                tr("choose a token of this model, or write the text in quotes"),
             )
 
     def _sample_by_grammar(self, context: Context, index: int) -> int:
@@ -253,8 +257,8 @@ class Sampler:
         chosen = array.data[array.selected]
         if constrained and chosen.logit == float("-inf"):
             raise UsageError(
-                "the grammar allows no token of this model's vocabulary here",
-                "check that every rule of the grammar can be completed",
+                tr("the grammar allows no token of this model's vocabulary here"),
+                tr("check that every rule of the grammar can be completed"),
             )
         token: int = chosen.id
         return token
@@ -288,11 +292,14 @@ class Sampler:
 def _require_sampler(sampler: Any) -> Any:
     """Refuse a null ``llama_sampler *``."""
     if not sampler:
-        raise TchatError("llama.cpp cannot create the sampler", "free some memory and try again")
+        raise TchatError(
+            tr("llama.cpp cannot create the sampler"), tr("free some memory and try again")
+        )
     return sampler
 
 
 def _no_token_error() -> TchatError:
     return TchatError(
-        "llama.cpp sampled no token", "try again; if it persists, the model file may be damaged"
+        tr("llama.cpp sampled no token"),
+        tr("try again; if it persists, the model file may be damaged"),
     )

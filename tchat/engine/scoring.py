@@ -21,6 +21,7 @@ from tchat.engine.events import HiddenStates
 from tchat.engine.kv_cache import KVCache, common_prefix
 from tchat.engine.model import Model
 from tchat.errors import DoesNotFit, ModelInvalid
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import numpy
@@ -220,9 +221,13 @@ class HiddenStateReader:
         tokens = [*prompt, *reply]
         if len(tokens) > self._context.size:
             raise DoesNotFit(
-                f"a reply with its prompt of {len(tokens):,} tokens exceeds "
-                f"the {self._context.size:,} that are read at once",
-                "leave it out, or shorten it",
+                tr(
+                    "a reply with its prompt of {tokens:,} tokens exceeds the {size:,} that are "
+                    "read at once",
+                    tokens=len(tokens),
+                    size=self._context.size,
+                ),
+                tr("leave it out, or shorten it"),
             )
         first = len(prompt) - 1  # its logits belong to the reply's first token
         start = self._reuse(tokens, first)
@@ -272,8 +277,8 @@ def _require_finite(total: float, states: Mapping[int, Floats]) -> None:
 
     if not numpy.isfinite(numpy.concatenate([[total], *states.values()])).all():
         raise ModelInvalid(
-            "the hidden states of this model are no finite numbers",
-            "its file may be damaged: tchat models check",
+            tr("the hidden states of this model are no finite numbers"),
+            tr("its file may be damaged: tchat models check"),
         )
 
 
@@ -296,8 +301,8 @@ class _LayerHook:
         rows = self._rows.get(layer)
         if rows is None:
             raise ModelInvalid(
-                f"llama.cpp has no hidden states of layer {layer} of this model",
-                "choose a model of another architecture",
+                tr("llama.cpp has no hidden states of layer {layer} of this model", layer=layer),
+                tr("choose a model of another architecture"),
             )
         return rows
 

@@ -27,6 +27,7 @@ from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, Pla
 from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths, private_file, writing
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 FORMAT = 1
 LATEST = 1e11  # seconds since the epoch: the year 5138, before which every calendar works
@@ -87,8 +88,8 @@ def load(path: Path) -> Discriminator | None:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UsageError(
-            f"{single_line(path.name)} is not a discriminator of tchat, or damaged",
-            "train it again: tchat judge train",
+            tr("{name} is not a discriminator of tchat, or damaged", name=single_line(path.name)),
+            tr("train it again: tchat judge train"),
         ) from error
 
 
@@ -182,8 +183,8 @@ class JudgeFolder:
         """
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"a game cannot be called {name[:40]!r}",
-                "use up to 64 letters, digits, dots, dashes and underscores",
+                tr("a game cannot be called {name!r}", name=name[:40]),
+                tr("use up to 64 letters, digits, dots, dashes and underscores"),
             )
         return self.path / "games" / name
 

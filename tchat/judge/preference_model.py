@@ -35,6 +35,7 @@ from tchat.judge.linear_head import (
 )
 from tchat.judge.training import MIN_TO_FIT, TrainingProgress, can_validate
 from tchat.judge.training_data import PreferencePair, PromptedReply
+from tchat.translation import tr
 
 ROUNDS = (0, 2, 4)  # of `fit_sparse`: from all features mattering to a few
 
@@ -178,10 +179,17 @@ def train_preference(
     count, groups = len(preferences), {each.group for each in preferences}
     if count < MIN_TO_FIT or len(groups) < 2:
         raise UsageError(
-            f"{count} choices about {len(groups)} questions that have nothing in common are too "
-            "few to learn from",
-            f"pick among replies (/try, /pick) or rate them until there are {MIN_TO_FIT} "
-            "choices about several questions",
+            tr(
+                "{count} choices about {groups} questions that have nothing in common are "
+                "too few to learn from",
+                count=count,
+                groups=len(groups),
+            ),
+            tr(
+                "pick among replies (/try, /pick) or rate them until there are {min_to_fit} "
+                "choices about several questions",
+                min_to_fit=MIN_TO_FIT,
+            ),
         )
     digest = hashlib.sha256()
     for choice in choices:

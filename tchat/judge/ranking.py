@@ -21,6 +21,7 @@ from tchat.judge.features import (
 )
 from tchat.judge.linear_head import LinearHead
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 LOGPROB = "logprob"
 RANKERS = (HUMAN, PREFERENCE, LOGPROB)
@@ -105,7 +106,8 @@ def load_ranker(name: str, folder: JudgeFolder, engine: Engine) -> Ranker:
         return LikelihoodRanker()
     if name not in RANKERS:
         raise UsageError(
-            f"there is no ranker called {name}", f"choose one of: {', '.join(RANKERS)}"
+            tr("there is no ranker called {name}", name=name),
+            tr("choose one of: {rankers}", rankers=", ".join(RANKERS)),
         )
     adapted = bool(engine.options.loras or engine.options.control)
     head = load_head(READING if name == HUMAN and adapted else name, folder, engine)
@@ -126,20 +128,25 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
     if trained is None:
         if name == PREFERENCE:
             raise UsageError(
-                "the preference model is not trained for this model",
-                "pick and rate replies, then run: tchat judge train; or use --ranker logprob",
+                tr("the preference model is not trained for this model"),
+                tr("pick and rate replies, then run: tchat judge train; or use --ranker logprob"),
             )
         raise UsageError(
-            "the discriminator is not trained for this model",
-            "train it: tchat judge train FILE.jsonl; or use --ranker logprob, which needs no "
-            "training",
+            tr("the discriminator is not trained for this model"),
+            tr(
+                "train it: tchat judge train FILE.jsonl; or use --ranker logprob, which "
+                "needs no training"
+            ),
         )
     head, width = trained.head, engine.n_embd + len(SCALAR_FEATURES)
     fits = len(head.center) == width and 1 <= head.layer <= engine.n_layer
     if trained.provenance.fingerprint != folder.fingerprint or not fits:
         raise UsageError(
-            f"{single_line(path.name)} belongs to another model",
-            f"train it for this one: tchat judge train; or remove {single_line(str(path))}",
+            tr("{name} belongs to another model", name=single_line(path.name)),
+            tr(
+                "train it for this one: tchat judge train; or remove {path}",
+                path=single_line(str(path)),
+            ),
         )
     return head
 

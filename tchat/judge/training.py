@@ -35,6 +35,7 @@ from tchat.judge.linear_head import (
 from tchat.judge.training_data import Dialogue, EditedReply
 from tchat.paths import private_file, writing
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 TEMPERATURE = 0.7
 TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
@@ -131,15 +132,20 @@ def _too_few(usable: int, left_out: LeftOut) -> UsageError:
     return UsageError(
         f"{counted(usable, 'human reply is', 'human replies are')} too few to train on"
         + (f" ({notice})" if notice else ""),
-        f"give at least {MIN_TO_FIT}, better {MIN_TO_VALIDATE} and more, of at least {MIN_TOKENS} "
-        "tokens each",
+        tr(
+            "give at least {min_to_fit}, better {min_to_validate} and more, of at least "
+            "{min_tokens} tokens each",
+            min_to_fit=MIN_TO_FIT,
+            min_to_validate=MIN_TO_VALIDATE,
+            min_tokens=MIN_TOKENS,
+        ),
     )
 
 
 def _one_prompt() -> UsageError:
     return UsageError(
-        "all replies are to one prompt, so that there is none to test on",
-        "give replies to several prompts: tchat judge train FILE",
+        tr("all replies are to one prompt, so that there is none to test on"),
+        tr("give replies to several prompts: tchat judge train FILE"),
     )
 
 
@@ -249,8 +255,17 @@ def train(
     people, generated = int(examples.labels.sum()), int((~examples.labels).sum())
     if min(people, generated) < MIN_TO_FIT:
         raise UsageError(
-            f"{people} replies by people and {generated} by the model are too few to train on",
-            f"give at least {MIN_TO_FIT} of each, better {MIN_TO_VALIDATE}: tchat judge train FILE",
+            tr(
+                "{people} replies by people and {generated} by the model are too few to train on",
+                people=people,
+                generated=generated,
+            ),
+            tr(
+                "give at least {min_to_fit} of each, better {min_to_validate}: tchat judge "
+                "train FILE",
+                min_to_fit=MIN_TO_FIT,
+                min_to_validate=MIN_TO_VALIDATE,
+            ),
         )
     if len(set(examples.groups)) < 2:
         raise _one_prompt()

@@ -25,6 +25,7 @@ from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import Store
+from tchat.translation import tr
 
 MAX_LINE_BYTES = 1 << 20  # bytes; a dialogue of more does not fit any context
 _PEOPLE = frozenset({"human", "user", "prompter"})
@@ -62,9 +63,11 @@ def read_dialogues(paths: Iterable[Path]) -> DialogueSet:
         found.update(dict.fromkeys(here))
         if not here:
             raise UsageError(
-                f"{single_line(path.name)} holds no dialogue",
-                "each line is a JSON object with `prompt` and `reply`, or in the shape of "
-                "Alpaca, ShareGPT or self-instruct",
+                tr("{name} holds no dialogue", name=single_line(path.name)),
+                tr(
+                    "each line is a JSON object with `prompt` and `reply`, or in the shape of "
+                    "Alpaca, ShareGPT or self-instruct"
+                ),
             )
     digest = hashlib.sha256()
     for each in found:
@@ -83,20 +86,30 @@ def read_lines(path: Path) -> Iterator[str]:
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "a pipe or a device"
             raise UsageError(
-                f"{single_line(path.name)} cannot be read: it is {what}", "name a JSONL file"
+                tr("{name} cannot be read: it is {what}", name=single_line(path.name), what=what),
+                tr("name a JSONL file"),
             )
         with path.open("rb") as file:
             while line := file.readline(MAX_LINE_BYTES + 1):
                 if len(line) > MAX_LINE_BYTES:
                     raise UsageError(
-                        f"{single_line(path.name)} has a line of over {MAX_LINE_BYTES:,} bytes",
-                        "write one JSON object to a line (JSONL)",
+                        tr(
+                            "{name} has a line of over {max_line_bytes:,} bytes",
+                            name=single_line(path.name),
+                            max_line_bytes=MAX_LINE_BYTES,
+                        ),
+                        tr("write one JSON object to a line (JSONL)"),
                     )
                 if line.strip():
                     yield _decoded(line)
     except OSError as error:
         raise UsageError(
-            f"{single_line(path.name)} cannot be read: {error.strerror}", "name a JSONL file"
+            tr(
+                "{name} cannot be read: {reason}",
+                name=single_line(path.name),
+                reason=error.strerror,
+            ),
+            tr("name a JSONL file"),
         ) from error
 
 

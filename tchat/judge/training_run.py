@@ -29,6 +29,7 @@ from tchat.judge.training_data import DialogueSet, EditedReply, Feedback, Prefer
 from tchat.models.metadata import ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.paths import Paths
+from tchat.translation import tr
 
 
 @dataclass(frozen=True, slots=True)

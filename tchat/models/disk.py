@@ -25,6 +25,7 @@ from tchat.models.models_file import forget, registered
 from tchat.models.sources.source import HUB, USER, LocalModel
 from tchat.paths import Paths, acquire_lock
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 SAMPLE = 1 << 16  # bytes compared at both ends before a file is hashed
 
@@ -158,7 +159,8 @@ def replace_with_links(copies: DuplicateSet) -> int:
         for each in (first, copy):
             if file_key(each.path) != each.key:
                 raise StorageError(
-                    f"{each.path} changed since the scan", "run `tchat models dupes` again"
+                    tr("{path} changed since the scan", path=each.path),
+                    tr("run `tchat models dupes` again"),
                 )
         fresh = copy.path.with_name(f".{copy.path.name}.{os.getpid()}.tmp")
         try:
@@ -168,8 +170,13 @@ def replace_with_links(copies: DuplicateSet) -> int:
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
             raise StorageError(
-                f"cannot link {copy.path} to {first.path}: {error.strerror or error}",
-                "both must be on one disk and yours",
+                tr(
+                    "cannot link {path} to {path2}: {value}",
+                    path=copy.path,
+                    path2=first.path,
+                    value=error.strerror or error,
+                ),
+                tr("both must be on one disk and yours"),
             ) from error
     return copies.saved
 
@@ -243,7 +250,9 @@ def plan_removal(found: LocalModel, cache: HubCache, paths: Paths) -> RemovalPla
     if found.owner == USER and found.path.absolute() in registered(paths):
         return RemovalPlan(found.name, registered=found.path.absolute())
     why, hint = _reason_to_keep(found, paths)
-    raise UsageError(f"{single_line(found.name, 100)} is not removed: {why}", hint)
+    raise UsageError(
+        tr("{name} is not removed: {why}", name=single_line(found.name, 100), why=why), hint
+    )
 
 
 def remove(removal: RemovalPlan, cache: HubCache, paths: Paths) -> None:
@@ -337,7 +346,7 @@ def _locked(blob: Path, cache: HubCache) -> Iterator[None]:
     except OSError as error:
         raise _unremovable(lock, error) from error
     if file_lock is None:
-        raise UsageError("it is being downloaded", "wait for it, or stop it")
+        raise UsageError(tr("it is being downloaded"), tr("wait for it, or stop it"))
     try:
         yield
     finally:
@@ -360,7 +369,8 @@ def _files_below(folder: Path) -> Iterable[Path]:
 
 def _unremovable(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot delete {path}: {error.strerror or error}", "check who may write there"
+        tr("cannot delete {path}: {value}", path=path, value=error.strerror or error),
+        tr("check who may write there"),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import hashlib
@@ -82,7 +83,7 @@ def file_key(path: Path) -> FileKey:
     except OSError as error:
         raise _unreachable(path, error) from error
     except ValueError as error:  # a NUL in the name
-        raise ModelNotFound(f"no file can be named {label(path)!r}") from error
+        raise ModelNotFound(tr("no file can be named {path!r}", path=label(path))) from error
     _require_regular(path, status.st_mode)
     return FileKey(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -110,9 +111,14 @@ def _require_regular(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        raise ModelInvalid(f"{label(path)} is a folder, not a model file", _folder_hint(path))
+        raise ModelInvalid(
+            tr("{path} is a folder, not a model file", path=label(path)), _folder_hint(path)
+        )
     kind = next((name for test, name in NAMES_OF_KINDS if test(mode)), "no regular file")
-    raise ModelInvalid(f"{label(path)} is {kind}, not a model file", "name a GGUF file")
+    raise ModelInvalid(
+        tr("{path} is {kind}, not a model file", path=label(path), kind=kind),
+        tr("name a GGUF file"),
+    )
 
 
 def _folder_hint(path: Path) -> str:
@@ -126,15 +132,25 @@ def _folder_hint(path: Path) -> str:
 
 def _unreachable(path: Path, error: OSError) -> ModelNotFound | ModelInvalid:
     if isinstance(error, PermissionError):
-        return ModelInvalid(f"{label(path)} may not be read", f"check who may read it: {path}")
+        return ModelInvalid(
+            tr("{path} may not be read", path=label(path)),
+            tr("check who may read it: {path}", path=path),
+        )
     if os.path.islink(path):  # noqa: PTH114 - unlike Path's, it never raises
         return ModelNotFound(
-            f"{label(path)} is a link to a file that is gone", "remove it, or get the file again"
+            tr("{path} is a link to a file that is gone", path=label(path)),
+            tr("remove it, or get the file again"),
         )
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ModelNotFound(f"there is no file {label(path)}", f"looked for {path.absolute()}")
+        return ModelNotFound(
+            tr("there is no file {path}", path=label(path)),
+            tr("looked for {absolute}", absolute=path.absolute()),
+        )
     reason = error.strerror or type(error).__name__
-    return ModelInvalid(f"{label(path)} cannot be read: {reason}", f"looked for {path}")
+    return ModelInvalid(
+        tr("{path} cannot be read: {reason}", path=label(path), reason=reason),
+        tr("looked for {path}", path=path),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +213,14 @@ def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None
                 yield HashProgress(done, key.size)
     except OSError as error:
         reason = error.strerror or "the disk gave an error"
-        raise ModelInvalid(f"{label(path)} cannot be read: {reason}", "check the disk") from error
+        raise ModelInvalid(
+            tr("{path} cannot be read: {reason}", path=label(path), reason=reason),
+            tr("check the disk"),
+        ) from error
     if file_key(path) != key:
-        raise ModelInvalid(f"{label(path)} changed while it was read", "try again")
+        raise ModelInvalid(
+            tr("{path} changed while it was read", path=label(path)), tr("try again")
+        )
     return digest.hexdigest()
 
 

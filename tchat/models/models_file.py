@@ -30,6 +30,7 @@ from tchat.paths import Paths, expanded, write_private
 from tchat.settings import Key, Settings, Value, find_key, former_names, keys
 from tchat.settings.keys import check, did_you_mean, parse
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -55,7 +56,13 @@ def table(document: Mapping[str, Any], name: str, paths: Paths) -> Mapping[str, 
     """The table ``[name]``; empty when there is none."""
     value = document.get(name, {})
     if not isinstance(value, dict):
-        raise UsageError(f"`{name}` (in {paths.models_file}) must be a table, written [{name}]")
+        raise UsageError(
+            tr(
+                "`{name}` (in {models_file}) must be a table, written [{name}]",
+                name=name,
+                models_file=paths.models_file,
+            )
+        )
     return value
 
 
@@ -64,7 +71,15 @@ def aliases(paths: Paths) -> dict[str, str]:
     found = table(read(paths), ALIAS, paths)
     for name, target in found.items():
         if not isinstance(target, str):
-            raise UsageError(f"`{ALIAS}.{name}` (in {paths.models_file}) must be text", EDIT_HINT)
+            raise UsageError(
+                tr(
+                    "`{alias}.{name}` (in {models_file}) must be text",
+                    alias=ALIAS,
+                    name=name,
+                    models_file=paths.models_file,
+                ),
+                tr(EDIT_HINT),
+            )
     return dict(found)
 
 
@@ -73,7 +88,7 @@ def registered(paths: Paths) -> tuple[Path, ...]:
     found = read(paths).get(REGISTERED, [])
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         origin = f"`{REGISTERED}` (in {paths.models_file})"
-        raise UsageError(f"{origin} must be a list of texts", EDIT_HINT)
+        raise UsageError(tr("{origin} must be a list of texts", origin=origin), tr(EDIT_HINT))
     return tuple(map(expanded, found))
 
 
@@ -103,7 +118,8 @@ def forget(paths: Paths, entries: Sequence[Path]) -> None:
     for entry in entries:
         if entry.absolute() not in known:
             raise UsageError(
-                f"{entry} is not registered", did_you_mean(str(entry), map(str, known))
+                tr("{entry} is not registered", entry=entry),
+                did_you_mean(str(entry), map(str, known)),
             )
     gone = {entry.absolute() for entry in entries}
     _set_registered(paths, [entry for entry in known if entry not in gone])
@@ -144,7 +160,8 @@ def model_setting(name: str) -> Key:
     key = find_key(name)
     if key.name not in MODEL_SETTINGS:
         raise UsageError(
-            f"`{key.name}` is not set for single models", f"these are: {', '.join(MODEL_SETTINGS)}"
+            tr("`{name}` is not set for single models", name=key.name),
+            tr("these are: {model_settings}", model_settings=", ".join(MODEL_SETTINGS)),
         )
     return key
 
@@ -187,8 +204,14 @@ def _own(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> M
         key = former_names().get(written) or keys().get(written)
         if key is None or key.name not in MODEL_SETTINGS:
             raise UsageError(
-                f"`{TABLE}.{name}.{written}` (in {paths.models_file}) is not a setting for models",
-                f"these are: {', '.join(MODEL_SETTINGS)}",
+                tr(
+                    "`{table}.{name}.{written}` (in {models_file}) is not a setting for models",
+                    table=TABLE,
+                    name=name,
+                    written=written,
+                    models_file=paths.models_file,
+                ),
+                tr("these are: {model_settings}", model_settings=", ".join(MODEL_SETTINGS)),
             )
         found = values if written == key.name else former
         found[key.name] = check(key, value, f"{name}, in {paths.models_file}")
@@ -201,7 +224,7 @@ def _name_of(document: Mapping[str, Any], model: str, path: Path, paths: Paths) 
     for name, own in tables.items():
         if not isinstance(own, dict):
             origin = f"`{TABLE}.{name}` (in {paths.models_file})"
-            raise UsageError(f"{origin} must be a table", EDIT_HINT)
+            raise UsageError(tr("{origin} must be a table", origin=origin), tr(EDIT_HINT))
     if model in tables:
         return model
     file = path.absolute()

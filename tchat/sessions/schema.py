@@ -15,6 +15,7 @@ from tchat.errors import StorageError
 from tchat.paths import private_file
 from tchat.sessions.database import Database, DatabaseDamaged, connect
 from tchat.sessions.records import LAST_ID, LAST_SECOND
+from tchat.translation import tr
 
 APPLICATION_ID = 0x74636874  # "tcht": tells our file from another program's
 
@@ -189,13 +190,18 @@ def version_of(connection: sqlite3.Connection, path: Path | None) -> int:
     empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != APPLICATION_ID and not (empty and version == 0):
         raise StorageError(
-            f"{path} is the database of another program",
-            "move it away, or set TCHAT_HOME to another folder",
+            tr("{path} is the database of another program", path=path),
+            tr("move it away, or set TCHAT_HOME to another folder"),
         )
     if version > CURRENT:
         raise StorageError(
-            f"{path} was written by a newer tchat (schema {version}, this one knows {CURRENT})",
-            "upgrade tchat, or set TCHAT_HOME to another folder",
+            tr(
+                "{path} was written by a newer tchat (schema {version}, this one knows {current})",
+                path=path,
+                version=version,
+                current=CURRENT,
+            ),
+            tr("upgrade tchat, or set TCHAT_HOME to another folder"),
         )
     return version
 
@@ -236,7 +242,9 @@ def check(database: Database, *, rows: bool) -> None:
 
 
 def _damaged(database: Database, reason: str) -> DatabaseDamaged:
-    return DatabaseDamaged(f"the session database {database.path} is damaged: {reason}")
+    return DatabaseDamaged(
+        tr("the session database {path} is damaged: {reason}", path=database.path, reason=reason)
+    )
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:

@@ -27,6 +27,7 @@ from tchat.sessions.serialization import (
     to_row,
     to_session,
 )
+from tchat.translation import tr
 
 _INSERT_OR_UPDATE_SESSION = f"""
     {INSERT_SESSION}
@@ -209,7 +210,7 @@ def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
         connection.executemany(INSERT_MESSAGE, deleted.rows)
     except sqlite3.IntegrityError as error:
         raise UsageError(
-            "this cannot be restored: it is there again, or what it belonged to is gone"
+            tr("this cannot be restored: it is there again, or what it belonged to is gone")
         ) from error
     if deleted.root is not None:
         message_tree.set_active(connection, message_tree.row(connection, deleted.root))
@@ -261,7 +262,10 @@ def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
         raise _unknown(connection, piece)
     if len(matches) > 1:
         named = listed([*_named(connection, matches[:_NAMED]), *matches[_NAMED:]], _NAMED)
-        raise UsageError(f"{len(matches)} sessions match {piece!r}", f"type more of: {named}")
+        raise UsageError(
+            tr("{matches} sessions match {piece!r}", matches=len(matches), piece=piece),
+            tr("type more of: {named}", named=named),
+        )
     return by_id(connection, matches[0])
 
 
@@ -271,11 +275,15 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     message = f"no session {piece!r}"
     latest = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
     if not latest:
-        return UsageError(message, "there is no session yet")
+        return UsageError(message, tr("there is no session yet"))
     near = difflib.get_close_matches(piece.lower(), latest, n=_NAMED)
     if near:
-        return UsageError(message, f"did you mean {', '.join(_named(connection, near))}?")
-    return UsageError(message, f"the latest are {', '.join(_named(connection, latest[:_NAMED]))}")
+        return UsageError(
+            message, tr("did you mean {named}?", named=", ".join(_named(connection, near)))
+        )
+    return UsageError(
+        message, tr("the latest are {named}", named=", ".join(_named(connection, latest[:_NAMED])))
+    )
 
 
 def _named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from tchat.sessions.records import (
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
 from tchat.sessions.session_queries import new_id
+from tchat.translation import tr
 
 AT_A_TIME = 200  # messages that an export reads
 
@@ -182,7 +183,13 @@ class Store(ABC):
             if parent_id is not None:
                 found = message_tree.row(connection, parent_id)["session_id"]
                 if found != session_id:
-                    raise UsageError(f"the message belongs to session {found}, not to {session_id}")
+                    raise UsageError(
+                        tr(
+                            "the message belongs to session {found}, not to {session_id}",
+                            found=found,
+                            session_id=session_id,
+                        )
+                    )
             return self._insert_message(
                 connection, session_id, role, text, parent_id=parent_id, **state, **provenance
             )
@@ -223,7 +230,9 @@ class Store(ABC):
             ).rowcount
             if not changed:
                 message_tree.row(connection, message_id)
-                raise UsageError(f"message {message_id} is not being written")
+                raise UsageError(
+                    tr("message {message_id} is not being written", message_id=message_id)
+                )
 
     def finish(
         self,

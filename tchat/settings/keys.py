@@ -342,7 +342,15 @@ def _refusal(key: Key, value: object, origin: str) -> UsageError:
     shown = value if isinstance(value, str) else repr(value)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
-    return UsageError(f"`{key.name}`{_at(origin)} must be {key.allowed}, not `{shown}`")
+    return UsageError(
+        tr(
+            "`{name}`{at} must be {allowed}, not `{shown}`",
+            name=key.name,
+            at=_at(origin),
+            allowed=key.allowed,
+            shown=shown,
+        )
+    )
 
 
 def _at(origin: str) -> str:

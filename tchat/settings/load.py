@@ -26,6 +26,7 @@ from tchat.settings.keys import (
     variable_of,
 )
 from tchat.settings.schema import Sampling, Settings
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -96,14 +97,17 @@ def read_text(path: Path) -> str:
         if not path.exists():
             return ""
         if not path.is_file():
-            raise UsageError(f"{path} is not a file", "move it away")
+            raise UsageError(tr("{path} is not a file", path=path), tr("move it away"))
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path}: line {line} is not UTF-8", EDIT_HINT) from None
+        raise UsageError(
+            tr("{path}: line {line} is not UTF-8", path=path, line=line), tr(EDIT_HINT)
+        ) from None
     except OSError as error:
         raise StorageError(
-            f"cannot read {path}: {error.strerror}", "check its permissions"
+            tr("cannot read {path}: {reason}", path=path, reason=error.strerror),
+            tr("check its permissions"),
         ) from error
 
 
@@ -120,13 +124,15 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}, {_position(str(error), text)}", EDIT_HINT) from None
+        raise UsageError(f"{path}, {_position(str(error), text)}", tr(EDIT_HINT)) from None
     except RecursionError:
-        raise UsageError(f"{path} is nested too deeply", EDIT_HINT) from None
+        raise UsageError(tr("{path} is nested too deeply", path=path), tr(EDIT_HINT)) from None
     except ValueError:  # Python's limit against endless conversions
-        raise UsageError(f"{path}: an integer has too many digits", EDIT_HINT) from None
+        raise UsageError(
+            tr("{path}: an integer has too many digits", path=path), tr(EDIT_HINT)
+        ) from None
     if _holds_long(document):
-        raise UsageError(f"{path}: an integer has too many digits", EDIT_HINT)
+        raise UsageError(tr("{path}: an integer has too many digits", path=path), tr(EDIT_HINT))
     return document
 
 
@@ -149,7 +155,13 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
     warnings: list[str] = []
     for section in (*SECTIONS, KEY_BINDINGS):
         if not isinstance(document.get(section, {}), dict):
-            raise UsageError(f"`{section}` (in {path}) must be a table, written [{section}]")
+            raise UsageError(
+                tr(
+                    "`{section}` (in {path}) must be a table, written [{section}]",
+                    section=section,
+                    path=path,
+                )
+            )
     _key_bindings(document, path)
     former: dict[str, Value] = {}
     for section, name, value in _walk(document):
@@ -181,7 +193,13 @@ def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
     """The table ``[keys]``; one in it is written flat, so ``chat.quit`` needs no quotes in TOML."""
     table = document.get(KEY_BINDINGS, {})
     if not isinstance(table, dict):
-        raise UsageError(f"`{KEY_BINDINGS}` (in {path}) must be a table, written [{KEY_BINDINGS}]")
+        raise UsageError(
+            tr(
+                "`{key_bindings}` (in {path}) must be a table, written [{key_bindings}]",
+                key_bindings=KEY_BINDINGS,
+                path=path,
+            )
+        )
     flat: dict[str, str] = {}
     for name, value in table.items():
         inner = value if isinstance(value, dict) else {"": value}
@@ -189,7 +207,9 @@ def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
             full = f"{name}.{last}".rstrip(".")
             if not isinstance(key, str):
                 where = f"`{KEY_BINDINGS}.{full}` (in {path})"
-                raise UsageError(f"{where} must be a key", 'write it like "ctrl+x"')
+                raise UsageError(
+                    tr("{where} must be a key", where=where), tr('write it like "ctrl+x"')
+                )
             flat[full] = key
     return flat
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 LONGEST = 1 << 20  # characters
 HINT = "GBNF is described in llama.cpp's grammars/README.md"
@@ -74,12 +75,17 @@ def require_grammar(source: str, name: str = "the grammar") -> tuple[TokenName, 
     """
     if len(source) > LONGEST:
         raise UsageError(
-            f"{name} has {len(source):,} characters, {LONGEST:,} are allowed",
-            "write it shorter, with rules for what repeats",
+            tr(
+                "{name} has {source:,} characters, {longest:,} are allowed",
+                name=name,
+                source=len(source),
+                longest=LONGEST,
+            ),
+            tr("write it shorter, with rules for what repeats"),
         )
     found = _checked(source)
     if isinstance(found, str):
-        raise UsageError(f"{name} cannot be used: {found}", HINT)
+        raise UsageError(tr("{name} cannot be used: {found}", name=name, found=found), tr(HINT))
     return found
 
 

@@ -48,6 +48,7 @@ from tchat.engine.grammar.schema import (
 from tchat.engine.grammar.validate import Dialect, SchemaValidator, dialect_of, with_deep_stack
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 # Limits on rules. In a larger schema, validation alone checks the deepest parts.
 _MOST_STATES = (10_000, 1500, 200, 1)
@@ -97,8 +98,8 @@ def _to_gbnf(schema: Schema) -> SchemaGrammar:
         if grammar is not None and is_valid_grammar(grammar.text):
             return grammar
     raise UsageError(
-        f"the JSON schema makes a grammar of more than {LONGEST:,} characters",
-        "use a smaller schema, or a part of it",
+        tr("the JSON schema makes a grammar of more than {longest:,} characters", longest=LONGEST),
+        tr("use a smaller schema, or a part of it"),
     )
 
 
@@ -130,8 +131,8 @@ class _Converter:
         whole = self.rules.pruned()
         if "root" not in whole.bodies:
             raise UsageError(
-                "the JSON schema allows nothing: no value can satisfy all of it",
-                "look for bounds that cannot be combined, or a required property that is false",
+                tr("the JSON schema allows nothing: no value can satisfy all of it"),
+                tr("look for bounds that cannot be combined, or a required property that is false"),
             )
         text = whole.text()
         if len(text) > LONGEST:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.grammar.automata import Language, Languages
@@ -168,8 +169,8 @@ class SchemaDocument:
             self._find_circles(start, done)
         if not self.circular.isdisjoint(self._reachable(self.root, in_place=True)):
             raise UsageError(
-                "the JSON schema refers to itself without end",
-                "every loop of $ref needs a property or an item on the way",
+                tr("the JSON schema refers to itself without end"),
+                tr("every loop of $ref needs a property or an item on the way"),
             )
 
     def _reachable(self, start: Subschema, *, in_place: bool) -> list[Subschema]:
@@ -218,8 +219,11 @@ class SchemaDocument:
         resource = self._resources.get(address)
         if resource is None:
             raise UsageError(
-                f"the JSON schema refers to {shown}, and only its own parts can be used",
-                'put the definition under "$defs" and refer to it as "#/$defs/…"',
+                tr(
+                    "the JSON schema refers to {shown}, and only its own parts can be used",
+                    shown=shown,
+                ),
+                tr('put the definition under "$defs" and refer to it as "#/$defs/…"'),
             )
         fragment = unquote(fragment)
         if not fragment:
@@ -231,7 +235,8 @@ class SchemaDocument:
             found = self._anchors.get((resource.base, fragment))
         if found is None:
             raise UsageError(
-                f"the JSON schema refers to {shown}, which is not in it", "check the $ref"
+                tr("the JSON schema refers to {shown}, which is not in it", shown=shown),
+                tr("check the $ref"),
             )
         return found
 
@@ -247,7 +252,9 @@ class SchemaDocument:
             except (LookupError, TypeError, ValueError):
                 return None
         if not isinstance(target, Mapping | bool):
-            raise UsageError(f"the JSON schema refers to {shown}, which is not a schema", "")
+            raise UsageError(
+                tr("the JSON schema refers to {shown}, which is not a schema", shown=shown), ""
+            )
         return self.part(target, base)
 
 

@@ -24,6 +24,7 @@ from tchat.engine.grammar.schema import Schema, SchemaDocument, equality_key
 from tchat.errors import TchatError, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 _MAX_FILE = 1 << 20  # bytes
 _LONGEST_MESSAGE = 200  # characters
@@ -52,15 +53,30 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
         schema = _loaded(text)
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{origin} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}",
-            'a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}',
+            tr(
+                "{origin} is not valid JSON: {reason} in line {lineno}, column {colno}",
+                origin=origin,
+                reason=error.msg,
+                lineno=error.lineno,
+                colno=error.colno,
+            ),
+            tr(
+                'a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}'
+            ),
         ) from error
     except ValueError as error:
-        raise UsageError(f"{origin} is not valid JSON: {error}", "check its syntax") from error
+        raise UsageError(
+            tr("{origin} is not valid JSON: {error}", origin=origin, error=error),
+            tr("check its syntax"),
+        ) from error
     except RecursionError as error:
-        raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
+        raise UsageError(
+            tr("{origin} is nested too deeply", origin=origin), tr("flatten it")
+        ) from error
     if not isinstance(schema, dict):
-        raise UsageError(f"{origin} is not a JSON object", "a schema begins with {")
+        raise UsageError(
+            tr("{origin} is not a JSON object", origin=origin), tr("a schema begins with {")
+        )
     _check(schema, origin)
     return schema
 
@@ -99,8 +115,8 @@ def _read(path: Path) -> str:
     # A FIFO would wait for a writer for ever. Unlike Path's, these never raise.
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
         raise UsageError(
-            f"cannot read the JSON schema {path}: it is not a file",
-            "give the path of a file, or the schema itself beginning with {",
+            tr("cannot read the JSON schema {path}: it is not a file", path=path),
+            tr("give the path of a file, or the schema itself beginning with {"),
         )
     try:
         with path.open("rb") as file:
@@ -108,15 +124,19 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"cannot read the JSON schema {path}: {reason}",
-            "give the path of a file, or the schema itself beginning with {",
+            tr("cannot read the JSON schema {path}: {reason}", path=path, reason=reason),
+            tr("give the path of a file, or the schema itself beginning with {"),
         ) from error
     if len(data) > _MAX_FILE:
-        raise UsageError(f"the JSON schema {path} is larger than 1 MB", "give a smaller one")
+        raise UsageError(
+            tr("the JSON schema {path} is larger than 1 MB", path=path), tr("give a smaller one")
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"the JSON schema {path} is not UTF-8", "save it as UTF-8") from error
+        raise UsageError(
+            tr("the JSON schema {path} is not UTF-8", path=path), tr("save it as UTF-8")
+        ) from error
 
 
 def _check(schema: dict[str, Any], origin: str) -> None:
@@ -127,12 +147,19 @@ def _check(schema: dict[str, Any], origin: str) -> None:
         fault = best_match(schema_errors(schema, dialect.validator))
         SchemaDocument(schema, legacy=dialect.legacy)
     except RecursionError as error:
-        raise UsageError(f"{origin} is nested too deeply", "flatten it") from error
+        raise UsageError(
+            tr("{origin} is nested too deeply", origin=origin), tr("flatten it")
+        ) from error
     if fault is not None:
         path = "/".join(map(str, fault.absolute_path)) or "the top"
         raise UsageError(
-            f"{origin} is not a JSON schema: {_one_line(fault.message)} (at {_one_line(path)})",
-            "see https://json-schema.org/learn",
+            tr(
+                "{origin} is not a JSON schema: {reason} (at {one_line2})",
+                origin=origin,
+                reason=_one_line(fault.message),
+                one_line2=_one_line(path),
+            ),
+            tr("see https://json-schema.org/learn"),
         )
 
 
@@ -160,28 +187,35 @@ class ReplyValidator:
             fault = best_match(self._validator.errors(value))
         except json.JSONDecodeError as error:
             raise ReplyMismatch(
-                f"the model's reply is not valid JSON: {_one_line(str(error))}",
-                "it may have been cut off: try a larger --max-tokens",
+                tr(
+                    "the model's reply is not valid JSON: {reason}",
+                    reason=_one_line(str(error)),
+                ),
+                tr("it may have been cut off: try a larger --max-tokens"),
             ) from error
         except _NoJson as error:
             raise ReplyMismatch(
-                f"the model's reply is not valid JSON: {error}", "try again"
+                tr("the model's reply is not valid JSON: {error}", error=error), tr("try again")
             ) from error
         except RecursionError as error:
             raise ReplyMismatch(
-                "the model's reply is nested too deeply to be checked", "use a flatter schema"
+                tr("the model's reply is nested too deeply to be checked"),
+                tr("use a flatter schema"),
             ) from error
         except (Unresolvable, re.error) as error:
             raise ReplyMismatch(
-                f"the schema cannot check the reply: {_one_line(str(error))}",
-                "mend the reference or the pattern",
+                tr("the schema cannot check the reply: {reason}", reason=_one_line(str(error))),
+                tr("mend the reference or the pattern"),
             ) from error
         if fault is not None:
             path = "/".join(map(str, fault.absolute_path)) or "the top"
             raise ReplyMismatch(
-                f"the model's reply does not follow the schema: {_one_line(fault.message)}"
-                f" (at {_one_line(path)})",
-                "try again, or a larger model",
+                tr(
+                    "the model's reply does not follow the schema: {reason} (at {one_line2})",
+                    reason=_one_line(fault.message),
+                    one_line2=_one_line(path),
+                ),
+                tr("try again, or a larger model"),
             )
         return value
 

@@ -26,6 +26,7 @@ from tchat.engine.prompt.reasoning import ReplyPhase, all_marks
 from tchat.engine.prompt.template import ChatTemplate, Rendering, Think, unused_character
 from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 Span = tuple[int, int]  # start and end in a text
 MAX_MARKED_MESSAGES = 4096  # messages that are remembered with markers in them
@@ -411,7 +412,9 @@ def require_fit(tokens: Sequence[int], size: int, trained: int, more: int = 0) -
     ``trained`` is the context that the model was trained for; 0 if unknown.
     """
     if not tokens:
-        raise UsageError("the prompt is empty, so there is nothing to continue", "type a prompt")
+        raise UsageError(
+            tr("the prompt is empty, so there is nothing to continue"), tr("type a prompt")
+        )
     if len(tokens) + more >= size:
         raise too_long(len(tokens) + more, size, trained)
 
@@ -423,7 +426,11 @@ def too_long(tokens: int, size: int, trained: int, *, about: bool = False) -> Pr
     """
     count = f"about {tokens:,}" if about else f"{tokens:,}"
     return PromptTooLong(
-        f"the prompt has {count} tokens and the context holds {size:,}, reply included",
+        tr(
+            "the prompt has {count} tokens and the context holds {size:,}, reply included",
+            count=count,
+            size=size,
+        ),
         "shorten it, or "
         + (
             "ask for a larger context with --ctx-size"

@@ -27,6 +27,7 @@ from tchat.engine.prompt import (
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
 from tchat.errors import DoesNotFit
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.model import Model
@@ -48,10 +49,10 @@ _EFFORTS = ("reasoning_effort", "thinking_effort", "reasoning_strength")
 _NO_EFFORT = ("none", "no_think")
 
 _SYSTEM_MOVED = Notice(
-    "system", "this model's template takes no system message: its text joins the user's turn"
+    "system", tr("this model's template takes no system message: its text joins the user's turn")
 )
 _TURNS_JOINED = Notice(
-    "template", "this model's template wants turns to alternate: neighbouring turns are joined"
+    "template", tr("this model's template wants turns to alternate: neighbouring turns are joined")
 )
 
 
@@ -128,7 +129,9 @@ class ChatTemplate:
     def _fallback(
         cls, fallback: BuiltinTemplate, reason: str, bos: str, eos: str, specials: frozenset[str]
     ) -> ChatTemplate:
-        notice = Notice("template", f"{reason}: {fallback.name} is used instead")
+        notice = Notice(
+            "template", tr("{reason}: {name} is used instead", reason=reason, name=fallback.name)
+        )
         return cls(
             adapt_template(fallback.source, bos=bos, eos=eos),
             source=fallback.source,
@@ -161,7 +164,9 @@ class ChatTemplate:
         effort = next((name for name in _EFFORTS if name in expected), None)
         if effort is None:
             text = "this model's template has no switch for reasoning"
-            return {}, Notice("think", f"{text}: --think {think} does nothing")
+            return {}, Notice(
+                "think", tr("{text}: --think {think} does nothing", text=text, think=think)
+            )
         return self._effort(effort, think)
 
     def _effort(self, name: str, think: Think) -> tuple[dict[str, object], Notice | None]:
@@ -237,7 +242,10 @@ class ChatTemplate:
     def _builtin(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
         """The built-in template for a chat that this one refuses in every way."""
         if self.source == PLAIN.source:
-            raise DoesNotFit(f"the chat cannot be laid out: {reason}", "start a new session")
+            raise DoesNotFit(
+                tr("the chat cannot be laid out: {reason}", reason=reason),
+                tr("start a new session"),
+            )
         best = builtin_template_for(self._specials)
         return self._fallback(
             PLAIN if self.source == best.source else best,

@@ -28,6 +28,7 @@ from tchat.engine.snapshots.index import (
 from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 SEGMENT_TOKENS = 512  # of a segment; writing can stop between two of them
 MIN_NEW_TOKENS = 16  # for fewer, no file is added
@@ -445,9 +446,13 @@ class Snapshots:
         free = self._free()
         if free is not None and free < 2 * size:
             raise DoesNotFit(
-                f"its state of {size / 1e6:,.0f} MB takes as much memory again, "
-                f"and {free / 1e6:,.0f} MB are free",
-                "close other programs, or ask for a smaller context",
+                tr(
+                    "its state of {size:,.0f} MB takes as much memory again, and {free:,.0f} MB "
+                    "are free",
+                    size=size / 1e6,
+                    free=free / 1e6,
+                ),
+                tr("close other programs, or ask for a smaller context"),
             )
 
     def _add(

@@ -26,6 +26,7 @@ from tchat.engine.snapshots.index import (
 )
 from tchat.errors import StorageError
 from tchat.paths import private_folder, write_private
+from tchat.translation import tr
 
 
 class SnapshotStore:
@@ -158,8 +159,12 @@ class SnapshotStore:
         reason = failure.strerror if failure else self.index.failure
         if reason and (names or not self.index.is_known):
             raise StorageError(
-                f"what is saved of chats in {self._folder} cannot be removed: {reason}",
-                "make the folder writable, or delete it yourself",
+                tr(
+                    "what is saved of chats in {folder} cannot be removed: {reason}",
+                    folder=self._folder,
+                    reason=reason,
+                ),
+                tr("make the folder writable, or delete it yourself"),
             )
 
     def sessions(self) -> list[SessionSnapshot]:
@@ -229,7 +234,10 @@ class SealKey:
                 self.file.unlink(missing_ok=True)  # a link is not followed, nor a pipe opened
             except OSError as error:
                 raise StorageError(
-                    f"cannot replace {self.file}: {error.strerror}", "move it away"
+                    tr(
+                        "cannot replace {file}: {reason}", file=self.file, reason=error.strerror
+                    ),
+                    tr("move it away"),
                 ) from error
             write_private(self.file, os.urandom(KEY_SIZE))
             self._key = self._read()

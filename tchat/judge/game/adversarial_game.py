@@ -43,6 +43,7 @@ from tchat.judge.training import (
 )
 from tchat.judge.training_data import DialogueSet
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 MAX_REPLY_TOKENS = 128  # of a reply in a game; training allows twice as many
 UNSTEERED_DRAWS = 5  # per prompt; their spread gives the direction and the cost of a step

@@ -14,6 +14,7 @@ from tchat.judge.discriminator import read_arrays, write_arrays
 from tchat.judge.features import Features
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics, Steering
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
 
@@ -118,8 +119,8 @@ def load_state(path: Path, *, key: str) -> GameState | None:
         return None
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise UsageError(
-            f"{single_line(path.name)} is damaged, or not a checkpoint of tchat",
-            "choose another --name, or remove the file",
+            tr("{name} is damaged, or not a checkpoint of tchat", name=single_line(path.name)),
+            tr("choose another --name, or remove the file"),
         ) from error
 
 

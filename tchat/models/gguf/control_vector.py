@@ -15,6 +15,7 @@ from tchat.errors import ModelInvalid
 from tchat.models.files import label
 from tchat.models.gguf.header import Tensor
 from tchat.models.gguf.header_parser import read_header
+from tchat.translation import tr
 
 DIRECTION = "direction."
 MAX_DIRECTIONS = 4096
@@ -39,8 +40,8 @@ def read_control_vector(path: Path) -> Directions:
     widths = {tensor.shape[0] for tensor in tensors if tensor.type == "F32" and tensor.shape}
     if len(widths) != 1 or any(not _is_direction(tensor) for tensor in tensors):
         raise ModelInvalid(
-            f"{label(path)} holds no control vector",
-            "it needs F32 tensors direction.1, direction.2, … of one width",
+            tr("{path} holds no control vector", path=label(path)),
+            tr("it needs F32 tensors direction.1, direction.2, … of one width"),
         )
     with path.open("rb") as file:
         directions = {}

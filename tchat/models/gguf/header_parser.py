@@ -32,6 +32,7 @@ from tchat.models.gguf.header import (
     is_integer,
 )
 from tchat.models.gguf.reader import BoundedReader, OutOfBounds
+from tchat.translation import tr
 
 MAX_KEYS = 1 << 14
 MAX_KEY = 1 << 16  # bytes, by the specification
@@ -92,7 +93,10 @@ def read_header(path: Path) -> Header:
             return parse_header(BoundedReader(file, os.fstat(file.fileno()).st_size), label(path))
         except OSError as error:
             reason = error.strerror or "the disk gave an error"
-            raise ModelInvalid(f"{label(path)} cannot be read: {reason}", DOWNLOAD_AGAIN) from error
+            raise ModelInvalid(
+                tr("{path} cannot be read: {reason}", path=label(path), reason=reason),
+                tr(DOWNLOAD_AGAIN),
+            ) from error
 
 
 def read_strings(path: Path, array: Array, indexes: Iterable[int]) -> dict[int, str]:
@@ -106,7 +110,10 @@ def read_strings(path: Path, array: Array, indexes: Iterable[int]) -> dict[int, 
         try:
             return strings_in(reader, array, indexes)
         except (OutOfBounds, OSError) as problem:
-            raise ModelInvalid(f"{label(path)} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+            raise ModelInvalid(
+                tr("{path} is not usable: {problem}", path=label(path), problem=problem),
+                tr(DOWNLOAD_AGAIN),
+            ) from None
 
 
 def strings_in(reader: BoundedReader, array: Array, indexes: Iterable[int]) -> dict[int, str]:
@@ -131,12 +138,18 @@ def parse_header(reader: BoundedReader, name: str) -> Header:
         start = reader.peek(512)
         if start[:4] != b"GGUF":
             raise ModelInvalid(
-                f"{name} is not a GGUF file: it is {identify_format(start)}",
-                "name a model file in GGUF format",
+                tr(
+                    "{name} is not a GGUF file: it is {identify_format}",
+                    name=name,
+                    identify_format=identify_format(start),
+                ),
+                tr("name a model file in GGUF format"),
             )
         return _HeaderParser(reader).header()
     except OutOfBounds as problem:
-        raise ModelInvalid(f"{name} is not usable: {problem}", DOWNLOAD_AGAIN) from None
+        raise ModelInvalid(
+            tr("{name} is not usable: {problem}", name=name, problem=problem), tr(DOWNLOAD_AGAIN)
+        ) from None
 
 
 class _HeaderParser:
@@ -329,12 +342,24 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
     if count <= 1:
         return ()
     if count > MAX_PARTS:
-        raise ModelInvalid(f"{label(path)} is not usable: it claims to be in {count:,} parts")
+        raise ModelInvalid(
+            tr(
+                "{path} is not usable: it claims to be in {count:,} parts",
+                path=label(path),
+                count=count,
+            )
+        )
     match = PART_NAME.fullmatch(path.name)
     if match is None or int(match["count"]) != count:
         raise ModelInvalid(
-            f"{label(path)} is one of {count} parts of a model, but is not named like one",
-            f"llama.cpp finds the parts by names like NAME-00001-of-{count:05}.gguf",
+            tr(
+                "{path} is one of {count} parts of a model, but is not named like one",
+                path=label(path),
+                count=count,
+            ),
+            tr(
+                "llama.cpp finds the parts by names like NAME-00001-of-{count:05}.gguf", count=count
+            ),
         )
     names = [f"{match['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
     if path.name != names[0] or header.integer("split.no"):
@@ -342,14 +367,22 @@ def further_parts(path: Path, header: Header) -> tuple[Path, ...]:
         if not first.exists():
             raise _missing([first])
         raise ModelInvalid(
-            f"{label(path)} is part {int(match['number'])} of {count} of a model",
-            f"name the first part: {label(first)}",
+            tr(
+                "{path} is part {number} of {count} of a model",
+                path=label(path),
+                number=int(match["number"]),
+                count=count,
+            ),
+            tr("name the first part: {first}", first=label(first)),
         )
     return tuple(path.with_name(name) for name in names[1:])
 
 
 def _missing(parts: Sequence[Path]) -> ModelNotFound:
     return ModelNotFound(
-        f"parts of the model are missing: {listed([label(part) for part in parts], 3)}",
-        f"put them beside the others, in {parts[0].parent}",
+        tr(
+            "parts of the model are missing: {listed}",
+            listed=listed([label(part) for part in parts], 3),
+        ),
+        tr("put them beside the others, in {parent}", parent=parts[0].parent),
     )

@@ -38,6 +38,7 @@ from tchat.models.hub.repository import (
     is_safe_path,
     parse_hub_name,
 )
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import httpx2
@@ -163,7 +164,9 @@ def _start(response: httpx2.Response, file: RepoFile, offset: int) -> int:
         fits = response.status_code == 200 and length == str(file.size)
         offset = 0
     if not fits:
-        raise HubError("the hub sent a different file than listed", "try again", transient=True)
+        raise HubError(
+            tr("the hub sent a different file than listed"), tr("try again"), transient=True
+        )
     return offset
 
 

@@ -29,6 +29,7 @@ from typing import Self
 from tchat.errors import StorageError
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import DEFAULT_REVISION, RepoFile, is_safe_path
+from tchat.translation import tr
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PREFIX = "models--"
@@ -192,12 +193,12 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise StorageError(
-                f"the disk is full: no room for {path}",
-                "free some space and pull again, which resumes; or set HF_HUB_CACHE",
+                tr("the disk is full: no room for {path}", path=path),
+                tr("free some space and pull again, which resumes; or set HF_HUB_CACHE"),
             ) from error
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}",
-            "check the disk, or set HF_HUB_CACHE to a folder that you may write to",
+            tr("cannot write {path}: {value}", path=path, value=error.strerror or error),
+            tr("check the disk, or set HF_HUB_CACHE to a folder that you may write to"),
         ) from error
 
 

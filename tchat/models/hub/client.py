@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from tchat import __version__
 from tchat.errors import ModelNotFound, NetworkError, TchatError, UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import httpx2
@@ -71,7 +72,9 @@ def read_body(response: httpx2.Response, limits: ResponseLimits, host: str) -> b
     for chunk in _raw_chunks(response):
         body += chunk
         if len(body) > limits.body:
-            raise HubError(f"the answer of {host} is too long", "check HF_ENDPOINT")
+            raise HubError(
+                tr("the answer of {host} is too long", host=host), tr("check HF_ENDPOINT")
+            )
         if time.monotonic() > end:
             raise too_slow(host)
     return bytes(body)
@@ -115,7 +118,7 @@ def get(
     """
     if not _is_address(url, ("http", "https")):  # the library's own errors show parts of passwords
         hint = f"it is {PUBLIC} if not set; {ENCODE_HINT}"
-        raise HubError("HF_ENDPOINT is not a usable URL", hint)
+        raise HubError(tr("HF_ENDPOINT is not a usable URL"), hint)
     host = host_of(url)
     with _library_errors():
         from huggingface_hub.errors import OfflineModeIsEnabled
@@ -137,13 +140,13 @@ def get(
             response.close()
     except OfflineModeIsEnabled:
         raise HubError(
-            "the hub is switched off by HF_HUB_OFFLINE", "unset it to reach the hub"
+            tr("the hub is switched off by HF_HUB_OFFLINE"), tr("unset it to reach the hub")
         ) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise _unreachable(error, host) from None
     except UnicodeError:
         raise UsageError(
-            "the request holds text that is not valid Unicode", "type other words"
+            tr("the request holds text that is not valid Unicode"), tr("type other words")
         ) from None
 
 
@@ -175,8 +178,11 @@ def _require_proxies() -> None:
         url = address if "://" in address else f"http://{address}"
         if not _is_address(url, ("http", "https", "socks4", "socks5", "socks5h")):
             raise HubError(
-                f"{scheme.upper()}_PROXY is not the URL of a proxy",
-                f"it has the form http://user:password@host:port; {ENCODE_HINT}",
+                tr("{upper}_PROXY is not the URL of a proxy", upper=scheme.upper()),
+                tr(
+                    "it has the form http://user:password@host:port; {encode_hint}",
+                    encode_hint=ENCODE_HINT,
+                ),
             )
 
 
@@ -207,8 +213,8 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
 
 def _lost(host: str) -> HubError:
     return HubError(
-        f"{single_line(host, 100)} redirects to no usable URL",
-        "check HF_ENDPOINT and the proxy",
+        tr("{host} redirects to no usable URL", host=single_line(host, 100)),
+        tr("check HF_ENDPOINT and the proxy"),
     )
 
 
@@ -254,7 +260,9 @@ def _abort(future: Future[httpx2.Response]) -> None:
 
 def too_slow(host: str) -> HubError:
     """The error for an answer that takes too long."""
-    return HubError(f"{host} answers too slowly", "try again later", transient=True)
+    return HubError(
+        tr("{host} answers too slowly", host=host), tr("try again later"), transient=True
+    )
 
 
 @contextmanager
@@ -264,8 +272,8 @@ def _library_errors() -> Iterator[None]:
         yield
     except ValueError:
         raise HubError(
-            "a variable of huggingface_hub has a value that it cannot use",
-            "check the variables whose names begin with HF_",
+            tr("a variable of huggingface_hub has a value that it cannot use"),
+            tr("check the variables whose names begin with HF_"),
         ) from None
 
 
@@ -279,22 +287,29 @@ def _session() -> httpx2.Client:
         return get_session()
     except ImportError:
         raise HubError(
-            "a SOCKS proxy needs one more package", "run: pip install 'httpx2[socks]'"
+            tr("a SOCKS proxy needs one more package"), tr("run: pip install 'httpx2[socks]'")
         ) from None
     except (ValueError, httpx2.InvalidURL):
         raise HubError(
-            "the address of the proxy cannot be used", "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+            tr("the address of the proxy cannot be used"),
+            tr("check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"),
         ) from None
     except OSError as error:
         key_log = os.environ.get("SSLKEYLOGFILE")
         if key_log and error.filename == key_log:
             raise HubError(
-                f"the file that SSLKEYLOGFILE names cannot be written: {error.strerror}",
-                "correct the variable, or unset it",
+                tr(
+                    "the file that SSLKEYLOGFILE names cannot be written: {reason}",
+                    reason=error.strerror,
+                ),
+                tr("correct the variable, or unset it"),
             ) from None
         raise HubError(
-            f"the certificates cannot be read: {error.strerror or 'they are damaged'}",
-            "check SSL_CERT_FILE and SSL_CERT_DIR",
+            tr(
+                "the certificates cannot be read: {value}",
+                value=error.strerror or "they are damaged",
+            ),
+            tr("check SSL_CERT_FILE and SSL_CERT_DIR"),
         ) from None
 
 
@@ -358,7 +373,9 @@ def token() -> str | None:
     except UnicodeError:
         raise _unreadable("its file holds no text") from None
     if found and not found.isascii():
-        raise HubError("your token is not ASCII text", "set HF_TOKEN to it as the hub shows it")
+        raise HubError(
+            tr("your token is not ASCII text"), tr("set HF_TOKEN to it as the hub shows it")
+        )
     return found
 
 
@@ -376,7 +393,7 @@ def _require_file(path: Path) -> None:
 
 
 def _unreadable(reason: str) -> HubError:
-    return HubError(f"the token for the hub cannot be read: {reason}", HINT)
+    return HubError(tr("the token for the hub cannot be read: {reason}", reason=reason), tr(HINT))
 
 
 class HubError(NetworkError):
@@ -414,12 +431,22 @@ def error_for_status(
     if status == 429:
         return _rate_limited(headers)
     if status in TRANSIENT:
-        return HubError(f"the hub has a problem (HTTP {status})", "try again later", transient=True)
+        return HubError(
+            tr("the hub has a problem (HTTP {status})", status=status),
+            tr("try again later"),
+            transient=True,
+        )
     if signed:
         # Links to the storage expire; the hub signs a new one for each request.
-        return HubError(f"the hub's storage refuses the download (HTTP {status})", transient=True)
+        return HubError(
+            tr("the hub's storage refuses the download (HTTP {status})", status=status),
+            transient=True,
+        )
     if headers.get(MESSAGE, "").startswith("Invalid credentials"):
-        return HubError("the hub refuses your token", f"set HF_TOKEN to a valid one: {TOKENS}")
+        return HubError(
+            tr("the hub refuses your token"),
+            tr("set HF_TOKEN to a valid one: {tokens}", tokens=TOKENS),
+        )
     if not repo:
         return _no_search(status)
     return _by_code(headers, repo) or _by_status(status, repo)
@@ -430,15 +457,24 @@ def _by_code(headers: Mapping[str, str], repo: str) -> TchatError | None:
     code, message = headers.get(CODE, ""), headers.get(MESSAGE, "")
     if code == "GatedRepo":
         return HubError(
-            f"the model {repo} is gated: its terms must be accepted first",
-            f"accept them at https://huggingface.co/{repo}, then set HF_TOKEN to your token",
+            tr("the model {repo} is gated: its terms must be accepted first", repo=repo),
+            tr(
+                "accept them at https://huggingface.co/{repo}, then set HF_TOKEN to your token",
+                repo=repo,
+            ),
         )
     if code == "RevisionNotFound":
-        return ModelNotFound(f"the repository {repo} has no such revision", "leave it out")
+        return ModelNotFound(
+            tr("the repository {repo} has no such revision", repo=repo), tr("leave it out")
+        )
     if code == "EntryNotFound":
-        return ModelNotFound(f"the repository {repo} has no such file", "it may have been renamed")
+        return ModelNotFound(
+            tr("the repository {repo} has no such file", repo=repo), tr("it may have been renamed")
+        )
     if "disabled" in message:
-        return HubError(f"the hub has disabled the model {repo}", "choose another one")
+        return HubError(
+            tr("the hub has disabled the model {repo}", repo=repo), tr("choose another one")
+        )
     return None
 
 
@@ -447,27 +483,32 @@ def _no_search(status: int) -> HubError:
     hint = "check HF_ENDPOINT, if it is set"
     if status in (401, 403):
         hint = f"{hint}, and the rights of your token: {TOKENS}"
-    return HubError(f"the hub answers a search with HTTP {status}", hint)
+    return HubError(tr("the hub answers a search with HTTP {status}", status=status), hint)
 
 
 def _by_status(status: int, repo: str) -> TchatError:
     if status in (401, 404):
         return RepositoryNotFound(
-            f"the hub has no model {repo}", "if it is private, set HF_TOKEN to your token"
+            tr("the hub has no model {repo}", repo=repo),
+            tr("if it is private, set HF_TOKEN to your token"),
         )
     if status == 403:
         return HubError(
-            f"the hub refuses access to {repo}", f"check the rights of your token: {TOKENS}"
+            tr("the hub refuses access to {repo}", repo=repo),
+            tr("check the rights of your token: {tokens}", tokens=TOKENS),
         )
-    return HubError(f"the hub answers with HTTP {status}", "check HF_ENDPOINT, if it is set")
+    return HubError(
+        tr("the hub answers with HTTP {status}", status=status),
+        tr("check HF_ENDPOINT, if it is set"),
+    )
 
 
 def _rate_limited(headers: Mapping[str, str]) -> HubError:
     seconds = seconds_asked(headers)
     when = f"try again in {seconds:.0f} s" if seconds else "try again later"
     return HubError(
-        "the hub limits the rate of requests (HTTP 429)",
-        f"{when}, or set HF_TOKEN to your token for a higher limit",
+        tr("the hub limits the rate of requests (HTTP 429)"),
+        tr("{when}, or set HF_TOKEN to your token for a higher limit", when=when),
         transient=True,
         retry_after=seconds,
     )
@@ -485,6 +526,6 @@ def seconds_asked(headers: Mapping[str, str]) -> float | None:
 def not_a_hub_answer() -> HubError:
     """The error for a web page in place of the hub's answer, mostly a network's sign-in page."""
     return HubError(
-        "the network sent a web page instead of the hub's answer",
-        "sign in to this network in a browser, or check HF_ENDPOINT and the proxy settings",
+        tr("the network sent a web page instead of the hub's answer"),
+        tr("sign in to this network in a browser, or check HF_ENDPOINT and the proxy settings"),
     )

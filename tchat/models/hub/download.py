@@ -23,6 +23,7 @@ from tchat.models.hub.remote_model import HeaderCache
 from tchat.models.hub.repository import RepoFile
 from tchat.paths import acquire_lock
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -192,8 +193,11 @@ class Downloader:
             if not partial.is_valid():
                 partial.reset()
                 raise HubError(
-                    f"{single_line(file.name)} does not have the hash that the hub lists",
-                    "it was discarded; try again later, or check the proxy",
+                    tr(
+                        "{name} does not have the hash that the hub lists",
+                        name=single_line(file.name),
+                    ),
+                    tr("it was discarded; try again later, or check the proxy"),
                 )
 
     def _receive(self, file: RepoFile, partial: PartialFile) -> Iterator[DownloadEvent]:
@@ -229,7 +233,9 @@ class Downloader:
                 if partial.is_complete:
                     return
         if not partial.is_complete:
-            raise HubError("the connection was cut", "try again: the pull resumes", transient=True)
+            raise HubError(
+                tr("the connection was cut"), tr("try again: the pull resumes"), transient=True
+            )
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -251,7 +257,8 @@ def _acquired(path: Path) -> BaseFileLock | None:
         return acquire_lock(path, 0, mode=0o664)
     except (OSError, NotImplementedError) as error:
         raise StorageError(
-            f"cannot lock {path}: {error}", "set HF_HUB_CACHE to a folder that you may write to"
+            tr("cannot lock {path}: {error}", path=path, error=error),
+            tr("set HF_HUB_CACHE to a folder that you may write to"),
         ) from error
 
 

@@ -25,6 +25,7 @@ from tchat.models.hub.download import (
 from tchat.models.hub.remote_model import HeaderCache, RemoteModel, inspect_listing
 from tchat.models.hub.repository import HubName, RepoListing, RepoModel, choose_model, group_models
 from tchat.models.memory import Machine
+from tchat.translation import tr
 
 SPARE = 64 << 20  # bytes that stay free on the disk
 
@@ -198,7 +199,11 @@ def _with_suggestions(error: RepositoryNotFound, name: HubName, hub: HubApi) -> 
     except HubError:
         return error
     near = get_close_matches(name.repo, found, n=3, cutoff=0.4) or found[:3]
-    return ModelNotFound(error.message, f"did you mean {' or '.join(near)}?") if near else error
+    return (
+        ModelNotFound(error.message, tr("did you mean {near}?", near=" or ".join(near)))
+        if near
+        else error
+    )
 
 
 def _require_space(folder: Path, missing: int) -> None:
@@ -208,6 +213,14 @@ def _require_space(folder: Path, missing: int) -> None:
     free = shutil.disk_usage(folder).free
     if missing and free < missing + SPARE:
         raise StorageError(
-            f"{size_text(missing)} are missing, but only {size_text(free)} are free in {folder}",
-            "free some space, choose a smaller quantization, or set HF_HUB_CACHE to another disk",
+            tr(
+                "{missing} are missing, but only {free} are free in {folder}",
+                missing=size_text(missing),
+                free=size_text(free),
+                folder=folder,
+            ),
+            tr(
+                "free some space, choose a smaller quantization, or set HF_HUB_CACHE to "
+                "another disk"
+            ),
         )

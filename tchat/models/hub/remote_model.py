@@ -28,6 +28,7 @@ from tchat.models.hub.repository import (
 )
 from tchat.models.memory import Machine, ModelDimensions
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 ADAPTERS = frozenset({ModelKind.LORA, ModelKind.CONTROL_VECTOR})  # of use without chatting
 ANYWAY = "name a smaller one, or download it anyway with --yes"
@@ -150,9 +151,9 @@ def describe(remote_model: RemoteModel) -> str:
 def pull_objection(remote_model: RemoteModel) -> TchatError | None:
     """Why the user should confirm the pull: the model cannot be used here; None when it can."""
     if remote_model.refusal and remote_model.kind not in ADAPTERS:
-        return ModelInvalid(f"{describe(remote_model)} {remote_model.refusal}", ANYWAY)
+        return ModelInvalid(f"{describe(remote_model)} {remote_model.refusal}", tr(ANYWAY))
     if not remote_model.refusal and not remote_model.report.fit.usable:
-        return DoesNotFit(f"{describe(remote_model)} {remote_model.report.fit.summary}", ANYWAY)
+        return DoesNotFit(f"{describe(remote_model)} {remote_model.report.fit.summary}", tr(ANYWAY))
     return None
 
 
@@ -205,7 +206,10 @@ class RemoteHeader:
         try:
             return strings_in(first.reader(), array, indexes)
         except OutOfBounds as problem:
-            raise ModelInvalid(f"{first.name} is not usable: {problem}", "try again") from None
+            raise ModelInvalid(
+                tr("{name} is not usable: {problem}", name=first.name, problem=problem),
+                tr("try again"),
+            ) from None
 
 
 class _Ranges:

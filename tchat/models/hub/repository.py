@@ -254,8 +254,8 @@ def choose_model(listing: RepoListing, name: HubName) -> RepoModel:
         return _by_quantization(listing, name.quantization)
     if not listing.models:
         raise ModelNotFound(
-            f"the repository {name.repo} holds no GGUF model",
-            "look for one that does: `tchat models search WORDS`",
+            tr("the repository {repo} holds no GGUF model", repo=name.repo),
+            tr("look for one that does: `tchat models search WORDS`"),
         )
     return default_model(listing.models)
 
@@ -302,7 +302,8 @@ def _by_file(listing: RepoListing, file: str) -> RepoModel:
             return RepoModel(quantization_in(file), (companion,), f"{listing.repo}:{file}")
     names = [model.first.name for model in listing.models]
     raise ModelNotFound(
-        f"the repository {listing.repo} has no file {single_line(file)}", _near(file, names)
+        tr("the repository {repo} has no file {file}", repo=listing.repo, file=single_line(file)),
+        _near(file, names),
     )
 
 
@@ -312,12 +313,21 @@ def _by_quantization(listing: RepoListing, quantization: str) -> RepoModel:
         return found[0]
     if found:
         raise ModelNotFound(
-            f"the repository {listing.repo} has {len(found)} models in {quantization.upper()}",
-            f"name the file: {_some([model.name for model in found])}",
+            tr(
+                "the repository {repo} has {found} models in {upper}",
+                repo=listing.repo,
+                found=len(found),
+                upper=quantization.upper(),
+            ),
+            tr("name the file: {some}", some=_some([model.name for model in found])),
         )
     names = dict.fromkeys(model.quantization or model.first.name for model in listing.models)
     raise ModelNotFound(
-        f"the repository {listing.repo} has no {single_line(quantization)}",
+        tr(
+            "the repository {repo} has no {quantization}",
+            repo=listing.repo,
+            quantization=single_line(quantization),
+        ),
         _near(quantization.upper(), names),
     )
 

