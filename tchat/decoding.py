@@ -16,9 +16,8 @@ import unicodedata
 from typing import NamedTuple
 
 from tchat.errors import UsageError
-from tchat.humanize import counted
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 AUTO = "auto"
 _MARKS = (
@@ -100,17 +99,18 @@ class Decoded(NamedTuple):
     assumed: str
 
 
-def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decoded:
+def decode(data: bytes, name: str = "", encoding: str = AUTO) -> Decoded:
     """Decode ``data``.
 
     Args:
         data: All bytes.
-        name: Name of the data in errors.
+        name: Name of the data in errors; "the input" without one.
         encoding: Its encoding, see `require_encoding`; ``auto`` detects it.
 
     Raises:
         UsageError: The bytes are not text, or not in ``encoding``.
     """
+    name = name or tr("the input")
     if encoding.lower() != AUTO:
         return Decoded(_decode_as(data, name, encoding), "")
     mark, known = byte_order_mark(data)
@@ -131,8 +131,13 @@ def decode(data: bytes, name: str = "the input", encoding: str = AUTO) -> Decode
         found = _local_encoding(data, found)
     if not found:
         raise _binary_error(name)
-    guess = ", a guess from few bytes" if few else ""
-    hint = f"{name} is not UTF-8: read as {usual_name(found)}{guess}; --encoding names another"
+    guess = tr(", a guess from few bytes") if few else ""
+    hint = tr(
+        "{name} is not UTF-8: read as {usual_name}{guess}; --encoding names another",
+        name=name,
+        usual_name=usual_name(found),
+        guess=guess,
+    )
     return _require_text(Decoded(data.decode(found, "replace"), hint), name)
 
 
@@ -172,7 +177,11 @@ def _decode_as(data: bytes, name: str, encoding: str) -> str:
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        byte = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
+        byte = (
+            tr("byte 0x{data:02x}", data=data[error.start])
+            if error.start < len(data)
+            else tr("the end")
+        )
         raise UsageError(
             tr(
                 "{name} is not in {usual_name}: {byte} at {start:,}",
@@ -310,7 +319,15 @@ def _damaged_utf8(data: bytes, name: str) -> Decoded | None:
     if others < 2 * damages:
         return None
     stray = len(data) - len(valid.encode())
-    return Decoded(text, f"{name}: {counted(stray, 'byte is', 'bytes are')} not UTF-8")
+    return Decoded(
+        text,
+        trn(
+            "{name}: {count:,} byte is not UTF-8",
+            "{name}: {count:,} bytes are not UTF-8",
+            stray,
+            name=name,
+        ),
+    )
 
 
 def _require_text(decoded: Decoded, name: str) -> Decoded:
@@ -351,7 +368,7 @@ def _nearest(name: str) -> str:
     for found in difflib.get_close_matches(plain, {*aliases, *aliases.values()}, cutoff=0.7):
         codec = _lookup(found)
         if codec is not None and _is_text(codec):
-            return f"did you mean {found.replace('_', '-')}?"
+            return tr("did you mean {name}?", name=found.replace("_", "-"))
     return ""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, UsageError
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -171,7 +171,9 @@ def private_file(path: Path) -> Path:
 
 
 @contextmanager
-def writing(path: Path, hint: str = "free some space or check the permissions") -> Iterator[None]:
+def writing(
+    path: Path, hint: str = N_("free some space or check the permissions")
+) -> Iterator[None]:
     """Turn a failed write in the block into an error that names ``path``.
 
     Raises:
@@ -181,7 +183,7 @@ def writing(path: Path, hint: str = "free some space or check the permissions") 
         yield
     except OSError as error:
         raise StorageError(
-            tr("cannot write {path}: {value}", path=path, value=error.strerror or error), hint
+            tr("cannot write {path}: {reason}", path=path, reason=error.strerror or error), tr(hint)
         ) from error
 
 

@@ -141,7 +141,7 @@ def check_file(path: Path) -> None:
         ) from error
     if stat.S_ISREG(mode):
         return
-    what = "a folder" if stat.S_ISDIR(mode) else f"not a file but {_kind(mode)}"
+    what = tr("a folder") if stat.S_ISDIR(mode) else tr("not a file but {kind}", kind=_kind(mode))
     raise UsageError(
         tr("{path} is {what}", path=single_line(str(path)), what=what),
         tr("name files, or a pattern such as 'docs/*.md'"),
@@ -162,8 +162,8 @@ def too_large_error(name: str) -> UsageError:
 
 def _kind(mode: int) -> str:
     if stat.S_ISFIFO(mode):
-        return "a pipe"
-    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+        return tr("a pipe")
+    return tr("a socket") if stat.S_ISSOCK(mode) else tr("a device")
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:

@@ -15,7 +15,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.settings import Value
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -180,10 +180,14 @@ def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -
     start = turn_starts(path)[turns[0]]
     first = next((message.text for message in path if message.id == start), "")
     count = len(turns)
-    which = f"the oldest {count:,} turns (from" if count > 1 else "the oldest turn ("
-    return (
-        f"the context of {context:,} tokens is full: {which} “{single_line(first, limit=40)}”) "
-        f"{'are' if count > 1 else 'is'} left out of the prompt and kept in the session"
+    return trn(
+        "the context of {context:,} tokens is full: the oldest turn (“{first}”) is left out of the "
+        "prompt and kept in the session",
+        "the context of {context:,} tokens is full: the oldest {count:,} turns (from “{first}”) "
+        "are left out of the prompt and kept in the session",
+        count,
+        context=context,
+        first=single_line(first, limit=40),
     )
 
 
@@ -244,7 +248,7 @@ class Questions:
             except (UsageError, StorageError) as error:
                 if self._is_there(session):
                     raise
-                text = f"{error.message}: the chat continues in a new session"
+                text = tr("{reason}: the chat continues in a new session", reason=error.message)
                 notice = Notice("storage", text)
             else:
                 return StoredQuestion(question, branch, reply_start, before=before)

@@ -162,7 +162,7 @@ def find_ranker_or_logprob(
             tr(
                 "{value}: the log-probability of the replies decides; `tchat judge train` "
                 "trains it, `tchat config set ranker {logprob}` ends this notice",
-                value=error.message,
+                reason=error.message,
                 logprob=LOGPROB,
             ),
         )
@@ -196,5 +196,7 @@ def rank_candidates(
         if activate:
             store.activate(ids[order[0]])
     except StorageError as error:
-        yield Notice("storage", tr("the scores are not being stored: {value}", value=error.message))
+        yield Notice(
+            "storage", tr("the scores are not being stored: {reason}", reason=error.message)
+        )
     yield Ranked(ranker.name, tuple((index, scores[index]) for index in order))

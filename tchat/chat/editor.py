@@ -56,7 +56,7 @@ def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
     with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
         path = Path(folder, "prompt.md")
-        with writing(path, "free some space, or set TMPDIR to a folder with space"):
+        with writing(path, tr("free some space, or set TMPDIR to a folder with space")):
             path.write_text(text, encoding="utf-8")
         edit_file(path, environ)
         return decode(path.read_bytes(), path.name).text.rstrip("\n")

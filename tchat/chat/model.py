@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Event, Notice
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,9 @@ def open_model(
             require_memory(settings, metadata)
         for each in filter(None, (metadata, draft)):
             if not each.refusal and metadata_cache.verdict(each, build_name()) is None:
-                text = f"{label(each.path)} is new: checking once that it loads safely"
+                text = tr(
+                    "{path} is new: checking once that it loads safely", path=label(each.path)
+                )
                 yield Notice("model", text)
             require_loadable(
                 each, metadata_cache, probe_command, build=build_name(), cancelled=cancel.is_set

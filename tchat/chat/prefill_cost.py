@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import PREFILL_COST, CacheRestored, Event, Notice, PromptProgress
-from tchat.humanize import counted, measured_text
+from tchat.humanize import measured_text
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.engine.engine import Engine
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.encoder import EncodedPrompt
 
 UNCOUNTED_TOKENS = 64  # that are prefilled anyway: marks between messages, end of a reply
-NOT_IN_MEMORY = "it is not in memory any more"
+NOT_IN_MEMORY = N_("it is not in memory any more")
 WORTH_SECONDS = 1.0  # the least prefill time that is shown
 WORTH_TOKENS = 256  # the fewest tokens that are shown where the prefill speed is not known
 
@@ -46,14 +47,16 @@ class PrefillCost:
     def short(self) -> str:
         """``reprocesses 7,912 tokens ≈ 31 s``."""
         about = f" ≈ {measured_text(self.seconds)}" if self.seconds else ""
-        return f"reprocesses {counted(self.tokens, 'token')}{about}"
+        return (
+            trn("reprocesses {count:,} token", "reprocesses {count:,} tokens", self.tokens) + about
+        )
 
     def __str__(self) -> str:
         return self.with_reason(self.short)
 
     def with_reason(self, text: str) -> str:
         """Append the reason to ``text``, if it is known."""
-        return f"{text}: {self.why}" if self.why else text
+        return tr("{cost}: {reason}", cost=text, reason=self.why) if self.why else text
 
 
 @dataclass(slots=True)
@@ -91,9 +94,9 @@ def prefill_cost_of(
     cached = max(saved, loaded.kv.cached_prefix(tokens))
     unread = max(0, _history_tokens(prompt, new, loaded.model.piece) - cached)
     if not why and not loaded.kv.tokens:
-        why = NOT_IN_MEMORY
+        why = tr(NOT_IN_MEMORY)
     elif not why and not loaded.model.shape.divisible:
-        why = "this model keeps no state from before the place where the prompt differs"
+        why = tr("this model keeps no state from before the place where the prompt differs")
     return PrefillCost(unread, engine.prefill_time(unread), why)
 
 
@@ -132,16 +135,16 @@ def prefill_reason(
         has_dropped_turns: Whether old turns are dropped from the context.
     """
     if before is None:
-        return "the model changed" if other_model else NOT_IN_MEMORY
+        return tr("the model changed") if other_model else tr(NOT_IN_MEMORY)
     if _system(before.messages) != _system(now):
-        return "the system prompt changed"
+        return tr("the system prompt changed")
     if has_dropped_turns:
-        return "the context is full, and old turns leave it"
+        return tr("the context is full, and old turns leave it")
     if [*path] == before.path[: len(path)]:
-        return "the chat continues from an earlier message"
+        return tr("the chat continues from an earlier message")
     if before.leads_to(path):
         return ""
-    return "the chat continues from another branch"
+    return tr("the chat continues from another branch")
 
 
 def _system(messages: Sequence[ChatMessage]) -> str:
@@ -165,12 +168,29 @@ class PrefillReport:
         cost, self._due = self._due, None
         took = measured_text(time.perf_counter() - self._started)
         return Notice(
-            PREFILL_COST, cost.with_reason(f"reprocessed {counted(cost.tokens, 'token')} in {took}")
+            PREFILL_COST,
+            cost.with_reason(
+                trn(
+                    "reprocessed {count:,} token in {took}",
+                    "reprocessed {count:,} tokens in {took}",
+                    cost.tokens,
+                    took=took,
+                )
+            ),
         )
 
 
 def restored_text(event: CacheRestored) -> str:
     """``restored 12,410 tokens of the KV cache in 0.4 s (saved 38 s)``."""
     took = measured_text(event.seconds)
-    text = f"restored {counted(event.tokens, 'token')} of the KV cache in {took}"
-    return f"{text} (saved {measured_text(event.saved)})" if event.saved else text
+    text = trn(
+        "restored {count:,} token of the KV cache in {took}",
+        "restored {count:,} tokens of the KV cache in {took}",
+        event.tokens,
+        took=took,
+    )
+    return (
+        tr("{text} (saved {saved})", text=text, saved=measured_text(event.saved))
+        if event.saved
+        else text
+    )

@@ -26,6 +26,7 @@ from tchat.engine.prompt.template import ChatTemplate, Diagnosis
 from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 MESSAGES = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello!"))
 RENDER_LIMIT = 5.0  # seconds; honest templates take milliseconds
@@ -73,7 +74,10 @@ def _time_limit() -> Iterator[None]:
 
 def _give_up() -> None:
     """End the process from beside a thread that cannot be stopped."""
-    _tell(f"its chat template runs for more than {RENDER_LIMIT:.0f} s", ExitCode.MODEL)
+    _tell(
+        tr("its chat template runs for more than {render_limit:.0f} s", render_limit=RENDER_LIMIT),
+        ExitCode.MODEL,
+    )
     os._exit(1)
 
 

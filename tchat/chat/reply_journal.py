@@ -166,7 +166,9 @@ class ReplyJournal:
         if self._told:
             return None
         self._told = True
-        return Notice("storage", tr("this reply is not being stored: {value}", value=error.message))
+        return Notice(
+            "storage", tr("this reply is not being stored: {reason}", reason=error.message)
+        )
 
     def _finish(self, event: Finished) -> None:
         stopped = event.reason is Reason.CANCELLED

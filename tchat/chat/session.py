@@ -39,7 +39,9 @@ def usable_settings(stored: Mapping[str, Any]) -> tuple[dict[str, Value], list[s
         try:
             own[name] = _checked(name, value)
         except UsageError as error:
-            unusable.append(f"a setting of the session is left out: {error.message}")
+            unusable.append(
+                tr("a setting of the session is left out: {reason}", reason=error.message)
+            )
     return own, unusable
 
 
@@ -47,7 +49,7 @@ def _checked(name: str, value: object) -> Value:
     key = keys().get(name)
     if key is None or not is_session_setting(key):
         raise UsageError(tr("`{name}` is not a session setting", name=single_line(name, SHOWN)))
-    return _with_valid_grammar(key, check(key, value, "in the session"))
+    return _with_valid_grammar(key, check(key, value, tr("in the session")))
 
 
 def _with_valid_grammar(key: Key, value: Value) -> Value:

@@ -21,6 +21,7 @@ from tchat.models.memory import main_memory
 from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.translation import tr
 
 MEGABYTE = 1 << 20
 
@@ -61,13 +62,17 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
 def restore_status(known: ModelRecord) -> str:
     """Describe whether the snapshots of a model are restored."""
     if known.exact:
-        return "chats reopen at once"
+        return tr("chats reopen at once")
     if known.restores is False:
         again = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.checked + RECHECK_SECONDS))
-        return f"chats are read again, until a check after {again}: {known.reason}"
+        return tr(
+            "chats are read again, until a check after {again}: {reason}",
+            again=again,
+            reason=known.reason,
+        )
     if known.reason:
-        return f"to be checked again: {known.reason}"
-    return "not checked yet, as no long chat was saved"
+        return tr("to be checked again: {reason}", reason=known.reason)
+    return tr("not checked yet, as no long chat was saved")
 
 
 def snapshot_key(metadata: ModelMetadata, options: EngineOptions) -> str:

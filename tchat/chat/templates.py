@@ -171,7 +171,11 @@ def find_template(name: str, paths: Paths) -> PromptTemplate:
     if name.endswith(".toml"):
         path = expanded(name)
         if not path.is_file():
-            what = f"{name} is not a file" if path.exists() else f"there is no file {name}"
+            what = (
+                tr("{name} is not a file", name=name)
+                if path.exists()
+                else tr("there is no file {name}", name=name)
+            )
             raise UsageError(what, tr("name a TOML file, or a template of `tchat prompts ls`"))
         return read_template(path)
     for path in _places(name, paths):
@@ -229,7 +233,9 @@ def parse_template(text: str, path: Path) -> PromptTemplate:
     document = parse_toml(text, path)
     for name in document:
         if name not in _FIELDS:
-            hint = did_you_mean(name, _FIELDS) or "a prompt has " + ", ".join(_FIELDS)
+            hint = did_you_mean(name, _FIELDS) or tr(
+                "a prompt has {fields}", fields=", ".join(_FIELDS)
+            )
             raise UsageError(tr("{path}: unknown field `{name}`", path=path, name=name), hint)
     prompt = _text(document, "prompt", path)
     if not prompt.strip():
@@ -299,5 +305,5 @@ def _sampling(document: Mapping[str, Any], path: Path) -> dict[str, Value]:
             raise UsageError(
                 tr("{path}: there is no sampling setting `{name}`", path=path, name=name), hint
             )
-        checked[name] = check(known[name], value, f"in {path}")
+        checked[name] = check(known[name], value, tr("in {path}", path=path))
     return checked

@@ -99,11 +99,18 @@ class Benchmark:
         bare = self._bare_loop_rate(loaded, sampling)
         yield Figure("write", REPLY / reply.timings.decode, "tok/s", bare)
         loaded.kv.clear()
-        yield Figure("first token", self._first_token_seconds(loaded, short, sampling), "s")
+        yield Figure(tr("first token"), self._first_token_seconds(loaded, short, sampling), "s")
         yield Figure(
-            f"{CANDIDATES} candidates", self._candidates_rate(loaded, long, sampling), "tok/s"
+            tr("{candidates} candidates", candidates=CANDIDATES),
+            self._candidates_rate(loaded, long, sampling),
+            "tok/s",
         )
-        yield Figure(f"restore {PROMPT} tokens", self._restore_seconds(loaded, long), "s", prefill)
+        yield Figure(
+            tr("restore {prompt} tokens", prompt=PROMPT),
+            self._restore_seconds(loaded, long),
+            "s",
+            prefill,
+        )
 
     def _bare_loop_rate(self, loaded: LoadedModel, sampling: Sampling) -> float:
         """Tokens a second of a loop over llama.cpp with the same sampler chain."""

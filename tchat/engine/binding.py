@@ -69,7 +69,7 @@ class LlamaLog:
 
     def reason(self) -> str:
         """The first error since `clear`: it names the cause, and later ones repeat it."""
-        return single_line(self._errors[0], limit=300) if self._errors else "no reason given"
+        return single_line(self._errors[0], limit=300) if self._errors else tr("no reason given")
 
 
 class Backend:
@@ -163,7 +163,7 @@ def _import_binding() -> Any:
     if "llama_cpp" not in sys.modules:
         spec = importlib.util.find_spec("llama_cpp")
         if spec is None or spec.submodule_search_locations is None:
-            raise ImportError("the package llama-cpp-python is not installed")
+            raise ImportError(tr("the package llama-cpp-python is not installed"))
         package = types.ModuleType("llama_cpp")
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec

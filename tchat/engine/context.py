@@ -389,12 +389,9 @@ class Context:
         if status == 1:
             raise DoesNotFit(
                 tr("the context of {size:,} tokens is full", size=self.size),
-                "start a new session"
-                + (
-                    " or ask for a larger one with --ctx-size"
-                    if can_grow(self.size, self._model.shape.n_ctx_train)
-                    else ", or use a model with a longer context"
-                ),
+                tr("start a new session or ask for a larger one with --ctx-size")
+                if can_grow(self.size, self._model.shape.n_ctx_train)
+                else tr("start a new session, or use a model with a longer context"),
             )
         raise TchatError(
             tr(

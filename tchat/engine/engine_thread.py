@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tchat.engine.events import Event, PromptProgress, ReplyDelta
 from tchat.errors import Abandoned, Interrupted, StorageError
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     import queue
@@ -118,7 +119,7 @@ def start_on_large_stack(work: Callable[[], None], *, least: int = 0) -> None:
         with suppress(RuntimeError, ValueError):
             _start(run, size)
             return
-    raise MemoryError("no thread can be started")
+    raise MemoryError(tr("no thread can be started"))
 
 
 def _start(run: Callable[[], None], size: int) -> None:

@@ -36,6 +36,7 @@ from tchat.engine.reply_state import ReplyState
 from tchat.engine.sampling import is_greedy
 from tchat.engine.speculative_decoding import SpeculativeSteps
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.parallel import ReplyJob, SequencePool
@@ -298,9 +299,9 @@ class Prefill:
             return False
         self.reused = self._kv.reuse(self.tokens)
         if self._kv.lost:
-            text = (
-                f"{self._kv.lost:,} tokens are processed again: "
-                "this model's KV cache cannot be truncated"
+            text = tr(
+                "{lost:,} tokens are processed again: this model's KV cache cannot be truncated",
+                lost=self._kv.lost,
             )
             yield Notice("reread", text)
         yield PromptProgress(self.reused, total, self.reused)

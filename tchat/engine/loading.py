@@ -358,15 +358,20 @@ def context_notices(options: EngineOptions, model: Model) -> Iterator[Notice]:
     requested, trained = options.ctx_size, model.shape.n_ctx_train
     size = context_size(requested, trained)
     if requested > trained > 0:
-        text = (
-            f"a context of {requested:,} tokens was asked for; "
-            f"this model was trained for {trained:,}, which is used"
+        text = tr(
+            "a context of {requested:,} tokens was asked for; this model was trained for "
+            "{trained:,}, which is used",
+            requested=requested,
+            trained=trained,
         )
         yield Notice("context", text)
     elif requested and size != requested:
-        text = (
-            f"a context of {requested:,} tokens was asked for; "
-            f"its size is a multiple of {CTX_STEP}, so {size:,} are used"
+        text = tr(
+            "a context of {requested:,} tokens was asked for; its size is a multiple of "
+            "{ctx_step}, so {size:,} are used",
+            requested=requested,
+            ctx_step=CTX_STEP,
+            size=size,
         )
         yield Notice("context", text)
     if options.draft is not None and not _can_truncate(options, model):

@@ -14,6 +14,7 @@ from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
 from tchat.engine.prompt.reasoning import ReasoningSplitter, ReplyMarks
 from tchat.engine.sampling import Sampler
 from tchat.settings import Sampling
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.scoring import FinalStates
@@ -86,7 +87,7 @@ class ReplyState:
         """What the user should know about the reply at its end."""
         if self.output.text or not self.output.called_tool:
             return ()
-        text = "the model called a tool instead of answering, and there is none"
+        text = tr("the model called a tool instead of answering, and there is none")
         return (Notice("tool", text),)
 
     @property

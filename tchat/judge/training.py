@@ -21,7 +21,6 @@ from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, TchatError, UsageError
-from tchat.humanize import counted
 from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
 from tchat.judge.linear_head import (
@@ -35,7 +34,7 @@ from tchat.judge.linear_head import (
 from tchat.judge.training_data import Dialogue, EditedReply
 from tchat.paths import private_file, writing
 from tchat.settings import Sampling
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 TEMPERATURE = 0.7
 TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
@@ -72,13 +71,20 @@ class LeftOut:
     def notice(self) -> str:
         """The count and the reasons; empty if none was left out."""
         reasons = (
-            (self.short, f"shorter than {MIN_TOKENS} tokens"),
-            (self.unanswered, "to prompts that do not fit the context"),
-            (self.unequal, "of another length than the model's replies"),
+            (self.short, tr("shorter than {min_tokens} tokens", min_tokens=MIN_TOKENS)),
+            (self.unanswered, tr("to prompts that do not fit the context")),
+            (self.unequal, tr("of another length than the model's replies")),
         )
         told = ", ".join(f"{count:,} {why}" for count, why in reasons if count)
-        were = counted(self.given, "human reply is", "human replies are")
-        return f"{self.count:,} of {were} left out: {told}" if told else ""
+        if not told:
+            return ""
+        return trn(
+            "{left_out:,} of {count:,} human reply is left out: {reasons}",
+            "{left_out:,} of {count:,} human replies are left out: {reasons}",
+            self.given,
+            left_out=self.count,
+            reasons=told,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,11 @@ def write_pairs(
 def _too_few(usable: int, left_out: LeftOut) -> UsageError:
     notice = left_out.notice
     return UsageError(
-        f"{counted(usable, 'human reply is', 'human replies are')} too few to train on"
+        trn(
+            "{count:,} human reply is too few to train on",
+            "{count:,} human replies are too few to train on",
+            usable,
+        )
         + (f" ({notice})" if notice else ""),
         tr(
             "give at least {min_to_fit}, better {min_to_validate} and more, of at least "

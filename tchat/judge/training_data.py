@@ -21,11 +21,10 @@ from pathlib import Path
 
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
-from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import Store
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 MAX_LINE_BYTES = 1 << 20  # bytes; a dialogue of more does not fit any context
 _PEOPLE = frozenset({"human", "user", "prompter"})
@@ -84,7 +83,7 @@ def read_lines(path: Path) -> Iterator[str]:
     try:
         # A pipe would be waited for.
         if path.exists() and not path.is_file():
-            what = "a folder" if path.is_dir() else "a pipe or a device"
+            what = tr("a folder") if path.is_dir() else tr("a pipe or a device")
             raise UsageError(
                 tr("{name} cannot be read: it is {what}", name=single_line(path.name), what=what),
                 tr("name a JSONL file"),
@@ -131,7 +130,11 @@ def skipped_notice(skipped: int) -> str:
     """A notice about lines without a dialogue; empty if there are none."""
     if not skipped:
         return ""
-    return f"{counted(skipped, 'line holds', 'lines hold')} no dialogue and had no effect"
+    return trn(
+        "{count:,} line holds no dialogue and had no effect",
+        "{count:,} lines hold no dialogue and had no effect",
+        skipped,
+    )
 
 
 def parse_dialogues(line: str) -> Iterator[Dialogue]:

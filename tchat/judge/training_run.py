@@ -8,7 +8,6 @@ from functools import cache, partial
 
 from tchat.engine.engine import Engine
 from tchat.errors import TchatError, UsageError
-from tchat.humanize import counted
 from tchat.judge.discriminator import HUMAN, READING, Discriminator, JudgeFolder, judge_folder, save
 from tchat.judge.features import FeatureExtractor, middle_layers
 from tchat.judge.preference_model import (
@@ -29,7 +28,7 @@ from tchat.judge.training_data import DialogueSet, EditedReply, Feedback, Prefer
 from tchat.models.metadata import ModelMetadata
 from tchat.models.resolve import resolve
 from tchat.paths import Paths
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 
 @dataclass(frozen=True, slots=True)

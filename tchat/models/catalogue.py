@@ -22,6 +22,7 @@ from tchat.models.memory import Machine, ModelDimensions
 from tchat.models.sources.hub_cache import HubCacheSource
 from tchat.models.sources.starter import starter_file
 from tchat.paths import Paths
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.fit_report import FitVerdict
@@ -102,7 +103,7 @@ class CatalogueEntry:
     @property
     def weights(self) -> str:
         """The number of weights as text: ``8.2B``, ``31B, 3.4B active``."""
-        active = f", {count_text(self.active)} active" if self.experts else ""
+        active = tr(", {active} active", active=count_text(self.active)) if self.experts else ""
         return count_text(self.parameters) + active
 
     @property

@@ -171,10 +171,10 @@ def replace_with_links(copies: DuplicateSet) -> int:
                 fresh.unlink(missing_ok=True)
             raise StorageError(
                 tr(
-                    "cannot link {path} to {path2}: {value}",
+                    "cannot link {path} to {path2}: {reason}",
                     path=copy.path,
                     path2=first.path,
-                    value=error.strerror or error,
+                    reason=error.strerror or error,
                 ),
                 tr("both must be on one disk and yours"),
             ) from error
@@ -369,7 +369,7 @@ def _files_below(folder: Path) -> Iterable[Path]:
 
 def _unremovable(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        tr("cannot delete {path}: {value}", path=path, value=error.strerror or error),
+        tr("cannot delete {path}: {reason}", path=path, reason=error.strerror or error),
         tr("check who may write there"),
     )
 
@@ -377,8 +377,10 @@ def _unremovable(path: Path, error: OSError) -> StorageError:
 def _reason_to_keep(found: LocalModel, paths: Paths) -> tuple[str, str]:
     """Why the model is kept, and how to remove it."""
     if found.owner != USER:
-        return f"it belongs to {found.owner}", found.removal_hint
+        return tr("it belongs to {owner}", owner=found.owner), tr(found.removal_hint)
     folder = next((each for each in registered(paths) if found.path.is_relative_to(each)), None)
     if folder is not None:
-        return "its folder is registered", f"run: tchat models add --forget {folder}"
-    return "it is a file of yours", f"delete it yourself: {found.path}"
+        return tr("its folder is registered"), tr(
+            "run: tchat models add --forget {folder}", folder=folder
+        )
+    return tr("it is a file of yours"), tr("delete it yourself: {path}", path=found.path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelInvalid, ModelNotFound
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     import hashlib
@@ -26,10 +26,10 @@ GGUF_ENDING = ".gguf"
 PART_NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 MAX_PARTS = 1000
 NAMES_OF_KINDS = (
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISFIFO, N_("a FIFO")),
+    (stat.S_ISSOCK, N_("a socket")),
+    (stat.S_ISCHR, N_("a character device")),
+    (stat.S_ISBLK, N_("a block device")),
 )
 PIECE = 1 << 22  # bytes read at once
 
@@ -114,7 +114,7 @@ def _require_regular(path: Path, mode: int) -> None:
         raise ModelInvalid(
             tr("{path} is a folder, not a model file", path=label(path)), _folder_hint(path)
         )
-    kind = next((name for test, name in NAMES_OF_KINDS if test(mode)), "no regular file")
+    kind = next((tr(name) for test, name in NAMES_OF_KINDS if test(mode)), tr("no regular file"))
     raise ModelInvalid(
         tr("{path} is {kind}, not a model file", path=label(path), kind=kind),
         tr("name a GGUF file"),
@@ -127,7 +127,11 @@ def _folder_hint(path: Path) -> str:
         inside = sorted(map(label, files))[:3]
     except OSError:
         inside = []
-    return f"name a file in it: {', '.join(inside)}" if inside else "it holds no GGUF file"
+    return (
+        tr("name a file in it: {inside}", inside=", ".join(inside))
+        if inside
+        else tr("it holds no GGUF file")
+    )
 
 
 def _unreachable(path: Path, error: OSError) -> ModelNotFound | ModelInvalid:
@@ -212,7 +216,7 @@ def hash_file(path: Path, digest: hashlib._Hash) -> Generator[HashProgress, None
                 done += len(piece)
                 yield HashProgress(done, key.size)
     except OSError as error:
-        reason = error.strerror or "the disk gave an error"
+        reason = error.strerror or tr("the disk gave an error")
         raise ModelInvalid(
             tr("{path} cannot be read: {reason}", path=label(path), reason=reason),
             tr("check the disk"),

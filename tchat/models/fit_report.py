@@ -19,6 +19,7 @@ from tchat.models.memory import (
     split_by_device,
     tokens_per_second,
 )
+from tchat.translation import N_, tr
 
 USUAL_CONTEXT = 8192
 LEAST_CONTEXT = 2048
@@ -139,18 +140,29 @@ def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> F
     plan = default_plan(dimensions, trained, machine)
     most, usual = trained or USUAL_CONTEXT, plan.context
     if machine.memory is None:
-        return FitVerdict(True, True, "may fit: the free memory of this machine is not known")
+        return FitVerdict(True, True, tr("may fit: the free memory of this machine is not known"))
     largest = largest_context(dimensions, plan, machine, most)
     where = _where(dimensions, plan)
     if largest >= usual:
-        whole = "its whole context of " if largest >= most else "a context of up to "
-        return FitVerdict(True, True, f"fits, with {whole}{min(largest, most):,} tokens{where}")
+        text = N_("fits, with a context of up to {tokens:,} tokens{where}")
+        if largest >= most:
+            text = N_("fits, with its whole context of {tokens:,} tokens{where}")
+        return FitVerdict(True, True, tr(text, tokens=min(largest, most), where=where))
     for kv_type in SHOWN_TYPES[1:]:
         if fits(dimensions, replace(plan, kv_type=kv_type), machine):
-            words = f"fits with {usual:,} tokens when its cache is {kv_type}{where}"
+            words = tr(
+                "fits with {usual:,} tokens when its cache is {kv_type}{where}",
+                usual=usual,
+                kv_type=kv_type,
+                where=where,
+            )
             return FitVerdict(False, True, words)
     if largest >= min(LEAST_CONTEXT, most):
-        return FitVerdict(False, True, f"is tight: fits with up to {largest:,} tokens{where}")
+        return FitVerdict(
+            False,
+            True,
+            tr("is tight: fits with up to {largest:,} tokens{where}", largest=largest, where=where),
+        )
     return FitVerdict(False, False, _too_large(dimensions, plan, machine))
 
 
@@ -158,9 +170,11 @@ def _where(dimensions: ModelDimensions, plan: LoadPlan) -> str:
     if not plan.gpu_layers:
         return ""
     if plan.gpu_layers < 0:
-        return ", on the GPU"
-    return (
-        f", {min(plan.gpu_layers, dimensions.layers):,} of {dimensions.layers:,} layers on the GPU"
+        return tr(", on the GPU")
+    return tr(
+        ", {count:,} of {layers:,} layers on the GPU",
+        count=min(plan.gpu_layers, dimensions.layers),
+        layers=dimensions.layers,
     )
 
 
@@ -168,9 +182,21 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
     small = replace(plan, context=min(LEAST_CONTEXT, plan.context))
     here, there = split_by_device(dimensions, small, machine)
     free = machine.memory.free if machine.memory else 0
-    words = f"does not fit: {small.context:,} tokens need {gigabytes(here.peak + there.total)}"
-    gpus = f", on the GPU {gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))}"
-    return f"{words}, free are {gigabytes(free)}{gpus if machine.dedicated_gpus else ''}"
+    words = tr(
+        "does not fit: {context:,} tokens need {needed}",
+        context=small.context,
+        needed=gigabytes(here.peak + there.total),
+    )
+    gpus = tr(
+        ", on the GPU {free}",
+        free=gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus)),
+    )
+    return tr(
+        "{needs}, free are {free}{gpus}",
+        needs=words,
+        free=gigabytes(free),
+        gpus=gpus if machine.dedicated_gpus else "",
+    )
 
 
 class QuantizationChoice(Protocol):
@@ -203,10 +229,14 @@ def choose_quantization(
     for model in by_size:
         scaled = resized(dimensions, model.size / max(measured.size, 1))
         if fits(scaled, default_plan(scaled, trained, machine), machine):
-            return model, f"it is the largest that fits with {context:,} tokens of context"
+            return model, tr(
+                "it is the largest that fits with {context:,} tokens of context", context=context
+            )
     fallback = next((each for each in by_size if each.quantization == FALLBACK), by_size[-1])
-    what = "the usual one" if fallback.quantization == FALLBACK else "the smallest"
-    return fallback, f"none fits with {context:,} tokens of context, and it is {what}"
+    what = tr("the usual one") if fallback.quantization == FALLBACK else tr("the smallest")
+    return fallback, tr(
+        "none fits with {context:,} tokens of context, and it is {what}", context=context, what=what
+    )
 
 
 def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
@@ -217,22 +247,33 @@ def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
 
 def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
-    yield "fit", f"it {report.fit.summary}"
+    yield "fit", tr("it {summary}", summary=report.fit.summary)
     if report.speed:
-        origin = "measured here" if report.known else "expected, with a short context"
-        yield "speed", f"{speed_text(report.speed)} tokens/s {origin}"
+        origin = tr("measured here") if report.known else tr("expected, with a short context")
+        yield (
+            "speed",
+            tr("{speed} tokens/s {origin}", speed=speed_text(report.speed), origin=origin),
+        )
     if report.machine.memory is not None:
-        yield "free memory", gigabytes(report.machine.memory.free)
+        yield tr("free memory"), gigabytes(report.machine.memory.free)
     for gpu in report.machine.gpus:
-        yield f"free on {gpu.name}", gigabytes(gpu.free)
-    largest = (f"{report.largest[kv_type]:,} tokens with {kv_type}" for kv_type in SHOWN_TYPES[:2])
-    yield "largest context", ", ".join(largest)
-    yield "needs for weights", gigabytes(report.rows[0].need.weights)
+        yield tr("free on {name}", name=gpu.name), gigabytes(gpu.free)
+    largest = (
+        tr("{largest:,} tokens with {kv_type}", largest=report.largest[kv_type], kv_type=kv_type)
+        for kv_type in SHOWN_TYPES[:2]
+    )
+    yield tr("largest context"), ", ".join(largest)
+    yield tr("needs for weights"), gigabytes(report.rows[0].need.weights)
     for context in sorted({row.context for row in report.rows}):
         needs = (
-            f"{gigabytes(row.need.total)} with {row.kv_type}"
-            f" ({gigabytes(row.need.context)} of it the context{'' if row.fits else ': too much'})"
+            tr(
+                "{needed} with {kv_type} ({context} of it the context{verdict})",
+                needed=gigabytes(row.need.total),
+                kv_type=row.kv_type,
+                context=gigabytes(row.need.context),
+                verdict="" if row.fits else tr(": too much"),
+            )
             for row in report.rows
             if row.context == context and row.kv_type in SHOWN_TYPES[:2]
         )
-        yield f"needs at {context:,}", ", ".join(needs)
+        yield tr("needs at {context:,}", context=context), ", ".join(needs)

@@ -30,6 +30,7 @@ from tchat.models.sources.registry import local_models
 from tchat.models.sources.source import USER, LocalModel, model_stem
 from tchat.models.verify import ProbeCommand, VerifyProgress, verify_model
 from tchat.paths import Paths
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.catalogue import Recommendation
@@ -203,44 +204,48 @@ def info_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
         yield from _told_by_header(metadata)
     yield "licence", details.licence or NOT_DECLARED
     yield "verdict", row.verdict
-    yield "GGUF", f"version {details.version}"
+    yield "GGUF", tr("version {version}", version=details.version)
 
 
 def remote_info_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
     """Rows about a model on the hub."""
     listing = remote_model.listing
     yield "name", remote_model.model.name
-    yield "owner", "not on this disk"
+    yield "owner", tr("not on this disk")
     if remote_model.reason:
         yield "chosen", remote_model.reason
     yield "repository", listing.repo
     for file in remote_model.model.files:
         yield "file", file.name
     yield from _told_by_header(remote_model)
-    yield "downloads", f"{listing.downloads:,} in the last month"
-    gated = " (gated: accept its terms on the hub first)" if listing.gated else ""
+    yield "downloads", tr("{downloads:,} in the last month", downloads=listing.downloads)
+    gated = tr(" (gated: accept its terms on the hub first)") if listing.gated else ""
     licence = listing.licence or remote_model.details.licence or NOT_DECLARED
     yield "licence", licence + gated
     if remote_model.refusal:
         yield "verdict", remote_model.refusal
-    yield "GGUF", f"version {remote_model.details.version}"
+    yield "GGUF", tr("version {version}", version=remote_model.details.version)
 
 
 def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
     """Rows about the header: special tokens, tensors, metadata, the chat template."""
     for token in details.special:
-        text = "(no such token)" if token.text is None else token.text
-        yield f"token {token.role}", f"{token.id:,} {text}"
+        text = tr("(no such token)") if token.text is None else token.text
+        yield tr("token {role}", role=token.role), f"{token.id:,} {text}"
     for mark, added in details.adds.items():
         if added is not None:
-            yield f"adds {mark}", "yes" if added else "no"
+            yield tr("adds {mark}", mark=mark), "yes" if added else "no"
     for group in details.tensors:
-        text = f"{group.tensors:,} tensors, {count_text(group.weights)} weights"
-        yield f"tensors {group.type}", f"{text}, {size_text(group.size)}"
+        text = tr(
+            "{tensors:,} tensors, {weights} weights",
+            tensors=group.tensors,
+            weights=count_text(group.weights),
+        )
+        yield tr("tensors {type}", type=group.type), f"{text}, {size_text(group.size)}"
     for key, value in list(details.metadata.items())[:MOST_KEYS]:
         yield key, _told(value)
     if len(details.metadata) > MOST_KEYS:
-        yield "…", f"and {len(details.metadata) - MOST_KEYS:,} more keys"
+        yield "…", tr("and {metadata:,} more keys", metadata=len(details.metadata) - MOST_KEYS)
     if not details.template:
         yield "template", "none"
     for line in details.template[:LONGEST_TEMPLATE].splitlines():
@@ -264,4 +269,4 @@ def _told(value: Value) -> str:
     if isinstance(value, int | float | str):
         return str(value)[:LONGEST_VALUE]
     items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
-    return f"{value.count:,} values" + (f": {items}" if items else "")
+    return tr("{count:,} values", count=value.count) + (f": {items}" if items else "")

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tchat.errors import DoesNotFit
+from tchat.translation import tr
 
 CACHED = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
 VM_STAT = re.compile(r"Pages (free|inactive|speculative|purgeable):\s+(\d+)")
@@ -374,32 +375,46 @@ def does_not_fit(
     ``name`` is the model's, sanitized.
     """
     here, there = split_by_device(dimensions, plan, machine)
-    parts = f"weights {_gb(here.weights)}, context {_gb(here.context)}, buffers {_gb(here.buffers)}"
+    parts = tr(
+        "weights {weights}, context {context}, buffers {buffers}",
+        weights=_gb(here.weights),
+        context=_gb(here.context),
+        buffers=_gb(here.buffers),
+    )
     if here.growth:
-        parts += f", and {_gb(here.growth)} while the context grows"
-    free = _gb(machine.memory.free) if machine.memory else "an unknown amount"
-    message = (
-        f"{name} with a context of {plan.context:,} tokens needs "
-        f"{_gb(here.peak)} GB of memory ({parts}), and {free} GB are free"
+        parts += tr(", and {growth} while the context grows", growth=_gb(here.growth))
+    free = _gb(machine.memory.free) if machine.memory else tr("an unknown amount")
+    message = tr(
+        "{name} with a context of {context:,} tokens needs {needed} GB of memory ({parts}), and "
+        "{free} GB are free",
+        name=name,
+        context=plan.context,
+        needed=_gb(here.peak),
+        parts=parts,
+        free=free,
     )
     if there.total:
         free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
-        message += f"; on the GPU it needs {_gb(there.total)} GB, and {_gb(free_there)} GB are free"
+        message += tr(
+            "; on the GPU it needs {needed} GB, and {free} GB are free",
+            needed=_gb(there.total),
+            free=_gb(free_there),
+        )
     return DoesNotFit(message, "; ".join(_ways_out(dimensions, plan, machine)))
 
 
 def _ways_out(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> Iterator[str]:
     if context := largest_context(dimensions, plan, machine, plan.context):
-        yield f"--ctx-size {context} fits"
+        yield tr("--ctx-size {context} fits", context=context)
     for kv_type in ("q8_0", "q4_0"):
         smaller = replace(plan, kv_type=kv_type)
         if plan.kv_type == "f16" and plan.flash and fits(dimensions, smaller, machine):
-            yield f"--cache-type {kv_type} fits"
+            yield tr("--cache-type {kv_type} fits", kv_type=kv_type)
             break
     if plan.gpu_layers and (layers := max_gpu_layers(dimensions, plan, machine)):
-        yield f"--gpu-layers {layers} fits"
-    yield "close other programs, or choose a smaller quantization"
-    yield "--force loads it anyway"
+        yield tr("--gpu-layers {layers} fits", layers=layers)
+    yield tr("close other programs, or choose a smaller quantization")
+    yield tr("--force loads it anyway")
 
 
 def _gb(size: int) -> str:

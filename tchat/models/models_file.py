@@ -87,7 +87,11 @@ def registered(paths: Paths) -> tuple[Path, ...]:
     """The registered files and folders."""
     found = read(paths).get(REGISTERED, [])
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        origin = f"`{REGISTERED}` (in {paths.models_file})"
+        origin = tr(
+            "`{registered}` (in {models_file})",
+            registered=REGISTERED,
+            models_file=paths.models_file,
+        )
         raise UsageError(tr("{origin} must be a list of texts", origin=origin), tr(EDIT_HINT))
     return tuple(map(expanded, found))
 
@@ -214,7 +218,9 @@ def _own(document: Mapping[str, Any], model: str, path: Path, paths: Paths) -> M
                 tr("these are: {model_settings}", model_settings=", ".join(MODEL_SETTINGS)),
             )
         found = values if written == key.name else former
-        found[key.name] = check(key, value, f"{name}, in {paths.models_file}")
+        found[key.name] = check(
+            key, value, tr("{name}, in {models_file}", name=name, models_file=paths.models_file)
+        )
     return former | values
 
 
@@ -223,7 +229,12 @@ def _name_of(document: Mapping[str, Any], model: str, path: Path, paths: Paths) 
     tables = table(document, TABLE, paths)
     for name, own in tables.items():
         if not isinstance(own, dict):
-            origin = f"`{TABLE}.{name}` (in {paths.models_file})"
+            origin = tr(
+                "`{table}.{name}` (in {models_file})",
+                table=TABLE,
+                name=name,
+                models_file=paths.models_file,
+            )
             raise UsageError(tr("{origin} must be a table", origin=origin), tr(EDIT_HINT))
     if model in tables:
         return model

@@ -20,7 +20,7 @@ from tchat.models.sources.source import LocalModel
 from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 LISTED = 5  # names in a message
 ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")

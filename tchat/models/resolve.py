@@ -15,9 +15,9 @@ from tchat.models.sources.starter import STARTER, starter_file
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
-OTHER_DEFAULT = f"it is the default model, choose another: tchat models default {STARTER}"
+OTHER_DEFAULT = N_("it is the default model, choose another: tchat models default {starter}")
 
 
 def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) -> Path:
@@ -52,7 +52,11 @@ def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) ->
     except ModelNotDownloaded as error:
         raise ModelNotDownloaded(name, error.remote) from error
     except ModelError as error:
-        message = f"the alias {single_line(name, 40)} cannot be resolved: {error.message}"
+        message = tr(
+            "the alias {name} cannot be resolved: {reason}",
+            name=single_line(name, 40),
+            reason=error.message,
+        )
         raise ModelNotFound(message, error.hint) from error
 
 
@@ -69,7 +73,7 @@ def resolve_chosen(
         return resolve(settings.model, paths, environ)
     except ModelNotFound as error:
         if "model" not in settings.fixed and settings.model == load(paths, {}).settings.model:
-            error.hint = "; ".join(filter(None, (error.hint, OTHER_DEFAULT)))
+            error.hint = "; ".join(filter(None, (error.hint, tr(OTHER_DEFAULT, starter=STARTER))))
         raise
 
 
@@ -128,7 +132,7 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def _did_you_mean(names: list[str]) -> str:
-    return f"did you mean {' or '.join(names)}?"
+    return tr("did you mean {names}?", names=tr(" or ").join(names))
 
 
 def _is_path(name: str) -> bool:

@@ -22,7 +22,7 @@ from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
 from tchat.models.sources.starter import STARTER_SHA256, starter_file
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.models.sources.source import LocalModel
@@ -33,11 +33,11 @@ SLOWEST_DISK = 50e6  # bytes a second
 CRASHES = frozenset({"SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
 WINDOWS_EXCEPTIONS = 0x80000000  # exit codes from here on are NTSTATUS values
 LONGEST_REASON = 200  # characters
-ANOTHER = "get another copy of the file, or choose another model"
+ANOTHER = N_("get another copy of the file, or choose another model")
 REFUSAL_HINTS = MappingProxyType(
     {
-        ModelKind.LORA: "use it beside its base model: --lora PATH",
-        ModelKind.CONTROL_VECTOR: "use it beside its base model: --control-vector PATH",
+        ModelKind.LORA: N_("use it beside its base model: --lora PATH"),
+        ModelKind.CONTROL_VECTOR: N_("use it beside its base model: --control-vector PATH"),
         ModelKind.CHAT: ANOTHER,
     }
 )
@@ -72,10 +72,10 @@ def require_loadable(
         InterruptedError: ``cancelled`` returned True; no child process and no verdict is left.
     """
     if metadata.refusal:
-        hint = REFUSAL_HINTS.get(metadata.kind, "choose a language model")
+        hint = tr(REFUSAL_HINTS.get(metadata.kind, N_("choose a language model")))
         raise ModelInvalid(f"{label(metadata.path)} {metadata.refusal}", hint)
     verdict = metadata_cache.verdict(metadata, build)
-    hint = ANOTHER
+    hint = tr(ANOTHER)
     if verdict is None:
         if on_probe is not None:
             on_probe()
@@ -84,7 +84,7 @@ def require_loadable(
         require_unchanged(metadata)
         metadata_cache.store_verdict(metadata, build, verdict)
     else:
-        hint = "cached from an earlier check; `tchat models check` checks it again"
+        hint = tr("cached from an earlier check; `tchat models check` checks it again")
     if not verdict.ok:
         raise ModelInvalid(
             tr(
@@ -152,11 +152,13 @@ def probe(
             tr("cannot start the check of {path}: {error}", path=label(metadata.path), error=error)
         ) from error
     if outcome.timed_out:
-        return ProbeVerdict(f"does not load within {math.ceil(limit)} s")
+        return ProbeVerdict(tr("does not load within {ceil} s", ceil=math.ceil(limit)))
     if outcome.signal:
         return _after_signal(metadata, outcome)
     if outcome.exit_code is not None and outcome.exit_code >= WINDOWS_EXCEPTIONS:
-        return ProbeVerdict(f"makes llama.cpp crash (0x{outcome.exit_code:X})")
+        return ProbeVerdict(
+            tr("makes llama.cpp crash (0x{exit_code:X})", exit_code=outcome.exit_code)
+        )
     return _after_exit(metadata, outcome)
 
 
@@ -164,7 +166,8 @@ def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdi
     if outcome.signal in CRASHES:
         reason = _last_line(outcome.stderr)
         return ProbeVerdict(
-            f"makes llama.cpp crash ({outcome.signal})" + (f": {reason}" if reason else "")
+            tr("makes llama.cpp crash ({signal})", signal=outcome.signal)
+            + (f": {reason}" if reason else "")
         )
     if outcome.signal == "SIGKILL":
         raise DoesNotFit(
@@ -187,21 +190,27 @@ def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdi
 def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict:
     said = _parse(outcome.stdout)
     if said is None:
-        reason = "it wrote too much" if outcome.flooded else _last_line(outcome.stderr)
+        reason = tr("it wrote too much") if outcome.flooded else _last_line(outcome.stderr)
         raise ModelError(
-            f"the check of {label(metadata.path)} ended without a result"
-            + (f": {reason}" if reason else f" (exit status {outcome.exit_code})"),
+            tr("the check of {path} ended without a result", path=label(metadata.path))
+            + (
+                f": {reason}"
+                if reason
+                else tr(" (exit status {exit_code})", exit_code=outcome.exit_code)
+            ),
             tr("see `tchat doctor`"),
         )
     if said.get("ok") is True:
         return ProbeVerdict(template=_template_notes(said.get("template")))
-    reason = single_line(str(said.get("error") or "no reason given"), LONGEST_REASON)
+    reason = single_line(str(said.get("error") or tr("no reason given")), LONGEST_REASON)
     if said.get("exit_code") == ExitCode.FIT:
         raise DoesNotFit(
             reason, tr("close other programs, or choose a smaller model or quantization")
         )
     # The caller's message names the file already.
-    return ProbeVerdict(f"cannot be used: {reason.split(f'{label(metadata.path)}: ', 1)[-1]}")
+    return ProbeVerdict(
+        tr("cannot be used: {split}", split=reason.split(f"{label(metadata.path)}: ", 1)[-1])
+    )
 
 
 def _parse(output: bytes) -> dict[str, object] | None:
@@ -271,8 +280,8 @@ def verify_model(
         yield _problem("header", error)
         return
     parts = (
-        metadata.architecture or "no architecture",
-        f"{count_text(metadata.parameters)} weights",
+        metadata.architecture or tr("no architecture"),
+        tr("{parameters} weights", parameters=count_text(metadata.parameters)),
         metadata.quantization,
         size_text(metadata.size),
     )
@@ -296,11 +305,21 @@ def _content(metadata: ModelMetadata, metadata_cache: MetadataCache) -> Iterator
             continue
         expected = hash_in_name(path)
         if not expected:
-            yield VerifyResult("content", "note", f"{label(path)} has the SHA-256 {sha256}")
+            yield VerifyResult(
+                "content",
+                "note",
+                tr("{path} has the SHA-256 {sha256}", path=label(path), sha256=sha256),
+            )
         elif sha256 == expected:
-            yield VerifyResult("content", "ok", f"is what was published: SHA-256 {sha256}")
+            yield VerifyResult(
+                "content", "ok", tr("is what was published: SHA-256 {sha256}", sha256=sha256)
+            )
         else:
-            text = f"its SHA-256 is {sha256}, not {expected}: remove it and get it again"
+            text = tr(
+                "its SHA-256 is {sha256}, not {expected}: remove it and get it again",
+                sha256=sha256,
+                expected=expected,
+            )
             yield VerifyResult("content", "problem", text, ExitCode.MODEL)
 
 
@@ -320,7 +339,7 @@ def _load(
             "load", "problem", f"{label(metadata.path)} {verdict.problem}", ExitCode.MODEL
         )
         return
-    yield VerifyResult("load", "ok", "loads and answers")
+    yield VerifyResult("load", "ok", tr("loads and answers"))
     for topic, state, text in verdict.template:
         yield VerifyResult(topic, state, text)
 

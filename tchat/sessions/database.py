@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import is_on_read_only_disk, special_file
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
@@ -24,25 +24,25 @@ _PRAGMAS = ("foreign_keys", "secure_delete", "cell_size_check")
 
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: (
-        "{name} is locked: another process is writing to it",
-        "try again in a moment",
+        N_("{name} is locked: another process is writing to it"),
+        N_("try again in a moment"),
     ),
     sqlite3.SQLITE_LOCKED: (
-        "{name} is locked: another process is writing to it",
-        "try again in a moment",
+        N_("{name} is locked: another process is writing to it"),
+        N_("try again in a moment"),
     ),
-    sqlite3.SQLITE_FULL: ("no space left to write {name}", "free some space and try again"),
+    sqlite3.SQLITE_FULL: (N_("no space left to write {name}"), N_("free some space and try again")),
     sqlite3.SQLITE_IOERR: (
-        "reading or writing {name} failed: {error}",
-        "check the disk and the space left on it",
+        N_("reading or writing {name} failed: {error}"),
+        N_("check the disk and the space left on it"),
     ),
-    sqlite3.SQLITE_READONLY: ("cannot write {name}: {error}", "check the permissions"),
+    sqlite3.SQLITE_READONLY: (N_("cannot write {name}: {error}"), N_("check the permissions")),
     sqlite3.SQLITE_CANTOPEN: (
-        "cannot open {name}: {error}",
-        "check the permissions of the file and its folder",
+        N_("cannot open {name}: {error}"),
+        N_("check the permissions of the file and its folder"),
     ),
-    sqlite3.SQLITE_PERM: ("cannot open {name}: {error}", "check the permissions"),
-    sqlite3.SQLITE_TOOBIG: ("a text is too long to be stored", "SQLite stores up to 1 GB"),
+    sqlite3.SQLITE_PERM: (N_("cannot open {name}: {error}"), N_("check the permissions")),
+    sqlite3.SQLITE_TOOBIG: (N_("a text is too long to be stored"), N_("SQLite stores up to 1 GB")),
 }
 
 
@@ -257,7 +257,7 @@ def _file_id(path: Path | None) -> tuple[int, int] | None:
 
 def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageError:
     """Translate SQLite's error into one line for the user."""
-    name = str(path) if path else "the sessions in memory"
+    name = str(path) if path else tr("the sessions in memory")
     # The low byte is the primary code; -1 marks an error of the binding itself.
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
     no_text = str(error).startswith("Could not decode to UTF-8")  # of the binding, without a code
@@ -266,5 +266,5 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
             tr("the session database {name} is damaged", name=name),
             tr("start tchat again: it keeps the file and saves into a new one what can be read"),
         )
-    message, hint = _MEANINGS.get(code, ("cannot use {name}: {error}", ""))
-    return StorageError(message.format(name=name, error=error), hint)
+    message, hint = _MEANINGS.get(code, (N_("cannot use {name}: {error}"), ""))
+    return StorageError(tr(message, name=name, error=error), hint and tr(hint))

@@ -64,8 +64,11 @@ def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDataba
                 database.make_durable()
                 if backup := migrate(database):
                     notices.append(
-                        f"the session database was upgraded; a copy is {backup.name}, "
-                        "which `tchat sessions rm --backups` deletes"
+                        tr(
+                            "the session database was upgraded; a copy is {name}, which `tchat "
+                            "sessions rm --backups` deletes",
+                            name=backup.name,
+                        )
                     )
                     with suppress(StorageError):  # no room: the next upgrade does it
                         database.vacuum()

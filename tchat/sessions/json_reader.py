@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from tchat.decoding import byte_order_mark
+from tchat.translation import tr
 
 CHUNK = 1 << 16  # bytes read at a time
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -33,7 +34,7 @@ class _NotFinite(ValueError):
 
 
 def _refuse(text: str) -> float:
-    raise _NotFinite(f"{text[:40]} is no number that can be stored")
+    raise _NotFinite(tr("{text} is no number that can be stored", text=text[:40]))
 
 
 def _finite(text: str) -> float:
@@ -45,7 +46,9 @@ def _whole(digits: str) -> int:
     try:
         return int(digits)
     except ValueError:
-        raise _NotFinite(f"an integer of {len(digits):,} digits is too long") from None
+        raise _NotFinite(
+            tr("an integer of {digits:,} digits is too long", digits=len(digits))
+        ) from None
 
 
 class JsonReader:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tchat.errors import StorageError
-from tchat.humanize import counted
 from tchat.paths import private_file
 from tchat.sessions import message_tree
 from tchat.sessions.database import Database, connect
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
@@ -65,9 +64,12 @@ def _replace(path: Path) -> str:
                     break
     moved = _set_aside(path)
     fresh.replace(path)
-    return (
-        f"the session database was damaged: a new one holds {counted(sessions, 'session')} with "
-        f"{counted(messages, 'message')}, the damaged file is kept as {moved.name}"
+    return tr(
+        "the session database was damaged: a new one holds {sessions} with "
+        "{messages}, the damaged file is kept as {name}",
+        sessions=trn("{count:,} session", "{count:,} sessions", sessions),
+        messages=trn("{count:,} message", "{count:,} messages", messages),
+        name=moved.name,
     )
 
 

@@ -233,7 +233,9 @@ def check(database: Database, *, rows: bool) -> None:
     with database.reading() as connection:
         version = version_of(connection, database.path)
         if _tables(connection) != _expected(version):
-            raise _damaged(database, "it holds tables, views or triggers that tchat did not make")
+            raise _damaged(
+                database, tr("it holds tables, views or triggers that tchat did not make")
+            )
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise _damaged(database, verdict)
@@ -279,12 +281,12 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
     for table, faults in queries.items():
         query = f"SELECT rowid FROM {table} WHERE {' OR '.join(faults)} LIMIT 1"  # noqa: S608
         if row := connection.execute(query).fetchone():
-            return f"row {row[0]} of {table} is not one that tchat wrote"
+            return tr("row {row} of {table} is not one that tchat wrote", row=row[0], table=table)
     if row := connection.execute("PRAGMA foreign_key_check").fetchone():
-        return f"row {row[1]} of {row[0]} belongs to nothing"
+        return tr("row {row} of {row2} belongs to nothing", row=row[1], row2=row[0])
     if row := connection.execute(_STRANGERS).fetchone():
-        return f"message {row[0]} belongs to another session than what leads to it"
-    return "" if _is_utf8(connection, names) else "a text in it is not UTF-8"
+        return tr("message {row} belongs to another session than what leads to it", row=row[0])
+    return "" if _is_utf8(connection, names) else tr("a text in it is not UTF-8")
 
 
 def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:

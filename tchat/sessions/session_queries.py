@@ -272,7 +272,7 @@ def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
 def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     import difflib
 
-    message = f"no session {piece!r}"
+    message = tr("no session {piece!r}", piece=piece)
     latest = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
     if not latest:
         return UsageError(message, tr("there is no session yet"))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from tchat.errors import SETTINGS, ErrorHint, UsageError
 from tchat.settings.schema import Sampling, Settings
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 
@@ -96,11 +96,11 @@ class Key:
     def allowed(self) -> str:
         """What it may hold, in words that fit after "must be"."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return tr("one of {choices}", choices=", ".join(self.choices))
         if self.kind in (int, float):
-            noun = "a whole number" if self.kind is int else "a number"
-            return noun + _bounds(self.low, self.high)
-        return {bool: "true or false", str: "text", tuple: "a list of texts"}[self.kind]
+            return _number_text(self.kind is int, self.low, self.high)
+        kinds = {bool: N_("true or false"), str: N_("text"), tuple: N_("a list of texts")}
+        return tr(kinds[self.kind])
 
     def value_in(self, settings: Settings) -> Value:
         """The value that ``settings`` hold."""
@@ -158,7 +158,7 @@ def renamed(name: str) -> str:
         now = key.variable
     elif name.startswith("--"):
         now = key.flags[-1]
-    return f"`{name}` is now called `{now}`; the old name still works"
+    return tr("`{name}` is now called `{now}`; the old name still works", name=name, now=now)
 
 
 def needs_loading(before: Settings, after: Settings) -> bool:
@@ -218,12 +218,20 @@ def _key(field: Field[Any], section: str) -> Key:
     )
 
 
-def _bounds(low: float | None, high: float | None) -> str:
+def _number_text(whole: bool, low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f" from {low} to {high}"
-    if low is not None:
-        return f" of {low} or more"
-    return "" if high is None else f" of {high} or less"
+        text = (
+            N_("a whole number from {low} to {high}")
+            if whole
+            else N_("a number from {low} to {high}")
+        )
+    elif low is not None:
+        text = N_("a whole number of {low} or more") if whole else N_("a number of {low} or more")
+    elif high is not None:
+        text = N_("a whole number of {high} or less") if whole else N_("a number of {high} or less")
+    else:
+        text = N_("a whole number") if whole else N_("a number")
+    return tr(text, low=low, high=high)
 
 
 def nearest(word: str, names: Iterable[str], cutoff: float = NEAR) -> str:
@@ -241,7 +249,7 @@ def nearest(word: str, names: Iterable[str], cutoff: float = NEAR) -> str:
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """``did you mean `name`?`` as a hint, or the empty string."""
     name = nearest(word, names)
-    return f"did you mean `{name}`?" if name else ""
+    return tr("did you mean `{name}`?", name=name) if name else ""
 
 
 def nearest_key(word: str) -> str:
@@ -371,4 +379,8 @@ FORMER_THEMES = MappingProxyType(
 
 def renamed_theme(name: str) -> str:
     """The notice for a former name."""
-    return f"the theme `{name}` is now called `{FORMER_THEMES[name]}`; the old name still works"
+    return tr(
+        "the theme `{name}` is now called `{former_themes}`; the old name still works",
+        name=name,
+        former_themes=FORMER_THEMES[name],
+    )

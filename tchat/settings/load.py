@@ -26,7 +26,7 @@ from tchat.settings.keys import (
     variable_of,
 )
 from tchat.settings.schema import Sampling, Settings
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -35,7 +35,7 @@ SECTIONS = ("sampling",)
 KEY_BINDINGS = "keys"
 NOT_SETTINGS = frozenset({"TCHAT_HOME"})
 LONGEST = 14_000  # bits of an integer; Python shows one of 4,300 digits
-EDIT_HINT = "correct it with an editor; nothing was changed"
+EDIT_HINT = N_("correct it with an editor; nothing was changed")
 
 
 class Loaded(NamedTuple):
@@ -168,24 +168,31 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
         key = keys().get(name)
         if key is None and not section and name in former_names():
             key = former_names()[name]
-            former[key.name] = check(key, value, f"in {path}")
+            former[key.name] = check(key, value, tr("in {path}", path=path))
             import shlex
 
             call = shlex.join(["tchat", "config", "set", key.name, spell(former[key.name])])
-            warnings.append(f"{path.name}: {renamed(name)}; replace it: {call}")
+            warnings.append(
+                tr(
+                    "{name}: {renamed}; replace it: {call}",
+                    name=path.name,
+                    renamed=renamed(name),
+                    call=call,
+                )
+            )
         elif key is None or key.section != section:
             warnings.append(f"{path.name}: {_stranger(section, name, key)}")
         else:
-            values[name] = check(key, value, f"in {path}")
+            values[name] = check(key, value, tr("in {path}", path=path))
     return former | values, warnings
 
 
 def _position(fault: str, text: str) -> str:
     """tomllib's message with the position in front; "at end of document" becomes numbers too."""
-    what, _, position = fault.rstrip(")").rpartition(" (at ")
+    what, _, position = fault.rstrip(")").rpartition(tr(" (at "))
     if not position.startswith("line"):
         lines = text.rstrip("\n").split("\n")
-        position = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+        position = tr("line {lines}, column {lines2}", lines=len(lines), lines2=len(lines[-1]) + 1)
     return f"{position}: {what}"
 
 
@@ -206,7 +213,12 @@ def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:
         for last, key in inner.items():
             full = f"{name}.{last}".rstrip(".")
             if not isinstance(key, str):
-                where = f"`{KEY_BINDINGS}.{full}` (in {path})"
+                where = tr(
+                    "`{key_bindings}.{full}` (in {path})",
+                    key_bindings=KEY_BINDINGS,
+                    full=full,
+                    path=path,
+                )
                 raise UsageError(
                     tr("{where} must be a key", where=where), tr('write it like "ctrl+x"')
                 )
@@ -223,14 +235,26 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
         if not variable.startswith("TCHAT_") or variable in NOT_SETTINGS:
             continue
         if key := known.get(variable):
-            values[key.name] = parse(key, text, f"environment variable {variable}")
+            values[key.name] = parse(
+                key, text, tr("environment variable {variable}", variable=variable)
+            )
         elif key := renames.get(variable):
-            former[key.name] = parse(key, text, f"environment variable {variable}")
-            warnings.append(f"environment variable {renamed(variable)}")
+            former[key.name] = parse(
+                key, text, tr("environment variable {variable}", variable=variable)
+            )
+            warnings.append(tr("environment variable {renamed}", renamed=renamed(variable)))
         else:
             near = nearest_key(variable.removeprefix("TCHAT_"))
-            hint = f"did you mean `{variable_of(near)}`?" if near else ""
-            warnings.append(f"unknown environment variable {variable}{hint and '; ' + hint}")
+            hint = (
+                tr("did you mean `{variable_of}`?", variable_of=variable_of(near)) if near else ""
+            )
+            warnings.append(
+                tr(
+                    "unknown environment variable {variable}{reason}",
+                    variable=variable,
+                    value=hint and "; " + hint,
+                )
+            )
     return former | values
 
 
@@ -258,11 +282,17 @@ def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _stranger(section: str, name: str, key: Key | None) -> str:
     shown = f"{section}.{name}" if section else name
     if key is not None:
-        where = f"under [{key.section}]" if key.section else f"above [{section}]"
-        return f"`{shown}` is ignored here; it belongs {where}"
+        where = (
+            tr("under [{section}]", section=key.section)
+            if key.section
+            else tr("above [{section}]", section=section)
+        )
+        return tr("`{shown}` is ignored here; it belongs {where}", shown=shown, where=where)
     near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
-    hint = f"did you mean `{near}`?" if near else ""
-    return f"unknown setting `{shown}` is ignored{hint and '; ' + hint}"
+    hint = tr("did you mean `{near}`?", near=near) if near else ""
+    return tr(
+        "unknown setting `{shown}` is ignored{reason}", shown=shown, value=hint and "; " + hint
+    )
 
 
 def set_value(path: Path, key: Key, text: str) -> Value:

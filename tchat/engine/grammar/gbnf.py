@@ -16,10 +16,10 @@ from typing import NamedTuple, TypeAlias
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 LONGEST = 1 << 20  # characters
-HINT = "GBNF is described in llama.cpp's grammars/README.md"
+HINT = N_("GBNF is described in llama.cpp's grammars/README.md")
 _MOST_REPEATED = 1999  # rules that one repetition may make
 _MOST_ELEMENTS = 1_000_000
 _DEEPEST_GROUP = 200
@@ -62,7 +62,7 @@ class TokenName(NamedTuple):
     text: str
 
 
-def require_grammar(source: str, name: str = "the grammar") -> tuple[TokenName, ...]:
+def require_grammar(source: str, name: str = N_("the grammar")) -> tuple[TokenName, ...]:
     """Check a grammar; returns the tokens in it.
 
     Args:
@@ -85,7 +85,7 @@ def require_grammar(source: str, name: str = "the grammar") -> tuple[TokenName, 
         )
     found = _checked(source)
     if isinstance(found, str):
-        raise UsageError(tr("{name} cannot be used: {found}", name=name, found=found), tr(HINT))
+        raise UsageError(tr("{name} cannot be used: {found}", name=tr(name), found=found), tr(HINT))
     return found
 
 
@@ -106,7 +106,9 @@ def _checked(source: str) -> tuple[TokenName, ...] | str:
             return fault.reason
         line = source.count("\n", 0, fault.position) + 1
         column = fault.position - source.rfind("\n", 0, fault.position)
-        return f"line {line}, column {column}: {fault.reason}"
+        return tr(
+            "line {line}, column {column}: {reason}", line=line, column=column, reason=fault.reason
+        )
     return tuple(dict.fromkeys(reader.tokens))
 
 
@@ -137,16 +139,17 @@ class _GbnfParser:
     def read(self) -> None:
         """Parse all rules; raises `_Fault`."""
         if "\0" in self.source:
-            raise _Fault("it holds a NUL character", self.source.index("\0"))
+            raise _Fault(tr("it holds a NUL character"), self.source.index("\0"))
         self._skip(lines=True)
         while self._position < len(self.source):
             self._rule()
         if "root" not in self.names:
-            raise _Fault("there is no rule `root`")
+            raise _Fault(tr("there is no rule `root`"))
         for name, number in self.names.items():
             if self.rules[number] is None:
                 raise _Fault(
-                    f"the rule `{single_line(name, 40)}` is not defined", self._used[number]
+                    tr("the rule `{name}` is not defined", name=single_line(name, 40)),
+                    self._used[number],
                 )
 
     def name_of(self, number: int) -> str:
@@ -159,13 +162,13 @@ class _GbnfParser:
         name = self._name()
         self._skip(lines=False)
         if not self.source.startswith("::=", self._position):
-            raise _Fault("expecting ::=", self._position)
+            raise _Fault(tr("expecting ::="), self._position)
         self._position += 3
         self._skip(lines=True)
         number = self._number(name, start)
         self.rules[number] = self._alternatives(number)
         if self._position < len(self.source) and self.source[self._position] not in "\r\n":
-            raise _Fault("expecting the end of the line", self._position)
+            raise _Fault(tr("expecting the end of the line"), self._position)
         self._skip(lines=True)
 
     def _alternatives(self, number: int) -> list[_Sequence]:
@@ -181,7 +184,7 @@ class _GbnfParser:
                 top.last, top.made = 0, 1
             elif character == "(":
                 if len(stack) > _DEEPEST_GROUP:
-                    raise _Fault("groups are nested too deeply", self._position)
+                    raise _Fault(tr("groups are nested too deeply"), self._position)
                 before, position = len(self.rules), self._position
                 self._position += 1
                 self._skip(lines=True)
@@ -195,19 +198,19 @@ class _GbnfParser:
             elif self._atom(top, character):
                 self._skip(lines=nested)
             elif nested:
-                raise _Fault("expecting ) of the group that begins here", top.position)
+                raise _Fault(tr("expecting ) of the group that begins here"), top.position)
             else:
                 return top.alternatives
 
     def _atom(self, top: _OpenGroup, character: str) -> bool:
         """Parse an item or a repetition; returns whether there was one."""
         if character == '"':
-            text = self._match(_LITERAL, "a literal does not end, or has an unknown escape")
+            text = self._match(_LITERAL, tr("a literal does not end, or has an unknown escape"))
             self._item(top, [None] * len(_CHARACTER.findall(text[1])))
         elif character == "[":
-            members = self._match(_CLASS, "a class does not end, or has an unknown escape")
+            members = self._match(_CLASS, tr("a class does not end, or has an unknown escape"))
             if not members[1]:
-                raise _Fault("an empty class", members.start())
+                raise _Fault(tr("an empty class"), members.start())
             self._item(top, [None])
             self._count(len(members[1]))
         elif character == ".":
@@ -234,18 +237,23 @@ class _GbnfParser:
 
     def _repeat(self, top: _OpenGroup) -> None:
         position = self._position
-        times = self._match(_TIMES, "expecting a repetition such as {2}, {2,} or {2,5}")
+        times = self._match(_TIMES, tr("expecting a repetition such as {2}, {2,} or {2,5}"))
         sequence = top.alternatives[-1]
         part = sequence[top.last :]
         if not part:
-            raise _Fault("there is nothing to repeat", position)
+            raise _Fault(tr("there is nothing to repeat"), position)
         least, most = self._bounds(times)
         if most is not None and most < least:
-            raise _Fault(f"a repetition from {least} to {most}", position)
+            raise _Fault(
+                tr("a repetition from {least} to {most}", least=least, most=most), position
+            )
         rules = (most or least) or 1
         if max(rules, least) > _MOST_REPEATED or top.made * rules > _MOST_REPEATED:
             raise _Fault(
-                f"it repeats too much: {_MOST_REPEATED:,} times at most, with those inside",
+                tr(
+                    "it repeats too much: {most_repeated:,} times at most, with those inside",
+                    most_repeated=_MOST_REPEATED,
+                ),
                 position,
             )
         optional = 1 if most is None else most - least
@@ -265,12 +273,12 @@ class _GbnfParser:
         if times[4]:
             return {"*": (0, None), "+": (1, None), "?": (0, 1)}[times[4]]
         if max(len(times[1]), len(times[3] or "")) > 9:
-            raise _Fault("it repeats too much", times.start())
+            raise _Fault(tr("it repeats too much"), times.start())
         least = int(times[1])
         return least, least if not times[2] else int(times[3]) if times[3] else None
 
     def _name(self) -> str:
-        return self._match(_NAME, "expecting the name of a rule")[0]
+        return self._match(_NAME, tr("expecting the name of a rule"))[0]
 
     def _number(self, name: str, position: int) -> int:
         if name not in self.names:
@@ -286,7 +294,7 @@ class _GbnfParser:
     def _count(self, elements: int) -> None:
         self._elements += elements
         if self._elements > _MOST_ELEMENTS:
-            raise _Fault("it expands to too many rules", self._position)
+            raise _Fault(tr("it expands to too many rules"), self._position)
 
     def _match(self, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
         found = pattern.match(self.source, self._position)
@@ -313,8 +321,11 @@ def _refuse_left_recursion(reader: _GbnfParser) -> None:
     except CycleError as error:
         name = single_line(reader.name_of(error.args[1][0]), 40)
         raise _Fault(
-            f"left recursion: the rule `{name}` can begin with itself, "
-            "or repeats without end what may be empty"
+            tr(
+                "left recursion: the rule `{name}` can begin with itself, or repeats without "
+                "end what may be empty",
+                name=name,
+            )
         ) from error
     counts: dict[int, int] = {}
     depths: dict[int, int] = {}
@@ -322,9 +333,9 @@ def _refuse_left_recursion(reader: _GbnfParser) -> None:
         counts[number] = 1 + sum(counts[one] for one in first_rules[number])
         depths[number] = 1 + max((depths[one] for one in first_rules[number]), default=0)
         if depths[number] > _DEEPEST_RULE:
-            raise _Fault("too many rules begin with each other")
+            raise _Fault(tr("too many rules begin with each other"))
         if counts[number] > _MOST_FIRST_RULES:
-            raise _Fault("its rules can begin in too many ways")
+            raise _Fault(tr("its rules can begin in too many ways"))
 
 
 def _may_be_empty(rules: list[list[_Sequence]]) -> set[int]:

@@ -216,7 +216,7 @@ class _Converter:
         key = (frozenset(state.parts), state.made, state.alone)
         if key not in self._names:
             if len(self._names) >= self._limit:
-                self.mark_unchecked("deeper parts (the schema is too large)")
+                self.mark_unchecked(tr("deeper parts (the schema is too large)"))
                 return choice(Ref(kind) for kind in types_of(state.parts))
             self._names[key] = self.rules.reserve(name)
             self._waiting.append((self._names[key], state))

@@ -43,6 +43,7 @@ from tchat.engine.grammar.rules import (
     json_chars,
     repeated,
 )
+from tchat.translation import tr
 
 _DEEPEST = 100  # nested groups
 _MOST_TIMES_DIGITS = 9  # of the count of a repetition
@@ -140,7 +141,7 @@ def parse_pattern(pattern: str) -> Pattern:
     parser = _RegexParser(pattern)
     tree = parser.alternatives(0)
     if parser.index < len(pattern):
-        raise PatternUnsupported(f"unmatched ) at {parser.index}")
+        raise PatternUnsupported(tr("unmatched ) at {index}", index=parser.index))
     return tree
 
 
@@ -164,7 +165,7 @@ def python_pattern(pattern: str) -> str:
 def _times(digits: str) -> int:
     digits = digits.lstrip("0") or "0"
     if len(digits) > _MOST_TIMES_DIGITS:
-        raise PatternUnsupported("a repetition without end")
+        raise PatternUnsupported(tr("a repetition without end"))
     return int(digits)
 
 
@@ -178,7 +179,7 @@ class _RegexParser:
 
     def alternatives(self, depth: int) -> Pattern:
         if depth > _DEEPEST:
-            raise PatternUnsupported("nested too deeply")
+            raise PatternUnsupported(tr("nested too deeply"))
         branches = [self._branch(depth)]
         while self._accept("|"):
             branches.append(self._branch(depth))
@@ -195,16 +196,18 @@ class _RegexParser:
         if found is None:
             return part
         if isinstance(part, Anchor | Lookaround):
-            raise PatternUnsupported(f"nothing to repeat at {found.start()}")
+            raise PatternUnsupported(tr("nothing to repeat at {start}", start=found.start()))
         self._accept("?")  # a lazy repetition matches the same texts
         if self._match(_QUANTIFIER):
-            raise PatternUnsupported(f"multiple repeat at {self.index}")
+            raise PatternUnsupported(tr("multiple repeat at {index}", index=self.index))
         least, most = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}.get(found[0], (0, 0))
         if found[1]:
             least = _times(found[1])
             most = least if not found[2] else _times(found[3]) if found[3] else -1
             if 0 <= most < least:
-                raise PatternUnsupported(f"a repetition from {least} to {most}")
+                raise PatternUnsupported(
+                    tr("a repetition from {least} to {most}", least=least, most=most)
+                )
         return Repetition(part, least, most)
 
     def _atom(self, depth: int) -> Pattern:
@@ -220,7 +223,7 @@ class _RegexParser:
         if character == "\\":
             return self._escape()
         if character in "*+?{" and re.compile(_QUANTIFIER).match(self.pattern, self.index - 1):
-            raise PatternUnsupported(f"nothing to repeat at {self.index - 1}")
+            raise PatternUnsupported(tr("nothing to repeat at {index}", index=self.index - 1))
         return self._plain(ord(character))
 
     def _group(self, depth: int) -> Pattern:
@@ -236,11 +239,11 @@ class _RegexParser:
             elif self._accept("i:"):
                 self._any_case = True
             elif not self._accept(":"):
-                raise PatternUnsupported(f"an unknown group at {self.index}")
+                raise PatternUnsupported(tr("an unknown group at {index}", index=self.index))
         inner = self.alternatives(depth + 1)
         self._any_case = cased
         if not self._accept(")"):
-            raise PatternUnsupported("a group without )")
+            raise PatternUnsupported(tr("a group without )"))
         if look is not None:
             return Lookaround(inner, *look)
         return CaptureGroup(inner, name) if captures else Concatenation((inner,))
@@ -255,7 +258,7 @@ class _RegexParser:
                 last = self._member()
                 if isinstance(first, int) and isinstance(last, int):
                     if last < first:
-                        raise PatternUnsupported("a range that runs backwards")
+                        raise PatternUnsupported(tr("a range that runs backwards"))
                     ranges.append((first, last))
                     continue
             self.index = before
@@ -319,7 +322,7 @@ class _RegexParser:
         if 0xD800 <= point <= 0xDBFF and (low := self._match(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")):
             return 0x10000 + ((point - 0xD800) << 10) + int(low[1], 16) - 0xDC00
         if point > 0x10FFFF:
-            raise PatternUnsupported("no code point")
+            raise PatternUnsupported(tr("no code point"))
         return point
 
     def _plain(self, point: int) -> Pattern:
@@ -328,7 +331,7 @@ class _RegexParser:
 
     def _advance(self) -> str:
         if self.index >= len(self.pattern):
-            raise PatternUnsupported("the pattern ends too early")
+            raise PatternUnsupported(tr("the pattern ends too early"))
         self.index += 1
         return self.pattern[self.index - 1]
 
@@ -437,7 +440,7 @@ class _Matcher:
                 case Alternation(parts):
                     self.split += len(parts)
                     if self.split > _MOST_SPLIT:
-                        raise PatternUnsupported("too many alternatives with conditions")
+                        raise PatternUnsupported(tr("too many alternatives with conditions"))
                     return make.union([walk([part, *rest]) for part in parts])
                 case Repetition(part, least, most) if 0 <= most <= 1:
                     return make.union([walk([part, *rest]), *([] if least else [walk(rest)])])
@@ -446,7 +449,7 @@ class _Matcher:
                 case Anchor(kind):
                     return self._boundary(rest, before, inside=kind == "B")
                 case _:
-                    raise PatternUnsupported("a condition inside a repetition")
+                    raise PatternUnsupported(tr("a condition inside a repetition"))
         return make.sequence([before, self.suffix])
 
     def plain(self, node: Pattern) -> Language:
@@ -467,7 +470,7 @@ class _Matcher:
                 mark = BEGIN if kind == "^" else END
                 return make.char(((mark, mark),))
             case _:
-                raise PatternUnsupported("a back reference")
+                raise PatternUnsupported(tr("a back reference"))
 
     def _look(
         self, node: Lookaround, rest: list[Pattern], before: Language, *, starts: bool
@@ -476,7 +479,7 @@ class _Matcher:
         if starts and node.ahead:  # a second ^ adds nothing
             node = Lookaround(_without_start(node.part), node.ahead, node.negative)
         if _has_condition(node.part) or Anchor("^" if node.ahead else "$") in _nodes(node.part):
-            raise PatternUnsupported("a condition inside a condition")
+            raise PatternUnsupported(tr("a condition inside a condition"))
         if node.ahead:
             seen = make.sequence([self.plain(node.part), self.suffix])
             after = self.walk(rest, make.empty, starts=starts)
@@ -578,7 +581,7 @@ def _expression(rules: Rules, name: str, tree: Pattern) -> Expression:
             # A rule, or it would be repeated in the text for every repetition around it.
             return rules.add(name, times) if least else times
         case _:
-            raise PatternUnsupported("a condition inside the pattern")
+            raise PatternUnsupported(tr("a condition inside the pattern"))
 
 
 def _not_empty(body: Expression) -> Expression:

@@ -45,6 +45,7 @@ from tchat.engine.grammar.schema import (
     mark_unchecked,
     upper_limit,
 )
+from tchat.translation import tr
 
 _MOST_DIGITS = 64
 _MOST_DECIMALS = 20
@@ -264,7 +265,7 @@ def string_languages(converter: SchemaConverter, parts: Sequence[Subschema]) -> 
         if name in FORMATS and name != "regex":
             found.append(match_language(make, parse_pattern(FORMATS[name].anchored)))
         if name in FORMATS and not FORMATS[name].is_regular:
-            converter.mark_unchecked(f"format ({name})")
+            converter.mark_unchecked(tr("format ({name})", name=name))
     for values in all_values(parts, UNEQUAL):
         texts = [value for value in values if isinstance(value, str)]
         found += [make.complement(marked(make, make.text(text))) for text in texts]
@@ -300,7 +301,7 @@ def _structured(converter: SchemaConverter, parts: Sequence[Subschema], name: st
         converter.mark_unchecked("not")
     for form in all_values(parts, "format"):
         if form in FORMATS:
-            converter.mark_unchecked(f"format ({form})")
+            converter.mark_unchecked(tr("format ({form})", form=form))
     patterns = all_values(parts, "pattern")
     if len(patterns) == 1:
         try:

@@ -46,7 +46,7 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
             to another document.
     """
     if text_or_path.lstrip().startswith("{"):
-        text, origin = text_or_path, "the JSON schema"
+        text, origin = text_or_path, tr("the JSON schema")
     else:
         text, origin = _read(expanded(text_or_path)), text_or_path
     try:
@@ -89,18 +89,18 @@ def _loaded(text: str) -> Any:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise _NoJson("it holds half of a surrogate pair (\\ud800 to \\udfff)") from error
+            raise _NoJson(tr("it holds half of a surrogate pair (\\ud800 to \\udfff)")) from error
     return value
 
 
 def _refuse(name: str) -> NoReturn:
-    raise _NoJson(f"{name} is not a JSON number")
+    raise _NoJson(tr("{name} is not a JSON number", name=name))
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise _NoJson(f"the number {single_line(digits, limit=40)} is too large")
+        raise _NoJson(tr("the number {digits} is too large", digits=single_line(digits, limit=40)))
     return number
 
 
@@ -108,7 +108,9 @@ def _whole(digits: str) -> int:
     try:
         return int(digits)
     except ValueError as error:
-        raise _NoJson(f"a number of {len(digits):,} digits is too long") from error
+        raise _NoJson(
+            tr("a number of {digits:,} digits is too long", digits=len(digits))
+        ) from error
 
 
 def _read(path: Path) -> str:
@@ -427,7 +429,9 @@ class SchemaValidator:
         from jsonschema import ValidationError
 
         if isinstance(instance, str) and not self._matches(pattern, instance):
-            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+            yield ValidationError(
+                tr("{instance!r} does not match {pattern!r}", instance=instance, pattern=pattern)
+            )
 
     def _pattern_properties(
         self, validator: Any, patterns: Mapping[str, Any], instance: Any, _: Any
@@ -447,7 +451,7 @@ class SchemaValidator:
             if key in named or any(self._matches(pattern, key) for pattern in patterns):
                 continue
             if additional is False:
-                yield ValidationError(f"the property {key!r} is not allowed")
+                yield ValidationError(tr("the property {key!r} is not allowed", key=key))
             else:
                 yield from validator.descend(instance[key], additional, path=key)
 
@@ -469,7 +473,9 @@ def _multiple_of(_: Any, of: Any, instance: Any, __: Any) -> Iterator[Any]:
     if _is_number(instance):
         (n, m), (p, q) = decimal(instance).as_integer_ratio(), decimal(of).as_integer_ratio()
         if n * q % (m * p):
-            yield ValidationError(f"{instance!r} is not a multiple of {of!r}")
+            yield ValidationError(
+                tr("{instance!r} is not a multiple of {of!r}", instance=instance, of=of)
+            )
 
 
 _Compare: TypeAlias = Callable[[Decimal, Decimal], bool]
@@ -486,7 +492,14 @@ def _bound(keyword: str, is_beyond: _Compare, is_at_or_beyond: _Compare) -> Call
             excluded = keyword.startswith("excl") or schema.get(f"exclusiveM{keyword[1:]}") is True
             fails = is_at_or_beyond if excluded else is_beyond
             if fails(decimal(instance), decimal(bound)):
-                yield ValidationError(f"{instance!r} violates {keyword} {bound!r}")
+                yield ValidationError(
+                    tr(
+                        "{instance!r} violates {keyword} {bound!r}",
+                        instance=instance,
+                        keyword=keyword,
+                        bound=bound,
+                    )
+                )
 
     return check
 

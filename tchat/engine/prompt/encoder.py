@@ -383,7 +383,7 @@ class PromptEncoder:
         prompt = self.for_answer(messages, continue_final=continue_final)
         if think != "on":
             return prompt
-        text = "a grammar or schema describes the answer, so this reply comes without reasoning"
+        text = tr("a grammar or schema describes the answer, so this reply comes without reasoning")
         return replace(prompt, notices=(Notice("think", text), *prompt.notices))
 
     def before_question(self, messages: Sequence[ChatMessage]) -> list[int]:
@@ -424,19 +424,16 @@ def too_long(tokens: int, size: int, trained: int, *, about: bool = False) -> Pr
 
     Suggests a larger context only where the model, ``trained`` for so many tokens, can have one.
     """
-    count = f"about {tokens:,}" if about else f"{tokens:,}"
+    count = tr("about {tokens:,}", tokens=tokens) if about else f"{tokens:,}"
     return PromptTooLong(
         tr(
             "the prompt has {count} tokens and the context holds {size:,}, reply included",
             count=count,
             size=size,
         ),
-        "shorten it, or "
-        + (
-            "ask for a larger context with --ctx-size"
-            if can_grow(size, trained)
-            else "use a model with a longer context"
-        ),
+        tr("shorten it, or ask for a larger context with --ctx-size")
+        if can_grow(size, trained)
+        else tr("shorten it, or use a model with a longer context"),
     )
 
 

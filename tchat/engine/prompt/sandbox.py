@@ -39,6 +39,7 @@ from tchat.engine.prompt.sandbox_limits import (
     require_text,
     weigh,
 )
+from tchat.translation import tr
 
 # Compiling cannot be interrupted: at these limits it takes up to a second and a half.
 MAX_SOURCE = 64 << 10  # characters; the longest known template has 18,000
@@ -69,7 +70,9 @@ class TemplateProgram:
 
     def __init__(self, source: str) -> None:
         if len(source) > MAX_SOURCE:
-            raise TemplateFailure(f"it is longer than {MAX_SOURCE:,} characters")
+            raise TemplateFailure(
+                tr("it is longer than {max_source:,} characters", max_source=MAX_SOURCE)
+            )
         self._source = source
         self._environment = _environment()
         try:
@@ -209,7 +212,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def _generate(self, *args: Any, **kwargs: Any) -> str:
         code: str = super()._generate(*args, **kwargs)
         if len(code) > MAX_CODE:
-            raise TemplateFailure(f"it compiles to more than {MAX_CODE:,} characters of code")
+            raise TemplateFailure(
+                tr("it compiles to more than {max_code:,} characters of code", max_code=MAX_CODE)
+            )
         return code
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -18,6 +18,7 @@ from jinja2.runtime import LoopContext
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from tchat.engine.prompt import TemplateOverrun
+from tchat.translation import tr
 
 MAX_TEXT = 16 << 20  # characters of a rendering, or of one string on the way
 MAX_ITEMS = 1 << 18  # of a list, or in a list with everything nested in it
@@ -61,13 +62,13 @@ class RenderLimits:
         self._seen += made + seen
         self._left -= made
         if self._left < 0:
-            raise TemplateOverrun("it makes too much text")
+            raise TemplateOverrun(tr("it makes too much text"))
         if self._seen > _LARGE or self._ticks >= _TICKS:
             self._ticks = self._seen = 0
             if self._stopped():
                 raise InterruptedError
             if time.thread_time() > self._until:
-                raise TemplateOverrun("it takes too long")
+                raise TemplateOverrun(tr("it takes too long"))
 
     def count_value(self, value: Any) -> Any:
         """Count a value that a step made; returns it."""
@@ -104,13 +105,17 @@ class RenderLimits:
 def require_text(size: float) -> None:
     """Refuse a text of more than `MAX_TEXT` characters."""
     if size > MAX_TEXT:
-        raise TemplateOverrun(f"it makes a text of more than {MAX_TEXT:,} characters")
+        raise TemplateOverrun(
+            tr("it makes a text of more than {max_text:,} characters", max_text=MAX_TEXT)
+        )
 
 
 def require_items(count: float) -> None:
     """Refuse a list of more than `MAX_ITEMS` items."""
     if count > MAX_ITEMS:
-        raise TemplateOverrun(f"it makes a list of more than {MAX_ITEMS:,} items")
+        raise TemplateOverrun(
+            tr("it makes a list of more than {max_items:,} items", max_items=MAX_ITEMS)
+        )
 
 
 def weigh(value: Any) -> int:
@@ -180,9 +185,9 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
             check_percent(left, right)
     elif isinstance(left, int) and isinstance(right, int):
         if operator == "**" and left.bit_length() * abs(right) > _MAX_BITS:
-            raise TemplateOverrun("it computes a number that is too large")
+            raise TemplateOverrun(tr("it computes a number that is too large"))
         if operator == "*" and left.bit_length() + right.bit_length() > _MAX_BITS:
-            raise TemplateOverrun("it computes a number that is too large")
+            raise TemplateOverrun(tr("it computes a number that is too large"))
     elif operator == "*":
         _require_like(left, _length(left) * _count(right))
         _require_like(right, _length(right) * _count(left))
@@ -236,14 +241,14 @@ def check_format(text: str, values: Iterable[Any]) -> None:
         if field is None:
             continue
         if spec and "{" in spec:
-            raise TemplateOverrun("it computes the width of a field")
+            raise TemplateOverrun(tr("it computes the width of a field"))
         size += longest + sum(_width(number) for number in re.findall(r"\d+", spec or ""))
     require_text(size)
 
 
 def _width(number: str) -> int:
     if number == "*" or len(number) > len(str(_MAX_WIDTH)) or int(number or 0) > _MAX_WIDTH:
-        raise TemplateOverrun("it pads a field to more than it may")
+        raise TemplateOverrun(tr("it pads a field to more than it may"))
     return int(number or 0)
 
 
@@ -270,12 +275,20 @@ def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         check((args, kwargs))
     path = _argument((args, kwargs), _PATHS.get(name, len(args)), "attribute")
     if isinstance(path, str) and len(path) > _MAX_PATH:
-        raise TemplateOverrun(f"it follows an attribute of more than {_MAX_PATH:,} characters")
+        raise TemplateOverrun(
+            tr("it follows an attribute of more than {max_path:,} characters", max_path=_MAX_PATH)
+        )
     if name in _SHALLOW:
         return len(args[0]) if args and isinstance(args[0], Sized) else 0
     size = sum(map(weigh, (*args, *kwargs.values())))
     if name in _SLOW and size > _MAX_SLOW:
-        raise TemplateOverrun(f"the filter {name} gets more than {_MAX_SLOW:,} characters")
+        raise TemplateOverrun(
+            tr(
+                "the filter {name} gets more than {max_slow:,} characters",
+                name=name,
+                max_slow=_MAX_SLOW,
+            )
+        )
     return size
 
 
@@ -327,7 +340,9 @@ def _check_split(given: Given) -> None:
     if isinstance(separator, type(owner)) and separator:
         require_items(owner.count(separator))
     elif len(owner) > _MAX_SPLIT:
-        raise TemplateOverrun(f"it splits a text of more than {_MAX_SPLIT:,} characters")
+        raise TemplateOverrun(
+            tr("it splits a text of more than {max_split:,} characters", max_split=_MAX_SPLIT)
+        )
 
 
 def _check_indent(given: Given) -> None:
@@ -345,7 +360,7 @@ def _check_format_filter(given: Given) -> None:
 def _check_round(given: Given) -> None:
     digits = _argument(given, 1, "precision", 0)
     if isinstance(digits, int) and abs(digits) > _MAX_DIGITS:
-        raise TemplateOverrun("it rounds to more digits than it may")
+        raise TemplateOverrun(tr("it rounds to more digits than it may"))
 
 
 def _check_batch(given: Given) -> None:
@@ -375,7 +390,12 @@ def _check_json(given: Given) -> None:
 def _check_encode(given: Given) -> None:
     encoding = _argument(given, 1, "encoding", "utf-8")
     if str(encoding).lower() not in _ENCODINGS:  # some take quadratic time
-        raise TemplateOverrun(f"it encodes text as something else than {', '.join(_ENCODINGS)}")
+        raise TemplateOverrun(
+            tr(
+                "it encodes text as something else than {encodings}",
+                encodings=", ".join(_ENCODINGS),
+            )
+        )
     written_out = _argument(given, 2, "errors", "strict") not in ("strict", "ignore", "replace")
     require_text(len(given[0][0]) * (10 if written_out else 1))
 

@@ -27,7 +27,7 @@ from tchat.engine.prompt import (
 from tchat.engine.prompt.reasoning import ReplyMarks, ReplyPhase, marks_for
 from tchat.engine.prompt.template_adapter import TemplateAdapter, adapt_template
 from tchat.errors import DoesNotFit
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.engine.model import Model
@@ -115,12 +115,12 @@ class ChatTemplate:
             InterruptedError: ``stopped`` was True.
         """
         if source is None or not source.strip():
-            reason = "the model file has no chat template"
+            reason = tr("the model file has no chat template")
         else:
             try:
                 adapter = adapt_template(source, bos=bos, eos=eos, stopped=stopped)
             except TemplateFailure as failure:
-                reason = f"the model's chat template does not work ({failure})"
+                reason = tr("the model's chat template does not work ({failure})", failure=failure)
             else:
                 return cls(adapter, source=source, specials=specials)
         return cls._fallback(builtin_template_for(specials), reason, bos, eos, specials)
@@ -130,7 +130,8 @@ class ChatTemplate:
         cls, fallback: BuiltinTemplate, reason: str, bos: str, eos: str, specials: frozenset[str]
     ) -> ChatTemplate:
         notice = Notice(
-            "template", tr("{reason}: {name} is used instead", reason=reason, name=fallback.name)
+            "template",
+            tr("{reason}: {name} is used instead", reason=reason, name=tr(fallback.name)),
         )
         return cls(
             adapt_template(fallback.source, bos=bos, eos=eos),
@@ -163,7 +164,7 @@ class ChatTemplate:
                 return {name: on if think == "on" else off}, None
         effort = next((name for name in _EFFORTS if name in expected), None)
         if effort is None:
-            text = "this model's template has no switch for reasoning"
+            text = tr("this model's template has no switch for reasoning")
             return {}, Notice(
                 "think", tr("{text}: --think {think} does nothing", text=text, think=think)
             )
@@ -176,7 +177,7 @@ class ChatTemplate:
         none = next((word for word in _NO_EFFORT if word in words), None)
         if none is not None:
             return {name: none}, None
-        text = "this model's reasoning cannot be switched off: its effort is set to low"
+        text = tr("this model's reasoning cannot be switched off: its effort is set to low")
         return {name: "low"}, Notice("think", text)
 
     def render(
@@ -213,7 +214,7 @@ class ChatTemplate:
                     text = self._adapter.render(variant, options, stopped=stopped)
                     phase = self.marks.phase_after(text)
             except TemplateOverrun as overrun:
-                other, overran = self._builtin(str(overrun), "is given up"), True
+                other, overran = self._builtin(str(overrun), N_("is given up")), True
                 break
             except TemplateFailure as failure:
                 reason = reason or str(failure)
@@ -239,7 +240,7 @@ class ChatTemplate:
             yield system_in_user(messages), moved
         yield merge_same_roles(system_in_user(messages)), (*moved, _TURNS_JOINED)
 
-    def _builtin(self, reason: str, fate: str = "refuses this chat") -> ChatTemplate:
+    def _builtin(self, reason: str, fate: str = N_("refuses this chat")) -> ChatTemplate:
         """The built-in template for a chat that this one refuses in every way."""
         if self.source == PLAIN.source:
             raise DoesNotFit(
@@ -249,7 +250,7 @@ class ChatTemplate:
         best = builtin_template_for(self._specials)
         return self._fallback(
             PLAIN if self.source == best.source else best,
-            f"the model's chat template {fate} ({reason})",
+            tr("the model's chat template {fate} ({reason})", fate=tr(fate), reason=reason),
             str(self._adapter.tokens["bos_token"]),
             str(self._adapter.tokens["eos_token"]),
             self._specials,
@@ -312,7 +313,7 @@ CHATML = BuiltinTemplate(
 )
 
 LLAMA_3 = BuiltinTemplate(
-    "the Llama 3 form",
+    N_("the Llama 3 form"),
     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     "{% for message in messages %}"
     "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' }}"
@@ -324,7 +325,7 @@ LLAMA_3 = BuiltinTemplate(
 )
 
 GEMMA = BuiltinTemplate(
-    "the Gemma form",
+    N_("the Gemma form"),
     ("<start_of_turn>", "<end_of_turn>"),
     "{% for message in messages %}" + _REFUSE_SYSTEM + "{{ '<start_of_turn>' }}"
     "{{ ('model' if message.role == 'assistant' else message.role) + '\n' }}"
@@ -334,7 +335,7 @@ GEMMA = BuiltinTemplate(
 )
 
 GEMMA_4 = BuiltinTemplate(
-    "the Gemma 4 form",
+    N_("the Gemma 4 form"),
     ("<|turn>", "<turn|>"),
     "{% for message in messages %}"
     "{{ '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\n' }}"
@@ -344,7 +345,7 @@ GEMMA_4 = BuiltinTemplate(
 )
 
 HARMONY = BuiltinTemplate(
-    "the harmony form",
+    N_("the harmony form"),
     ("<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
     "{% for message in messages %}"
     "{{ '<|start|>' + ('developer' if message.role == 'system' else message.role) }}"
@@ -355,7 +356,7 @@ HARMONY = BuiltinTemplate(
 )
 
 PHI = BuiltinTemplate(
-    "the Phi form",
+    N_("the Phi form"),
     ("<|user|>", "<|assistant|>", "<|end|>"),
     "{% for message in messages %}"
     "{{ '<|' + message.role + '|>\n' + message.content + '<|end|>\n' }}"
@@ -364,7 +365,7 @@ PHI = BuiltinTemplate(
 )
 
 ZEPHYR = BuiltinTemplate(
-    "the Zephyr form",
+    N_("the Zephyr form"),
     ("<|user|>", "<|assistant|>"),
     "{% for message in messages %}"
     "{{ '<|' + message.role + '|>\n' + message.content + eos_token + '\n' }}"
@@ -373,7 +374,7 @@ ZEPHYR = BuiltinTemplate(
 )
 
 COMMAND = BuiltinTemplate(
-    "the Command form",
+    N_("the Command form"),
     ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>"),
     "{% set marks = {'system': '<|SYSTEM_TOKEN|>', 'user': '<|USER_TOKEN|>',"
     " 'assistant': '<|CHATBOT_TOKEN|>'} %}"
@@ -385,7 +386,7 @@ COMMAND = BuiltinTemplate(
 )
 
 MISTRAL = BuiltinTemplate(
-    "the Mistral form",
+    N_("the Mistral form"),
     ("[INST]", "[/INST]"),
     "{% for message in messages %}" + _REFUSE_SYSTEM + "{% if message.role == 'user' %}"
     "{{ '[INST] ' + message.content + ' [/INST]' }}"
@@ -396,7 +397,7 @@ MISTRAL = BuiltinTemplate(
 )
 
 PLAIN = BuiltinTemplate(
-    "a plain User/Assistant form",
+    N_("a plain User/Assistant form"),
     (),
     "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ message.content + '\n\n' }}"
@@ -431,25 +432,31 @@ class Diagnosis(NamedTuple):
 
 def diagnose(source: str | None, model: Model) -> Iterator[Diagnosis]:
     """Check a template as it would be used. It is untrusted: it may run for ever."""
-    instead = f"{builtin_template_for(model.special_strings()).name} is used instead"
+    instead = tr(
+        "{name} is used instead", name=tr(builtin_template_for(model.special_strings()).name)
+    )
     if not (source or "").strip():
-        yield Diagnosis("template", PROBLEM, f"the file has none: {instead}")
+        yield Diagnosis("template", PROBLEM, tr("the file has none: {instead}", instead=instead))
         return
     try:
         adapter = adapt_template(source or "", bos=model.bos_text, eos=model.eos_text)
-        yield Diagnosis("template", OK, "renders a chat")
+        yield Diagnosis("template", OK, tr("renders a chat"))
         yield _system(adapter)
         yield _begin(adapter, model)
         yield _end(adapter, model)
         yield _tools(adapter)
     except TemplateFailure as failure:
-        yield Diagnosis("template", PROBLEM, f"does not work ({failure}): {instead}")
+        yield Diagnosis(
+            "template",
+            PROBLEM,
+            tr("does not work ({failure}): {instead}", failure=failure, instead=instead),
+        )
 
 
 def _system(adapter: TemplateAdapter) -> Diagnosis:
     if adapter.system:
-        return Diagnosis("system", OK, "takes a system message")
-    return Diagnosis("system", NOTE, "takes no system message: its text joins the user's turn")
+        return Diagnosis("system", OK, tr("takes a system message"))
+    return Diagnosis("system", NOTE, tr("takes no system message: its text joins the user's turn"))
 
 
 def _begin(adapter: TemplateAdapter, model: Model) -> Diagnosis:
@@ -457,11 +464,13 @@ def _begin(adapter: TemplateAdapter, model: Model) -> Diagnosis:
     written = bool(mark) and adapter.render([ChatMessage("user", _QUESTION)]).startswith(mark)
     if written and model.adds_bos:
         return Diagnosis(
-            "begin", NOTE, f"template and vocabulary both write {mark}: tchat writes it once"
+            "begin",
+            NOTE,
+            tr("template and vocabulary both write {mark}: tchat writes it once", mark=mark),
         )
     if written or (mark and model.adds_bos):
-        return Diagnosis("begin", OK, f"a prompt begins with {mark}")
-    return Diagnosis("begin", OK, "a prompt has no BOS token")
+        return Diagnosis("begin", OK, tr("a prompt begins with {mark}", mark=mark))
+    return Diagnosis("begin", OK, tr("a prompt has no BOS token"))
 
 
 def _end(adapter: TemplateAdapter, model: Model) -> Diagnosis:
@@ -471,21 +480,24 @@ def _end(adapter: TemplateAdapter, model: Model) -> Diagnosis:
     tail = text.partition(_REPLY)[2].partition(_NEXT)[0]
     for token in model.tokenize(tail, special=True):
         if model.ends_reply(token):
-            return Diagnosis("end", OK, f"a reply ends with {_text(model, token)}")
+            return Diagnosis("end", OK, tr("a reply ends with {model}", model=_text(model, token)))
         if model.is_control(token):
-            text = f"a reply ends with {_text(model, token)}, which is no end token to llama.cpp"
-            return Diagnosis("end", PROBLEM, f"{text}: replies may run on")
-    return Diagnosis("end", PROBLEM, "no end token follows a reply: replies may run on")
+            text = tr(
+                "a reply ends with {model}, which is no end token to llama.cpp",
+                model=_text(model, token),
+            )
+            return Diagnosis("end", PROBLEM, tr("{text}: replies may run on", text=text))
+    return Diagnosis("end", PROBLEM, tr("no end token follows a reply: replies may run on"))
 
 
 def _tools(adapter: TemplateAdapter) -> Diagnosis:
     if "tools" in adapter.program.variables():
-        return Diagnosis("tools", OK, "knows tools")
-    return Diagnosis("tools", NOTE, "knows no tools")
+        return Diagnosis("tools", OK, tr("knows tools"))
+    return Diagnosis("tools", NOTE, tr("knows no tools"))
 
 
 def _text(model: Model, token: int) -> str:
-    return model.piece(token).decode("utf-8", "replace").strip() or f"token {token}"
+    return model.piece(token).decode("utf-8", "replace").strip() or tr("token {token}", token=token)
 
 
 def unused_character(texts: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from tchat.engine.prompt import (
     TemplateOverrun,
     never,
 )
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram
@@ -126,7 +127,7 @@ def adapt_template(
             raise
         except TemplateFailure as error:
             failure = failure or error
-    raise failure or TemplateFailure("it loses the user's message")
+    raise failure or TemplateFailure(tr("it loses the user's message"))
 
 
 def _variables(bos: str, eos: str) -> tuple[dict[str, object], dict[str, object]]:

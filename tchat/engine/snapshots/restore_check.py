@@ -10,6 +10,7 @@ from tchat.engine.loading import LoadedModel
 from tchat.engine.snapshots.index import Chain, Link, length
 from tchat.engine.snapshots.store import SegmentRefused, SnapshotStore
 from tchat.errors import DoesNotFit, TchatError
+from tchat.translation import tr
 
 MAX_DISTANCE = 1e-4  # of the range of the logits: a device that adds in another order
 # The same tokens in other cells, or in other batches: 0.013 to 0.022 with the starter model, and as
@@ -51,14 +52,14 @@ def _compare(loaded: LoadedModel, trial: _RestoreTrial) -> str | None:
     if live is None:
         return None
     if not trial.restore():
-        return "llama.cpp does not take back what it saved"
+        return tr("llama.cpp does not take back what it saved")
     found = _logits_after(loaded, token)
     if found is None:
         return None
     apart = _distance(live, found)
     if apart <= MAX_DISTANCE or (apart <= MAX_ROUNDING and trial.restore() and trial.is_saved()):
         return ""
-    return f"a restored state changes the logits by {apart:.1%} of their range"
+    return tr("a restored state changes the logits by {apart:.1%} of their range", apart=apart)
 
 
 class _RestoreTrial:

@@ -207,16 +207,20 @@ class Snapshots:
         """What stands in the way of saving, each said once."""
         if self._store.key.fault:
             key = self._store.key
-            remedy = "it is replaced, and saved chats are read once more"
+            remedy = tr("it is replaced, and saved chats are read once more")
             if not key.is_replaceable:
-                remedy = "chats are not saved to be restored until it is moved away"
+                remedy = tr("chats are not saved to be restored until it is moved away")
             yield from self._report_once(f"{key.file} {key.fault}: {remedy}")
         known = self._read_record()
         if known is not None and known.restores is False:
             reason = single_line(known.reason, 200)
-            yield from self._report_once(f"chats with this model are not saved: {reason}")
+            yield from self._report_once(
+                tr("chats with this model are not saved: {reason}", reason=reason)
+            )
         elif self.problem:
-            yield from self._report_once(f"this chat may be read again: {self.problem}")
+            yield from self._report_once(
+                tr("this chat may be read again: {problem}", problem=self.problem)
+            )
 
     def _report_once(self, text: str) -> Iterator[Notice]:
         if text not in self._reported_texts:
@@ -533,7 +537,7 @@ class Snapshots:
         try:
             yield
         except (TchatError, OSError, MemoryError) as error:
-            self.problem = single_line(str(error), 200) or "out of memory"
+            self.problem = single_line(str(error), 200) or tr("out of memory")
 
 
 def _head(loaded: LoadedModel, tokens: Sequence[int], messages: Sequence[ChatMessage]) -> int:

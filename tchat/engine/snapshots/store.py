@@ -26,7 +26,7 @@ from tchat.engine.snapshots.index import (
 )
 from tchat.errors import StorageError
 from tchat.paths import private_folder, write_private
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 
 class SnapshotStore:
@@ -198,7 +198,7 @@ READ_FLAGS = os.O_RDONLY | sum(
     getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK")
 )
 KEY_SIZE = 32  # bytes
-IS_FOLDER = "is a folder"
+IS_FOLDER = N_("is a folder")
 
 
 class SealKey:
@@ -234,9 +234,7 @@ class SealKey:
                 self.file.unlink(missing_ok=True)  # a link is not followed, nor a pipe opened
             except OSError as error:
                 raise StorageError(
-                    tr(
-                        "cannot replace {file}: {reason}", file=self.file, reason=error.strerror
-                    ),
+                    tr("cannot replace {file}: {reason}", file=self.file, reason=error.strerror),
                     tr("move it away"),
                 ) from error
             write_private(self.file, os.urandom(KEY_SIZE))
@@ -251,13 +249,15 @@ class SealKey:
             return b""
         except OSError as error:
             link = self.file.is_symlink()
-            self.fault = "is a link" if link else f"cannot be read: {error.strerror}"
+            self.fault = (
+                tr("is a link") if link else tr("cannot be read: {reason}", reason=error.strerror)
+            )
             return b""
         try:
             self.fault = _key_fault(os.fstat(descriptor))
             return b"" if self.fault else os.read(descriptor, KEY_SIZE)
         except OSError as error:
-            self.fault = f"cannot be read: {error.strerror}"
+            self.fault = tr("cannot be read: {reason}", reason=error.strerror)
             return b""
         finally:
             os.close(descriptor)
@@ -269,12 +269,12 @@ def _key_fault(status: os.stat_result) -> str:
     if stat.S_ISDIR(status.st_mode):
         return IS_FOLDER
     if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
+        return tr("is not a regular file")
     if os.name == "posix" and status.st_uid != os.geteuid():
-        return "belongs to another user"
+        return tr("belongs to another user")
     if os.name == "posix" and mode & 0o077:
-        return f"could be read or replaced by others (mode {mode:o})"
-    return "" if status.st_size == KEY_SIZE else "is damaged"
+        return tr("could be read or replaced by others (mode {mode:o})", mode=mode)
+    return "" if status.st_size == KEY_SIZE else tr("is damaged")
 
 
 MAGIC = b"tchatKV2"
@@ -359,16 +359,18 @@ class SegmentFiles:
         """
         key = self._key.known()
         if not key or not NAME.fullmatch(name):
-            raise SegmentRefused(f"{name!r} was not written with this user's key")
+            raise SegmentRefused(tr("{name!r} was not written with this user's key", name=name))
         seal = _seal(key, about, size)
         try:
             with open(os.open(self._folder / name, READ_FLAGS), "rb", buffering=0) as file:  # noqa: PTH123
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER_SIZE + size:
-                    raise SegmentRefused(f"{name} is not the file that was written")
+                    raise SegmentRefused(tr("{name} is not the file that was written", name=name))
                 header = file.read(HEADER_SIZE)
                 if header[:-SEAL_SIZE] != MAGIC + seal.digest():
-                    raise SegmentRefused(f"{name} was written for something else, or not here")
+                    raise SegmentRefused(
+                        tr("{name} was written for something else, or not here", name=name)
+                    )
                 if len(buffer) < size:
                     buffer.extend(bytes(size - len(buffer)))
                 view = memoryview(buffer)[:size]
@@ -376,13 +378,15 @@ class SegmentFiles:
                 while done < size:
                     count = file.readinto(view[done : done + CHUNK])
                     if not count:
-                        raise SegmentRefused(f"{name} became shorter while it was read")
+                        raise SegmentRefused(
+                            tr("{name} became shorter while it was read", name=name)
+                        )
                     seal.update(view[done : done + count])
                     done += count
         except OSError as error:
             raise SegmentRefused(f"{name}: {error.strerror}") from error
         if header[-SEAL_SIZE:] != seal.digest():
-            raise SegmentRefused(f"{name} is damaged")
+            raise SegmentRefused(tr("{name} is damaged", name=name))
 
     def remove(self, names: Iterable[str]) -> OSError | None:
         """Delete files; returns an error that kept one. Missing files are no error."""

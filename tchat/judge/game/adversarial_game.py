@@ -252,16 +252,25 @@ class AdversarialGame:
         return (
             ("model", self._model),
             ("fingerprint", self._folder.fingerprint),
-            ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
             (
                 "pairs of like length",
                 f"{counts[0]} for the duel, {counts[1]} for the independent judge, "
                 f"{counts[2]} for its verdict",
             ),
-            ("prompts of the verdict", str(len(split.unseen.prompts))),
+            (
+                tr("pairs of like length"),
+                tr(
+                    "{counts} to play, {counts2} for the judge from outside, {counts3} for its "
+                    "verdict",
+                    counts=counts[0],
+                    counts2=counts[1],
+                    counts3=counts[2],
+                ),
+            ),
+            (tr("prompts of the verdict"), str(len(split.unseen.prompts))),
             ("layers", ", ".join(map(str, self._layers))),
             ("temperature", str(TEMPERATURE)),
-            ("tokens of a reply", str(self._config.longest)),
+            (tr("tokens of a reply"), str(self._config.longest)),
             ("seed", str(self._config.seed)),
         )
 

@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tchat.translation import N_, tr
+
 if TYPE_CHECKING:
     from tchat.models.gguf.header import Header
 
@@ -25,27 +27,29 @@ def refusal(header: Header) -> str:
     """Why the file cannot chat, as a sentence without its subject; empty when it can."""
     kind = detect_kind(header)
     if kind is not ModelKind.CHAT:
-        article = "an" if kind[0] in "aeiou" else "a"
-        return f"is {article} {kind}, not a model that can chat"
+        text = N_("is a {kind}, not a model that can chat")
+        if kind[0] in "aeiou":
+            text = N_("is an {kind}, not a model that can chat")
+        return tr(text, kind=tr(kind))
     return next(_problems(header), "")
 
 
 def _problems(header: Header) -> Iterator[str]:
     architecture = header.architecture
     if not architecture:
-        yield "does not name its architecture"
+        yield tr("does not name its architecture")
         return
     for key in REQUIRED:
         if not header.integer(f"{architecture}.{key}"):
-            yield f"has no usable {architecture[:40]}.{key}"
+            yield tr("has no usable {architecture}.{key}", architecture=architecture[:40], key=key)
     yield from _bad_counts(header, f"{architecture}.")
     scaling = header.metadata.get(f"{architecture}.rope.scaling.type", "none")
     if scaling not in ROPE_SCALINGS:
-        yield f"asks for the unknown rope scaling {str(scaling)[:40]!r}"
+        yield tr("asks for the unknown rope scaling {scaling!r}", scaling=str(scaling)[:40])
     if header.text("tokenizer.ggml.model") in NO_VOCABULARY:
-        yield "has no tokenizer"
+        yield tr("has no tokenizer")
     if not header.count("tokenizer.ggml.tokens"):
-        yield "has no tokens"
+        yield tr("has no tokens")
 
 
 def _bad_counts(header: Header, prefix: str) -> Iterator[str]:
@@ -56,32 +60,36 @@ def _bad_counts(header: Header, prefix: str) -> Iterator[str]:
 
     layers, experts = count("block_count"), count("expert_count")
     if not 0 < layers <= MAX_LAYERS:
-        yield f"claims {layers:,} layers"
+        yield tr("claims {layers:,} layers", layers=layers)
     if not 0 <= experts <= MAX_EXPERTS:
-        yield f"claims {experts:,} experts"
+        yield tr("claims {experts:,} experts", experts=experts)
     used = count("expert_used_count")
     if 0 < experts < used:
-        yield f"claims to use {used:,} of {experts:,} experts"
+        yield tr("claims to use {used:,} of {experts:,} experts", used=used, experts=experts)
     if count("nextn_predict_layers") > layers:
-        yield f"claims {count('nextn_predict_layers'):,} prediction layers of {layers:,}"
+        yield tr(
+            "claims {count:,} prediction layers of {layers:,}",
+            count=count("nextn_predict_layers"),
+            layers=layers,
+        )
 
 
 class ModelKind(StrEnum):
     """What a GGUF file is, as shown to users."""
 
-    CHAT = "language model"
-    MMPROJ = "multimodal projector (mmproj)"
-    IMATRIX = "importance matrix (imatrix)"
-    LORA = "LoRA adapter"
-    CONTROL_VECTOR = "control vector"
-    EMBEDDING = "embedding model"
+    CHAT = N_("language model")
+    MMPROJ = N_("multimodal projector (mmproj)")
+    IMATRIX = N_("importance matrix (imatrix)")
+    LORA = N_("LoRA adapter")
+    CONTROL_VECTOR = N_("control vector")
+    EMBEDDING = N_("embedding model")
     RERANKER = "reranker"
-    VOCABULARY = "vocabulary without weights"
-    DRAFT = "draft model for speculative decoding"
-    ENCODER_DECODER = "encoder-decoder model"
-    DIFFUSION = "diffusion language model"
-    SPEECH = "speech model"
-    IMAGE = "image or video model"
+    VOCABULARY = N_("vocabulary without weights")
+    DRAFT = N_("draft model for speculative decoding")
+    ENCODER_DECODER = N_("encoder-decoder model")
+    DIFFUSION = N_("diffusion language model")
+    SPEECH = N_("speech model")
+    IMAGE = N_("image or video model")
 
 
 ARCHITECTURES = MappingProxyType(

@@ -32,7 +32,7 @@ from tchat.models.gguf.header import (
     is_integer,
 )
 from tchat.models.gguf.reader import BoundedReader, OutOfBounds
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 MAX_KEYS = 1 << 14
 MAX_KEY = 1 << 16  # bytes, by the specification
@@ -48,36 +48,36 @@ SCALARS = MappingProxyType(
         for number, code in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
     }
 )
-DOWNLOAD_AGAIN = "the file is damaged or incomplete: download it again"
+DOWNLOAD_AGAIN = N_("the file is damaged or incomplete: download it again")
 MAGICS: tuple[tuple[bytes, str], ...] = (
-    (b"lmgg", "an old GGML file, from before GGUF"),
-    (b"fmgg", "an old GGML file (GGMF), from before GGUF"),
-    (b"tjgg", "an old GGML file (GGJT), from before GGUF"),
-    (b"algg", "an old GGLA adapter, from before GGUF"),
-    (b"PK\x03\x04", "a zip archive, as PyTorch checkpoints are"),
-    (b"\x80\x02", "a pickle, as old PyTorch checkpoints are"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file that it points to"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
-    (b"\xfd7zXZ\x00", "an xz archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a Windows program"),
-    (b"SQLite format 3", "an SQLite database"),
+    (b"lmgg", N_("an old GGML file, from before GGUF")),
+    (b"fmgg", N_("an old GGML file (GGMF), from before GGUF")),
+    (b"tjgg", N_("an old GGML file (GGJT), from before GGUF")),
+    (b"algg", N_("an old GGLA adapter, from before GGUF")),
+    (b"PK\x03\x04", N_("a zip archive, as PyTorch checkpoints are")),
+    (b"\x80\x02", N_("a pickle, as old PyTorch checkpoints are")),
+    (b"version https://git-lfs", N_("a Git LFS pointer, not the file that it points to")),
+    (b"\x1f\x8b", N_("a gzip archive")),
+    (b"\x28\xb5\x2f\xfd", N_("a Zstandard archive")),
+    (b"\xfd7zXZ\x00", N_("an xz archive")),
+    (b"BZh", N_("a bzip2 archive")),
+    (b"7z\xbc\xaf\x27\x1c", N_("a 7-Zip archive")),
+    (b"Rar!", N_("a RAR archive")),
+    (b"\x89HDF", N_("an HDF5 file")),
+    (b"%PDF", N_("a PDF document")),
+    (b"\x89PNG", N_("a PNG picture")),
+    (b"\xff\xd8\xff", N_("a JPEG picture")),
+    (b"\x7fELF", N_("a program")),
+    (b"MZ", N_("a Windows program")),
+    (b"SQLite format 3", N_("an SQLite database")),
 )
 TEXTS: tuple[tuple[bytes, str], ...] = (
-    (b"<!doctype html", "a web page, as failed downloads are"),
-    (b"<html", "a web page, as failed downloads are"),
-    (b"<?xml", "XML, as answers of a failed download are"),
-    (b"<error", "XML, as answers of a failed download are"),
-    (b"{", "JSON text"),
-    (b"[", "JSON text"),
+    (b"<!doctype html", N_("a web page, as failed downloads are")),
+    (b"<html", N_("a web page, as failed downloads are")),
+    (b"<?xml", N_("XML, as answers of a failed download are")),
+    (b"<error", N_("XML, as answers of a failed download are")),
+    (b"{", N_("JSON text")),
+    (b"[", N_("JSON text")),
 )
 
 
@@ -92,7 +92,7 @@ def read_header(path: Path) -> Header:
         try:
             return parse_header(BoundedReader(file, os.fstat(file.fileno()).st_size), label(path))
         except OSError as error:
-            reason = error.strerror or "the disk gave an error"
+            reason = error.strerror or tr("the disk gave an error")
             raise ModelInvalid(
                 tr("{path} cannot be read: {reason}", path=label(path), reason=reason),
                 tr(DOWNLOAD_AGAIN),
@@ -163,7 +163,7 @@ class _HeaderParser:
         self._reader.skip(4)
         version = self._version()
         tensor_count, key_count = self._reader.u64(), self._reader.u64()
-        self._bound(key_count, MAX_KEYS, "metadata keys", least_bytes=13)
+        self._bound(key_count, MAX_KEYS, tr("metadata keys"), least_bytes=13)
         self._bound(tensor_count, MAX_TENSORS, "tensors", least_bytes=24)
         metadata = self._metadata(key_count)
         alignment = self._alignment(metadata)
@@ -172,7 +172,9 @@ class _HeaderParser:
         if tensors:
             end = data_offset + tensors[-1].offset + tensors[-1].size
             if end > self._size:
-                raise OutOfBounds(f"it has {self._size:,} bytes, its tensors need {end:,}")
+                raise OutOfBounds(
+                    tr("it has {size:,} bytes, its tensors need {end:,}", size=self._size, end=end)
+                )
         return Header(
             version=version,
             metadata=MappingProxyType(metadata),
@@ -186,19 +188,19 @@ class _HeaderParser:
         if version in (2, 3):
             return version
         if version & 0xFFFF == 0 and version:
-            raise OutOfBounds("it was written for big-endian machines")
+            raise OutOfBounds(tr("it was written for big-endian machines"))
         if version == 1:
-            raise OutOfBounds("GGUF version 1 is no longer read by llama.cpp")
-        raise OutOfBounds(f"GGUF version {version} is not known")
+            raise OutOfBounds(tr("GGUF version 1 is no longer read by llama.cpp"))
+        raise OutOfBounds(tr("GGUF version {version} is not known", version=version))
 
     def _metadata(self, count: int) -> dict[str, Value]:
         metadata: dict[str, Value] = {}
         for _ in range(count):
             key = self._reader.string(MAX_KEY).decode("utf-8", "replace")
             if not key:
-                raise OutOfBounds("a metadata key is empty")
+                raise OutOfBounds(tr("a metadata key is empty"))
             if key in metadata:
-                raise OutOfBounds(f"the metadata key {key[:60]!r} occurs twice")
+                raise OutOfBounds(tr("the metadata key {key!r} occurs twice", key=key[:60]))
             kind = self._u32()
             metadata[key] = self._array(key) if kind == ARRAY else self._scalar(key, kind)
         return metadata
@@ -207,16 +209,24 @@ class _HeaderParser:
         if kind == STRING:
             return self._reader.string().decode("utf-8", "replace")
         if kind not in SCALARS:
-            raise OutOfBounds(f"the metadata key {key[:60]!r} has the unknown type {kind}")
+            raise OutOfBounds(
+                tr("the metadata key {key!r} has the unknown type {kind}", key=key[:60], kind=kind)
+            )
         return self._reader.unpack(SCALARS[kind])[0]
 
     def _array(self, key: str) -> Array:
         kind, count = self._u32(), self._reader.u64()
         if kind != STRING and kind not in SCALARS:
-            raise OutOfBounds(f"the metadata key {key[:60]!r} is an array of unknown type {kind}")
+            raise OutOfBounds(
+                tr(
+                    "the metadata key {key!r} is an array of unknown type {kind}",
+                    key=key[:60],
+                    kind=kind,
+                )
+            )
         width = 8 if kind == STRING else SCALARS[kind].size
         if count * width > self._reader.left:
-            raise OutOfBounds(f"the array {key[:60]!r} runs past the end of the file")
+            raise OutOfBounds(tr("the array {key!r} runs past the end of the file", key=key[:60]))
         offset = self._reader.position
         if count <= MAX_ARRAY_ITEMS:
             items = tuple(self._scalar(key, kind) for _ in range(count))
@@ -230,7 +240,7 @@ class _HeaderParser:
     def _alignment(self, metadata: Mapping[str, Value]) -> int:
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not is_integer(alignment) or alignment <= 0 or alignment & (alignment - 1):
-            raise OutOfBounds("its alignment is not a power of two")
+            raise OutOfBounds(tr("its alignment is not a power of two"))
         return alignment
 
     def _tensors(self, count: int, alignment: int) -> tuple[Tensor, ...]:
@@ -240,12 +250,20 @@ class _HeaderParser:
         for _ in range(count):
             raw = self._reader.string(MAX_TENSOR_NAME)
             if raw in names:
-                raise OutOfBounds(f"the tensor {raw.decode('utf-8', 'replace')!r} occurs twice")
+                raise OutOfBounds(
+                    tr("the tensor {decode!r} occurs twice", decode=raw.decode("utf-8", "replace"))
+                )
             names.add(raw)
             tensor = self._tensor(raw.decode("utf-8", "replace"))
             if tensor.offset != expected:
-                how = "overlaps another one" if tensor.offset < expected else "is out of place"
-                raise OutOfBounds(f"the data of the tensor {tensor.name!r} {how}")
+                how = (
+                    tr("overlaps another one")
+                    if tensor.offset < expected
+                    else tr("is out of place")
+                )
+                raise OutOfBounds(
+                    tr("the data of the tensor {name!r} {how}", name=tensor.name, how=how)
+                )
             expected = _padded(expected + tensor.size, alignment)
             tensors.append(tensor)
         return tuple(tensors)
@@ -253,21 +271,38 @@ class _HeaderParser:
     def _tensor(self, name: str) -> Tensor:
         dimensions = self._u32()
         if dimensions > MAX_DIMENSIONS:
-            raise OutOfBounds(f"the tensor {name!r} has {dimensions:,} dimensions")
+            raise OutOfBounds(
+                tr(
+                    "the tensor {name!r} has {dimensions:,} dimensions",
+                    name=name,
+                    dimensions=dimensions,
+                )
+            )
         shape = tuple(self._reader.u64() for _ in range(dimensions))
         if 0 in shape:
-            raise OutOfBounds(f"the tensor {name!r} is empty")
+            raise OutOfBounds(tr("the tensor {name!r} is empty", name=name))
         elements = element_count(shape)
         if elements > MAX_ELEMENTS:
-            raise OutOfBounds(f"the tensor {name!r} has an absurd shape")
+            raise OutOfBounds(tr("the tensor {name!r} has an absurd shape", name=name))
         number = self._u32()
         kind = TENSOR_TYPES.get(number)
         if kind is None:
-            age = "old, removed" if number in REMOVED_TENSOR_TYPES else "unknown"
-            raise OutOfBounds(f"the tensor {name!r} has the {age} type {number}")
+            age = tr("old, removed") if number in REMOVED_TENSOR_TYPES else "unknown"
+            raise OutOfBounds(
+                tr(
+                    "the tensor {name!r} has the {age} type {number}",
+                    name=name,
+                    age=age,
+                    number=number,
+                )
+            )
         if (shape[0] if shape else 1) % kind.block:
             raise OutOfBounds(
-                f"the rows of the tensor {name!r} are not whole blocks of {kind.name}"
+                tr(
+                    "the rows of the tensor {name!r} are not whole blocks of {name2}",
+                    name=name,
+                    name2=kind.name,
+                )
             )
         size = elements // kind.block * kind.size
         return Tensor(name, shape, kind.name, self._reader.u64(), size)
@@ -277,7 +312,7 @@ class _HeaderParser:
 
     def _bound(self, count: int, limit: int, what: str, *, least_bytes: int) -> None:
         if count > limit or count * least_bytes > self._reader.left:
-            raise OutOfBounds(f"it claims {count:,} {what}")
+            raise OutOfBounds(tr("it claims {count:,} {what}", count=count, what=what))
 
 
 def _padded(count: int, alignment: int) -> int:
@@ -287,18 +322,18 @@ def _padded(count: int, alignment: int) -> int:
 def identify_format(start: bytes) -> str:
     """What a file is, by its first (up to 512) bytes."""
     if not start:
-        return "empty"
+        return tr("empty")
     if not start.strip(b"\0"):
-        return "filled with zeros, as downloads that were cut are"
-    return _by_magic(start) or _by_text(start) or "something else"
+        return tr("filled with zeros, as downloads that were cut are")
+    return _by_magic(start) or _by_text(start) or tr("something else")
 
 
 def _by_magic(start: bytes) -> str:
     if start[257:262] == b"ustar":
-        return "a tar archive"
+        return tr("a tar archive")
     if start[8:9] == b"{" and not start[4:8].strip(b"\0"):  # a length, then JSON
-        return "a safetensors file"
-    return next((words for magic, words in MAGICS if start.startswith(magic)), "")
+        return tr("a safetensors file")
+    return next((tr(words) for magic, words in MAGICS if start.startswith(magic)), "")
 
 
 def _by_text(start: bytes) -> str:
@@ -307,8 +342,8 @@ def _by_text(start: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    known = next((words for begin, words in TEXTS if text.startswith(begin)), "")
-    return known or ("" if b"\0" in start else "text")
+    known = next((tr(words) for begin, words in TEXTS if text.startswith(begin)), "")
+    return known or ("" if b"\0" in start else tr("text"))
 
 
 def read_model_header(path: Path) -> tuple[Header, tuple[Path, ...]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Protocol
 
+from tchat.translation import tr
+
 MAX_READ = 64 << 20  # bytes of one header; the largest vocabularies in use take 13 MB
 MAX_STRINGS = 1 << 20  # in the arrays of one header; the largest vocabularies have 777,000
 MAX_STRING = 4 << 20  # bytes of one string that is kept
@@ -87,22 +89,32 @@ class BoundedReader:
         """The next string: a length in eight bytes, then its bytes."""
         length = self.u64()
         if length > self.left:
-            raise OutOfBounds(f"a string of {length:,} bytes runs past the end of the file")
+            raise OutOfBounds(
+                tr("a string of {length:,} bytes runs past the end of the file", length=length)
+            )
         if length > limit:
-            raise OutOfBounds(f"a string of {length:,} bytes is longer than {limit:,}")
+            raise OutOfBounds(
+                tr(
+                    "a string of {length:,} bytes is longer than {limit:,}",
+                    length=length,
+                    limit=limit,
+                )
+            )
         return self.read(length)
 
     def skip(self, count: int) -> None:
         """Skip ``count`` bytes without reading them."""
         if count > self.left:
-            raise OutOfBounds("an array runs past the end of the file")
+            raise OutOfBounds(tr("an array runs past the end of the file"))
         self._at += count
 
     def skip_strings(self, count: int) -> None:
         """Skip ``count`` strings; about 75 ns each."""
         self._strings += count
         if self._strings > MAX_STRINGS:
-            raise OutOfBounds(f"more than {MAX_STRINGS:,} strings in its arrays")
+            raise OutOfBounds(
+                tr("more than {max_strings:,} strings in its arrays", max_strings=MAX_STRINGS)
+            )
         unpack, buffer, at, last = _U64.unpack_from, self._buffer, self._at, len(self._buffer) - 8
         for _ in range(count):
             if at > last:
@@ -112,14 +124,14 @@ class BoundedReader:
             at += 8 + unpack(buffer, at)[0]
         self._at = at
         if self.left < 0:
-            raise OutOfBounds("an array runs past the end of the file")
+            raise OutOfBounds(tr("an array runs past the end of the file"))
 
     def _fill(self, count: int) -> None:
         """Make the buffer hold ``count`` bytes from the cursor on."""
         if self._at + count <= len(self._buffer):
             return
         if count > self.left:
-            raise OutOfBounds("it ends in the middle of the header")
+            raise OutOfBounds(tr("it ends in the middle of the header"))
         rest = self._buffer[self._at :]
         if not rest:
             self._file.seek(self.position)
@@ -128,6 +140,8 @@ class BoundedReader:
         self._start, self._at, self._buffer = self.position, 0, rest + fresh
         self._read += len(fresh)
         if len(self._buffer) < count:
-            raise OutOfBounds("it became shorter while it was read")
+            raise OutOfBounds(tr("it became shorter while it was read"))
         if self._read > MAX_READ:
-            raise OutOfBounds(f"its header is larger than {MAX_READ >> 20} MiB")
+            raise OutOfBounds(
+                tr("its header is larger than {max_read} MiB", max_read=MAX_READ >> 20)
+            )

@@ -197,7 +197,7 @@ def writing(path: Path) -> Iterator[None]:
                 tr("free some space and pull again, which resumes; or set HF_HUB_CACHE"),
             ) from error
         raise StorageError(
-            tr("cannot write {path}: {value}", path=path, value=error.strerror or error),
+            tr("cannot write {path}: {reason}", path=path, reason=error.strerror or error),
             tr("check the disk, or set HF_HUB_CACHE to a folder that you may write to"),
         ) from error
 
@@ -338,5 +338,7 @@ def _open_own(path: Path) -> int:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        raise FileExistsError(errno.EEXIST, "another program put something else there", str(path))
+        raise FileExistsError(
+            errno.EEXIST, tr("another program put something else there"), str(path)
+        )
     return descriptor

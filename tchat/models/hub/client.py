@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from tchat import __version__
 from tchat.errors import ModelNotFound, NetworkError, TchatError, UsageError
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,8 +35,8 @@ PUBLIC = "https://huggingface.co"
 TIMEOUT = 20.0  # seconds without a byte
 REDIRECTS = 10
 LONGEST_HOST = 253  # bytes of its name, without the point at its end
-ENCODE_HINT = "write special characters of user and password as %XX, for example # as %23"
-HINT = "check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token"
+ENCODE_HINT = N_("write special characters of user and password as %XX, for example # as %23")
+HINT = N_("check HF_TOKEN_PATH and HF_HOME, or set HF_TOKEN to your token")
 
 
 CODE, MESSAGE = "x-error-code", "x-error-message"
@@ -117,7 +117,9 @@ def get(
         UsageError: ``params`` hold lone surrogates.
     """
     if not _is_address(url, ("http", "https")):  # the library's own errors show parts of passwords
-        hint = f"it is {PUBLIC} if not set; {ENCODE_HINT}"
+        hint = tr(
+            "it is {public} if not set; {encode_hint}", public=PUBLIC, encode_hint=tr(ENCODE_HINT)
+        )
         raise HubError(tr("HF_ENDPOINT is not a usable URL"), hint)
     host = host_of(url)
     with _library_errors():
@@ -153,9 +155,9 @@ def get(
 def host_of(url: str) -> str:
     """The host of ``url``, for messages; the rest may hold a password."""
     try:
-        return single_line(urlsplit(url).hostname or "the hub", 100)
+        return single_line(urlsplit(url).hostname or tr("the hub"), 100)
     except ValueError:
-        return "the hub"
+        return tr("the hub")
 
 
 def _is_address(url: str, schemes: tuple[str, ...]) -> bool:
@@ -181,7 +183,7 @@ def _require_proxies() -> None:
                 tr("{upper}_PROXY is not the URL of a proxy", upper=scheme.upper()),
                 tr(
                     "it has the form http://user:password@host:port; {encode_hint}",
-                    encode_hint=ENCODE_HINT,
+                    encode_hint=tr(ENCODE_HINT),
                 ),
             )
 
@@ -197,7 +199,7 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
             if not session.is_closed:
                 raise
             # Another request timed out and closed the session.
-            raise httpx2.ReadError("the session was closed", request=request) from error
+            raise httpx2.ReadError(tr("the session was closed"), request=request) from error
         except httpx2.RemoteProtocolError as error:
             if "location header" not in str(error):
                 raise
@@ -208,7 +210,7 @@ def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
         request = response.next_request
         if not _is_address(str(request.url), ("http", "https")):
             raise _lost(response.url.host)
-    raise httpx2.TooManyRedirects("too many redirects", request=request)
+    raise httpx2.TooManyRedirects(tr("too many redirects"), request=request)
 
 
 def _lost(host: str) -> HubError:
@@ -306,8 +308,8 @@ def _session() -> httpx2.Client:
             ) from None
         raise HubError(
             tr(
-                "the certificates cannot be read: {value}",
-                value=error.strerror or "they are damaged",
+                "the certificates cannot be read: {reason}",
+                reason=error.strerror or tr("they are damaged"),
             ),
             tr("check SSL_CERT_FILE and SSL_CERT_DIR"),
         ) from None
@@ -327,35 +329,57 @@ def _unreachable(error: Exception, where: str) -> HubError:
     """Translate an error of the HTTP client."""
     import httpx2
 
-    message, hint = f"the connection to {where} was cut", "try again: the pull resumes"
+    message, hint = (
+        tr("the connection to {where} was cut", where=where),
+        tr("try again: the pull resumes"),
+    )
     transient = isinstance(error, httpx2.TransportError)
     match error:
         case httpx2.TimeoutException():
-            message, hint = f"{where} does not answer in time", "try again later"
+            message, hint = (
+                tr("{where} does not answer in time", where=where),
+                tr("try again later"),
+            )
         case httpx2.ConnectError():
             message, hint, transient = _unconnected(str(error), where)
         case httpx2.ProxyError():
-            message, hint = f"the proxy refuses to reach {where}", "check HTTPS_PROXY and NO_PROXY"
+            message, hint = (
+                tr("the proxy refuses to reach {where}", where=where),
+                tr("check HTTPS_PROXY and NO_PROXY"),
+            )
             transient = False
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-            message = "HF_ENDPOINT is not a usable URL"
-            hint, transient = f"it is {PUBLIC} if not set", False
+            message = tr("HF_ENDPOINT is not a usable URL")
+            hint, transient = tr("it is {public} if not set", public=PUBLIC), False
         case httpx2.LocalProtocolError():
-            message, hint = "the request cannot be sent", "check HF_TOKEN and HF_ENDPOINT"
+            message, hint = tr("the request cannot be sent"), tr("check HF_TOKEN and HF_ENDPOINT")
             transient = False
         case httpx2.TooManyRedirects():
-            message, hint = f"{where} redirects in a circle", "check HF_ENDPOINT and the proxy"
+            message, hint = (
+                tr("{where} redirects in a circle", where=where),
+                tr("check HF_ENDPOINT and the proxy"),
+            )
     return HubError(message, hint, transient=transient)
 
 
 def _unconnected(reason: str, where: str) -> tuple[str, str, bool]:
     """Message, hint, and whether it is transient, for a failed connection."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        hint = "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock"
-        return f"the certificate of {where} cannot be verified", hint, False
+        hint = tr(
+            "a proxy may stand in between: set SSL_CERT_FILE to its certificate; check the clock"
+        )
+        return tr("the certificate of {where} cannot be verified", where=where), hint, False
     if "SSL" in reason or "TLS" in reason:
-        return f"no safe connection to {where}: TLS fails", "check HF_ENDPOINT", False
-    return f"cannot reach {where}", "check the network connection and the proxy", True
+        return (
+            tr("no safe connection to {where}: TLS fails", where=where),
+            tr("check HF_ENDPOINT"),
+            False,
+        )
+    return (
+        tr("cannot reach {where}", where=where),
+        tr("check the network connection and the proxy"),
+        True,
+    )
 
 
 def token() -> str | None:
@@ -369,9 +393,9 @@ def token() -> str | None:
     try:
         found = get_token()
     except OSError as error:
-        raise _unreadable(error.strerror or "the disk fails") from None
+        raise _unreadable(error.strerror or tr("the disk fails")) from None
     except UnicodeError:
-        raise _unreadable("its file holds no text") from None
+        raise _unreadable(tr("its file holds no text")) from None
     if found and not found.isascii():
         raise HubError(
             tr("your token is not ASCII text"), tr("set HF_TOKEN to it as the hub shows it")
@@ -389,7 +413,7 @@ def _require_file(path: Path) -> None:
             return
     except OSError:
         return  # reading it reports the error
-    raise _unreadable("its file is a pipe or a device")
+    raise _unreadable(tr("its file is a pipe or a device"))
 
 
 def _unreadable(reason: str) -> HubError:
@@ -480,9 +504,9 @@ def _by_code(headers: Mapping[str, str], repo: str) -> TchatError | None:
 
 def _no_search(status: int) -> HubError:
     """The error of a search, which names no repository."""
-    hint = "check HF_ENDPOINT, if it is set"
+    hint = tr("check HF_ENDPOINT, if it is set")
     if status in (401, 403):
-        hint = f"{hint}, and the rights of your token: {TOKENS}"
+        hint = tr("{hint}, and the rights of your token: {tokens}", hint=hint, tokens=TOKENS)
     return HubError(tr("the hub answers a search with HTTP {status}", status=status), hint)
 
 
@@ -505,7 +529,7 @@ def _by_status(status: int, repo: str) -> TchatError:
 
 def _rate_limited(headers: Mapping[str, str]) -> HubError:
     seconds = seconds_asked(headers)
-    when = f"try again in {seconds:.0f} s" if seconds else "try again later"
+    when = tr("try again in {seconds:.0f} s", seconds=seconds) if seconds else tr("try again later")
     return HubError(
         tr("the hub limits the rate of requests (HTTP 429)"),
         tr("{when}, or set HF_TOKEN to your token for a higher limit", when=when),

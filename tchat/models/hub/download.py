@@ -122,7 +122,7 @@ class Downloader:
         except ModelError:  # it is gone, changed, or cannot be read
             right = False
         if not right:
-            yield RetryingDownload("the cached file is damaged", 0.0)
+            yield RetryingDownload(tr("the cached file is damaged"), 0.0)
             self.cache.discard(file)
         return right
 
@@ -187,7 +187,7 @@ class Downloader:
             yield from self._receive(file, partial)
             if not partial.is_valid() and resumed:
                 # The part of an earlier attempt may be damaged by a power failure or a program.
-                yield RetryingDownload("the earlier part is damaged", 0.0)
+                yield RetryingDownload(tr("the earlier part is damaged"), 0.0)
                 partial.reset()
                 yield from self._receive(file, partial)
             if not partial.is_valid():

@@ -28,10 +28,10 @@ from tchat.models.hub.repository import (
 )
 from tchat.models.memory import Machine, ModelDimensions
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 ADAPTERS = frozenset({ModelKind.LORA, ModelKind.CONTROL_VECTOR})  # of use without chatting
-ANYWAY = "name a smaller one, or download it anyway with --yes"
+ANYWAY = N_("name a smaller one, or download it anyway with --yes")
 # Each read is a request; most headers have 2 to 13 MB.
 CHUNK = (1 << 18, 1 << 22)
 ReadRange = Callable[[RepoFile, int, int], bytes]

@@ -70,7 +70,7 @@ class ModelNotDownloaded(ModelNotFound):
 
     def __init__(self, name: str, remote: HubName) -> None:
         shown = single_line(name)
-        super().__init__(f"{shown} is not on this disk", pull_hint(shown))
+        super().__init__(tr("{shown} is not on this disk", shown=shown), pull_hint(shown))
         self.remote = remote
 
 
@@ -338,8 +338,12 @@ def _near(name: str, names: Iterable[str]) -> str:
     known = list(names)
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {' or '.join(map(single_line, near))}? It has {_some(known)}"
-    return f"it has {_some(known)}" if known else "it holds no GGUF model"
+        return tr(
+            "did you mean {names}? It has {some}",
+            names=tr(" or ").join(map(single_line, near)),
+            some=_some(known),
+        )
+    return tr("it has {some}", some=_some(known)) if known else tr("it holds no GGUF model")
 
 
 def _some(names: Iterable[str]) -> str:

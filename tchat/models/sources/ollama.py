@@ -16,6 +16,7 @@ from typing import Any
 from tchat.models.sources.source import LocalModel, files_below
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 MAX_MANIFEST = 1 << 20  # bytes
 REGISTRY_HOST = "registry.ollama.ai"
@@ -45,7 +46,7 @@ class OllamaSource:
                 parts = path.relative_to(manifests).parts
                 if len(parts) == 4 and (digest := _model_digest(path)):
                     name, blob = _model_name(*parts), folder / "blobs" / f"sha256-{digest}"
-                    hint = f"run: ollama rm {single_line(name, 100)}"
+                    hint = tr("run: ollama rm {name}", name=single_line(name, 100))
                     yield LocalModel(name, blob, "Ollama", removal_hint=hint)
 
 

