@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from string import Formatter
+
 import pytest
 
 from tchat.translation import N_, language, set_language, tr, trn
+from tests.translations import modules
 
 LOCALE = ("TCHAT_LANG", "LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE")
 
@@ -54,3 +59,25 @@ def test_a_chosen_language_is_kept_for_child_processes(monkeypatch: pytest.Monke
     assert language() == "zh"
     set_language("")
     assert language() == "en"
+
+
+def _calls() -> Iterator[tuple[str, set[str], set[str]]]:
+    """Every ``tr`` and ``trn`` of a literal: where, its placeholders, the values that it gets."""
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = getattr(getattr(node, "func", None), "id", "")
+            if not isinstance(node, ast.Call) or name not in ("tr", "trn"):
+                continue
+            given = {keyword.arg or "**" for keyword in node.keywords}
+            if name == "tr" and not given:
+                continue  # not formatted: its braces are its own
+            literals = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            for text in literals[: 2 if name == "trn" else 1]:
+                fields = {field for _, field, _, _ in Formatter().parse(text) if field}
+                where = f"{path.name}:{node.lineno}: {text}"
+                yield where, fields - ({"count"} if name == "trn" else set()), given
+
+
+def test_every_text_gets_the_values_that_it_names() -> None:
+    wrong = [where for where, fields, given in _calls() if fields - given]
+    assert not wrong

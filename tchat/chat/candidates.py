@@ -160,7 +160,7 @@ def find_ranker_or_logprob(
         yield Notice(
             "judge",
             tr(
-                "{value}: the log-probability of the replies decides; `tchat judge train` "
+                "{reason}: the log-probability of the replies decides; `tchat judge train` "
                 "trains it, `tchat config set ranker {logprob}` ends this notice",
                 reason=error.message,
                 logprob=LOGPROB,

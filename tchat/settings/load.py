@@ -250,9 +250,9 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             )
             warnings.append(
                 tr(
-                    "unknown environment variable {variable}{reason}",
+                    "unknown environment variable {variable}{hint}",
                     variable=variable,
-                    value=hint and "; " + hint,
+                    hint=hint and "; " + hint,
                 )
             )
     return former | values
@@ -290,9 +290,7 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
         return tr("`{shown}` is ignored here; it belongs {where}", shown=shown, where=where)
     near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
     hint = tr("did you mean `{near}`?", near=near) if near else ""
-    return tr(
-        "unknown setting `{shown}` is ignored{reason}", shown=shown, value=hint and "; " + hint
-    )
+    return tr("unknown setting `{shown}` is ignored{hint}", shown=shown, hint=hint and "; " + hint)
 
 
 def set_value(path: Path, key: Key, text: str) -> Value:
