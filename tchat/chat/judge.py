@@ -94,7 +94,7 @@ def steer(chat: Chat) -> None:
     folder = judge_folder(read_metadata(path), chat.paths)
     found = [each for name in folder.games() if (each := folder.vector(name)).is_file()]
     if not found:
-        raise UsageError("no duel is completed yet", "run one first")
+        raise UsageError(tr("no duel is completed yet"), tr("run one first"))
     off = {str(each) for each in found} & set(_vectors(model, chat.paths, path))
     last = max(found, key=lambda each: each.stat().st_mtime)
     set_model_setting(
@@ -120,7 +120,7 @@ def play(chat: Chat, file: Path | None) -> Iterator[GameEvent]:
 
     if file is None:
         raise UsageError(
-            "a duel needs human replies", "name a JSONL file with `prompt` and `reply`"
+            tr("a duel needs human replies"), tr("name a JSONL file with `prompt` and `reply`")
         )
     data = read_dialogues([file])
     config = GameConfig(f"{GAME}-{data.sha256[:8]}")

@@ -49,10 +49,18 @@ def require_enough(edits: Sequence[EditedReply], choices: Sequence[PreferencePai
     """
     if len(edits) < MIN_TO_FIT and not can_learn_preference(choices):
         raise UsageError(
-            f"there are too few training examples: {counted(len(choices), 'choice')} and "
-            f"{counted(len(edits), 'edited reply', 'edited replies')} in chats with this model",
-            f"name a JSONL file of prompts and replies (tchat judge train FILE), or pick, rate "
-            f"and edit replies until there are {MIN_TO_FIT}, better {MIN_TO_VALIDATE}",
+            tr(
+                "there are too few training examples: {choices} and {replies} in chats with "
+                "this model",
+                choices=trn("{count:,} choice", "{count:,} choices", len(choices)),
+                replies=trn("{count:,} edited reply", "{count:,} edited replies", len(edits)),
+            ),
+            tr(
+                "name a JSONL file of prompts and replies (tchat judge train FILE), or pick, "
+                "rate and edit replies until there are {min_to_fit}, better {min_to_validate}",
+                min_to_fit=MIN_TO_FIT,
+                min_to_validate=MIN_TO_VALIDATE,
+            ),
         )
 
 

@@ -20,7 +20,7 @@ from tchat.models.sources.source import LocalModel
 from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths
 from tchat.sanitize import single_line
-from tchat.translation import N_, tr
+from tchat.translation import tr
 
 LISTED = 5  # names in a message
 ALIAS_NAME = re.compile(r"\w[\w.:-]{0,79}")
@@ -140,9 +140,12 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
             return found[1]
     shown = single_line(name, 80)
     if sizes := sizes_of(name):
-        raise ModelNotFound(f"{shown} comes in several sizes: {', '.join(sizes)}", _catalogue())
+        raise ModelNotFound(
+            tr("{shown} comes in several sizes: {sizes}", shown=shown, sizes=", ".join(sizes)),
+            _catalogue(),
+        )
     raise ModelNotFound(
-        f"{shown!r} is neither a name on the hub nor in the catalogue",
+        tr("{shown!r} is neither a name on the hub nor in the catalogue", shown=shown),
         tr(
             "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some, "
             "`tchat models catalogue` tells which fit this machine"

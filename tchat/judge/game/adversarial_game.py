@@ -132,9 +132,15 @@ class AdversarialGame:
         pairs = matched.pairs
         if len({pair.prompt for pair in pairs}) < 2:
             raise UsageError(
-                f"{len(pairs)} pairs of replies of like length, to one prompt, are too few for a "
-                "duel",
-                f"give at least {MIN_TO_VALIDATE} human replies: tchat judge duel --data FILE",
+                tr(
+                    "{pairs} pairs of replies of like length, to one prompt, are too few for a "
+                    "duel",
+                    pairs=len(pairs),
+                ),
+                tr(
+                    "give at least {min_to_validate} human replies: tchat judge duel --data FILE",
+                    min_to_validate=MIN_TO_VALIDATE,
+                ),
             )
         prompts = [dialogue.prompt for dialogue in self._data.dialogues]
         split = split_data(pairs, prompts, self._config.seed)
@@ -252,25 +258,16 @@ class AdversarialGame:
         return (
             ("model", self._model),
             ("fingerprint", self._folder.fingerprint),
+            ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
             (
                 "pairs of like length",
                 f"{counts[0]} for the duel, {counts[1]} for the independent judge, "
                 f"{counts[2]} for its verdict",
             ),
-            (
-                tr("pairs of like length"),
-                tr(
-                    "{counts} to play, {counts2} for the judge from outside, {counts3} for its "
-                    "verdict",
-                    counts=counts[0],
-                    counts2=counts[1],
-                    counts3=counts[2],
-                ),
-            ),
-            (tr("prompts of the verdict"), str(len(split.unseen.prompts))),
+            ("prompts of the verdict", str(len(split.unseen.prompts))),
             ("layers", ", ".join(map(str, self._layers))),
             ("temperature", str(TEMPERATURE)),
-            (tr("tokens of a reply"), str(self._config.longest)),
+            ("tokens of a reply", str(self._config.longest)),
             ("seed", str(self._config.seed)),
         )
 

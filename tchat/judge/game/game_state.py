@@ -111,8 +111,11 @@ def load_state(path: Path, *, key: str) -> GameState | None:
         facts, arrays = read_arrays(path)
         if facts["format"] != FORMAT or facts["key"] != key:
             raise UsageError(
-                f"the duel {single_line(path.parent.name)} has other data or rules",
-                f"choose another --name, or remove {single_line(str(path.parent))}",
+                tr("the duel {name} has other data or rules", name=single_line(path.parent.name)),
+                tr(
+                    "choose another --name, or remove {parent}",
+                    parent=single_line(str(path.parent)),
+                ),
             )
         return _state(facts, arrays)
     except FileNotFoundError:

@@ -12,7 +12,6 @@ from tchat.judge.game.game_state import GameRound, GameState
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.paths import write_private
 from tchat.sanitize import printable, single_line
-from tchat.translation import N_, tr
 
 WHAT_THIS_IS = """\
 The weights of the model were not touched. What was trained is a small discriminator, and a
@@ -21,7 +20,7 @@ a frozen model at inference time. Large chat models are not trained as generativ
 networks, and this is none.
 """
 _SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
-UNSTEERED = N_("No step was made: what stands under “after” is another draw, unsteered too.\n")
+UNSTEERED = "No step was made: what stands under “after” is another draw, unsteered too.\n"
 FIGURES = """\
 AUC: how well the discriminator tells human replies from the model's; 0.5 is not at all. Model,
 human: its mean probability that a person wrote the model's and the human replies. The perplexity
@@ -51,10 +50,10 @@ class IndependentVerdict:
     def words(self) -> str:
         """Both shares, and whether their difference is significant."""
         gained = 100 * (self.after - self.before)
-        text = tr("{before:.0%} before, {after:.0%} after", before=self.before, after=self.after)
-        text += tr(" ({gained:+.0f} ± {error:.0f} points", gained=gained, error=100 * self.error)
+        text = f"{self.before:.0%} before, {self.after:.0%} after"
+        text += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
         chance = abs(self.after - self.before) < 2 * self.error
-        return text + (tr(", which may be chance)") if chance else ")")
+        return text + (", which may be chance)" if chance else ")")
 
 
 def write_report(
@@ -86,7 +85,7 @@ def write_report(
         _tried(state.rounds),
         _verdict(verdict),
         "## Replies before and after\n",
-        *([] if state.steering.directions else [tr(UNSTEERED)]),
+        *([] if state.steering.directions else [UNSTEERED]),
         *(_sample(*pair) for pair in samples[:_SAMPLES]),
         "## Provenance\n",
         *(
