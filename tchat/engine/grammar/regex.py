@@ -205,9 +205,7 @@ class _RegexParser:
             least = _times(found[1])
             most = least if not found[2] else _times(found[3]) if found[3] else -1
             if 0 <= most < least:
-                raise PatternUnsupported(
-                    tr("a repetition from {least} to {most}", least=least, most=most)
-                )
+                raise PatternUnsupported(tr("a repetition of {low}–{high}", low=least, high=most))
         return Repetition(part, least, most)
 
     def _atom(self, depth: int) -> Pattern:
