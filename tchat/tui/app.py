@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tchat.tui.color_filters import EightBitColors
     from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
@@ -110,6 +111,7 @@ class TchatApp(App[None]):
         self.ended_by = 0
         self.broken_by: BaseException | None = None
         self.no_color = bool(os.environ.get("NO_COLOR"))  # where it is empty, it is as not set
+        self._eight_bit: EightBitColors | None = None  # on a terminal with 256 colours
         self._line_filters = self._filters_of_terminal()
         self._apply_first_theme()
 
@@ -130,15 +132,26 @@ class TchatApp(App[None]):
         return [*own, *self._line_filters]
 
     def _filters_of_terminal(self) -> list[LineFilter]:
-        if not self.no_color and self.console.color_system != "256":
+        colors = "none" if self.no_color else self.console.color_system or ""
+        if colors not in ("none", "256", "standard", "windows"):
             return []
-        from tchat.tui.color_filters import EightBitColors, NoColors
+        from tchat.tui.color_filters import EightBitColors, NoColors, SixteenColors
 
-        return [NoColors() if self.no_color else EightBitColors()]
+        if self.no_color:
+            return [NoColors()]
+        if colors == "256":
+            self._eight_bit = EightBitColors()
+            return [self._eight_bit]
+        return [SixteenColors()]
 
     def get_css_variables(self) -> dict[str, str]:
         """The colours; none while Textual's constructor asks for them, before a theme is known."""
-        return super().get_css_variables() if self._is_themed else {}
+        if not self._is_themed:
+            return {}
+        variables = super().get_css_variables()
+        if self._eight_bit is not None:
+            self._eight_bit.follow_theme(variables)
+        return variables
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """tchat's own colours, in themes that do not set them."""

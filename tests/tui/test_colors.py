@@ -16,18 +16,34 @@ from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
+from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.pilot import Pilot
 from textual.theme import BUILTIN_THEMES
 
 import tchat.tui
+from tchat.paths import Paths, user_paths
 from tchat.settings import Settings
-from tchat.tui.color_filters import EightBitColors, NoColors, nearest
+from tchat.tui.color_filters import (
+    EightBitColors,
+    NoColors,
+    SixteenColors,
+    nearest,
+)
 from tchat.tui.dialogs.dialog import Confirm
-from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.themes import READABLE, contrast, shipped_folder
+from tchat.tui.dialogs.models import Welcome
+from tchat.tui.themes import (
+    BACKGROUNDS,
+    READABLE,
+    VISIBLE,
+    contrast,
+    load_themes,
+    shipped_folder,
+    variable_defaults,
+)
 from tests.terminal import Terminal
+from tests.tui.chat_stage import opened
 from tests.tui.stage import Stage
 from tests.tui.test_snapshots import CHATS, SHORT, TALK, WIDE, Chat
 
@@ -35,6 +51,18 @@ COMMAND = (sys.executable, "-m", "tchat")
 CTRL_Q, F4 = "\x11", "\x1bOS"
 STOCK = [name for name, theme in BUILTIN_THEMES.items() if not theme.ansi]
 THEMES = sorted(path.stem for path in shipped_folder().glob("*.toml"))
+DIALOGS = (
+    "help",
+    "command_palette",
+    "sessions",
+    "search",
+    "tree",
+    "model",
+    "settings",
+    "theme",
+    "templates",
+    "judge",
+)
 SCENES = ("foot", "private", "sidebar", "completion", "candidates", "pill", "cursor")
 BLACK = Color(0, 0, 0)
 channels = st.integers(0, 255)
@@ -54,10 +82,12 @@ async def everything(chat: Chat, pilot: Pilot[None]) -> None:
     await pilot.press("ctrl+a")
 
 
-def unreadable(app: Stage, least: float) -> Iterator[str]:
-    """The texts on the screen with less contrast, with their colours."""
-    for strip in app.screen._compositor.render_strips():
-        for text, style, _ in strip:
+def unreadable(app: App[Any], least: float) -> Iterator[str]:
+    """The texts on the screen, or in its dialog, with less contrast, with their colours."""
+    frames = app.screen.query("#frame")
+    shown = frames.first().region if frames else app.screen.region
+    for strip in app.screen._compositor.render_strips()[shown.y : shown.bottom]:
+        for text, style, _ in strip.crop(shown.x, shown.right):
             if style is None or not any(map(str.isalnum, text)):
                 continue
             assert style.color is not None, text
@@ -71,7 +101,9 @@ def seen(color: RichColor) -> Color:
     return Color(*color.get_truecolor(DEFAULT_TERMINAL_THEME))
 
 
-async def poor_texts(app: Stage, pilot: Pilot[None], themes: Sequence[str] = THEMES) -> list[str]:
+async def poor_texts(
+    app: App[Any], pilot: Pilot[None], themes: Sequence[str] = THEMES
+) -> list[str]:
     found: list[str] = []
     for theme in themes:
         app.theme = theme
@@ -101,16 +133,37 @@ async def test_every_text_of_the_chat_can_be_read_in_every_theme(name: str) -> N
     "dialog",
     [
         lambda: Confirm("Delete this message?", "Why is the sky blue?", yes="Delete", danger=True),
-        lambda: SettingsScreen(Settings(), {"ctx_size": "environment"}, None),  # type: ignore[arg-type]
+        lambda: Welcome(found=3),
     ],
-    ids=["confirm", "settings"],
+    ids=["confirm", "welcome"],
 )
-async def test_every_text_of_a_dialog_can_be_read_in_every_theme(dialog: Any) -> None:
+async def test_every_text_of_a_question_can_be_read_in_every_theme(dialog: Any) -> None:
     app = Dressed()
     async with app.run_test(size=WIDE) as pilot:
         app.push_screen(dialog())
         await pilot.pause()
-        assert await poor_texts(app, pilot) == []
+        assert await poor_texts(app, pilot, (*THEMES, *STOCK)) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "themes"), [((120, 36), THEMES), ((170, 40), STOCK)], ids=["own", "stock"]
+)
+async def test_every_text_of_the_real_screen_can_be_read_in_every_theme(
+    settings: Settings, paths: Paths, size: tuple[int, int], themes: Sequence[str]
+) -> None:
+    """Header, status, the empty chat, and every dialog that a key opens."""
+    async with opened(settings, paths, size=size) as shown:
+        app, pilot = shown.pilot.app, shown.pilot
+        shown.screen.app._line_filters.clear()  # whatever the terminal of the tests has
+        poor = {"chat": await poor_texts(app, pilot, themes)}
+        for dialog in DIALOGS:
+            shown.screen.controllers.actions[dialog]()
+            await shown.until(lambda: app.screen is not shown.screen)
+            await pilot.pause()
+            poor[dialog] = await poor_texts(app, pilot, themes)
+            await pilot.press("escape")
+            await shown.until(lambda: app.screen is shown.screen)
+        assert {dialog: texts for dialog, texts in poor.items() if texts} == {}
 
 
 # 256 colours
@@ -124,14 +177,54 @@ class Reduced(Dressed):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), self._eight_bit]
 
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        self._eight_bit.follow_theme(variables)
+        return variables
 
-async def test_every_text_of_the_chat_can_be_read_in_256_colours() -> None:
-    app, chat = Reduced(), Chat()
+
+class Basic(Dressed):
+    """On a terminal with 16 colours."""
+
+    _sixteen = SixteenColors()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._sixteen]
+
+
+@pytest.mark.parametrize("terminal", [Reduced, Basic], ids=["256", "16"])
+async def test_every_text_of_the_chat_can_be_read_in_fewer_colours(
+    terminal: type[Dressed],
+) -> None:
+    app, chat = terminal(), Chat()
     async with app.run_test(size=(130, 60)) as pilot:
         app.push_screen(chat)
         await pilot.pause()
         await everything(chat, pilot)
         assert await poor_texts(app, pilot, (*THEMES, *STOCK)) == []
+
+
+@pytest.mark.parametrize("name", [*THEMES, *STOCK])
+def test_bands_stand_out_and_are_greys_in_256_colours(name: str) -> None:
+    themes = {each.name: each for each in load_themes(user_paths()).themes} | BUILTIN_THEMES
+    theme = themes[name]
+    variables = theme.to_color_system().generate() | variable_defaults(theme) | theme.variables
+    colors = EightBitColors()
+    colors.follow_theme(variables)
+    shown = {each: background(colors, variables[each]) for each in ("background", *BACKGROUNDS)}
+    for band in BACKGROUNDS:
+        assert contrast(shown[band], shown["background"]) >= VISIBLE
+        if theme.name in THEMES:
+            assert len(set(shown[band].rgb)) == 1
+
+
+def background(colors: EightBitColors, color: str) -> Color:
+    """``color`` as it is shown behind text."""
+    segment = Segment("x", Style(color="#888888", bgcolor=Color.parse(color).hex6))
+    [drawn] = colors.apply([segment], BLACK)
+    assert drawn.style is not None
+    assert drawn.style.bgcolor is not None
+    return seen(drawn.style.bgcolor)
 
 
 def rgb(number: int) -> tuple[int, int, int]:

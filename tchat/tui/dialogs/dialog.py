@@ -98,7 +98,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             max-height: 52;
             background: $surface;
             border: round $primary;
-            border-title-color: $primary;
+            border-title-color: $heading;
             border-title-style: bold;
             border-subtitle-color: $muted;
             padding: 0 1;
@@ -159,7 +159,7 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         bound = {active.binding.id: active.binding.key for active in self.active_bindings.values()}
         parts = [
             Content.assemble(
-                (show_key(bound.get(hint.key, hint.key)), "bold $foreground"), f" {tr(hint.does)}"
+                (show_key(bound.get(hint.key, hint.key)), "bold $assistant"), f" {tr(hint.does)}"
             )
             for hint in hints
         ]
@@ -259,7 +259,15 @@ class Confirm(Dialog[bool]):
         & > #frame, &.-short > #frame { width: 60; max-width: 94%; height: auto; padding: 1 2 0 2; }
         & #detail { color: $muted; margin-top: 1; max-height: 6; overflow: hidden; }
         & #answers { height: auto; margin-top: 1; align-horizontal: right; }
-        & #answers Button { margin-left: 2; min-width: 12; }
+        & #answers Button {
+            margin-left: 2;
+            min-width: 12;
+            color: $assistant;
+            background: $panel;
+            background-tint: $foreground 0%;
+            &.-primary { color: $background; background: $heading; }
+            &.-error { color: $background; background: $gauge-full; }
+        }
     }
     """
 

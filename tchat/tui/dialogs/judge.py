@@ -272,7 +272,7 @@ class JudgeSections(Lines):
 
 def _section_lines(section: Section, width: int, *, brief: bool) -> list[Content]:
     room = max(10, width - NAME)
-    name = Content.styled(section.name, "bold $primary")
+    name = Content.styled(section.name, "bold $heading")
     state, *more = Content(single_line(section.state, LONGEST)).wrap(room)
     about = [] if brief else Content.styled(section.about, "$muted").wrap(room)
     head = name.pad_right(max(1, NAME - name.cell_length)) + state

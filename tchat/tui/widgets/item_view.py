@@ -187,11 +187,11 @@ class ItemView(ScrollView, can_focus=False):
         scrollbar-background-hover: $surface;
         scrollbar-background-active: $surface;
         overflow-x: hidden;
-        color: $foreground;
+        color: $assistant;
         & > .list--muted { color: $muted; }
         & > .list--match { color: $match; text-style: bold underline; }
         & > .list--heading { color: $muted; text-style: bold; }
-        & > .list--mark { color: $primary; text-style: bold; }
+        & > .list--mark { color: $heading; text-style: bold; }
         & > .list--cursor { background: $panel; text-style: bold; }
     }
     """
