@@ -215,7 +215,7 @@ class EmptyState(Widget):
 
     def _layouts(self, width: int) -> Iterator[Sequence[ClickableLine]]:
         """All layouts, the richest first."""
-        title = ClickableLine(centred(Content.styled("tchat", "bold $primary"), width))
+        title = ClickableLine(centred(Content.styled("tchat", "bold $heading"), width))
         about = (
             [ClickableLine(centred(facts_line(self._facts, width), width))] if self._facts else []
         )
@@ -278,10 +278,10 @@ def choice_line(number: int, choice: Choice, cells: int, *, is_current: bool) ->
     """A choice in a line of exactly ``cells``: its number, title and note."""
     note = Content.styled(single_line(choice.note), "$muted")
     room = cells - len(MARK) - 3 - (note.cell_length + 2 if note else 0)
-    colour = "bold $primary" if is_current else "$foreground"
+    colour = "bold $heading" if is_current else "$assistant"
     title = Content.styled(single_line(choice.title), colour)
     return Content.assemble(
-        (MARK if is_current else GAP, "$primary"),
+        (MARK if is_current else GAP, "$heading"),
         (f"{number}  ", "$muted"),
         title.truncate(max(1, room), ellipsis=True, pad=True),
         GAP if note else "",
