@@ -146,6 +146,9 @@ def open_screen(
     # The screen switches it on again once it is drawn.
     gc.disable()
     try:
+        from tchat.tui.textual_imports import import_textual
+
+        import_textual()
         from tchat.tui.app import run_screen
     except BaseException:
         gc.enable()

@@ -163,3 +163,21 @@ def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
     heavy |= {"tchat.tui.widgets.transcript.view", "tchat.markdown", "tchat.decoding", "hashlib"}
     heavy |= {"tchat.chat.commands", "tchat.tui.controllers.controllers"}
     assert not heavy & modules_after("import tchat.tui.app")
+
+
+IMPORT = "from tchat.tui.textual_imports import import_textual; import_textual()\n"
+
+
+def test_the_screen_is_imported_without_textuals_palette() -> None:
+    palette = {"textual.command", "textual.widgets._option_list", "textual.widgets._directory_tree"}
+    found = modules_after(f"{IMPORT}import tchat.tui.app")
+    assert "tchat.tui.chat_screen" in found
+    assert not palette & found
+
+
+def test_textuals_palette_can_be_imported_afterwards() -> None:
+    code = "from textual.command import CommandPalette\nassert CommandPalette.is_open"
+    after = modules_after(f"{IMPORT}import tchat.tui.app\n{code}")
+    assert "textual.widgets._option_list" in after
+    before = modules_after(f"{code}\n{IMPORT}import tchat.tui.app")
+    assert "textual.widgets._option_list" in before
