@@ -28,7 +28,6 @@ from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value
-from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -131,7 +130,7 @@ class Chat:
             yield from model.engine.prepare(history, self._think)
             cost = self.prefill_cost()
             if cost is not None and cost.is_notable:
-                yield Notice(PREFILL_COST, tr("the next prompt {cost}", cost=cost))
+                yield Notice(PREFILL_COST, cost.ahead)
 
     def require_model(self) -> ChatModel:
         """Load the model and return it, for other uses than a reply.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import PREFILL_COST, CacheRestored, Event, Notice, PromptProgress
-from tchat.humanize import measured_text
+from tchat.humanize import duration_text, measured_text
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.encoder import EncodedPrompt
 
 UNCOUNTED_TOKENS = 64  # that are prefilled anyway: marks between messages, end of a reply
-NOT_IN_MEMORY = N_("it is not in memory any more")
+NOT_IN_MEMORY = N_("no longer in memory")
 WORTH_SECONDS = 1.0  # the least prefill time that is shown
 WORTH_TOKENS = 256  # the fewest tokens that are shown where the prefill speed is not known
 
@@ -30,11 +30,13 @@ class PrefillCost:
         tokens: Of the chat so far, to be read again.
         seconds: That takes, by what was measured with this model here; 0 where it never was.
         why: Why it must be; empty where that is not known.
+        new: Tokens of the new message, which are read in any case.
     """
 
     tokens: int
     seconds: float
     why: str
+    new: int = 0
 
     @property
     def is_notable(self) -> bool:
@@ -45,11 +47,33 @@ class PrefillCost:
 
     @property
     def short(self) -> str:
-        """``reprocesses 7,912 tokens ≈ 31 s``."""
-        about = f" ≈ {measured_text(self.seconds)}" if self.seconds else ""
-        return (
-            trn("reprocesses {count:,} token", "reprocesses {count:,} tokens", self.tokens) + about
+        """``Reloading 7,912 tokens (about 31 s)``."""
+        if not self.seconds:
+            return trn("Reloading {count:,} token", "Reloading {count:,} tokens", self.tokens)
+        return trn(
+            "Reloading {count:,} token (about {time})",
+            "Reloading {count:,} tokens (about {time})",
+            self.tokens,
+            time=_about(self.seconds),
         )
+
+    @property
+    def ahead(self) -> str:
+        """The same of the next prompt, with the reason."""
+        if not self.seconds:
+            text = trn(
+                "The next prompt reloads {count:,} token",
+                "The next prompt reloads {count:,} tokens",
+                self.tokens,
+            )
+        else:
+            text = trn(
+                "The next prompt reloads {count:,} token (about {time})",
+                "The next prompt reloads {count:,} tokens (about {time})",
+                self.tokens,
+                time=_about(self.seconds),
+            )
+        return self.with_reason(text)
 
     def __str__(self) -> str:
         return self.with_reason(self.short)
@@ -57,6 +81,11 @@ class PrefillCost:
     def with_reason(self, text: str) -> str:
         """Append the reason to ``text``, if it is known."""
         return tr("{cost}: {reason}", cost=text, reason=self.why) if self.why else text
+
+
+def _about(seconds: float) -> str:
+    """An estimate has no digits behind its seconds."""
+    return duration_text(seconds) if seconds >= 1 else measured_text(seconds)
 
 
 @dataclass(slots=True)
@@ -92,12 +121,13 @@ def prefill_cost_of(
     tokens = prompt.tokens
     saved = engine.snapshots.count_saved(loaded, tokens) if engine.snapshots else 0
     cached = max(saved, loaded.kv.cached_prefix(tokens))
-    unread = max(0, _history_tokens(prompt, new, loaded.model.piece) - cached)
+    history = _history_tokens(prompt, new, loaded.model.piece)
+    unread = max(0, history - cached)
     if not why and not loaded.kv.tokens:
         why = tr(NOT_IN_MEMORY)
     elif not why and not loaded.model.shape.divisible:
-        why = tr("this model keeps no state from before the place where the prompt differs")
-    return PrefillCost(unread, engine.prefill_time(unread), why)
+        why = tr("this model can only continue where it stopped")
+    return PrefillCost(unread, engine.prefill_time(unread), why, len(tokens) - history)
 
 
 def _history_tokens(
@@ -135,16 +165,16 @@ def prefill_reason(
         has_dropped_turns: Whether old turns are dropped from the context.
     """
     if before is None:
-        return tr("the model changed") if other_model else tr(NOT_IN_MEMORY)
+        return tr("model changed") if other_model else tr(NOT_IN_MEMORY)
     if _system(before.messages) != _system(now):
-        return tr("the system prompt changed")
+        return tr("system prompt changed")
     if has_dropped_turns:
-        return tr("the context is full, and old turns leave it")
+        return tr("context full, old messages dropped")
     if [*path] == before.path[: len(path)]:
-        return tr("the chat continues from an earlier message")
+        return tr("chat goes back to an earlier message")
     if before.leads_to(path):
         return ""
-    return tr("the chat continues from another branch")
+    return tr("branch changed")
 
 
 def _system(messages: Sequence[ChatMessage]) -> str:
@@ -152,7 +182,7 @@ def _system(messages: Sequence[ChatMessage]) -> str:
 
 
 class PrefillReport:
-    """Report the time that a shown prefill cost took, after prefill."""
+    """Report, after prefill, what a shown prefill cost came to: the tokens read and the time."""
 
     def __init__(self, cost: PrefillCost | None) -> None:
         self._due = cost if cost is not None and cost.is_notable else None
@@ -166,18 +196,13 @@ class PrefillReport:
         if event.done < event.total:
             return None
         cost, self._due = self._due, None
-        took = measured_text(time.perf_counter() - self._started)
-        return Notice(
-            PREFILL_COST,
-            cost.with_reason(
-                trn(
-                    "reprocessed {count:,} token in {took}",
-                    "reprocessed {count:,} tokens in {took}",
-                    cost.tokens,
-                    took=took,
-                )
-            ),
+        text = trn(
+            "Reloaded {count:,} token in {time}",
+            "Reloaded {count:,} tokens in {time}",
+            max(0, event.total - event.reused - cost.new),
+            time=measured_text(time.perf_counter() - self._started),
         )
+        return Notice(PREFILL_COST, cost.with_reason(text))
 
 
 def restored_text(event: CacheRestored) -> str:

@@ -239,6 +239,12 @@ class Settings:
         flag="--plain/--accessible",
         live=True,
     )
+    terminal_title: bool = setting(
+        True, "Title the terminal window with the session in the chat screen", flag="-", live=True
+    )
+    resume_hint: bool = setting(
+        True, "Print how to resume the session when the chat screen ends", flag="-", live=True
+    )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)
     keymap: str = setting(
         "default",

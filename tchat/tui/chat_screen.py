@@ -25,10 +25,10 @@ from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_key
 from tchat.tui.textual_patches import FocusPainter, PartialCompositor, attached
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_match import Candidate
+from tchat.tui.widgets.header import Header
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import StatusLine
-from tchat.tui.widgets.token_meter import TokenMeter
 
 if TYPE_CHECKING:
     from tchat.tui.controllers.controllers import Controllers
@@ -41,7 +41,7 @@ AT_ONCE = frozenset({"stop", "interrupt", "quit", "suspend_process"})  # need no
 
 
 class ChatScreen(Screen[None]):
-    """Transcript, prompt, meter, status line; the sessions at the side."""
+    """Header, transcript, prompt, status line; the sessions at the side."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.CHAT)]
     DEFAULT_CSS = """
@@ -65,19 +65,21 @@ class ChatScreen(Screen[None]):
         return Controllers(self.context)
 
     def compose(self) -> ComposeResult:
-        """The chat column and the status line; the sidebar is mounted when first opened."""
+        """The chat column between two lines; the sidebar is mounted when first opened."""
+        header = Header()
+        header.fit_height(self.app.size.height)
+        yield header
         with Horizontal(id="body"), Vertical(id="main"):
             yield EmptyState(first_keys(self._first_keys()))
             messages = Vertical(id="messages")
             messages.display = False  # until it has any
             yield messages
             yield Prompt()
-            yield TokenMeter()
         yield StatusLine()
 
     def _first_keys(self) -> Iterable[KeyAction]:
         """The keys of chat and prompt; without remapping no dialog is imported for them."""
-        if self.context.settings.keys or self.context.settings.keymap != "default":
+        if self.context.has_own_keys:
             return self.context.keys_in_force()
         return (*KEYS, *declared(PromptArea.BINDINGS, Scope.PROMPT))
 
@@ -109,7 +111,9 @@ class ChatScreen(Screen[None]):
         self.context.downloads.stop()
 
     def on_resize(self) -> None:
-        """Hide the sidebar where there is no room."""
+        """Hide header and sidebar where there is no room."""
+        self.query_one(Header).fit_height(self.size.height)
+        self.context.status.refresh()
         if self.context.is_ready:
             self.controllers.sessions.fit_sidebar()
 
@@ -243,6 +247,25 @@ class ChatScreen(Screen[None]):
     def _on_candidates_copied(self, event: Candidates.Copied) -> None:
         # Copy a reply without what acts on a terminal.
         self.app.copy_to_clipboard(printable(event.text))
+
+    def _on_header_model_clicked(self) -> None:
+        self._run_when_ready("model")
+
+    def _on_header_branch_clicked(self) -> None:
+        self._run_when_ready("tree")
+
+    def _on_header_title_clicked(self) -> None:
+        self._run_when_ready("rename")
+
+    def _run_when_ready(self, name: str) -> None:
+        if self.context.is_ready:
+            self.action_run(name)
+
+    def _on_header_renamed(self, event: Header.Renamed) -> None:
+        self.controllers.sessions.rename(event.title)
+
+    def _on_header_left(self) -> None:
+        self.prompt.focus()
 
     def _on_sidebar_opened(self, event: Sidebar.Opened) -> None:
         self.controllers.sessions.open_by_id(event.session_id)

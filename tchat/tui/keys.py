@@ -118,6 +118,7 @@ KEYS = (
     _run("palette", "alt+x,leader p", "command_palette", N_("Command palette")),
     _run("new-session", "alt+n,leader n", "new_session", N_("New session")),
     _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session")),
+    _run("rename", "alt+e,leader l", "rename", N_("Rename this session")),
     _run("history", "ctrl+r,leader slash", "history", N_("Search earlier prompts")),
     _run("search", "f6,leader f", "search", N_("Search all messages")),
     _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
@@ -16,13 +17,14 @@ from tchat.translation import tr
 
 # Waits until tchat says that it is done. Where that never comes, because llama.cpp crashed or
 # somebody killed the process, it makes the terminal usable: line mode, no alternate screen, no
-# mouse reports, no bracketed paste, no reports of keys and of the focus, a visible cursor.
+# mouse reports, no bracketed paste, no reports of keys and of the focus, the title that it had, a
+# visible cursor.
 _GUARD = r"""
 trap '' INT TERM TTOU
 read -r word && exit 0
 stty sane <&1
 printf '\033[?1049l\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1004l\033[?2004l'
-printf '\033[<u\033[?25h\033[0m\ntchat ended by a crash; what was written is stored.'
+printf '\033[<u\033[23;2t\033[?25h\033[0m\ntchat ended by a crash; what was written is stored.'
 printf ' Details: %s\n' "$1"
 """
 _PATIENCE = 1.0  # seconds for the guard to end
@@ -89,6 +91,14 @@ def _guard(log_file: Path) -> Iterator[None]:
     finally:
         with suppress(OSError, subprocess.SubprocessError):
             guard.communicate(b"done\n", timeout=_PATIENCE)
+
+
+@runtime_checkable
+class TitledDriver(Protocol):
+    """A driver that can title the terminal."""
+
+    def set_title(self, title: str | None) -> None:
+        """Title the terminal, without control characters; None restores what it was before."""
 
 
 OSC52_LIMIT = 75_000  # bytes; terminals cut or refuse longer sequences

@@ -20,6 +20,8 @@ from textual.message import Message
 
 PATIENCE = 0.1  # seconds without input until an Esc is taken for the key
 READ = 64 * 1024  # bytes
+SET_TITLE = "\x1b]2;{}\x07"
+PUSH_TITLE, POP_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 
 
 class TerminalDriver(LinuxDriver):
@@ -35,6 +37,8 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._is_gone = False
+        self._title: str | None = None  # that the terminal is to have; None for its own
+        self._is_titled = False
         self._gives_way = False  # another program has the terminal, such as the user's editor
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
@@ -52,6 +56,39 @@ class TerminalDriver(LinuxDriver):
             super().write(data)
         elif not self._gives_way:
             self._leave()
+
+    def set_title(self, title: str | None) -> None:
+        """Title the terminal, without control characters; None restores what it was before."""
+        if title == self._title:
+            return
+        self._title = title
+        if title is None:
+            self._restore_title()
+        else:
+            self._show_title(title)
+
+    def _show_title(self, title: str) -> None:
+        if not self._is_titled:
+            self._is_titled = True
+            self.write(PUSH_TITLE)
+        self.write(SET_TITLE.format(title))
+
+    def _restore_title(self) -> None:
+        """An empty title is the terminal's own, where it has no stack of titles."""
+        if self._is_titled:
+            self._is_titled = False
+            self.write(SET_TITLE.format("") + POP_TITLE)
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, with the title that it had when it was released."""
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        if self._title is not None:
+            self._show_title(self._title)
+
+    def stop_application_mode(self) -> None:
+        """Release the terminal, with its own title."""
+        self._restore_title()
+        super().stop_application_mode()
 
     def suspend_application_mode(self) -> None:
         """Release the terminal; what is drawn meanwhile is lost, and drawn again afterwards."""

@@ -35,10 +35,10 @@ def _echo_rows(name: str) -> Iterator[Row]:
         with _stage(folder, name) as terminal:
             idle = echoes(terminal)
             terminal.send("Go on.\r")
-            terminal.until("writing")
+            terminal.until("Esc stops")
             busy = echoes(terminal)
             terminal.send("\x1b")
-            terminal.until("idle")
+            terminal.until("F1 help")
             terminal.send("\x11")
             terminal.ended()
         flushes = json.loads(Path(folder, "flushes.json").read_text())[5:-5]
@@ -92,7 +92,7 @@ def _paste_row() -> Row:
 def _stage(folder: str, text: str) -> Terminal:
     terminal = Terminal([sys.executable, "-m", "tests.benchmarks.tui_stage", folder, text])
     terminal.until(PROMPT)
-    terminal.until("idle")
+    terminal.until("F1 help")
     quiet(terminal, 0.5)
     return terminal
 

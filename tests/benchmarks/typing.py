@@ -41,13 +41,13 @@ def _typed(*, read: bool) -> tuple[float, list[float]]:
         }
         with Terminal([sys.executable, "-m", "tchat"], environ=environment) as terminal:
             terminal.until(PROMPT)
-            terminal.until("idle")
+            terminal.until("F1 help")
             quiet(terminal, 1.0)
             terminal.send(b"\x1b[200~" + PASTE.encode() + b"\x1b[201~")
             echoes = list(_keys(terminal))
             terminal.send("\r")
             seconds = terminal.until_bytes("● ".encode())  # "● writing"
-            terminal.until("idle")
+            terminal.until("F1 help")
             terminal.send("\x11")
             terminal.ended()
     return seconds, echoes

@@ -56,9 +56,9 @@ def test_another_system_prompt_costs_the_whole_chat(
     asked = cost(chat)
     assert asked.tokens > 100
     before, after = cost_notices(chat.send("Why?"))
-    about = rf"reprocesses {asked.tokens:,} tokens ≈ [\d.]+ s: the system prompt changed"
+    about = rf"Reloading {asked.tokens:,} tokens \(about [\d.]+ s\): system prompt changed"
     assert re.fullmatch(about, before)
-    assert after.startswith(f"reprocessed {asked.tokens:,} tokens in ")
+    assert after.startswith(f"Reloaded {asked.tokens:,} tokens in ")
     assert cost(chat).tokens < UNCOUNTED_TOKENS
 
 
@@ -75,7 +75,7 @@ def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionSto
     ("model", "why"),
     [
         ("tiny_model", ""),
-        ("tiny_recurrent", "this model keeps no state from before the place where"),
+        ("tiny_recurrent", "this model can only continue where it stopped"),
     ],
 )
 def test_a_reply_of_other_tokens_than_its_text_is_no_branch(
@@ -99,9 +99,9 @@ def test_another_reply_to_a_question_is_another_branch(
     list(chat.regenerate())
     assert cost(chat).why == ""
     store.activate(first.id)
-    assert cost(chat).why == "the chat continues from another branch"
+    assert cost(chat).why == "branch changed"
     list(chat.send("Why?"))
-    assert cost(chat, after=first.id).why == "the chat continues from an earlier message"
+    assert cost(chat, after=first.id).why == "chat goes back to an earlier message"
 
 
 def test_any_of_several_replies_is_no_other_branch(
@@ -124,7 +124,7 @@ def test_a_cleared_cache_is_told_as_what_it_is(open_chat: OpenChat) -> None:
     assert loaded is not None
     loaded.kv.clear()
     chat.require_model().engine.snapshots = None
-    assert str(cost(chat)).endswith(": it is not in memory any more")
+    assert str(cost(chat)).endswith(": no longer in memory")
 
 
 def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> None:
@@ -137,7 +137,7 @@ def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> N
     chat.forget_snapshots(chat.session.id)
     third = open_chat(chat.session)
     assert [text.rpartition(": ")[2] for text in cost_notices(third.load_and_restore())] == [
-        "it is not in memory any more"
+        "no longer in memory"
     ]
 
 
@@ -148,8 +148,8 @@ def test_another_model_reads_all_of_it(
     other = shutil.copy(tiny_model, tmp_path / "other.gguf")
     switched = open_chat(chat.session, model=str(other))
     [told] = cost_notices(switched.load_and_restore())
-    assert told.startswith("the next prompt reprocesses ")
-    assert told.endswith(": the model changed")
+    assert told.startswith("The next prompt reloads ")
+    assert told.endswith(": model changed")
 
 
 def test_the_same_model_by_another_name_is_not_another(
@@ -165,7 +165,7 @@ def test_the_same_model_by_another_name_is_not_another(
     chat.forget_snapshots(chat.session.id)
     again = open_chat(chat.session, model=str(names[1]))
     assert [text.rpartition(": ")[2] for text in cost_notices(again.load_and_restore())] == [
-        "it is not in memory any more"
+        "no longer in memory"
     ]
 
 
@@ -176,7 +176,7 @@ def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:
     assert cost(chat, "Why?").tokens < UNCOUNTED_TOKENS
     costs = cost(chat, TEXT[:250])
     assert costs.tokens > UNCOUNTED_TOKENS
-    assert costs.why == "the context is full, and old turns leave it"
+    assert costs.why == "context full, old messages dropped"
     assert cost_notices(chat.send(TEXT[:250]))[0] == str(costs)
 
 

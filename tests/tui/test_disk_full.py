@@ -33,7 +33,7 @@ async def test_a_chat_goes_on_and_is_stored_when_there_is_room(
         fill(shown.store)
         await shown.ask(LONG)
         await lost(shown)
-        assert shown.screen.context.status.data().unstored
+        assert shown.screen.context.status.header().unstored
         await shown.ask("three")
         assert [text for role, text in shown.branch if role == "user"] == ["one", LONG, "three"]
         session = shown.screen.conversation.session
@@ -47,7 +47,7 @@ async def test_a_chat_goes_on_and_is_stored_when_there_is_room(
         assert shown.store.branch(session.id)[2].text == LONG
         assert len(shown.store.branch(session.id)) == 6
         assert shown.errors == []
-        assert not shown.screen.context.status.data().unstored
+        assert not shown.screen.context.status.header().unstored
         assert not shown.screen.controllers.transcript.view.has(block.key)
         await shown.ask("four")
         assert shown.store.branch(session.id)[-2].text == "four"

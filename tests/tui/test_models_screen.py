@@ -365,7 +365,7 @@ async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
         await chat.pilot.press("alt+n")
         await chat.until(lambda: chat.screen.conversation.session is None)
         await chat.idle()
-        await chat.until(lambda: chat.screen.context.status.data().model == "tiny-spm")
+        await chat.until(lambda: chat.screen.context.status.header().model == "tiny-spm")
         await chat.ask("Hello again")
         assert chat.messages[-1].model == str(tiny_spm)
         assert first is not None

@@ -8,7 +8,7 @@ import pytest
 
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
-from tchat.tui.widgets.token_meter import TokenMeter
+from tchat.tui.widgets.status import StatusLine
 from tests.tui.chat_stage import opened
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 12
@@ -24,15 +24,15 @@ async def test_another_system_prompt_has_a_price(
     )
     async with opened(settings, paths) as shown:
 
-        def meter() -> str:
-            return shown.screen.query_one(TokenMeter).render().plain
+        def line() -> str:
+            return shown.screen.query_one(StatusLine).render().plain
 
         await shown.ask(DOCUMENT)
-        assert "reprocess" not in meter()
+        assert "Reload" not in line()
         await shown.type("/system Be brief.")
-        await shown.until(lambda: "reprocesses" in meter())
-        assert "the system prompt changed" in meter()
+        await shown.until(lambda: "Reloading" in line())
+        assert "system prompt changed" in line()
         await shown.ask("Why?")
-        assert "reprocessed " in shown.notices
-        assert "reprocesses" not in shown.notices
-        await shown.until(lambda: "reprocesses" not in meter())
+        assert "Reloaded " in shown.notices
+        assert "Reloading" not in shown.notices
+        await shown.until(lambda: "Reloading" not in line())

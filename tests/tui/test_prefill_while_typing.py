@@ -13,7 +13,7 @@ from tchat.chat.prompt_builder import TokenCount
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tchat.tui.controllers.draft import COUNT_DELAY
-from tchat.tui.widgets.token_meter import TokenMeter
+from tchat.tui.widgets.status import StatusLine
 from tests.tui.chat_stage import ENDLESS, Shown, opened
 
 DOCUMENT = "the be to of and in that have it for not on with he as you do at this " * 20
@@ -24,21 +24,21 @@ def settings(tiny_model: Path) -> Settings:
     return Settings(model=str(tiny_model), threads=1, sampling=Sampling(temp=0, max_tokens=3))
 
 
-def meter(shown: Shown) -> str:
-    return shown.screen.query_one(TokenMeter).render().plain
+def line(shown: Shown) -> str:
+    return shown.screen.query_one(StatusLine).render().plain
 
 
 async def test_enter_leaves_only_the_last_tokens(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load(DOCUMENT)
-        await shown.until(lambda: "✓ read" in meter(shown))
+        await shown.until(lambda: "✓ read" in line(shown))
         await shown.pilot.press(*"why?", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         usage = shown.messages[-1].usage
         assert usage["reused"] > 200
         assert usage["read"] < 20
-        assert "read" not in meter(shown)
+        assert "read" not in line(shown)
 
 
 async def test_an_attached_file_is_read_at_once(
@@ -48,7 +48,7 @@ async def test_an_attached_file_is_read_at_once(
     document.write_text(DOCUMENT)
     async with opened(settings, paths) as shown:
         await shown.type(f"/file {document}")
-        await shown.until(lambda: "✓ read" in meter(shown))
+        await shown.until(lambda: "✓ read" in line(shown))
         await shown.pilot.press(*"why?", "enter")
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
@@ -61,7 +61,7 @@ async def test_sending_does_not_wait_until_the_draft_is_read(
     async with opened(settings, paths) as shown:
         await shown.ask("Hello")
         shown.screen.prompt.load(DOCUMENT)
-        await shown.until(lambda: "draft" in meter(shown))
+        await shown.until(lambda: "tokens · " in line(shown))
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 4)
         await shown.idle()
@@ -72,9 +72,9 @@ async def test_sending_does_not_wait_until_the_draft_is_read(
 async def test_it_can_be_switched_off(settings: Settings, paths: Paths) -> None:
     async with opened(replace(settings, prefill_while_typing=False), paths) as shown:
         shown.screen.prompt.load(DOCUMENT)
-        await shown.until(lambda: "draft" in meter(shown))
+        await shown.until(lambda: "tokens · " in line(shown))
         await shown.screen.controllers.draft.count().wait()
-        assert "read" not in meter(shown)
+        assert "read" not in line(shown)
         await shown.pilot.press("enter")
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
@@ -86,9 +86,8 @@ async def test_what_is_no_message_is_not_read(settings: Settings, paths: Paths, 
     async with opened(settings, paths) as shown:
         shown.screen.prompt.load(typed)
         await shown.screen.controllers.draft.count().wait()
-        assert "room for the reply" in meter(shown)
-        assert "draft" not in meter(shown)
-        assert "read" not in meter(shown)
+        assert "tokens" not in line(shown)
+        assert "read" not in line(shown)
 
 
 async def test_a_draft_is_read_once_the_reply_is_there(settings: Settings, paths: Paths) -> None:
@@ -96,7 +95,7 @@ async def test_a_draft_is_read_once_the_reply_is_there(settings: Settings, paths
     async with opened(long, paths) as shown:
         await shown.type("Hello")
         shown.screen.prompt.load(DOCUMENT)
-        await shown.until(lambda: "✓ read" in meter(shown))
+        await shown.until(lambda: "✓ read" in line(shown))
         assert [message.status for message in shown.messages] == ["done", "done"]
 
 

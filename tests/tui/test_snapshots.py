@@ -25,10 +25,19 @@ from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.models import Welcome
 from tchat.tui.widgets.candidates import Candidates, Stage
 from tchat.tui.widgets.fuzzy_match import Candidate
+from tchat.tui.widgets.header import Header, HeaderData
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
-from tchat.tui.widgets.status import Phase, Reading, StatusData, StatusLine, Writing
-from tchat.tui.widgets.token_meter import TokenMeter
+from tchat.tui.widgets.status import (
+    DraftCost,
+    Hint,
+    Phase,
+    Reading,
+    State,
+    StatusData,
+    StatusLine,
+    Writing,
+)
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.tui.session_service import DAY, NOW, session
@@ -82,20 +91,30 @@ class Chat(Screen[None]):
     """
 
     def compose(self) -> ComposeResult:
+        header = Header()
+        header.fit_height(self.app.size.height)
+        yield header
         with Horizontal(id="body"):
             yield Sidebar()
             with Vertical(id="main"):
                 yield Transcript()
                 yield Prompt()
-                yield TokenMeter()
         yield StatusLine()
 
     def on_mount(self) -> None:
         self.query_one(TextArea).cursor_blink = False
         self.prompt.offer([Candidate("regen", "another reply"), Candidate("new", "a new session")])
         self.prompt.focus()
-        self.query_one(TokenMeter).show(0, 1_024, 8_192)
-        self.query_one(StatusLine).show(status(Phase.IDLE))
+        self.app.animation_level = "none"
+        self.show_status()
+
+    def show_status(self, state: State = Phase.IDLE, *, private: bool = False, **more: Any) -> None:
+        said = HeaderData("Why is the sky blue?", (2, 3), "SmolLM2 135M", private=private)
+        header = self.query_one(Header)
+        header.show(said)
+        folded = None if header.display else said
+        data = StatusData(state, 1_126, 8_192, hint=Hint("F1", "help"), header=folded, **more)
+        self.query_one(StatusLine).show(data)
 
     @property
     def prompt(self) -> Prompt:
@@ -104,10 +123,6 @@ class Chat(Screen[None]):
     @property
     def transcript(self) -> Transcript:
         return self.query_one(Transcript)
-
-
-def status(state: Any, **more: Any) -> StatusData:
-    return StatusData("SmolLM2 135M", "Q4_1", "CPU", state, 1_024, 8_192, **more)
 
 
 async def markdown(chat: Chat, pilot: Pilot[None]) -> None:
@@ -128,7 +143,7 @@ async def writing(chat: Chat, pilot: Pilot[None]) -> None:
     chat.transcript.show(TALK[:1])
     chat.transcript.begin(Entry(key=2, role="assistant"))
     chat.transcript.feed(2, REPLY[:230])
-    chat.query_one(StatusLine).show(status(Writing(54, (20, 40, 60, 54))))
+    chat.show_status(Writing(54, (20, 40, 60, 54)), queued=2)
     chat.prompt.queue = ["and then?", "why?"]
 
 
@@ -153,9 +168,15 @@ async def private(chat: Chat, pilot: Pilot[None]) -> None:
     chat.prompt.private = True
     chat.prompt.mode = "editing a message · Esc cancels"
     chat.prompt.load("one line\nanother, 名前")
-    chat.query_one(TokenMeter).show(900, 7_900, 8_192)
-    line = status(Reading(1_024, 3_072, 65), private=True, offline=True)
-    chat.query_one(StatusLine).show(line)
+    chat.show_status(Reading(1_024, 3_072, 65), private=True, offline=True)
+
+
+async def large_draft(chat: Chat, pilot: Pilot[None]) -> None:
+    chat.transcript.show(SHORT[:2])
+    chat.prompt.load("one line\nanother, 名前")
+    short = "Reloading 1,057 tokens (about 8 s)"
+    draft = DraftCost(2_140, 6_000, 0.4, (f"{short}: branch changed", short))
+    chat.show_status(draft=draft)
 
 
 async def sidebar(chat: Chat, pilot: Pilot[None]) -> None:
@@ -193,6 +214,8 @@ CHATS: dict[str, tuple[Scene, tuple[int, int]]] = {
     "found": (found, NORMAL),
     "completion": (completion, NORMAL),
     "private": (private, NORMAL),
+    "draft": (large_draft, (80, 24)),
+    "draft-narrow": (large_draft, NARROW),
     "sidebar": (sidebar, WIDE),
     "candidates": (candidates, (90, 16)),
     "candidates-narrow": (candidates, NARROW),

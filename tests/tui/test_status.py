@@ -1,4 +1,4 @@
-"""The status line and the draft meter."""
+"""The status line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from textual.widget import Widget
 
 from tchat.engine.events import Event, LoadProgress, PromptProgress, TextDelta
 from tchat.humanize import clock_text
-from tchat.tui.controllers.context import TurnProgress
+from tchat.tui.controllers.turn_state import TurnProgress
 from tchat.tui.themes import variable_defaults
+from tchat.tui.widgets.header import HeaderData
 from tchat.tui.widgets.rows import sparkline
 from tchat.tui.widgets.status import (
+    SPINNER,
+    STILL,
+    TURN,
+    DraftCost,
+    Hint,
     Loading,
     Phase,
     Reading,
@@ -24,12 +30,7 @@ from tchat.tui.widgets.status import (
     StatusLine,
     Writing,
 )
-from tchat.tui.widgets.token_meter import TokenMeter
 from tests.tui.stage import HOSTILE, is_tame, text
-
-FULL = StatusData(
-    model="SmolLM2", quantization="Q4_1", device="CPU", used=1_024, context=8_192, offline=True
-)
 
 
 class Stage(App[None]):
@@ -74,70 +75,109 @@ def colour(app: Stage, word: str) -> str:
         (9_000, "does not fit", "gauge-full"),
     ],
 )
-async def test_the_meter_warns_by_words_and_by_colour(used: int, word: str, name: str) -> None:
-    meter = TokenMeter()
-    async with staged(meter) as (pilot, app):
-        meter.show(12, used, 8_192)
+async def test_the_context_warns_by_words_and_by_colour(used: int, word: str, name: str) -> None:
+    line = StatusLine()
+    async with staged(line) as (pilot, app):
+        line.show(StatusData(used=used, context=8_192))
         await pilot.pause()
         assert word in text(app)
         assert colour(app, word) == name
-        assert f"after sending {used:,} of 8,192" in text(app)
 
 
-async def test_the_meter_counts_exactly_and_says_what_is_left() -> None:
-    meter = TokenMeter()
-    async with staged(meter) as (pilot, app):
-        meter.show(12, 100, 8_192)
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        (0, "0/8k"),
+        (912, "912/8k"),
+        (1_126, "1.1k/8k"),
+        (4_900, "4.8k/8k"),
+        (4_916, "4.8k/8k ━━━━━╌╌╌ 60%"),
+        (8_192, "8k/8k ━━━━━━━━ 100% !! nearly full"),
+        (None, "…/8k"),
+    ],
+)
+async def test_the_context_is_told_short_with_a_bar_where_it_matters(
+    used: int | None, told: str
+) -> None:
+    line = StatusLine()
+    async with staged(line) as (pilot, app):
+        line.show(StatusData(used=used, context=8_192))
         await pilot.pause()
-        told = "draft 12 tokens · after sending 100 of 8,192 · room for the reply 8,092"
-        assert told in text(app)
-        meter.show(12, 8_200, 8_192)
+        assert text(app).strip() == told
+
+
+@pytest.mark.parametrize(
+    ("draft", "told"),
+    [
+        (DraftCost(12, 112), ""),
+        (DraftCost(400, 1_000, read=1.0), ""),
+        (DraftCost(2_140, 4_000), "2,140 tokens · 4.1k left"),
+        (DraftCost(2_140, 4_000, read=0.4), "2,140 tokens · 4.1k left · 40% read"),
+        (DraftCost(2_140, 4_000, read=1), "2,140 tokens · 4.1k left · ✓ read"),
+        (DraftCost(1, 7_900), "1 token · 292 left"),
+        (DraftCost(12, 8_192), "12 tokens · 0 left"),
+        (DraftCost(12, 8_200), "Too long by 8 tokens"),
+        (DraftCost(8_192, 8_192), "Draft exceeds the context of 8,192 tokens"),
+        (DraftCost(0, 100, reload=("Reloading: it changed", "Reloading")), "Reloading: it changed"),
+    ],
+)
+async def test_a_draft_is_told_only_where_it_matters(draft: DraftCost, told: str) -> None:
+    line = StatusLine()
+    hint = Hint("F1", "help")
+    async with staged(line) as (pilot, app):
+        line.show(StatusData(context=8_192, draft=draft, hint=hint))
         await pilot.pause()
-        assert "too long by 8" in text(app)
-        meter.show(8_192, 8_192, 8_192)  # counted no further
-        await pilot.pause()
-        assert "does not fit" in text(app)
-        assert "nearly full" not in text(app)
-        assert "draft of 8,192 tokens or more" in text(app)
-        meter.show(12, 8_192, 8_192)  # old turns leave for it
-        await pilot.pause()
-        assert "nearly full" in text(app)
-        meter.show(None, None, 8_192)
-        await pilot.pause()
-        assert "draft …" in text(app)
-        meter.show(0, 0, 0)
-        await pilot.pause()
-        assert text(app).strip() == ""
+        assert text(app).strip().removesuffix("0/8k").strip() == (told or "F1 help")
 
 
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        (Phase.IDLE, "○ idle"),
-        (Loading(0.42), "loading 42%"),
-        (Reading(1_024, 3_072, 65), "reading 1,024/3,072"),
+        (Phase.PREPARING, "Preparing"),
+        (Loading(0.42), "Loading model 42%"),
+        (Reading(1_024, 3_072, 65), "Reading 1,024/3,072 tokens"),
         (Reading(1_024, 3_072, 65), "1:05 left"),
-        (Writing(54.2, (10, 20, 54.2)), "writing 54 tok/s"),
+        (Writing(54.2, (10, 20, 54.2)), "54 tok/s"),
         (Writing(54.2, (10, 20, 54.2)), "▂▄█"),
-        (Writing(0), "● writing "),
-        (Phase.STOPPING, "■ stopping"),
+        (Writing(0), "Writing"),
+        (Phase.STOPPING, "Stopping"),
     ],
 )
-async def test_the_status_line_tells_the_state(state: State, told: str) -> None:
+async def test_the_status_line_tells_the_state_and_how_to_stop_it(state: State, told: str) -> None:
     line = StatusLine()
     async with staged(line) as (pilot, app):
-        line.show(StatusData(state=state))
+        line.show(StatusData(state=state, hint=Hint("F1", "help"), queued=2))
         await pilot.pause()
         assert told in text(app)
+        assert text(app).strip()[0] in SPINNER
+        assert "Esc stops" in text(app)
+        assert "2 queued" in text(app)
+        assert "F1" not in text(app)
+        line.show(StatusData())
+        await pilot.pause()
+        assert not text(app).strip()
 
 
-async def test_the_status_line_tells_model_context_and_being_offline() -> None:
+async def test_the_spinner_turns_by_itself_until_the_end() -> None:
     line = StatusLine()
     async with staged(line) as (pilot, app):
-        line.show(FULL)
-        await pilot.pause()
-        for told in ("SmolLM2", "Q4_1", "CPU", "1,024/8,192", "12%", "offline"):
-            assert told in text(app)
+        line.show(StatusData(state=Loading(0.5)))
+        seen = set()
+        while len(seen) < 3:
+            await pilot.pause(TURN)
+            seen.add(text(app).strip()[0])
+        line.show(StatusData(state=Phase.IDLE))
+        assert line._timer is None
+
+
+async def test_nothing_moves_where_the_user_wants_no_motion() -> None:
+    line = StatusLine()
+    async with staged(line) as (pilot, app):
+        app.animation_level = "none"
+        line.show(StatusData(state=Loading(0.5)))
+        await pilot.pause(2 * TURN)
+        assert text(app).strip().startswith(STILL)
+        assert line._timer is None
 
 
 async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
@@ -148,14 +188,14 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
         for now in (1.0, 1.1, 1.2, 1.3):
             line.show(StatusData(state=Writing(100 * now)))
             await pilot.pause()
-            seen.append(text(app).split()[2])
+            seen.append(text(app).split()[1])
         assert seen == ["100", "100", "100", "130"]
         line.show(StatusData(state=Phase.IDLE))
         await pilot.pause()
-        assert "idle" in text(app)
+        assert not text(app).strip()
         line.show(StatusData(state=Writing(70)))
         await pilot.pause()
-        assert "writing 70 tok/s" in text(app)
+        assert "70 tok/s" in text(app)
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
@@ -163,7 +203,16 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
 async def test_the_status_line_folds_and_its_state_stays(width: int, model: str) -> None:
     line = StatusLine()
     async with staged(line, width) as (pilot, app):
-        line.show(StatusData(model, "Q4_1", "CPU", Writing(54, (1, 2)), 1_024, 8_192, True))
+        line.show(
+            StatusData(
+                Writing(54, (1, 2)),
+                1_024,
+                8_192,
+                queued=2,
+                pulling=f"↓ 12 % of {model}",
+                header=HeaderData(model, model=model),
+            )
+        )
         await pilot.pause()
         assert is_tame(app)
         assert "54 tok/s" in text(app)
@@ -171,10 +220,12 @@ async def test_the_status_line_folds_and_its_state_stays(width: int, model: str)
 
 async def test_private_mode_is_never_folded_away() -> None:
     line = StatusLine()
+    folded = HeaderData("Title", (2, 3), "SmolLM2", private=True)
     async with staged(line, 40) as (pilot, app):
-        line.show(StatusData("SmolLM2", "Q4_1", "CPU", Phase.IDLE, 1, 8_192, private=True))
+        line.show(StatusData(used=1, context=8_192, header=folded))
         await pilot.pause()
-        assert "PRIVATE" in text(app)
+        for told in ("PRIVATE", "⎇ 2/3", "1/8k"):
+            assert told in text(app)
 
 
 def test_a_sparkline_draws_what_is_no_number_as_zero() -> None:

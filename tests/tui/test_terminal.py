@@ -70,7 +70,7 @@ def test_a_chat_from_the_first_picture_to_the_shell(writing: Terminal, starter_h
     asked = writing.lines.index("▌ Tell me a long story.")
     writing.until(lambda: len(writing.lines[asked + 2].split()) > 5)
     writing.send(ESCAPE)
-    writing.until("○ idle")
+    writing.until("F1 help")
     writing.until("stopped")
     seen = " ".join(writing.lines[asked + 2].split()[:5])
     writing.send(CTRL_Q)
@@ -143,11 +143,11 @@ def test_a_reply_that_was_killed_is_there_again_and_goes_on(
         terminal.until("interrupted")
         assert all(word in terminal.text for word in kept.split()[:4])
         assert "continue" in terminal.text
-        terminal.until("room for the reply")  # the model is loaded
+        terminal.until("/8k")  # the model is loaded
         terminal.send("/continue\r")
         terminal.until("tok/s")
         terminal.send(ESCAPE)
-        terminal.until("○ idle")
+        terminal.until("F1 help")
         terminal.send(CTRL_Q)
         assert terminal.ended() == 0
     reply = branch(starter_home)[-1]
@@ -163,7 +163,7 @@ def test_it_is_put_aside_and_comes_back(writing: Terminal) -> None:
     assert writing.modes == AS_FOUND
     go_on(writing)
     writing.send(ESCAPE)
-    writing.until("○ idle")
+    writing.until("F1 help")
 
 
 SUSPENDED_IN_A_WRITE = f"""
@@ -207,7 +207,7 @@ def test_it_goes_on_without_having_been_put_aside(
         writing.until(lambda: is_stopped(writing.pid))
     go_on(writing)
     writing.send(ESCAPE)
-    writing.until("○ idle")
+    writing.until("F1 help")
     writing.send("each key once")
     writing.until("│ each key once ")
     writing.send(CTRL_Q)
@@ -238,7 +238,7 @@ def test_a_draft_is_edited_elsewhere_while_a_reply_is_written(
     writing.send("\r")
     writing.until(lambda: ALTERNATE in writing.modes and "written elsewhere" in writing.text)
     writing.send(ESCAPE)
-    writing.until("○ idle")
+    writing.until("F1 help")
     writing.send(CTRL_Q)
     assert writing.ended() == 0
 
@@ -260,7 +260,7 @@ def test_a_storm_of_sizes_ends_in_a_whole_picture(writing: Terminal) -> None:
         writing.read(0.01)
     writing.resize((90, 24))
     writing.send(ESCAPE)
-    writing.until("○ idle")
+    writing.until("F1 help")
     writing.until(lambda: writing.lines[-3].startswith("╰") and writing.lines[-3].endswith("╯"))
     assert len(writing.lines[-3]) == 90
     writing.send("still here")

@@ -40,7 +40,8 @@ MIN_SECONDS = 1.0  # of prefill, from which on a shorter one is saved too
 MIN_GAIN = 16  # tokens; for fewer, no file is read
 MIN_REPORTED = 64  # tokens; fewer are the head of a template
 MIN_MEASURED = 64  # tokens; the speed of fewer says little
-WEIGHT = 0.3  # of a new measurement in the mean
+WEIGHT = 0.3  # in the mean, of a measurement of so many tokens:
+WEIGHED = 512
 
 # A state that cannot be divided is written anew each time.
 SMALL_STATE = 32 << 20  # bytes up to which it is written after every turn
@@ -178,10 +179,13 @@ class Snapshots:
         return tokens / rate if rate else 0.0
 
     def record_prefill(self, tokens: int, seconds: float) -> None:
-        """Record how long prefilling ``tokens`` took."""
+        """Record how long prefilling ``tokens`` took; a long prefill corrects the mean more."""
         if tokens >= MIN_MEASURED and seconds > 0:
-            rate, before = tokens / seconds, self.prefill_rate
-            self._prefill_rate = before + WEIGHT * (rate - before) if before else rate
+            before, measured = self.prefill_rate, seconds / tokens
+            weight = 1 - (1 - WEIGHT) ** max(1, tokens / WEIGHED)
+            # The mean is of the time of a token: of two speeds, the slower one takes longer.
+            mean = (1 - weight) / before + weight * measured if before else measured
+            self._prefill_rate = 1 / mean
 
     # Restoring
 

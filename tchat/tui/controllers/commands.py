@@ -180,8 +180,7 @@ class CommandController:
     async def rename(self, title: str) -> None:
         """Give the session another title, also at the side."""
         if self.session is not None:
-            await self._context.messages.rename(self.session.id, title)
-            await self._sessions.refresh_sidebar()
+            await self._sessions.set_title(title)
 
     async def rate(self, message_id: int, rating: int) -> None:
         """Rate a reply."""

@@ -50,7 +50,7 @@ class Controllers:
         self.history = HistoryController(context)
         self.prompt_mode = PromptModeController(context, turn, transcript)
         self.messages = MessagesController(context, turn, self.prompt_mode, transcript)
-        self.draft = DraftController(context, turn, self.prompt_mode, self.candidates)
+        self.draft = DraftController(context, turn, self.prompt_mode, self.candidates, transcript)
         self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
         self.first_screen = FirstScreenController(context, self.sessions.open_by_id)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
@@ -153,6 +153,7 @@ class Controllers:
             "templates": self.help.show_templates,
             "new_session": sessions.open_new,
             "sessions": sessions.find,
+            "rename": sessions.edit_title,
             "search": partial(sessions.find, full_text=True),
             "sidebar": sessions.toggle_sidebar,
             "tree": sessions.show_tree,

@@ -17,9 +17,10 @@ from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.prompt_mode import PromptModeController
+from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.token_meter import TokenMeter
+from tchat.tui.widgets.status import DraftCost
 
 if TYPE_CHECKING:
     from tchat.chat.prompt_builder import TokenCount
@@ -38,12 +39,14 @@ class DraftController:
         turn: TurnController,
         prompt_mode: PromptModeController,
         candidates: CandidatesController,
+        transcript: TranscriptController,
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
         self._prompt_mode = prompt_mode
         self._candidates = candidates
+        self._transcript = transcript
         self._count_timer: Timer | None = None
         self._save_timer: Timer | None = None
         self._tokens: TokenCount | None = None
@@ -64,6 +67,7 @@ class DraftController:
         """Count the draft, exactly, beside whatever the engine does; then let it be prefilled."""
         if not self._context.is_ready:
             return
+        end = self._forget_other_branch()
         draft, settings = self._context.prompt.draft, self._context.settings
         message = _prompt_of(draft)
         self._has_message = bool(message.text)
@@ -76,16 +80,27 @@ class DraftController:
             return
         self._context.status.context_size = tokens.context_size
         if not text and not self._turn.is_busy:
-            stored = self._context.conversation.session is not None
-            self._turn.state.progress.set_used(tokens.used if stored else 0)
+            self._turn.state.progress.set_used(tokens.used if end is not None else 0)
+            self._turn.state.counted = end
         follows = message if settings.prefill_while_typing and self._is_next(message) else None
         if follows is None:
             self._prefilled = None
-        if not self._turn.is_busy:
+        self._show()  # the engine, which knows the cost, may be busy for seconds
+        if self._turn.is_busy:
+            self._cost = None
+        else:
             self._cost = await self._cost_of(text)
         self._show()
-        self._context.status.refresh()
         await self._prefill(follows)
+
+    def _forget_other_branch(self) -> int | None:
+        """Show no counts of another branch, or session; return the last message of this one."""
+        state, end = self._turn.state, self._transcript.view.last_message
+        if end != state.counted and not state.is_busy:
+            state.progress.set_used(None if end is not None else 0)
+            self._cost = None
+            self._show()
+        return end
 
     async def _cost_of(self, text: str) -> PrefillCost | None:
         """The prefill cost of a draft, where it is notable."""
@@ -97,11 +112,13 @@ class DraftController:
 
     def _show(self) -> None:
         if (tokens := self._tokens) is not None:
-            draft = tokens.draft if self._has_message else 0
-            cost = (str(self._cost), self._cost.short) if self._cost else ("", "")
-            self.screen.query_one(TokenMeter).show(
-                draft, tokens.used, tokens.context_size, read=self._prefilled, cost=cost
+            self._context.status.draft = DraftCost(
+                tokens.draft if self._has_message else 0,
+                tokens.used,
+                self._prefilled,
+                (str(self._cost), self._cost.short) if self._cost else ("", ""),
             )
+        self._context.status.refresh()
 
     # Prefilling
 

@@ -136,6 +136,7 @@ class MessagesController:
         if self._transcript.view.has(key):
             entry = self._transcript.view.entry(key)
             self._transcript.view.update(replace(entry, pinned=pinned))
+            self._context.status.pins += pinned - entry.pinned
         await self._context.settle()
 
     # Looking

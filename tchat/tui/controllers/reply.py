@@ -63,6 +63,7 @@ class ReplyController:
             view.feed(reply, text="".join(text), reasoning="".join(reasoning))
         last = batch[-1]
         if isinstance(last, Finished):
+            self._context.turn_state.counted = self._context.turn_state.reply
             await self.finish()
             if last.reason is Reason.LENGTH:
                 self._transcript.show_notice(

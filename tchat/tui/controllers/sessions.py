@@ -11,6 +11,7 @@ from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
+from tchat.tui.widgets.header import Header
 from tchat.tui.widgets.sidebar import WIDE, Sidebar
 
 
@@ -58,6 +59,7 @@ class SessionsController:
         elif current is not None and conversation.session is None:  # it was deleted
             again = (each for each in await sessions.sessions() if each.id == current.id)
             await self.open(next(again, None))
+        self._context.status.refresh()  # it may have been renamed
         await self.refresh_sidebar()
 
     async def show_message(self, message_id: int, words: str = "") -> None:
@@ -67,6 +69,28 @@ class SessionsController:
         if self._transcript.view.has(message_id):  # it may have been deleted meanwhile
             self._transcript.view.reveal(message_id, words)
         await self._context.settle()
+
+    # The title
+
+    def edit_title(self) -> None:
+        """Let the user change the title of the open session in the header."""
+        if self._context.conversation.session is None:
+            self._context.notify(tr("The session gets its title with the first message."))
+        else:
+            self.screen.query_one(Header).edit()
+
+    @background(group="title")
+    async def rename(self, title: str) -> None:
+        """As `set_title`, from the header."""
+        await self.set_title(title)
+
+    async def set_title(self, title: str) -> None:
+        """Give the open session another title; it is seen everywhere at once."""
+        session = self._context.conversation.session
+        if session is not None:
+            await self._context.messages.rename(session.id, title)
+            self._context.status.refresh()
+            await self.refresh_sidebar()
 
     # Opening
 

@@ -69,6 +69,7 @@ class TranscriptController:
             await self.reload()
         except Exception as error:  # noqa: BLE001  whatever it is, it can be tried again
             self._replace(())
+            self._show_marks(())
             failure = explained(self.screen, error)
             self.show_error(
                 TchatError(
@@ -88,7 +89,7 @@ class TranscriptController:
         """
         async with self._reloading:
             self.is_stale = True
-            end = await self._path(last=LAST)
+            path = end = await self._path(last=LAST)
             self._replace(end)
             if len(end) == LAST:
                 first = end[0].key
@@ -96,7 +97,16 @@ class TranscriptController:
                 keys = [each.key for each in path]
                 if first in keys and self.view.has(first):  # else it is another path now
                     self.view.prepend(path[: keys.index(first)])
+            self._show_marks(path)
             self.is_stale = False
+
+    def _show_marks(self, path: Sequence[Entry]) -> None:
+        """Tell the header at which branch the chat is, and how much of it is pinned."""
+        status = self._context.status
+        forks = (each.sibling for each in reversed(path) if each.sibling[1] > 1)
+        status.branch = next(forks, (1, 1))
+        status.pins = sum(each.pinned for each in path)
+        status.refresh()
 
     @contextmanager
     def updating(self) -> Iterator[None]:

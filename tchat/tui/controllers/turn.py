@@ -101,6 +101,8 @@ class PendingPrompts:
         prompt = self._context.prompt
         prompt.held = self.is_held
         prompt.queue = [draft.text.splitlines()[0] for draft in self._drafts if draft.text]
+        self._context.status.queued = len(self._drafts)
+        self._context.status.refresh()
 
 
 class TurnController:

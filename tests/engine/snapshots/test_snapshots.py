@@ -476,6 +476,24 @@ def test_the_prefill_rate_is_stored(open_saved: OpenSaved, tiny_model: Path) -> 
     assert open_saved(tiny_model).prefill_time(1000) == pytest.approx(measured)
 
 
+def test_an_estimate_of_prefill_follows_what_is_measured(
+    open_saved: OpenSaved, tiny_model: Path
+) -> None:
+    """A long prefill corrects it at once, short ones in a few turns; both ways."""
+    snapshots = open_saved(tiny_model).snapshots
+    assert snapshots is not None
+    snapshots.record_prefill(2000, 2.0)
+    assert snapshots.prefill_time(1000) == pytest.approx(1.0)
+    for seconds in (8.0, 2.0):
+        snapshots.record_prefill(4096, 4.096 * seconds)
+        assert snapshots.prefill_time(1000) == pytest.approx(seconds, rel=0.2)
+    for _ in range(8):
+        snapshots.record_prefill(100, 0.4)
+    assert snapshots.prefill_time(1000) == pytest.approx(4.0, rel=0.1)
+    snapshots.record_prefill(16, 10.0)  # too few to say anything
+    assert snapshots.prefill_time(1000) == pytest.approx(4.0, rel=0.1)
+
+
 def _lead(store: SnapshotStore) -> bytes:
     query = "SELECT lead FROM segments LIMIT 1"
     lead: bytes = store.index._cache.run(lambda database: database.execute(query).fetchone()[0])
