@@ -162,7 +162,7 @@ async def test_the_spinner_turns_by_itself_until_the_end() -> None:
     line = StatusLine()
     async with staged(line) as (pilot, app):
         line.show(StatusData(state=Loading(0.5)))
-        seen = set()
+        seen: set[str] = set()
         while len(seen) < 3:
             await pilot.pause(TURN)
             seen.add(text(app).strip()[0])
