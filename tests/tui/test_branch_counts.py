@@ -117,5 +117,5 @@ async def test_a_command_is_not_counted_as_a_prompt(settings: Settings, paths: P
             ("/usr/bin what?", True),
         ):
             shown.screen.prompt.load(typed)
-            await shown.screen.controllers.draft.count().wait()
-            assert (shown.screen.context.status.draft.tokens > 0) == words
+            status = shown.screen.context.status
+            await shown.until(lambda words=words: (status.draft.tokens > 0) == words)  # type: ignore[misc]
