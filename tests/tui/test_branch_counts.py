@@ -109,6 +109,7 @@ async def test_what_is_counted_is_of_no_other_branch(
 async def test_a_command_is_not_counted_as_a_prompt(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("one")
+        status = shown.screen.context.status
         for typed, words in (
             ("some words", True),
             ("/exp", False),
@@ -117,5 +118,4 @@ async def test_a_command_is_not_counted_as_a_prompt(settings: Settings, paths: P
             ("/usr/bin what?", True),
         ):
             shown.screen.prompt.load(typed)
-            status = shown.screen.context.status
             await shown.until(lambda words=words: (status.draft.tokens > 0) == words)  # type: ignore[misc]
