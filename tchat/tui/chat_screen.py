@@ -117,6 +117,11 @@ class ChatScreen(Screen[None]):
         if self.context.is_ready:
             self.controllers.sessions.fit_sidebar()
 
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Textual's handler follows; at the start the styles were computed a moment ago."""
+        if not self.stack_updates:
+            event.refresh_styles = False
+
     async def _on_idle(self, event: events.Idle) -> None:
         if self._painter.paint():
             event.prevent_default()
