@@ -8,8 +8,16 @@ from string import Formatter
 
 import pytest
 
-from tchat.translation import N_, language, set_language, tr, trn
-from tests.translations import modules
+from tchat.translation import CATALOGS, N_, language, set_language, tr, trn
+from tests.translations import (
+    catalog_file,
+    compiled,
+    modules,
+    read_catalog,
+    template,
+    updated,
+    written,
+)
 
 LOCALE = ("TCHAT_LANG", "LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE")
 
@@ -71,7 +79,7 @@ def _calls() -> Iterator[tuple[str, set[str], set[str]]]:
             given = {keyword.arg or "**" for keyword in node.keywords}
             if name == "tr" and not given:
                 continue  # not formatted: its braces are its own
-            literals = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            literals = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
             for text in literals[: 2 if name == "trn" else 1]:
                 fields = {field for _, field, _, _ in Formatter().parse(text) if field}
                 where = f"{path.name}:{node.lineno}: {text}"
@@ -81,3 +89,58 @@ def _calls() -> Iterator[tuple[str, set[str], set[str]]]:
 def test_every_text_gets_the_values_that_it_names() -> None:
     wrong = [where for where, fields, given in _calls() if fields - given]
     assert not wrong
+
+
+def _fields(text: str) -> set[tuple[str, str | None]]:
+    return {(name, spec) for _, name, spec, _ in Formatter().parse(text) if name is not None}
+
+
+def _texts(value: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
+    """The forms of a message or of its translation."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+@pytest.mark.parametrize("folder", CATALOGS.values())
+def test_every_text_is_translated(folder: str) -> None:
+    catalog = read_catalog(folder)
+    known = {_texts(each.id): _texts(each.string) for each in catalog if each.id}
+    missing = [
+        each.id for each in template() if each.id and not all(known.get(_texts(each.id), [""]))
+    ]
+    assert not missing, "translate them, see python -m tests.translations"
+
+
+@pytest.mark.parametrize("folder", CATALOGS.values())
+def test_translations_keep_placeholders_and_line_breaks(folder: str) -> None:
+    wrong = []
+    for message in read_catalog(folder):
+        english = (_texts(message.id) or ("",))[-1]
+        for text in _texts(message.string) if english else ():
+            if text.count("\n") != english.count("\n"):
+                wrong.append(f"line breaks: {english!r}")
+            if _is_format(english) and _fields(text) != _fields(english):
+                wrong.append(f"placeholders: {english!r} and {text!r}")
+    assert not wrong
+
+
+def _is_format(text: str) -> bool:
+    """Whether a text has placeholders: others have braces of their own, as JSON has."""
+    try:
+        return all(str(name).isidentifier() for name, _ in _fields(text))
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize("folder", CATALOGS.values())
+def test_catalogs_are_up_to_date(folder: str) -> None:
+    catalog = updated(folder)
+    assert catalog_file(folder).read_bytes() == written(catalog), "run python -m tests.translations"
+    assert catalog_file(folder, ".mo").read_bytes() == compiled(read_catalog(folder))
+
+
+def test_texts_are_in_the_language_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    assert tr("try again") == "请重试"
+    assert tr("no such text in any catalog") == "no such text in any catalog"
+    assert trn("{count:,} session", "{count:,} sessions", 1200) == "1,200 个会话"
+    assert tr("did you mean `{name}`?", name="{x}") == "您是指 `{x}` 吗？"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -20,6 +21,7 @@ from tchat.translation import CATALOGS, DOMAIN
 
 ROOT = Path(__file__).parent.parent
 LOCALE = ROOT / "tchat" / "locale"
+UNDATED = datetime(2026, 1, 1, tzinfo=UTC)  # in the header: the same texts make the same file
 CALLS = frozenset({"tr", "N_"})
 PLURAL_CALLS = frozenset({"trn"})
 HELP_KEYWORDS = frozenset({"help", "epilog", "short_help"})  # of Typer's options and commands
@@ -154,6 +156,7 @@ def updated(folder: str) -> Catalog:
 
 def compiled(catalog: Catalog) -> bytes:
     """``catalog`` as gettext reads it."""
+    catalog.creation_date = catalog.revision_date = UNDATED
     stream = io.BytesIO()
     write_mo(stream, catalog)
     return stream.getvalue()
