@@ -69,9 +69,10 @@ class Key:
     """A setting: its name, type, bounds and flags.
 
     ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
-    `int`, `float`, `str`, or `tuple` for a list of texts. ``flags`` is empty for a setting that
-    no flag sets. ``former`` is the name it had before, or empty. ``live`` ones need no loading
-    anew; ``require`` raises for a text that is not allowed.
+    `int`, `float`, `str`, or `tuple` for a list of texts. ``unit`` is what a number counts, or
+    empty. ``flags`` is empty for a setting that no flag sets. ``former`` is the name it had
+    before, or empty. ``live`` ones need no loading anew; ``require`` raises for a text that is not
+    allowed.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Key:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
+    unit: str
     flags: tuple[str, ...]
     former: str
     live: bool
@@ -211,6 +213,7 @@ def _key(field: Field[Any], section: str) -> Key:
         low=metadata["low"],
         high=LARGEST_INT if metadata["high"] is None and kind is int else metadata["high"],
         choices=metadata["choices"],
+        unit=metadata["unit"],
         flags=() if flag == "-" else tuple(flag.split("/")),
         former=metadata["former"],
         live=bool(section) or metadata["live"],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tchat.translation import LANGUAGES, LOCALE
+from tchat.translation import LANGUAGES, LOCALE, N_
 
 
 def setting(
@@ -16,6 +16,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    unit: str = "",
     flag: str = "",
     former: str = "",
     live: bool = False,
@@ -29,6 +30,7 @@ def setting(
         low: Smallest value allowed.
         high: Largest value allowed.
         choices: The only values allowed, for text.
+        unit: What a number counts, marked for translation.
         flag: Flags on the command line, separated by a slash, when they are not ``--name``;
             ``-`` for a setting that has no flag.
         former: The name it had before; it is still accepted, with a notice.
@@ -40,6 +42,7 @@ def setting(
         "low": low,
         "high": high,
         "choices": choices,
+        "unit": unit,
         "flag": flag,
         "former": former,
         "live": live,
@@ -65,7 +68,7 @@ class Sampling:
     """
 
     temp: float = setting(0.7, "Temperature; 0 always picks the most likely token", low=0, high=10)
-    top_k: int = setting(40, "Keep the K most likely tokens; 0 keeps all", low=0)
+    top_k: int = setting(40, "Keep the K most likely tokens; 0 keeps all", low=0, unit=N_("tokens"))
     top_p: float = setting(
         0.95,
         "Nucleus sampling: keep the most likely tokens up to this total probability",
@@ -77,7 +80,7 @@ class Sampling:
     )
     typical_p: float = setting(1.0, "Locally typical sampling; 1 is off", low=0, high=1)
     repeat_last_n: int = setting(
-        64, "Tokens that the penalties look at; -1 is the whole context", low=-1
+        64, "Tokens that the penalties look at; -1 is the whole context", low=-1, unit=N_("tokens")
     )
     repeat_penalty: float = setting(
         1.0, "Divide the logits of repeated tokens by this; 1 is off", low=0.01, high=10
@@ -95,9 +98,11 @@ class Sampling:
         1.75, "DRY: growth of the penalty with the repeated length", low=1, high=10
     )
     dry_allowed_length: int = setting(
-        2, "DRY: sequences up to this length are not penalized", low=0
+        2, "DRY: sequences up to this length are not penalized", low=0, unit=N_("tokens")
     )
-    dry_penalty_last_n: int = setting(-1, "DRY: tokens to scan; -1 is the whole context", low=-1)
+    dry_penalty_last_n: int = setting(
+        -1, "DRY: tokens to scan; -1 is the whole context", low=-1, unit=N_("tokens")
+    )
     xtc_probability: float = setting(
         0.0, "XTC: probability of removing the top tokens; 0 is off", low=0, high=1
     )
@@ -105,7 +110,9 @@ class Sampling:
         0.1, "XTC: minimum probability of a token to be removed", low=0, high=1
     )
     mirostat: int = setting(0, "Mirostat: 1 and 2 are version 2; 0 is off", low=0, high=2)
-    mirostat_tau: float = setting(5.0, "Mirostat: target surprise, in bits", low=0, high=100)
+    mirostat_tau: float = setting(
+        5.0, "Mirostat: target surprise, in bits", low=0, high=100, unit=N_("bits")
+    )
     mirostat_eta: float = setting(0.1, "Mirostat: learning rate", low=0, high=1)
     logit_bias: tuple[str, ...] = setting(
         (), "TOKEN=BIAS: add BIAS to a token's logit, by id or text; repeatable"
@@ -113,7 +120,9 @@ class Sampling:
     seed: int = setting(
         -1, "Random seed; -1 draws a new one for each reply", low=-1, high=2**32 - 2
     )
-    max_tokens: int = setting(-1, "Maximum tokens of a reply; -1 is up to the context", low=-1)
+    max_tokens: int = setting(
+        -1, "Maximum tokens of a reply; -1 is up to the context", low=-1, unit=N_("tokens")
+    )
     stop: tuple[str, ...] = setting((), "Stop sequence; the reply ends before it; repeatable")
     grammar: str = setting("", "GBNF grammar that constrains the reply", flag="-")
 
@@ -134,15 +143,25 @@ class Settings:
     )
     system: str = setting("", "System prompt", flag="-s/--system", live=True)
     ctx_size: int = setting(
-        0, "Context window in tokens; 0 is the model's, up to 8192", low=0, high=2**24
+        0,
+        "Context window in tokens; 0 is the model's, up to 8192",
+        low=0,
+        high=2**24,
+        unit=N_("tokens"),
     )
-    threads: int = setting(0, "CPU threads; 0 adapts to idle cores", low=0, high=1024)
+    threads: int = setting(
+        0, "CPU threads; 0 adapts to idle cores", low=0, high=1024, unit=N_("threads")
+    )
     gpu_layers: int = setting(
-        -1, "Layers offloaded to the GPU; -1 is all, if the build supports one", low=-1, high=10000
+        -1,
+        "Layers offloaded to the GPU; -1 is all, if the build supports one",
+        low=-1,
+        high=10000,
+        unit=N_("layers"),
     )
     tensor_split: str = setting("", "Share of the model per GPU, like `3,1`; empty: by free memory")
     batch_size: int = setting(
-        512, "Prompt tokens processed in one batch", low=32, high=8192, flag="-"
+        512, "Prompt tokens processed in one batch", low=32, high=8192, flag="-", unit=N_("tokens")
     )
     cache_type: str = setting(
         "f16",
@@ -219,6 +238,7 @@ class Settings:
         low=0,
         flag="-",
         former="snapshot_limit",
+        unit=N_("MB"),
     )
     prefill_while_typing: bool = setting(
         True,

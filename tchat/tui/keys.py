@@ -156,6 +156,8 @@ KEYS = (
     _dialog(Scope.SESSIONS, "undo", f"{UNDO_KEYS},alt+z", "undo", N_("Undo the deletion")),
     _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", N_("Export as Markdown")),
     _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", N_("Save as default")),
+    _dialog(Scope.SETTINGS, "changed", "tab", "changed",
+            N_("Only what differs from the default, or all")),
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", N_("Reset to the default")),
     _dialog(Scope.JUDGE, "train", "ctrl+t", "train", N_("Train the judge")),
     _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", N_("Start or resume a duel")),

@@ -16,7 +16,8 @@ from tchat.tui.dialogs.dialog import Confirm, Picker
 from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
-from tchat.tui.dialogs.settings import SettingsScreen, ThemePicker
+from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.widgets.prompt_draft import Draft
 from tests.sessions.stores import new_session
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.errors import StorageError, UsageError
-from tchat.settings import Key, Sampling, Settings, Value, find_key, keys
-from tchat.tui.dialogs.settings import SettingsScreen, editable, typed
+from tchat.models.models_file import set_model_setting
+from tchat.paths import Paths
+from tchat.settings import Key, Sampling, Settings, Value, find_key, keys, load
+from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.settings import SECTIONS, SettingsScreen, _shown, editable, typed
 
+from .chat_stage import opened
 from .stage import HOSTILE, SIZES, is_tame, shown, text, until
 
 SETTINGS = Settings(system=HOSTILE, ctx_size=4096, sampling=Sampling(stop=("###", HOSTILE)))
@@ -35,14 +41,14 @@ def changes() -> Changes:
 
 
 def screen(changes: Changes) -> SettingsScreen:
-    return SettingsScreen(SETTINGS, {"ctx_size": "environment"}, changes)
+    return SettingsScreen(SETTINGS, {"ctx_size": "environment"}, changes, file="/etc/[/x].toml")
 
 
-async def find(pilot: Any, opened: SettingsScreen, name: str) -> None:
-    opened.list.set_query(name)
+async def find(pilot: Any, dialog: SettingsScreen, name: str) -> None:
+    dialog.list.set_query(name)
     await pilot.pause()
-    assert opened.list.item is not None
-    assert opened.list.item.key == name
+    assert dialog.list.item is not None
+    assert dialog.list.item.key == name
 
 
 @given(st.sampled_from(sorted(keys())), st.data())
@@ -80,22 +86,29 @@ def test_any_text_is_a_value_or_a_usage_error(name: str, line: str) -> None:
 
 
 async def test_every_setting_is_there_with_help_value_and_origin(changes: Changes) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (app, pilot):
-        assert {item.key for item in opened.list.shown} == set(keys())
-        await find(pilot, opened, "ctx_size")
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        assert {item.key for item in dialog.list.shown} == set(keys())
+        await find(pilot, dialog, "ctx_size")
         page = text(app)
-        for part in ("● ctx_size", "4096", "environment", "Context window in tokens", "default 0"):
+        for part in (
+            "● ctx_size",
+            "4096 tokens",
+            "environment",
+            "Context window in tokens",
+            "default 0",
+            "config.toml: ctx_size · --ctx-size · TCHAT_CTX_SIZE",
+        ):
             assert part in page
         assert "a whole number from 0 to 16777216" in page
 
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_hostile_values_act_on_nothing(changes: Changes, size: tuple[int, int]) -> None:
-    opened = screen(changes)
-    async with shown(opened, size) as (app, pilot):
+    dialog = screen(changes)
+    async with shown(dialog, size) as (app, pilot):
         for name in ("system", "stop"):
-            await find(pilot, opened, name)
+            await find(pilot, dialog, name)
             assert is_tame(app)
             await pilot.press("enter")
             await pilot.pause()
@@ -107,9 +120,9 @@ async def test_hostile_values_act_on_nothing(changes: Changes, size: tuple[int, 
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_number_is_typed_where_it_stands(changes: Changes, size: tuple[int, int]) -> None:
-    opened = screen(changes)
-    async with shown(opened, size) as (app, pilot):
-        await find(pilot, opened, "temp")
+    dialog = screen(changes)
+    async with shown(dialog, size) as (app, pilot):
+        await find(pilot, dialog, "temp")
         await pilot.press("enter")
         await pilot.pause()
         await pilot.press(*"0.25", "enter")
@@ -120,28 +133,28 @@ async def test_a_number_is_typed_where_it_stands(changes: Changes, size: tuple[i
 
 
 async def test_a_wrong_value_is_told_and_can_be_mended(changes: Changes) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (app, pilot):
-        await find(pilot, opened, "temp")
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "temp")
         await pilot.press("enter")
         await pilot.pause()
         await pilot.press(*"99", "enter")
         await until(pilot, lambda: "must be a number from 0 to 10" in text(app))
-        assert opened.list.editing
+        assert dialog.list.editing
         assert changes == []
         await pilot.press("end", "backspace", "enter")
         await until(pilot, lambda: changes == [("temp", 9.0, False)])
 
 
 async def test_esc_leaves_the_value_and_then_the_screen(changes: Changes) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (app, pilot):
-        await find(pilot, opened, "temp")
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "temp")
         await pilot.press("enter")
         await pilot.pause()
         await pilot.press(*"5", "escape")
         await pilot.pause()
-        assert not opened.list.editing
+        assert not dialog.list.editing
         assert app.ended_with == "not ended"
         await pilot.press("escape")
         await pilot.pause()
@@ -149,35 +162,105 @@ async def test_esc_leaves_the_value_and_then_the_screen(changes: Changes) -> Non
         assert changes == []
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [("think", ["on", "off", "auto"]), ("save_oneshots", [False, True])],
-)
-async def test_what_has_few_values_goes_to_the_next_one(
-    changes: Changes, name: str, values: list[Value]
-) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (_, pilot):
-        await find(pilot, opened, name)
-        for count, _ in enumerate(values, 1):
+async def test_a_switch_is_switched(changes: Changes) -> None:
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "save_oneshots")
+        for count in (1, 2):
             await pilot.press("enter")
             await until(pilot, lambda count=count: len(changes) == count)  # type: ignore[misc]
             await pilot.pause()
-    assert [value for _, value, _ in changes] == values
+            assert ("off", "on")[count - 1] in text(app)
+    assert [value for _, value, _ in changes] == [False, True]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_choice_is_made_from_a_list(changes: Changes, size: tuple[int, int]) -> None:
+    dialog = screen(changes)
+    async with shown(dialog, size) as (app, pilot):
+        await find(pilot, dialog, "think")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, Picker)
+        assert is_tame(app)
+        assert "● auto" in text(app)
+        await pilot.press("enter")  # what is in use already
+        await pilot.pause()
+        assert changes == []
+        await pilot.press("enter")
+        await pilot.pause()
+        await pilot.press(*"off", "enter")
+        await until(pilot, lambda: changes == [("think", "off", False)])
+
+
+async def test_what_differs_from_the_default_can_be_shown_alone(changes: Changes) -> None:
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        assert "3 differ from the default" in text(app)
+        await pilot.press("tab")
+        await pilot.pause()
+        assert [item.key for item in dialog.list.shown] == ["system", "ctx_size", "stop"]
+        await pilot.press("tab")
+        await pilot.pause()
+        assert len(dialog.list.shown) == len(keys())
+
+
+def test_every_setting_is_in_one_section() -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= set(keys())
+
+
+@pytest.mark.parametrize("name", ["threads", "max_tokens", "kv_cache_disk_mb", "temp"])
+def test_a_number_has_its_unit_where_it_counts_something(name: str) -> None:
+    unit = {"threads": " threads", "max_tokens": " tokens", "kv_cache_disk_mb": " MB"}
+    assert _shown(find_key(name), 8) == f"8{unit.get(name, '')}"
+    assert _shown(find_key(name), -1) == "-1"
+
+
+async def test_origins_are_words(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Default, file, environment, flag, session and the model's own."""
+    paths.config.mkdir(exist_ok=True)
+    paths.config_file.write_text("[sampling]\ntop_k = 7\n", encoding="utf-8")
+    monkeypatch.setenv("TCHAT_TOP_P", "0.5")
+    loaded = load(paths).settings
+    base = replace(
+        settings, sampling=replace(loaded.sampling, min_p=0.1), batch_size=loaded.batch_size
+    )
+    path = Path(settings.model)
+    set_model_setting(paths, str(path), path, find_key("cache_type"), "q8_0")
+    async with opened(base, paths) as chat:
+        await chat.screen.conversation.change({"temp": 0.3})
+        await chat.pilot.press("f3")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
+        top = chat.pilot.app.screen
+        assert isinstance(top, SettingsScreen)
+        words = {item.key: item.columns[1] for item in top.list.shown}
+    expected = {
+        "typical_p": "default",
+        "top_k": "file",
+        "top_p": "environment",
+        "min_p": "flag",
+        "temp": "session",
+        "cache_type": "model",
+    }
+    assert {name: words[name] for name in expected} == expected
 
 
 async def test_a_value_is_saved_and_set_back(changes: Changes) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (app, pilot):
-        await find(pilot, opened, "ctx_size")
+    dialog = screen(changes)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "ctx_size")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: changes == [("ctx_size", 4096, True)])
         await pilot.pause()
-        assert "config.toml" in text(app)
+        assert "saved in /etc/[/x].toml" in text(app)
         await pilot.press("ctrl+d")
         await until(pilot, lambda: changes[1:] == [("ctx_size", 0, False)])
         await pilot.pause()
-        assert "this chat" in text(app)
+        assert "session; file: 4096" in text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -185,9 +268,9 @@ async def test_what_cannot_be_changed_is_told_and_shown_as_it_was(
     changes: Changes, size: tuple[int, int]
 ) -> None:
     changes.broken = True
-    opened = screen(changes)
-    async with shown(opened, size) as (app, pilot):
-        await find(pilot, opened, "ctx_size")
+    dialog = screen(changes)
+    async with shown(dialog, size) as (app, pilot):
+        await find(pilot, dialog, "ctx_size")
         await pilot.press("ctrl+d")
         await until(pilot, lambda: "cannot write [/x]␛" in text(app))
         assert is_tame(app)
@@ -195,17 +278,17 @@ async def test_what_cannot_be_changed_is_told_and_shown_as_it_was(
 
 
 async def test_a_setting_is_found_by_its_meaning(changes: Changes) -> None:
-    opened = screen(changes)
-    async with shown(opened) as (_, pilot):
+    dialog = screen(changes)
+    async with shown(dialog) as (_, pilot):
         await pilot.press(*"nucleus")
         await pilot.pause()
-        assert [item.key for item in opened.list.shown] == ["top_p"]
+        assert [item.key for item in dialog.list.shown] == ["top_p"]
 
 
 async def test_what_the_file_holds_is_told_beside_another_value(changes: Changes) -> None:
-    opened = SettingsScreen(SETTINGS, {}, changes)
-    async with shown(opened) as (app, pilot):
-        await find(pilot, opened, "top_k")
+    dialog = SettingsScreen(SETTINGS, {}, changes)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "top_k")
         await pilot.press("enter")
         await pilot.pause()
         await pilot.press(*["backspace"] * 4, "7", "enter")
@@ -215,11 +298,11 @@ async def test_what_the_file_holds_is_told_beside_another_value(changes: Changes
         await pilot.pause()
         default = find_key("top_k").default
         assert changes[1:] == [("top_k", 7, True), ("top_k", default, False)]
-        assert "this chat; config.toml: 7" in text(app)
+        assert "session; file: 7" in text(app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(changes) == 4)
         await pilot.pause()
-        assert "config.toml: 7" not in text(app)
+        assert "file: 7" not in text(app)
 
 
 async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
@@ -229,11 +312,11 @@ async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
         await asyncio.sleep(0.05 if save else 0.01)
         done.append((value, save))
 
-    opened = SettingsScreen(Settings(), {}, slow)
-    async with shown(opened) as (app, pilot):
-        await find(pilot, opened, "show_details")
+    dialog = SettingsScreen(Settings(), {}, slow)
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "show_details")
         await pilot.press("enter", "ctrl+s", "ctrl+d")
         await until(pilot, lambda: len(done) == 3)
         await pilot.pause()
         assert done == [(True, False), (True, True), (False, False)]
-        assert "this chat; config.toml: true" in text(app)
+        assert "session; file: true" in text(app)

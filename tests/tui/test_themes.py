@@ -14,7 +14,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
-from tchat.tui.dialogs.settings import ThemePicker
+from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.themes import (
     BACKGROUNDS,
     DEFAULT,

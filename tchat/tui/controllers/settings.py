@@ -154,15 +154,47 @@ class SettingsController:
     @background(group="dialog", exclusive=True)
     async def show_dialog(self) -> None:
         """Show and change the settings."""
-        from tchat.tui.dialogs.settings import CHANGED, SAVED, SettingsScreen
+        from tchat.tui.dialogs.settings import SAVED, SettingsScreen
 
-        now = self._context.settings
-        stored, _, origins = await asyncio.to_thread(load, self._context.paths)
+        context = self._context
+        stored, _, origins = await asyncio.to_thread(load, context.paths)
         known = keys().values()
         saved = {key.name: key.value_in(stored) for key in known if origins.get(key.name) == SAVED}
-        changed = (key.name for key in known if key.value_in(now) != key.value_in(stored))
-        origins = {**origins, **dict.fromkeys(changed, CHANGED)}
-        await self.screen.app.push_screen_wait(SettingsScreen(now, origins, self._apply, saved))
+        now = await asyncio.to_thread(self._with_model_settings, context.settings)
+        await self.screen.app.push_screen_wait(
+            SettingsScreen(
+                now,
+                {**origins, **self._origins(stored, now)},
+                self._apply,
+                saved,
+                str(context.paths.config_file),
+            )
+        )
+
+    def _with_model_settings(self, settings: Settings) -> Settings:
+        """``settings`` with what is set for the loaded model."""
+        from tchat.models.models_file import settings_for
+
+        metadata = self._context.conversation.metadata
+        if metadata is None:
+            return settings
+        return settings_for(settings, self._context.paths, metadata.path)
+
+    def _origins(self, stored: Settings, now: Settings) -> dict[str, str]:
+        """Where the values come from that are not those of ``stored``."""
+        from tchat.tui.dialogs.settings import CHANGED, FLAG, MODEL
+
+        state = self._context.conversation.session_state
+        found = {}
+        for key in keys().values():
+            value = key.value_in(now)
+            if value != key.value_in(state.settings):
+                found[key.name] = MODEL
+            elif key.name in state.session_overrides:
+                found[key.name] = CHANGED
+            elif value != key.value_in(stored):
+                found[key.name] = FLAG if value == key.value_in(state.base) else CHANGED
+        return found
 
     async def _apply(self, key: Key, value: Value, save: bool) -> None:
         """Use a value in this chat, and save it when asked to."""
@@ -183,7 +215,7 @@ class SettingsController:
     @background(group="dialog", exclusive=True)
     async def show_themes(self) -> None:
         """Choose the colours."""
-        from tchat.tui.dialogs.settings import ThemePicker
+        from tchat.tui.dialogs.themes import ThemePicker
 
         app = self.screen.app
         name = await app.push_screen_wait(

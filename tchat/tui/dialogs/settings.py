@@ -1,4 +1,4 @@
-"""The settings, and the theme picker."""
+"""The settings: what holds, where it comes from, and how to change it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,79 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar, TypeAlias
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.content import Content
-from textual.theme import Theme
-from textual.timer import Timer
-from textual.widgets import Static
 
 from tchat.errors import UsageError
 from tchat.sanitize import printable_json, single_line
 from tchat.settings import Key, Settings, Value, keys, spell
 from tchat.settings.keys import parse
+from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
-from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, ListDialog
+from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
 
 SHOWN = 32  # characters of a value in the list
 HELD = 12  # characters of another one that the file holds
-GROUPS = {"": "General", "sampling": "Sampling"}
-CHANGED, SAVED, DEFAULT = "this chat", "config.toml", "default"
+DEFAULT, MODEL, SAVED, FLAG, CHANGED = "default", "model", "config.toml", "flag", "session"
+ORIGINS = {
+    DEFAULT: N_("default"),
+    MODEL: N_("model"),
+    SAVED: N_("file"),
+    "environment": N_("environment"),
+    FLAG: N_("flag"),
+    CHANGED: N_("session"),
+}
+"""Where a value comes from, and the word for it."""
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    N_("Model"): ("model", "system", "ctx_size", "think", "lora", "control_vector"),
+    N_("Screen"): ("theme", "markdown", "show_reasoning", "show_details", "show_scores"),
+    N_("Sampling"): ("temp", "top_k", "top_p", "min_p", "seed", "max_tokens", "stop"),
+    N_("Repetition"): (
+        "repeat_last_n",
+        "repeat_penalty",
+        "frequency_penalty",
+        "presence_penalty",
+        "dry_multiplier",
+        "dry_base",
+        "dry_allowed_length",
+        "dry_penalty_last_n",
+    ),
+    N_("More sampling"): (
+        "typical_p",
+        "xtc_probability",
+        "xtc_threshold",
+        "mirostat",
+        "mirostat_tau",
+        "mirostat_eta",
+        "logit_bias",
+        "grammar",
+    ),
+    N_("Speed and memory"): (
+        "threads",
+        "gpu_layers",
+        "tensor_split",
+        "batch_size",
+        "cache_type",
+        "flash_attn",
+        "swa_full",
+        "mmap",
+        "mlock",
+        "force",
+        "prompt_lookup",
+        "draft_model",
+        "prefill_while_typing",
+        "kv_cache_disk_mb",
+    ),
+}
+OTHER = N_("General")  # the section of every other setting
 
 Change: TypeAlias = Callable[[Key, Value, bool], Awaitable[object]]
 """Called with a checked value, and whether it is to be kept in ``config.toml`` too."""
@@ -38,15 +87,17 @@ Change: TypeAlias = Callable[[Key, Value, bool], Awaitable[object]]
 class SettingsScreen(Dialog[None]):
     """All settings. A change is applied at once, for this chat; saving keeps it for good.
 
-    ``origins`` says where each value comes from, by name; what is absent is a default. ``saved`` is
-    what ``config.toml`` holds. When ``change`` raises `TchatError`, nothing is shown as changed.
+    ``origins`` says where each value comes from, by name, as a key of `ORIGINS`; what is absent is
+    a default. ``saved`` is what the file holds, whose path is ``file``. When ``change`` raises
+    `TchatError`, nothing is shown as changed.
     """
 
-    HEADING: ClassVar[str] = "Settings"
+    HEADING: ClassVar[str] = N_("Settings")
     HINTS: ClassVar[tuple[Hint, ...]] = (
-        Hint("enter", "change"),
-        Hint("settings.save", "save for good"),
-        Hint("settings.reset", "default"),
+        Hint("enter", N_("change")),
+        Hint("settings.save", N_("save to the file")),
+        Hint("settings.reset", N_("default")),
+        Hint("settings.changed", N_("only changed")),
         CLOSE,
     )
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SETTINGS)]
@@ -57,14 +108,17 @@ class SettingsScreen(Dialog[None]):
         origins: Mapping[str, str],
         change: Change,
         saved: Mapping[str, Value] | None = None,
+        file: str = "",
     ) -> None:
         super().__init__()
         self._saved = dict(saved or {})
+        self._file = file
         self._one_change = asyncio.Lock()  # in the order in which they were asked for
         self._values = {key.name: key.value_in(settings) for key in keys().values()}
         self._origins = dict(origins)
         self._change = change
-        self.list = FuzzyList(self._items(), placeholder="Type to filter names and meanings")
+        self._only_changed = False
+        self.list = FuzzyList(self._items(), placeholder=tr("Type to filter names and meanings"))
 
     def body(self) -> ComposeResult:
         """The list."""
@@ -72,11 +126,12 @@ class SettingsScreen(Dialog[None]):
 
     def opened(self) -> None:
         """Begin to type at once."""
+        self._show()
         self.list.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that act on a setting are off while a value is edited."""
-        return not (action in ("save", "reset") and self.list.editing)
+        return not (action in ("save", "reset", "changed") and self.list.editing)
 
     def action_save(self) -> None:
         """Keep the value of the highlighted setting in ``config.toml``."""
@@ -88,20 +143,33 @@ class SettingsScreen(Dialog[None]):
         if key := self._key():
             self._apply(key, key.default)
 
+    def action_changed(self) -> None:
+        """Show only what differs from the default, or everything again."""
+        self._only_changed = not self._only_changed
+        self._show()
+
     @on(FuzzyList.Chosen)
     async def _begin(self) -> None:
-        """Switch what has few values to its next one, and let the user type the others."""
+        """Switch what is on or off, list the values of a choice, let the user type the others."""
         key = self._key()
         if key is None:
             return
         value = self._values[key.name]
         if key.kind is bool:
             self._apply(key, not value)
-        elif key.choices:
-            at = key.choices.index(str(value)) + 1
-            self._apply(key, key.choices[at % len(key.choices)])
+        elif choices := self._choices(key):
+            items = (Item(key=each, title=each, marked=each == value) for each in choices)
+            picker = Picker(f"{key.name} · {tr(key.help)}", items, cursor=str(value))
+            self.app.push_screen(picker, partial(self._choose, key))
         else:
             await self.list.edit(editable(value), behind_title=True)
+
+    def _choices(self, key: Key) -> Sequence[str]:
+        return sorted(self.app.available_themes) if key.name == "theme" else key.choices
+
+    def _choose(self, key: Key, value: str | None) -> None:
+        if value is not None and value != self._values[key.name]:
+            self._apply(key, value)
 
     @on(FuzzyList.Edited)
     async def _end(self, event: FuzzyList.Edited) -> None:
@@ -122,7 +190,7 @@ class SettingsScreen(Dialog[None]):
             await self._change(key, value, False)
             self._values[key.name] = value
             self._origins[key.name] = SAVED if self._saved.get(key.name) == value else CHANGED
-            self.list.set_items(self._items())
+            self._show()
 
     def put_back(self, values: Mapping[str, Value]) -> None:
         """Show values that are in force again: the model did not load with others."""
@@ -131,7 +199,7 @@ class SettingsScreen(Dialog[None]):
             kept = self._saved.get(name, keys()[name].default) == value
             where = SAVED if name in self._saved else DEFAULT
             self._origins[name] = where if kept else CHANGED
-        self.list.set_items(self._items())
+        self._show()
 
     @background(group="settings")
     async def _save(self, key: Key) -> None:
@@ -141,32 +209,59 @@ class SettingsScreen(Dialog[None]):
             await self._change(key, value, True)
             self._saved[key.name] = value
             self._origins[key.name] = SAVED
-            self.list.set_items(self._items())
+            self._show()
+            if self._file:
+                self.set_heading(tr(self.HEADING), tr("saved in {path}", path=self._file))
+
+    def _show(self) -> None:
+        changed = sum(self._values[key.name] != key.default for key in keys().values())
+        told = trn("{count} differs from the default", "{count} differ from the default", changed)
+        self.set_heading(tr(self.HEADING), told)
+        self.list.set_items(self._items(), empty=tr("Everything has its default."))
 
     def _origin(self, name: str) -> str:
         """Where a value comes from, and what the file holds where that is another one."""
-        origin = self._origins.get(name, DEFAULT)
+        origin = tr(ORIGINS[self._origins.get(name, DEFAULT)])
         if name not in self._saved or self._saved[name] == self._values[name]:
             return origin
         held = single_line(editable(self._saved[name]), HELD) or "–"
-        return f"{origin}; {SAVED}: {held}"
+        return tr("{origin}; file: {value}", origin=origin, value=held)
 
     def _key(self) -> Key | None:
         item = self.list.item
         return keys()[item.key] if item else None
 
     def _items(self) -> Iterator[Item]:
-        for key in keys().values():
+        for section, key in _by_section():
             value = self._values[key.name]
+            if self._only_changed and value == key.default:
+                continue
             yield Item(
                 key=key.name,
                 title=key.name,
-                columns=(single_line(editable(value), SHOWN) or "–", self._origin(key.name)),
-                also=key.help,
-                group=GROUPS.get(key.section, key.section),
-                about=f"{key.help}\n{_allowed(key)}",
+                columns=(_shown(key, value), self._origin(key.name)),
+                also=f"{tr(key.help)} {key.help}",
+                group=tr(section),
+                about="\n".join((tr(key.help), _allowed(key), _names(key))),
                 marked=value != key.default,
             )
+
+
+def _by_section() -> Iterator[tuple[str, Key]]:
+    """Every setting with its section, in the order shown."""
+    listed = {name for names in SECTIONS.values() for name in names}
+    rest = tuple(name for name in keys() if name not in listed)
+    for section, names in (*SECTIONS.items(), (OTHER, rest)):
+        yield from ((section, keys()[name]) for name in names)
+
+
+def _shown(key: Key, value: Value) -> str:
+    """``value`` for people, with its unit."""
+    if isinstance(value, bool):
+        return tr("on") if value else tr("off")
+    text = single_line(editable(value), SHOWN) or "–"
+    has_unit = key.unit and not isinstance(value, str | tuple) and value > 0
+    return f"{text} {tr(key.unit)}" if has_unit else text
 
 
 def editable(value: Value) -> str:
@@ -194,98 +289,13 @@ def typed(key: Key, text: str) -> Value:
 
 
 def _allowed(key: Key) -> str:
-    default = single_line(editable(key.default), SHOWN)
-    parts = [key.allowed, f"default {default}" if default else "", key.variable]
-    return " · ".join(part for part in parts if part)
+    default = tr("default {value}", value=_shown(key, key.default))
+    if key.kind is bool:
+        return default
+    return f"{key.allowed} · {default}"
 
 
-REST = 0.06  # seconds that the cursor rests before the screen changes: a held key stays smooth
-
-# A style that names a variable follows the theme by itself.
-SAMPLE = Content("\n").join(
-    Content.assemble(*line)
-    for line in (
-        [("You  ", "bold $user"), ("Why is the sky blue?", "$user on $user-background")],
-        [("Thought for 2 s", "italic $reasoning")],
-        [("Short waves scatter more. ", "$assistant"), ("More", "underline $link")],
-        [
-            (" for ", "bold $syntax-keyword on $code-background"),
-            ("wave in 'light' ", "$code on $code-background"),
-            ("  hit", "bold $match"),
-        ],
-        [("███ ok ", "$gauge-ok"), ("████ tight ", "$gauge-warn"), ("█████ full", "$gauge-full")],
-    )
-)
-
-
-class ThemePicker(ListDialog):
-    """Themes by name, each applied while it is highlighted; it ends with the one chosen.
-
-    Esc takes the theme from before. The box stands aside, so that the chat shows the colours.
-    """
-
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "keep"), Hint("dialog.close", "back"))
-    DEFAULT_CSS = """
-    ThemePicker {
-        align: right middle;
-        background: transparent;
-        & > #frame { width: 44; max-width: 80%; height: 100%; max-height: 100%; }
-        & #sample {
-            height: 7;
-            margin-top: 1;
-            padding: 1;
-            background: $background;
-        }
-        &.-short #sample { display: none; }
-    }
-    """
-
-    def __init__(self, themes: Sequence[Theme], current: str) -> None:
-        items = [
-            Item(
-                key=theme.name,
-                title=theme.name,
-                columns=("dark" if theme.dark else "light",),
-                also="dark" if theme.dark else "light",
-                marked=theme.name == current,
-            )
-            for theme in themes
-        ]
-        super().__init__("Themes", items, cursor=current)
-        self._before = current
-        self._wanted = current
-        self._resting: Timer | None = None
-
-    def body(self) -> ComposeResult:
-        """The list, and every colour of tchat's in a few lines."""
-        yield from super().body()
-        yield Static(SAMPLE, id="sample", markup=False)
-
-    @on(FuzzyList.Highlighted)
-    def preview(self, event: FuzzyList.Highlighted) -> None:
-        """Apply the highlighted theme once the cursor rests."""
-        if event.item is None:
-            return
-        self._wanted = event.item.key
-        if self._resting is not None:
-            self._resting.stop()
-        self._resting = self.set_timer(REST, self._apply_theme)
-
-    def _apply_theme(self) -> None:
-        if self.app.theme != self._wanted:
-            self.app.theme = self._wanted
-
-    def choose(self, key: str) -> None:
-        """Keep the theme."""
-        self._end(key, key)
-
-    def action_close(self) -> None:
-        """Restore the previous theme."""
-        self._end(self._before, None)
-
-    def _end(self, theme: str, result: str | None) -> None:
-        if self._resting is not None:
-            self._resting.stop()
-        self._wanted = theme
-        self._apply_theme()
-        self.finish(result)
+def _names(key: Key) -> str:
+    """How it is called outside the screen."""
+    table = f"[{key.section}] {key.name}" if key.section else key.name
+    return " · ".join(("config.toml: " + table, *key.flags[:1], key.variable))
