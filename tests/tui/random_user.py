@@ -34,7 +34,8 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import Phase
-from tchat.tui.widgets.transcript.entry import GUTTER, EntryLayout
+from tchat.tui.widgets.transcript.entry import GUTTER
+from tchat.tui.widgets.transcript.layout import EntryLayout
 from tests.sessions.stores import new_session
 from tests.sessions.trees import insert_tree
 from tests.tiny import write_tiny
@@ -501,12 +502,13 @@ class RandomUser:
         place, number = column.find(transcript._top)
         expected: list[tuple[int, str]] = []
         while len(expected) < transcript.size.height and place < len(column):
-            layout = EntryLayout(column.entry(place), column.form, column.layout(place).folded)
+            layout = EntryLayout(column.entry(place), column.form, column.layout(place).shape)
             expected += [(place, row.text) for row in layout.lines()][number:]
             place, number = place + 1, 0
         for y, (at, text) in enumerate(expected[: transcript.size.height]):
-            drawn = transcript.render_line(y).text[GUTTER:].rstrip()
-            bar = column.entry(at).key == transcript.cursor and not text.strip()
+            drawn = transcript.render_line(y).text[column.form.left + GUTTER :].rstrip()
+            pointed = (transcript.cursor, *transcript._painter.pointed)
+            bar = column.entry(at).key in pointed  # facts and actions are drawn over it
             pill = transcript.unseen and y == transcript.size.height - 1
             assert bar or pill or drawn == text.rstrip()[: len(drawn)], (y, drawn, text)
 

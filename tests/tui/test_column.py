@@ -10,10 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rich.style import Style
 
 from tchat.tui.widgets.transcript.column import Column
-from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
+from tchat.tui.widgets.transcript.entry import Entry, Format
+from tchat.tui.widgets.transcript.layout import REASONING, TEXT, EntryLayout, Fold, Shape
 from tchat.tui.widgets.transcript.lines import Palette
 
-TEXTS = st.sampled_from(["", "one", "one\n\ntwo", "- a\n- b\n\n```c\nint x;\n```", "word " * 60])
+TEXTS = st.sampled_from(
+    ["", "one", "one\n\ntwo", "- a\n- b\n\n```c\nint x;\n```", "word " * 60, "a\n\n" * 60]
+)
 COUNTS = st.sampled_from([0, 1, 3, 12, 40])
 KEPT = 16  # layouts: fewer than there are entries
 ROWS = 12
@@ -32,7 +35,12 @@ class ColumnMachine(RuleBasedStateMachine):
     def made(self, count: int, text: str) -> list[Entry]:
         first, self.next = self.next, self.next + count
         return [
-            Entry(key=key, role="assistant" if key % 2 else "user", text=text)
+            Entry(
+                key=key,
+                role="assistant" if key % 2 else "user",
+                text=text,
+                reasoning=text if key % 3 else "",
+            )
             for key in range(first, first + count)
         ]
 
@@ -87,10 +95,16 @@ class ColumnMachine(RuleBasedStateMachine):
         self.column.replace(key, self.model[place])
 
     @precondition(lambda self: self.model)
-    @rule(folded=st.booleans(), data=st.data())
-    def fold(self, folded: bool, data: st.DataObject) -> None:
-        entry = data.draw(st.sampled_from(self.model))
-        self.column.fold(entry.key, folded)
+    @rule(
+        fold=st.sampled_from([REASONING, TEXT]),
+        folded=st.booleans(),
+        key=st.data(),
+        top=st.floats(0, 1),
+    )
+    def fold(self, fold: Fold, folded: bool, key: st.DataObject, top: float) -> None:
+        entry = key.draw(st.sampled_from(self.model))
+        self.column.fold(entry.key, fold, folded)
+        self.column.fold_read(round(top * self.column.height), ROWS)
 
     @rule(width=st.sampled_from([12, 40, 90]), style=st.booleans(), again=st.booleans())
     def reformat(self, width: int, style: bool, again: bool) -> None:
@@ -134,7 +148,9 @@ class ColumnMachine(RuleBasedStateMachine):
                 break
         expected = []
         for at in range(place, len(self.model)):
-            whole = EntryLayout(self.model[at], self.column.form, self.column.layout(at).folded)
+            kept = self.column.layout(at).shape
+            shape = Shape(kept.folds, kept.open, apart=at > 0 and self.model[at].role == "user")
+            whole = EntryLayout(self.model[at], self.column.form, shape)
             texts = [row.text for row in whole.lines()]
             expected += [(at, line, texts[line]) for line in range(number, len(texts))]
             number = 0

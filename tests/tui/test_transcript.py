@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.transcript.entry import Entry, Role
+from tchat.tui.widgets.transcript.layout import TEXT
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.growth import growth
 
@@ -101,13 +102,13 @@ async def test_a_long_session_is_shown_again_and_read() -> None:
         transcript.append(Entry(key="notice-1", role="notice", text="said"))
         transcript.show([*path[:150], user(1000), reply(1001)])
         await read_all(transcript, pilot)
-        assert rows(transcript)[0] == "▌ prompt 0"
+        assert rows(transcript)[1] == "▌ prompt 0"
         transcript.show([replace(each, key=2000 + int(each.key)) for each in path])
         transcript.drop(2299)
         transcript.show_details(True)
         await pilot.resize_terminal(40, HEIGHT)
         await read_all(transcript, pilot)
-        assert rows(transcript)[0] == "▌ prompt 0"
+        assert rows(transcript)[1] == "▌ prompt 0"
 
 
 async def test_taking_an_entry_out_moves_nothing_that_was_measured() -> None:
@@ -118,10 +119,10 @@ async def test_taking_an_entry_out_moves_nothing_that_was_measured() -> None:
         transcript.drop(299)
         transcript.reveal(260)
         await pilot.pause()
-        assert rows(transcript)[0] == "▌ prompt 260"
+        assert rows(transcript)[1] == "▌ prompt 260"
         transcript.reveal(20)
         await pilot.pause()
-        assert rows(transcript)[0] == "▌ prompt 20"
+        assert rows(transcript)[1] == "▌ prompt 20"
         assert transcript.column.height == sum(
             transcript.column.layout(place).height for place in range(299)
         )
@@ -152,11 +153,11 @@ async def test_what_is_read_later_goes_in_front_and_moves_nothing() -> None:
         await pilot.pause()
         assert rows(transcript) == above
         await pilot.press("home")
-        assert rows(transcript)[0] == "▌ prompt 0"
+        assert rows(transcript)[1] == "▌ prompt 0"
         assert [transcript.entry(each.key) for each in path] == path
         transcript.reveal(150)
         await pilot.pause()
-        assert rows(transcript)[0] == "▌ prompt 150"
+        assert rows(transcript)[1] == "▌ prompt 150"
 
 
 async def test_the_end_stays_in_view_while_a_reply_streams_in() -> None:
@@ -232,7 +233,7 @@ async def test_a_step_up_moves_one_line_whatever_stands_above() -> None:
 async def test_home_is_the_first_line() -> None:
     async with staged(*talk(60, lines=9)) as (transcript, pilot, _):
         await pilot.press("home")
-        assert rows(transcript)[0] == "▌ prompt 0"
+        assert rows(transcript)[1] == "▌ prompt 0"
 
 
 # Keeping the place.
@@ -242,11 +243,11 @@ async def test_what_is_read_stays_when_the_width_changes() -> None:
     async with staged(*talk(80), size=(100, 20)) as (transcript, pilot, _):
         transcript.reveal(40)
         await pilot.pause()
-        assert rows(transcript)[0] == "▌ prompt 40"
+        assert rows(transcript)[1] == "▌ prompt 40"
         for width in (30, 140, 47):
             await pilot.resize_terminal(width, 20)
             await pilot.pause(0.25)
-            assert rows(transcript)[0] == "▌ prompt 40"
+            assert rows(transcript)[1].strip() == "▌ prompt 40"
             assert all(transcript.render_line(y).cell_length == width for y in range(20))
 
 
@@ -297,7 +298,10 @@ async def test_an_entry_is_replaced_and_dropped() -> None:
         transcript.update(reply(2, "other", sibling=(2, 2)))
         transcript.drop(1)
         await pilot.pause()
-        assert [row for row in rows(transcript) if row] == ["  other", "  ‹ 2/2 ›", "▌ prompt 3"]
+        assert [row for row in rows(transcript) if row] == [
+            *("  Assistant  ‹ 2/2 ›", "  other"),
+            *("▌ You", "▌ prompt 3"),
+        ]
         with pytest.raises(KeyError):
             transcript.feed(1, "x")
 
@@ -326,10 +330,136 @@ async def test_a_hit_in_folded_reasoning_is_unfolded() -> None:
 
 async def test_details_come_on_demand() -> None:
     async with staged(reply(1, "x", tokens=7, label="SmolLM2")) as (transcript, pilot, _):
-        assert "  SmolLM2 · 7 tokens" not in rows(transcript)
+        assert rows(transcript)[0] == "  SmolLM2"
         transcript.show_details(True)
         await pilot.pause()
-        assert "  SmolLM2 · 7 tokens" in rows(transcript)
+        assert rows(transcript)[0].split("  ")[1:] == ["SmolLM2", *[""] * 19, " 7 tokens"]
+
+
+# Spacing, folds, and what the pointer shows.
+
+
+async def test_a_turn_has_one_empty_line_inside_and_two_after_it() -> None:
+    entries = [user(1), Entry(key="n", role="notice", text="read"), reply(2), user(3), reply(4)]
+    async with staged(*entries) as (transcript, pilot, _):
+        talk = ["▌ You", "▌ prompt 1", "", "  — read", "", "  Assistant", "  reply 2"]
+        assert rows(transcript)[:12] == [*talk, "", "", "▌ You", "▌ prompt 3", ""]
+        transcript.prepend([user(8), reply(9)])
+        await pilot.press("home")
+        assert rows(transcript)[:8] == [
+            *("▌ You", "▌ prompt 8", "", "  Assistant", "  reply 9", "", ""),
+            "▌ You",
+        ]
+        transcript.drop(8)
+        transcript.drop(9)
+        await pilot.pause()
+        assert rows(transcript)[:7] == talk
+
+
+@pytest.mark.parametrize(("columns", "left"), [(60, 0), (99, 0), (120, 10), (200, 50)])
+async def test_text_stands_in_the_middle_of_a_wide_terminal(columns: int, left: int) -> None:
+    async with staged(user(1), reply(2, "word " * 60), size=(columns, 20)) as scene:
+        transcript, pilot, app = scene
+        assert rows(transcript)[0] == " " * left + "▌ You"
+        words = rows(transcript)[4]
+        assert words.startswith(" " * (left + 2) + "word")
+        assert len(words.strip()) <= 96
+        x, y = spot(transcript, "prompt 1")
+        await drag(pilot, (x, y), (x + 6, y))
+        assert app.screen.get_selected_text() == "prompt"
+
+
+async def test_the_pointer_shows_facts_and_actions_and_moves_nothing() -> None:
+    entries = [user(1), reply(2, tokens=7, speed=43.4), user(3)]
+    async with staged(*entries, size=(100, 20)) as (transcript, pilot, app):
+        before = rows(transcript)
+        await pilot.hover(transcript, offset=spot(transcript, "reply 2"))
+        await pilot.pause()
+        shown = rows(transcript)
+        assert shown[3].endswith("7 tokens · 43 tok/s")
+        assert shown[5] == "  copy  edit  regen  continue  branch  delete  pin  +  -"
+        assert shown[:3] + shown[6:] == before[:3] + before[6:]
+        await click(transcript, pilot, "branch")
+        assert [(m.key, m.action) for m in app.heard] == [(2, "branch")]
+        await pilot.hover(transcript, offset=(5, 18))
+        await pilot.pause()
+        assert rows(transcript) == before
+
+
+async def test_a_click_keeps_the_actions_of_a_message_in_view_until_the_next() -> None:
+    async with staged(user(1), reply(2)) as (transcript, pilot, _):
+        before = rows(transcript)
+        await click(transcript, pilot, "reply 2")
+        await pilot.hover(transcript, offset=(5, 18))
+        await pilot.pause()
+        assert "  copy  edit  regen  continue  branch  delete  pin  +  -" in rows(transcript)
+        await click(transcript, pilot, "reply 2")
+        await pilot.hover(transcript, offset=(5, 18))
+        await pilot.pause()
+        assert rows(transcript) == before
+
+
+async def test_actions_stand_in_the_role_line_while_the_end_is_below_the_view() -> None:
+    async with staged(reply(1, "line\n\n" * 30), user(2)) as (transcript, pilot, _):
+        transcript.reveal(1)
+        await pilot.pause()
+        await pilot.hover(transcript, offset=(5, 5))
+        await pilot.pause()
+        assert rows(transcript)[0].split() == [
+            *("copy", "edit", "regen", "continue", "branch", "delete", "pin", "+", "-"),
+        ]
+
+
+LONG = "\n\n".join(f"line {number}" for number in range(54))
+
+
+async def test_a_click_and_a_key_unfold_a_long_message_and_its_place_stays() -> None:
+    async with staged(user(1), reply(2, LONG), user(3), reply(4)) as (transcript, pilot, _):
+        await click(transcript, pilot, "▸ 87 more lines")
+        assert not transcript.following
+        assert "  line 10" in rows(transcript)
+        await pilot.press("end")
+        assert "  ▾ fold" in rows(transcript)
+        await click(transcript, pilot, "▾ fold")
+        assert "  ▸ 87 more lines" in rows(transcript)
+        transcript.point_at(2)
+        await pilot.press("space")
+        assert not transcript.column.layout(1).is_folded(TEXT)
+        await pilot.press("space", "end")
+        assert "│ ▸ 87 more lines" in rows(transcript)
+
+
+async def test_the_last_reply_folds_only_when_it_is_out_of_view_and_answered() -> None:
+    async with staged(user(1), reply(2, LONG)) as (transcript, pilot, _):
+        assert "  line 53" in rows(transcript)
+        transcript.append(user(3))
+        transcript.begin(reply(4, " "))
+        await pilot.pause()
+        assert "  line 53" in rows(transcript)
+        transcript.feed(4, LONG)
+        transcript.update(reply(4, " " + LONG))
+        await pilot.pause()
+        assert "  line 53" in rows(transcript)
+        above = transcript.column.top(3)
+        transcript.append(user(5))
+        transcript.begin(reply(6, " "))
+        await pilot.pause()
+        assert transcript.column.top(3) < above
+        assert "  line 53" in rows(transcript)  # of the reply before, which is in view
+        transcript.show([user(1), reply(2, LONG), user(3), reply(4, LONG), user(5), reply(6)])
+        await pilot.pause()
+        assert "  line 53" in rows(transcript)
+        transcript.reveal(2)
+        await pilot.pause()
+        transcript.reveal(2, "40")
+        await pilot.pause()
+        assert "  line 40" in rows(transcript)
+
+
+async def test_three_clicks_on_a_folded_message_select_all_of_it() -> None:
+    async with staged(user(1), reply(2, LONG), reply(3)) as (transcript, pilot, app):
+        await click(transcript, pilot, "line 9", times=3)
+        assert app.screen.get_selected_text() == LONG
 
 
 # The message cursor.
@@ -340,7 +470,7 @@ async def test_the_cursor_walks_the_messages_and_asks() -> None:
         transcript.move_cursor(-1)
         await pilot.press("up")
         assert transcript.cursor == 2
-        assert "❯ reply 2" in rows(transcript)
+        assert rows(transcript)[rows(transcript).index("❯ Assistant") + 1] == "│ reply 2"
         assert "│ copy  edit  regen  continue  branch  delete  pin  +  -" in rows(transcript)
         await pilot.press("c", "r")
         await click(transcript, pilot, "branch")
@@ -421,13 +551,13 @@ async def test_selected_text_has_no_bars_and_joins_what_was_folded() -> None:
     async with staged(user(1, "one\ntwo"), reply(2, f"```\n{code}\n```\n\n- item")) as scene:
         transcript, pilot, app = scene
         x, y = spot(transcript, "item")
-        await drag(pilot, (0, 1), (x + 4, y))
+        await drag(pilot, (0, 2), (x + 4, y))
         assert app.screen.get_selected_text() == f"two\n\n\n{code}\n\nitem"
 
 
 async def test_a_part_of_a_line_with_wide_characters_is_selected() -> None:
     async with staged(user(1, "日本語 abc")) as (_, pilot, app):
-        await drag(pilot, (4, 0), (9, 0))
+        await drag(pilot, (4, 1), (9, 1))
         assert app.screen.get_selected_text() == "本語 a"
 
 
@@ -459,9 +589,8 @@ async def test_ten_thousand_messages_open_at_once_and_can_be_walked() -> None:
         for key in (5000, 0, 9998, 2500):
             transcript.reveal(key)
             await pilot.pause()
-            assert rows(transcript)[0 if key < 9990 else spot(transcript, "9998")[1]].endswith(
-                f"prompt {key}"
-            )
+            top = 1 if key < 9990 else spot(transcript, "9998")[1]
+            assert rows(transcript)[top].endswith(f"prompt {key}")
 
 
 @pytest.mark.parametrize("width", [20, 61, 200])
@@ -497,7 +626,7 @@ async def test_a_key_copies_the_code_blocks_of_a_message_one_after_the_other() -
 async def test_formulas_are_drawn_readably_and_copied_as_they_were_written() -> None:
     source = r"So \( x^2 \) and $p_{a}*q$, and $\unknown{*a*}$ too."
     async with staged(reply(1, source)) as (transcript, pilot, app):
-        assert "So x² and pₐ*q, and $\\unknown{*a*}$ too." in transcript.render_line(0).text
+        assert "So x² and pₐ*q, and $\\unknown{*a*}$ too." in rows(transcript)[1]
         transcript.text_select_all()
         await pilot.pause()
         assert app.screen.get_selected_text() == source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
 from tchat.markdown.math import formulas
 from tchat.tui.widgets.transcript.column import Column, Heights, selected_text, whole
 from tchat.tui.widgets.transcript.document import Document
-from tchat.tui.widgets.transcript.entry import Entry, EntryLayout, Format
+from tchat.tui.widgets.transcript.entry import Entry, Format
+from tchat.tui.widgets.transcript.layout import REASONING, TEXT, EntryLayout, Shape
 from tchat.tui.widgets.transcript.lines import (
     PIECE,
     Flow,
@@ -67,7 +70,13 @@ def reply(text: str, **fields: Any) -> Entry:
 
 
 def layout(entry: Entry, width: int = 60, **form: bool) -> EntryLayout:
-    return EntryLayout(entry, Format(Palette(), width, **form))
+    """The lines of ``entry`` without the one that names who speaks, and unfolded."""
+    return EntryLayout(entry, Format(Palette(), width, roles=False, **form), Shape(open=True))
+
+
+def role(entry: Entry, width: int = 60, **form: bool) -> str:
+    """The line that names who speaks."""
+    return next(EntryLayout(entry, Format(Palette(), width, **form)).lines()).text
 
 
 def shown(text: str, width: int = 60) -> list[str]:
@@ -173,7 +182,7 @@ def test_reasoning_is_one_line_until_it_is_asked_for() -> None:
     made = layout(reply("So.", reasoning="First this.\nThen that.", reasoning_tokens=132))
     rows = [row.text for row in made.lines()]
     assert rows == ["▸ reasoning · 132 tokens · First this. Then that.", "", "So.", ""]
-    made.fold(False)
+    made.reshape(Shape({REASONING.name: False}))
     rows = [row.text for row in made.lines()]
     assert rows[:3] == ["▾ reasoning · 132 tokens", "┆ First this.", "┆ Then that."]
 
@@ -191,20 +200,58 @@ def test_reasoning_is_shown_while_it_streams_and_folded_at_the_answer() -> None:
     assert next(row.text for row in made.lines()) == "▸ reasoning · 12 characters · Let me think"
 
 
-def test_the_foot_says_what_became_of_it() -> None:
+def test_the_foot_says_how_it_ended_and_the_role_line_what_was_made_of_it() -> None:
     entry = reply("x", status="interrupted", sibling=(2, 4), pinned=True, tokens=1200, label="M")
-    footer_line = "◇ interrupted — /continue · ‹ 2/4 › · ▲ pinned"
-    assert [row.text for row in layout(entry).lines()] == ["x", footer_line, ""]
-    assert clicks(list(layout(entry).lines()), "action") == ["continue", "previous", "next"]
-    details = [row.text for row in layout(entry, 100, details=True).lines()][1]
-    assert details == footer_line + " · M · 1,200 tokens"
+    assert [row.text for row in layout(entry).lines()] == ["x", "◇ interrupted · /continue", ""]
+    assert role(entry) == "M  ‹ 2/4 ›  ▲ pinned"
+    made = list(EntryLayout(entry, Format(Palette(), 60)).lines())
+    assert clicks(made, "action") == ["previous", "next", "continue"]
+    scored = reply("x", rating=-1, by_person=True, scores=(("human", 0.834),))
+    assert role(scored) == "Assistant  - bad  by hand"
+    assert role(scored, scores=True) == "Assistant  - bad  by hand  human 0.83"
 
 
-def test_what_was_made_of_a_reply_is_told_below_it() -> None:
-    entry = reply("x", rating=-1, by_person=True, scores=(("human", 0.834),))
-    assert [row.text for row in layout(entry).lines()][1] == "- bad · by hand"
-    scored = [row.text for row in layout(entry, 100, scores=True).lines()][1]
-    assert scored == "- bad · by hand · human 0.83"
+def test_facts_stand_at_the_end_of_the_role_line_as_far_as_there_is_room() -> None:
+    then = time.mktime((2026, 3, 7, 17, 38, 0, 0, 0, -1))
+    entry = reply("x", label="qwen3:4b", tokens=512, speed=43.2, seconds=12.3, created_at=then)
+    assert role(entry) == "qwen3:4b"
+    whole = "512 tokens · 43 tok/s · 12 s · 2026-03-07 17:38"
+    for columns, expected in ((80, whole), (50, whole.partition(" · ")[2]), (30, whole[-16:])):
+        shown = role(entry, columns, details=True)
+        assert shown.startswith("qwen3:4b  ")
+        assert shown[8:].strip() == expected
+        assert cell_len(shown) == columns - 3
+    assert role(entry, 20, details=True) == "qwen3:4b"
+    now = time.time()
+    clock = time.strftime("%H:%M", time.localtime(now))
+    assert role(reply("x", created_at=now, speed=4.25, seconds=3.21), details=True).split(
+        maxsplit=1
+    ) == ["Assistant", f"4.2 tok/s · 3.2 s · {clock}"]
+    assert role(Entry(key=1, role="user", text="x")).strip() == "You"
+
+
+LONG = "\n\n".join(f"line {number}" for number in range(54))
+
+
+def folded(entry: Entry, shape: Shape = Shape()) -> list[str]:  # noqa: B008
+    return [row.text for row in EntryLayout(entry, Format(Palette(), 60), shape).lines()]
+
+
+def test_a_long_message_folds_and_says_how_many_lines_are_hidden() -> None:
+    rows = folded(reply(LONG))
+    assert rows[-3:] == ["", "▸ 87 more lines", ""]
+    assert len(rows) == 1 + TEXT.shown + 2
+    assert [row.rstrip() for row in folded(Entry(key=1, role="user", text=LONG))][-2:] == [
+        "▸ 87 more lines",
+        "",
+    ]
+    assert "line 53" in folded(reply(LONG), Shape(open=True))
+    assert folded(reply(LONG), Shape({TEXT.name: False}))[-2] == "▾ fold"
+    assert "line 53" in folded(reply(LONG, status="streaming"))
+    assert "  line 53" in folded(Entry(key=1, role="error", text=LONG))
+    short = "\n\n".join("x" for _ in range(20))
+    assert len(folded(reply(short))) == 41
+    assert folded(reply(short), Shape({TEXT.name: True})) == folded(reply(short))
 
 
 def test_prompts_are_shown_as_they_were_typed() -> None:
@@ -251,7 +298,7 @@ def test_nothing_is_too_wide_or_dangerous_at_any_width(text: str, role: Any) -> 
     for cells in (20, 33, 80, 200):
         entry = replace(reply(text), role=role, reasoning=text, sibling=(2, 4), status="stopped")
         made = layout(entry, cells, details=True)
-        made.fold(False)
+        made.reshape(Shape({REASONING.name: False}))
         for row in made.lines():
             assert row.cells == sum(part.cell_length for part in row.segments)
             assert row.cells <= cells
@@ -291,8 +338,8 @@ def test_hostile_replies_do_not_stall(text: str) -> None:
 def test_only_a_text_that_is_the_same_is_adopted() -> None:
     made = layout(reply("one", status="streaming"))
     assert not made.adopt(reply("two"))
-    assert made.adopt(reply("one", pinned=True))
-    assert [row.text for row in made.lines()] == ["one", "▲ pinned", ""]
+    assert made.adopt(reply("one", status="stopped"))
+    assert [row.text for row in made.lines()] == ["one", "■ stopped", ""]
     assert not made.adopt(reply("one", status="streaming"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -179,7 +180,8 @@ class MessageService:
 
 def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
     """The entry of one message; files that were put in front are named only."""
-    usage = message.usage
+    usage, timings = message.usage, message.timings
+    written, seconds = timings.get("write", 0.0), timings.get("read", 0.0)
     files, text = (
         split_attachments(message.text) if message.role is Role.USER else ([], message.text)
     )
@@ -198,5 +200,15 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         by_person=message.by_person,
         scores=tuple(message.scores.items()),
         attachments=tuple(files),
-        label=short_model_name(message.model),
+        label=_short_name(message),
+        speed=usage.get("completion", 0) / written if written else None,
+        seconds=seconds + written if timings else None,
     )
+
+
+def _short_name(message: Message) -> str:
+    """The name of the model that wrote a message, without its folder and quantization."""
+    name = short_model_name(message.model)
+    quantization = re.escape(message.quantization)
+    short = re.sub(rf"[-._]{quantization}$", "", name, flags=re.IGNORECASE) if quantization else ""
+    return short or name

@@ -40,7 +40,7 @@ class ReplyColumn(Vertical):
         super().__init__()
         self.standing = Standing(number)
         self._head = PartsRow(classes="head")
-        self._reply = Transcript()
+        self._reply = Transcript(roles=False)
         self._reply.can_focus = False  # the keys go to the view around it
         self._reply.begin(Entry(key=REPLY, role="assistant"))
 

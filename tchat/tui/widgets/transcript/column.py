@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from textual.geometry import Offset
 from textual.selection import Selection
 
 from tchat.sanitize import printable
-from tchat.tui.widgets.transcript.entry import GUTTER, Entry, EntryLayout, Format, Key, estimate
+from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Format, Key
+from tchat.tui.widgets.transcript.layout import EntryLayout, Fold, Shape, estimate
 from tchat.tui.widgets.transcript.lines import FORMULA, Line
 
 KEPT = 200  # layouts that stay in memory
@@ -23,12 +24,16 @@ KEPT = 200  # layouts that stay in memory
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """An entry; its layout has the format of number ``stamp``."""
+    """An entry; its layout has the format of number ``stamp``.
+
+    ``folds`` and ``open`` are those of its `Shape`.
+    """
 
     entry: Entry
     stamp: int = -1
     layout: EntryLayout | None = None
-    folded: bool | None = None
+    folds: dict[str, bool] = field(default_factory=dict)
+    open: bool = False
 
 
 class Column:
@@ -51,6 +56,7 @@ class Column:
         self._slots: list[_Slot] = []
         self._places: dict[Key, int] = {}
         self._heights = Heights()
+        self._first: _Slot | None = None
         self._recent: OrderedDict[_Slot, None] = OrderedDict()  # those with a layout, oldest first
 
     def __len__(self) -> int:
@@ -80,15 +86,22 @@ class Column:
     # What changes the entries.
 
     def show(self, entries: Iterable[Entry]) -> None:
-        """Replace all entries."""
+        """Replace all entries; those that were here stay folded or unfolded."""
+        before = {slot.entry.key: slot for slot in self._slots if slot.folds or slot.open}
         self._slots = [_Slot(entry) for entry in entries]
+        for slot in self._slots if before else ():
+            if old := before.get(slot.entry.key):
+                slot.folds, slot.open = old.folds, old.open
+        reply = next((s for s in reversed(self._slots) if s.entry.role == "assistant"), None)
+        if reply:
+            reply.open = True
         self._recent.clear()
-        self._renumber(estimate(slot.entry, self.form.cells) for slot in self._slots)
+        self._renumber(estimate(slot.entry, self.form) for slot in self._slots)
 
     def prepend(self, entries: Iterable[Entry]) -> int:
         """Add entries before all others; return an estimate of their lines."""
         added = [_Slot(entry) for entry in entries]
-        heights = [estimate(slot.entry, self.form.cells) for slot in added]
+        heights = [estimate(slot.entry, self.form) for slot in added]
         self._slots[:0] = added
         self._renumber([*heights, *self._heights])
         return sum(heights)
@@ -98,8 +111,9 @@ class Column:
         if entry.key in self._places:
             self.remove(entry.key)
         self._places[entry.key] = len(self._slots)
-        self._slots.append(_Slot(entry))
-        self._heights.append(estimate(entry, self.form.cells))
+        self._slots.append(_Slot(entry, open=entry.role == "assistant"))
+        self._first = self._slots[0]
+        self._heights.append(estimate(entry, self.form))
 
     def remove(self, key: Key) -> None:
         """Remove an entry."""
@@ -129,12 +143,28 @@ class Column:
         self.layout(place).feed(text, reasoning)
         self.measure(place)
 
-    def fold(self, key: Key, folded: bool) -> None:
-        """Show the reasoning of an entry as one line, or all of it."""
+    def fold(self, key: Key, fold: Fold, folded: bool) -> None:
+        """Fold or unfold a part of an entry."""
         place = self._places[key]
-        self._slots[place].folded = folded
-        self.layout(place).fold(folded)
+        slot = self._slots[place]
+        slot.folds = {**slot.folds, fold.name: folded}
+        self.layout(place).reshape(self._shape(place))
         self.measure(place)
+
+    def fold_read(self, top: int, rows: int) -> None:
+        """Let long replies fold that are neither the last one nor in the ``rows`` from ``top``."""
+        *earlier, _ = [place for place, slot in enumerate(self._slots) if slot.open] or [-1]
+        unseen = [
+            place
+            for place in earlier
+            if self.top(place + 1) <= top or self.top(place) >= top + rows
+        ]
+        for place in unseen:
+            slot = self._slots[place]
+            slot.open = False
+            if slot.layout and slot.stamp == self._stamp:
+                slot.layout.reshape(self._shape(place))
+                self.measure(place)
 
     def reformat(self, form: Format) -> None:
         """Lay out in another format, each entry when it is looked at."""
@@ -143,15 +173,24 @@ class Column:
 
     def estimate_again(self) -> None:
         """Estimate the heights of entries that are not laid out in the present format."""
-        cells = self.form.cells
         self._heights = Heights(
-            self._heights[place] if slot.stamp == self._stamp else estimate(slot.entry, cells)
+            self._heights[place] if slot.stamp == self._stamp else estimate(slot.entry, self.form)
             for place, slot in enumerate(self._slots)
         )
 
     def _renumber(self, heights: Iterable[int]) -> None:
         self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
         self._heights = Heights(heights)
+        # An empty line is above each question but the first entry.
+        first = self._slots[0] if self._slots else None
+        for slot in (self._first, first) if first is not self._first else ():
+            if slot and slot.entry.role == "user":
+                slot.stamp = -1
+        self._first = first
+
+    def _shape(self, place: int) -> Shape:
+        slot = self._slots[place]
+        return Shape(slot.folds, slot.open, apart=place > 0 and slot.entry.role == "user")
 
     # Where things are.
 
@@ -180,7 +219,7 @@ class Column:
         slot = self._slots[place]
         if slot.layout is None or slot.stamp != self._stamp:
             entry = slot.layout.current() if slot.layout else slot.entry
-            slot.layout = EntryLayout(entry, self.form, slot.folded)
+            slot.layout = EntryLayout(entry, self.form, self._shape(place))
             slot.stamp = self._stamp
         self._recent[slot] = None
         self._recent.move_to_end(slot)
@@ -341,15 +380,18 @@ def selected_text(column: Column, selection: Selection) -> str:
 
 
 def _drawn(column: Column, place: int, start: Spot, end: Spot) -> str:
-    rows = list(column.layout(place).lines())
-    top, bottom = start[0], min(end[0], len(rows) - 1)
+    layout = column.layout(place)
+    if start[0] < layout.start:
+        start = (layout.start, 0)
     pieces: list[str] = []
     formula = None  # the one that the row before ended in
-    for number in range(top, bottom + 1):
-        begin = start[1] if number == top else 0
+    for number, row in layout.unfolded_lines():
+        if not start[0] <= number <= end[0]:
+            continue
+        begin = start[1] if number == start[0] else 0
         stop = end[1] if number == end[0] else _ALL
-        goes_on, piece, formula = _piece(rows[number], begin, stop, formula)
-        pieces += [rows[number].joint if pieces and not goes_on else "", piece]
+        goes_on, piece, formula = _piece(row, begin, stop, formula)
+        pieces += [row.joint if pieces and not goes_on else "", piece]
     return "\n".join(part.rstrip() for part in "".join(pieces).split("\n")).rstrip("\n")
 
 

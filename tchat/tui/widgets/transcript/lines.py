@@ -35,6 +35,7 @@ class Palette(NamedTuple):
     base: Style = Style()
     user: Style = Style()
     user_bar: Style = Style(bold=True)
+    role: Style = Style(bold=True)
     system: Style = Style(italic=True)
     reasoning: Style = Style(italic=True)
     muted: Style = Style(dim=True)

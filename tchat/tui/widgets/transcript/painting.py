@@ -15,10 +15,11 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tchat.humanize import counted
 from tchat.markdown.syntax import SyntaxStyles
+from tchat.translation import trn
 from tchat.tui.widgets.transcript.column import encoded
-from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Key, action_bar
+from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Key
+from tchat.tui.widgets.transcript.layout import EntryLayout
 from tchat.tui.widgets.transcript.lines import (
     PARTS,
     PREFIX,
@@ -27,6 +28,7 @@ from tchat.tui.widgets.transcript.lines import (
     cut,
     line,
 )
+from tchat.tui.widgets.transcript.role_line import action_bar, has_role_line, role_line
 from tchat.tui.widgets.transcript.scrolling import ColumnView
 
 PILL = "pill"  # the key of the pill in a style's meta data
@@ -37,11 +39,13 @@ class Painter:
 
     Attributes:
         cursor: The entry that the message cursor is on.
+        pointed: Entries under the mouse, or clicked, which show their facts and actions.
         found: The entry with search hits, and their pattern.
     """
 
     def __init__(self, view: ColumnView) -> None:
         self.cursor: Key | None = None
+        self.pointed: tuple[Key | None, ...] = ()
         self.found: tuple[Key, re.Pattern[str]] | None = None
         self._view = view
         self._strips = StripCache()
@@ -75,7 +79,8 @@ class Painter:
             strip = self._strip(*row, width, selection) if row else Strip.blank(width, palette.base)
             if view.unseen and y == last:
                 style = palette.pill + Style(meta={PILL: True})
-                strip = overlaid(strip, f" ↓ {counted(view.unseen, 'new line')} ", style)
+                new = trn("{count:,} new line", "{count:,} new lines", view.unseen)
+                strip = overlaid(strip, f" ↓ {new} ", style)
             yield strip
 
     def _strip(
@@ -85,14 +90,24 @@ class Painter:
         layout, form = column.layout(place), column.form
         entry, last = layout.entry, number == layout.height - 1
         cursor = entry.key == self.cursor
-        if cursor and last:
-            row = line(cut(action_bar(entry, form.palette), form.cells))
-        bar = gutter(entry, number, cursor=cursor, last=last, palette=form.palette)
+        if cursor or entry.key in self.pointed:
+            row = self._lit(layout, place, number) or row
+        bar = gutter(layout, number, cursor=cursor, last=last, palette=form.palette)
         offset = encoded(place, number)
         marks = [*self._hits(entry, row), *_selected(offset, selection, form.palette)]
         return self._strips.strip(
-            row, bar, marks, offset=offset, cells=width, base=form.palette.base
+            row, bar, marks, offset=offset, left=form.left, cells=width, base=form.palette.base
         )
+
+    def _lit(self, layout: EntryLayout, place: int, number: int) -> Line | None:
+        """The line of facts or of actions that takes the place of line ``number``, if any."""
+        view, entry, form = self._view, layout.entry, self._view.column.form
+        if number == layout.height - 1:
+            return line(cut(action_bar(entry, form.palette, form.palette.base), form.cells))
+        if number == layout.shape.apart and has_role_line(entry, form):
+            seen = view.column.top(place + 1) <= view.scroll_offset.y + view.size.height
+            return role_line(entry, form, facts=True, actions=not seen)
+        return None
 
     def _hits(self, entry: Entry, row: Line) -> Iterator[Mark]:
         if self.found and self.found[0] == entry.key:
@@ -108,18 +123,23 @@ _BARS = {"user": "▌ ", "assistant": "  ", "system": "┆ ", "notice": "  ", "e
 _CURSOR_FIRST, _CURSOR = "❯ ", "│ "
 
 
-def gutter(entry: Entry, number: int, *, cursor: bool, last: bool, palette: Palette) -> Segment:
-    """The bar before line ``number`` of ``entry``, which shows who speaks.
+def gutter(
+    layout: EntryLayout, number: int, *, cursor: bool, last: bool, palette: Palette
+) -> Segment:
+    """The bar before line ``number`` of an entry, which shows who speaks.
 
     Args:
         cursor: Whether the message cursor is on the entry.
         last: Whether it is the empty line below the entry.
     """
+    role, first = layout.entry.role, int(layout.shape.apart)
+    if number < first:
+        return Segment(" " * GUTTER, palette.base)
     if cursor:
-        return Segment(_CURSOR if number else _CURSOR_FIRST, palette.cursor)
+        return Segment(_CURSOR if number > first else _CURSOR_FIRST, palette.cursor)
     styles = {"user": palette.user_bar, "error": palette.error, "system": palette.rule}
-    bar = " " * GUTTER if last else _BARS[entry.role]
-    return Segment(bar, palette.base if last else styles.get(entry.role, palette.base))
+    bar = " " * GUTTER if last else _BARS[role]
+    return Segment(bar, palette.base if last else styles.get(role, palette.base))
 
 
 def _selected(offset: int, selection: Selection | None, palette: Palette) -> Iterator[Mark]:
@@ -168,6 +188,7 @@ class StripCache:
         marks: Sequence[Mark],
         *,
         offset: int,
+        left: int,
         cells: int,
         base: Style,
     ) -> Strip:
@@ -176,8 +197,9 @@ class StripCache:
         Args:
             marks: Styles over characters, counted from the bar on.
             offset: The vertical coordinate for selecting text, see `encoded`.
+            left: Cells left of the bar.
             cells: The width of the strip.
-            base: The style right of the row.
+            base: The style left and right of the row.
         """
         kept = self._strips.get(offset) if not marks else None
         if kept and kept[:3] == (row, bar, cells):
@@ -185,7 +207,9 @@ class StripCache:
         segments = [bar, *row.segments]
         for span, style in marks:
             segments = marked(segments, span, style)
-        drawn = Strip(segments).crop_extend(0, cells, base).apply_offsets(0, offset)
+        if left:
+            segments = [Segment(" " * left, base), *segments]
+        drawn = Strip(segments).crop_extend(0, cells, base).apply_offsets(-left, offset)
         if not marks:
             self._strips.pop(offset, None)
             self._strips[offset] = row, bar, cells, drawn

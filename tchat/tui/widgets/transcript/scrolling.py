@@ -168,6 +168,7 @@ class ColumnView(ScrollView):
         if not len(self.column):
             return
         self.following = False
+        number = max(number, int(self.column.layout(place).shape.apart))
         self.column.measure(place)
         top = max(0, self.column.top(place) + number - above)
         for _ in range(3):  # entries that come into view can move the line
@@ -227,6 +228,25 @@ class ColumnView(ScrollView):
         """Lay out in another format, and keep the line on top."""
         with self._keep_top_line():
             self.column.reformat(form)
+
+    @contextmanager
+    def _keep_view(self, *, follow: bool) -> Iterator[None]:
+        """Keep the line on top where it is while an entry folds or unfolds inside this context.
+
+        Args:
+            follow: Whether the end stays in view where the view follows it.
+        """
+        place, number = self.column.find(self._top)
+        following = self.following
+        yield
+        if not (following and follow):
+            number = min(number, self.column.measure(place) - 1)
+            top = self.column.settle(self.column.top(place) + number, self._rows)
+            self.following = following and top + self._rows >= self.column.height
+            if not self.following:
+                self._place(top)
+        self._arrange()
+        self.refresh()
 
     @contextmanager
     def _keep_top_line(self) -> Iterator[None]:

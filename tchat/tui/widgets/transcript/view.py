@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,9 +19,11 @@ from textual.strip import Strip
 from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
-from tchat.tui.widgets.transcript.entry import ACTION, FOLD, Entry, Key
+from tchat.tui.widgets.transcript.entry import Entry, Key
+from tchat.tui.widgets.transcript.layout import FOLD, REASONING, TEXT, Fold
 from tchat.tui.widgets.transcript.lines import COMPONENTS, LINK
 from tchat.tui.widgets.transcript.painting import PILL, Painter, words
+from tchat.tui.widgets.transcript.role_line import ACTION
 from tchat.tui.widgets.transcript.scrolling import ColumnView
 
 
@@ -29,6 +32,9 @@ class Transcript(ColumnView, can_focus=True):
 
     Texts are raw; they are made printable here. A method that takes the key of an entry raises
     `KeyError` if there is none.
+
+    Args:
+        roles: Whether a line above each message says who speaks.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
@@ -42,6 +48,7 @@ class Transcript(ColumnView, can_focus=True):
         scrollbar-size-vertical: 1;
         & > .transcript--user { color: $foreground; background: $user-background; }
         & > .transcript--user-bar { color: $user; background: $user-background; text-style: bold; }
+        & > .transcript--role { color: $heading; text-style: bold; }
         & > .transcript--system { color: $muted; text-style: italic; }
         & > .transcript--reasoning { color: $reasoning; text-style: italic; }
         & > .transcript--muted { color: $muted; }
@@ -54,7 +61,7 @@ class Transcript(ColumnView, can_focus=True):
         & > .transcript--rule { color: $muted 60%; }
         & > .transcript--inline-code { color: $code; background: $code-background; }
         & > .transcript--code { color: $code; background: $code-background; }
-        & > .transcript--code-header { color: $muted; background: $code-background; }
+        & > .transcript--code-header { color: $muted; background: $panel; }
         & > .transcript--syntax-comment { color: $syntax-comment; text-style: italic; }
         & > .transcript--syntax-keyword { color: $syntax-keyword; text-style: bold; }
         & > .transcript--syntax-string { color: $syntax-string; }
@@ -88,6 +95,7 @@ class Transcript(ColumnView, can_focus=True):
             "less_than_sign,left", "ask('previous')", "Previous sibling", id="transcript.older"
         ),
         Binding("greater_than_sign,right", "ask('next')", "Next sibling", id="transcript.newer"),
+        Binding("space", "fold", "Fold or unfold a long message", id="transcript.fold"),
         Binding("t", "reasoning", "Show or hide its reasoning", id="transcript.reasoning"),
         Binding("escape", "leave", "Leave the messages", show=False, id="transcript.leave"),
     ]
@@ -121,8 +129,11 @@ class Transcript(ColumnView, can_focus=True):
 
         key: Key | None
 
-    def __init__(self) -> None:
+    def __init__(self, *, roles: bool = True) -> None:
         super().__init__()
+        self.column.form = replace(self.column.form, roles=roles)
+        self._hovered: Key | None = None
+        self._clicked_on: Key | None = None
         self._painter = Painter(self)
         self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied last by key
 
@@ -166,6 +177,7 @@ class Transcript(ColumnView, can_focus=True):
     def show(self, entries: Iterable[Entry]) -> None:
         """Replace all entries, and go to the end."""
         self._painter.cursor, self._painter.found = None, None
+        self._point_at(None, None)
         if self.is_attached:
             self.screen.clear_selection()
         self.column.show(entries)
@@ -185,8 +197,10 @@ class Transcript(ColumnView, can_focus=True):
         self.refresh()
 
     def begin(self, entry: Entry) -> None:
-        """Add a reply that streams in."""
+        """Add a reply that streams in; replies before it that were read fold."""
         self.append(replace(entry, status="streaming"))
+        with self._keep_top_line():
+            self.column.fold_read(self._top, self._rows)
 
     def feed(self, key: Key, text: str = "", reasoning: str = "") -> None:
         """Add text to a reply; call it some 30 times a second, not for each token."""
@@ -222,16 +236,27 @@ class Transcript(ColumnView, can_focus=True):
     def _first_hit(self, place: int, pattern: re.Pattern[str]) -> int:
         layout = self.column.layout(place)
         entry = self.column.entry(place)
-        if layout.folded and not pattern.search(entry.text) and pattern.search(entry.reasoning):
-            self.column.fold(entry.key, folded=False)
-        hits = (n for n, row in enumerate(layout.lines()) if pattern.search(row.text))
+        in_text = pattern.search(entry.text)
+        if not in_text and layout.is_folded(REASONING) and pattern.search(entry.reasoning):
+            self.column.fold(entry.key, REASONING, folded=False)
+        if in_text and layout.is_folded(TEXT):
+            self.column.fold(entry.key, TEXT, folded=False)
+        layout = self.column.layout(place)
+        numbered = itertools.islice(enumerate(layout.lines()), layout.start, None)
+        hits = (n for n, row in numbered if pattern.search(row.text))
         return next(hits, 0)
 
     def toggle_reasoning(self, key: Key) -> None:
         """Fold the reasoning of an entry to one line, or show all of it."""
-        folded = self.column.layout(self.column.place(key)).folded
-        with self._keep_top_line():
-            self.column.fold(key, folded=not folded)
+        self.toggle_fold(key, REASONING)
+
+    def toggle_fold(self, key: Key, fold: Fold) -> None:
+        """Fold or unfold a part of an entry; the line on top stays where it is."""
+        layout = self.column.layout(self.column.place(key))
+        if not layout.can_fold(fold):
+            return
+        with self._keep_view(follow=layout.entry.status == "streaming"):
+            self.column.fold(key, fold, folded=not layout.is_folded(fold))
 
     def show_details(self, shown: bool) -> None:
         """Show or hide models, times and token counts."""
@@ -342,6 +367,12 @@ class Transcript(ColumnView, can_focus=True):
         self._copied = (cursor, number)
         self.post_message(self.CodeCopyRequested(blocks[number].code))
 
+    def action_fold(self) -> None:
+        """Fold or unfold the text of the message that the cursor is on, else its reasoning."""
+        key = self._key_at_cursor()
+        can_fold = self.column.layout(self.column.place(key)).can_fold(TEXT)
+        self.toggle_fold(key, TEXT if can_fold else REASONING)
+
     def action_reasoning(self) -> None:
         """Fold or show the reasoning of the message that the cursor is on."""
         self.toggle_reasoning(self._key_at_cursor())
@@ -374,10 +405,32 @@ class Transcript(ColumnView, can_focus=True):
             self.post_message(self.LinkClicked(str(meta[LINK])))
         elif isinstance(number := meta.get(CODE), int):
             self._copy_code(place, number)
-        elif meta.get(ACTION) == FOLD:
-            self.toggle_reasoning(key)
+        elif FOLD in meta:
+            self.toggle_fold(key, TEXT if meta[FOLD] == TEXT.name else REASONING)
         elif ACTION in meta:
             self.post_message(self.ActionRequested(key, str(meta[ACTION])))
+        else:
+            self._point_at(self._hovered, None if key == self._clicked_on else key)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Show facts and actions of the message under the pointer."""
+        position = self._top + event.y
+        key = None
+        if position < self.column.height:
+            entry = self.column.layout(self.column.find(position)[0]).entry
+            key = None if entry.status == "streaming" else entry.key
+        self._point_at(key, self._clicked_on)
+
+    def on_leave(self) -> None:
+        """The pointer is elsewhere."""
+        self._point_at(None, self._clicked_on)
+
+    def _point_at(self, hovered: Key | None, clicked: Key | None) -> None:
+        """Show facts and actions of the message under the pointer and of the one clicked."""
+        if (hovered, clicked) != (self._hovered, self._clicked_on):
+            self._hovered, self._clicked_on = hovered, clicked
+            self._painter.pointed = (hovered, clicked)
+            self.refresh()
 
     def _entry_place(self, meta: dict[str, object]) -> int | None:
         """The place of the entry that a character belongs to; None if it is gone."""
