@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,10 @@ BITS = MappingProxyType(
 )
 
 
+ABILITIES = ("chat", "code", "reasoning", "vision", "tools")
+COMFORTABLE = 8.0  # tokens per second: about as fast as people read
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
     """A model of the catalogue, called ``family:tag``.
@@ -70,6 +74,7 @@ class CatalogueEntry:
     licence: str
     languages: str
     purpose: str
+    abilities: tuple[str, ...]
     repo: str
     quantizations: tuple[str, ...]
     parameters: int
@@ -189,9 +194,10 @@ def similar_in_catalogue(name: str) -> list[str]:
 
 def _merged(family: Mapping[str, Any], size: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a size, completed by those of its family."""
-    facts = {**family, **size, "quantizations": tuple({**family, **size}["quantizations"])}
+    facts = {**family, **size}
+    lists = {name: tuple(facts[name]) for name in ("quantizations", "abilities")}
     del facts["sizes"]
-    return facts
+    return facts | lists
 
 
 def _bytes(weights: int, bits: float) -> int:
@@ -250,6 +256,16 @@ def recommend(
     ]
 
 
+def best_for_chat(models: Iterable[Recommendation]) -> Recommendation | None:
+    """The largest chat model that fits well and is fast enough to read along; None where none does.
+
+    Where no speed is known, the fit decides. Of two that are alike, one on this disk is better.
+    """
+    fitting = [each for each in models if each.fit.good and "chat" in each.entry.abilities]
+    fast = [each for each in fitting if not each.speed or each.speed >= COMFORTABLE]
+    return max(fast, key=lambda each: (each.entry.parameters, each.path is not None), default=None)
+
+
 def _downloaded(
     entry: CatalogueEntry,
     hub_cache: HubCacheSource,
@@ -287,3 +303,27 @@ def _judged(
 
     plan = default_plan(dimensions, context, machine)
     return assess_fit(dimensions, context, machine), expected_speed(dimensions, plan, machine)
+
+
+_CODERS = ("coder", "code-", "codestral", "codegemma", "codellama", "starcoder", "devstral")
+_THINKERS = ("-r1", "qwq", "thinking", "reasoning", "magistral")
+_SEERS = ("-vl", "vision", "llava", "minicpm-v", "pixtral", "moondream", "smolvlm")
+_THINKING = ("<think>", "enable_thinking", "reasoning_effort", "reasoning_content")
+
+
+def guess_abilities(name: str, chat_template: str) -> tuple[str, ...]:
+    """What a model that is not in the catalogue is good for, by its name and its chat template."""
+    folded = name.casefold()
+
+    def named(words: tuple[str, ...]) -> bool:
+        return any(word in folded for word in words)
+
+    is_coder = named(_CODERS)
+    found = {
+        "chat": not is_coder,
+        "code": is_coder,
+        "reasoning": named(_THINKERS) or any(word in chat_template for word in _THINKING),
+        "vision": named(_SEERS),
+        "tools": "tools" in chat_template,
+    }
+    return tuple(each for each in ABILITIES if found[each])

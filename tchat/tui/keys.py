@@ -164,9 +164,18 @@ KEYS = (
     _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", N_("Turn steering on or off")),
     _dialog(Scope.MODELS, "details", "ctrl+o", "details", N_("Show the details of a model")),
     _dialog(Scope.MODELS, "default", "ctrl+s", "make_default", N_("Make it the default")),
-    _dialog(Scope.MODELS, "remove", "ctrl+d", "remove", N_("Remove it (asks first)")),
+    _dialog(Scope.MODELS, "remove", "ctrl+d", "remove",
+            N_("Remove it (asks first), or stop or dismiss its download")),
     _dialog(Scope.MODELS, "everything", "tab", "everything",
-            N_("Include models of other programs")),
+            N_("Show or hide models of other programs")),
+    _dialog(Scope.MODELS, "actions", "alt+a", "actions", N_("Actions on a model, or on all")),
+    _dialog(Scope.MODELS, "sort", "alt+s", "sort", N_("Sort by the next column")),
+    _dialog(Scope.MODELS, "chat", "alt+h", "filter('chat')", N_("Only models for chat")),
+    _dialog(Scope.MODELS, "code", "alt+c", "filter('code')", N_("Only models for code")),
+    _dialog(Scope.MODELS, "reasoning", "alt+r", "filter('reasoning')",
+            N_("Only models that reason")),
+    _dialog(Scope.MODELS, "vision", "alt+v", "filter('vision')", N_("Only models that see")),
+    _dialog(Scope.MODELS, "tools", "alt+t", "filter('tools')", N_("Only models that use tools")),
 )  # fmt: skip
 
 FORMER_IDS = MappingProxyType({"chat.tree": "chat.branches", "chat.undo": "chat.undo-delete"})

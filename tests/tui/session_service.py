@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
-from tchat.errors import StorageError, UsageError
+from tchat.errors import ModelNotFound, StorageError, UsageError
 from tchat.models.disk import RemovalPlan
+from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, SearchHit, Session, Status
-from tchat.tui.services.models import ModelRow, ModelService
+from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.model_rows import Fit, ModelRow
+from tchat.tui.services.models import ModelService, PullPlan
 from tchat.tui.services.sessions import SessionService
 from tests.tui.stage import HOSTILE
 
@@ -87,18 +91,18 @@ class FakeSessionService(SessionService):
 
 
 ROWS = [
-    ModelRow(choice="starter", name="SmolLM2", size=98_000_000, fit="fits", current=True),
-    ModelRow(choice="qwen3:4b", name="Qwen3", fit="too large", about="qwen3; does not fit"),
+    ModelRow(choice="starter", name="SmolLM2", size=98_000_000, fit=Fit.FITS, current=True),
+    ModelRow(choice="qwen3:4b", name="Qwen3", fit=Fit.TOO_LARGE, about="qwen3; does not fit"),
 ]
 
 OFFERS = [
-    ModelRow(choice="phi4:14b", name="phi4:14b", fit="tight", purpose="reasoning", here=False),
+    ModelRow(choice="phi4:14b", name="phi4:14b", fit=Fit.TIGHT, purpose="reasoning", here=False),
     ModelRow(
         choice="gemma3:1b",
         name="gemma3:1b",
         quantization="Q4_K_M",
         size=806_000_000,
-        fit="fits",
+        fit=Fit.FITS,
         about=HOSTILE,
         here=False,
     ),
@@ -110,18 +114,21 @@ class FakeModelService(ModelService):
 
     def __init__(self, refusal: str = "") -> None:
         self.asked: list[tuple[str, ...]] = []
-        self.pulled = ""
-        self.offered = OFFERS
+        self.downloads = Downloads(user_paths())
+        self.own: Sequence[ModelRow] = ROWS
+        self.others = [ModelRow(choice="gemma3:270m", name="Gemma", owner="Ollama")]
+        self.offered: Sequence[ModelRow] = OFFERS
+        self.gone: set[Path] = set()  # files that were removed behind the list
+        self.listed: list[bool] = []  # whether with other programs, each time
         self._refusal = refusal
 
-    @property
-    def pulling(self) -> str:
-        return self.pulled
-
     async def rows(self, everything: bool) -> Sequence[ModelRow]:
-        self.asked.append(("rows", str(everything)))
-        more = [ModelRow(choice="gemma3:270m", name="Gemma")] if everything else []
-        return [*ROWS, *more]
+        self.listed.append(everything)
+        return [*self.own, *(self.others if everything else [])]
+
+    async def require_file(self, path: Path) -> None:
+        if path in self.gone:
+            raise ModelNotFound(f"there is no file {path}")
 
     async def offers(self) -> Sequence[ModelRow]:
         return self.offered
@@ -144,15 +151,18 @@ class FakeModelService(ModelService):
     async def make_default(self, choice: str) -> None:
         self._note("default", choice)
 
-    async def plan_pull(self, name: str) -> str:
-        self._note("plan pull", name)
-        return f"{name} (2.5 GB: {HOSTILE})"
+    async def plan_pull(self, row: ModelRow) -> PullPlan:
+        if row.size:
+            usable = row.fit is not Fit.TOO_LARGE
+            return PullPlan(row.name, row.quantization, row.size, 120 * 10**9, usable)
+        self._note("plan pull", row.choice)
+        return PullPlan(row.name, "Q4_K_M", 2_500_000_000, 10**9, True, HOSTILE)
 
-    def pull(self, name: str) -> None:
-        self._note("pull", name)
+    def pull(self, name: str, *, agreed: bool) -> None:
+        self._note("pull", name, *(["agreed"] if agreed else []))
 
-    def stop_pull(self) -> None:
-        self._note("stop")
+    async def aliases(self, choice: str) -> Sequence[str]:
+        return ["small"] if choice == "starter" else []
 
     def _note(self, *asked: str) -> None:
         if self._refusal:

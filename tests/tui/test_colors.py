@@ -32,7 +32,7 @@ from tchat.tui.color_filters import (
     nearest,
 )
 from tchat.tui.dialogs.dialog import Confirm
-from tchat.tui.dialogs.models import Welcome
+from tchat.tui.dialogs.welcome import Welcome
 from tchat.tui.themes import (
     BACKGROUNDS,
     READABLE,

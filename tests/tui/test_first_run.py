@@ -11,7 +11,7 @@ from tchat.models import verify
 from tchat.models.sources import starter
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.dialogs.models import Welcome
+from tchat.tui.dialogs.welcome import Welcome
 
 from .chat_stage import Shown, opened
 from .stage import text

@@ -1,33 +1,44 @@
-"""The models on the screen: looked into, got, removed, made the default, changed mid-session."""
+"""The model picker: its table, downloads, actions, and what changes behind it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import App
 
-from tchat.errors import UsageError
-from tchat.models.memory import Machine, Memory
-from tchat.paths import Paths
-from tchat.settings import Settings, load
 from tchat.tui.dialogs.dialog import Confirm
-from tchat.tui.dialogs.models import ModelDetails, ModelPicker
-from tchat.tui.services.downloads import Downloads
-from tchat.tui.services.models import ModelService
-from tests.models.gguf_builder import gguf
-from tests.models.hub_server import Fault, HubServer
-from tests.models.model_folders import chat_model, hub_file, ollama_model
+from tchat.tui.dialogs.model_actions import ModelDetails
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.services.downloads import Outcome, Progress
+from tchat.tui.services.model_rows import Fit, ModelRow
+from tchat.tui.widgets.item_view import Item
 
-from .chat_stage import opened
 from .session_service import ROWS, FakeModelService
-from .stage import HOSTILE, SIZES, is_tame, shown, text, until
-
-REPO, FILE = "acme/tiny-GGUF", "tiny-Q4_K_M.gguf"
+from .stage import HOSTILE, SIZES, is_tame, lines, shown, text, until
 
 
 def picker(files: FakeModelService) -> ModelPicker:
     return ModelPicker(ROWS, files)
+
+
+def picker_of(files: FakeModelService) -> ModelPicker:
+    return ModelPicker(files.own, files)
+
+
+def listed(app: App[Any]) -> list[Item]:
+    assert isinstance(app.screen, ModelPicker)
+    return app.screen.list.shown
+
+
+def cursor(app: App[Any]) -> str:
+    assert isinstance(app.screen, ModelPicker)
+    return app.screen.list.item.key if app.screen.list.item else ""
+
+
+def toasts(app: App[Any]) -> str:
+    return " ".join(each.message for each in app._notifications)
 
 
 # The dialog
@@ -37,6 +48,8 @@ def picker(files: FakeModelService) -> ModelPicker:
 async def test_the_fit_is_told_beside_each_model(size: tuple[int, int]) -> None:
     async with shown(picker(FakeModelService()), size) as (app, pilot):
         assert is_tame(app)
+        assert "✓ fits" in text(app)
+        assert "✗ too large" in text(app)
         await pilot.press("down")
         await pilot.pause()
         assert "does not fit" in text(app)
@@ -49,18 +62,22 @@ async def test_details_are_shown_safely_and_closed_again() -> None:
         await until(pilot, lambda: isinstance(app.screen, ModelDetails))
         assert is_tame(app)
         assert "licence  [/foo] ␛[31m⟦U+202E⟧evil" in text(app)
-        assert "family  llama" in text(app)
+        assert "family   llama" in text(app)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ModelPicker))
         assert files.asked == [("details", "starter")]
 
 
-async def test_other_programs_models_come_and_go_with_one_key() -> None:
-    async with shown(picker(FakeModelService())) as (app, pilot):
-        await pilot.press("tab")
+async def test_other_programs_models_stand_in_a_section_that_one_key_hides() -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
         await until(pilot, lambda: "Gemma" in text(app))
+        headings = [line.split("─")[0].strip(" │") for line in lines(app) if "────" in line]
+        assert headings[1:4] == ["Installed", "Available", "Other programs"]
         await pilot.press("tab")
         await until(pilot, lambda: "Gemma" not in text(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "Gemma" in text(app))
 
 
 async def test_a_model_is_removed_after_asking() -> None:
@@ -76,8 +93,8 @@ async def test_a_model_is_removed_after_asking() -> None:
         await pilot.press("ctrl+d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
-        await until(pilot, lambda: ("rows", "False") in files.asked)
-        assert ("remove", HOSTILE) in files.asked
+        await until(pilot, lambda: ("remove", HOSTILE) in files.asked)
+        await until(pilot, lambda: len(files.listed) > 2)
 
 
 async def test_a_model_is_made_the_default() -> None:
@@ -100,15 +117,16 @@ async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
     files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"acme/x:q4_0")
-        await until(pilot, lambda: "Pull acme/x:q4_0" in text(app))
+        await until(pilot, lambda: "Download acme/x:q4_0" in text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "2.5 GB" in text(app)
+        assert "Download acme/x:q4_0, 2.5 GB?" in text(app)
+        assert "Only 1.0 GB are free" in text(app)
         assert is_tame(app)
         assert files.asked == [("plan pull", "acme/x:q4_0")]
         await pilot.press("y")
-        await until(pilot, lambda: app.ended_with is None)
-        assert files.asked[1:] == [("pull", "acme/x:q4_0")]
+        await until(pilot, lambda: files.asked[1:] == [("pull", "acme/x:q4_0")])
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))  # where it is followed
 
 
 @pytest.mark.parametrize("answer", [("enter",), ("n",), ("escape",)])
@@ -138,7 +156,7 @@ async def test_a_hub_that_cannot_be_asked_leaves_the_list_as_it_was() -> None:
     files = FakeModelService(refusal=HOSTILE)
     async with shown(picker(files)) as (app, pilot):
         await pilot.press(*"acme/x")
-        await until(pilot, lambda: "Pull acme/x" in text(app))
+        await until(pilot, lambda: "Download acme/x" in text(app))
         await pilot.press("enter")
         await until(pilot, lambda: bool(app._notifications))
         assert isinstance(app.screen, ModelPicker)
@@ -150,17 +168,18 @@ async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int
     files = FakeModelService()
     async with shown(picker(files), size) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
-        assert "Not downloaded yet: Enter downloads it, after asking" in text(app)
+        assert "Available" in text(app)
         await pilot.press("down", "down", "down")
         assert is_tame(app)
         await pilot.press("ctrl+d", "ctrl+s")  # nothing that is there
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "Q4_K_M, 806 MB, fits" in text(app)
+        assert "Download gemma3:1b, 806 MB?" in text(app)
+        assert "Q4_K_M · fits" in text(app)
+        assert "120 GB free on the disk" in text(app)
         assert files.asked == []
         await pilot.press("y")
-        await until(pilot, lambda: app.ended_with is None)
-        assert files.asked == [("pull", "gemma3:1b")]
+        await until(pilot, lambda: files.asked == [("pull", "gemma3:1b")])
 
 
 async def test_an_offer_can_be_looked_into_before_it_is_pulled() -> None:
@@ -182,234 +201,193 @@ async def test_the_hub_is_searched_for_what_was_typed() -> None:
         await until(pilot, lambda: "acme/x" in text(app))
         assert "1 found on the hub" in text(app)
         assert is_tame(app)
-        await pilot.press("down", "down", "enter")
+        await pilot.press("enter")  # the cursor is on what was found
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
-        await until(pilot, lambda: app.ended_with is None)
-        assert files.asked == [("search", "mistral"), ("plan pull", "acme/x"), ("pull", "acme/x")]
+        asked = [("search", "mistral"), ("plan pull", "acme/x"), ("pull", "acme/x")]
+        await until(pilot, lambda: files.asked == asked)
 
 
-async def test_a_pull_under_way_can_be_stopped() -> None:
+async def test_a_download_shows_its_progress_in_its_row_and_is_stopped_by_a_key() -> None:
     files = FakeModelService()
-    files.pulled = "acme/x"
+    downloads = files.downloads
     async with shown(picker(files)) as (app, pilot):
-        await until(pilot, lambda: "Stop pulling acme/x" in text(app))
-        await pilot.press("up", "enter")  # it stands first
+        await until(pilot, lambda: "gemma3:1b" in text(app))
+        downloads.name, downloads.words = "gemma3:1b", "↓ 25 % of 806 MB · 12 MB/s"
+        downloads.progress = Progress(201_500_000, 806_000_000, 12e6, 50.0)
+        await until(pilot, lambda: "25%" in text(app))
+        row = next(line for line in lines(app) if "gemma3:1b" in line)
+        assert "━━━╌╌╌╌╌╌╌╌╌ 25% · 12 MB/s · 50 s left · 202 MB of 806 MB" in row
+        assert "806 MB  ~" not in row
+        await pilot.press(*"gemma3:1b")
+        await until(pilot, lambda: "stop the download" in text(app))
+        await pilot.press("enter")  # begins no other
+        await pilot.press("ctrl+d")
+        assert downloads.is_stopping
+        assert files.asked == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_why_a_download_failed_stays_in_its_row_until_it_is_dismissed(
+    size: tuple[int, int],
+) -> None:
+    files = FakeModelService()
+    files.downloads.outcomes["acme/x"] = Outcome(f"the disk is full {HOSTILE}", failed=True)
+    async with shown(picker(files), size) as (app, pilot):
+        await pilot.press(*"acme/x")
+        await until(pilot, lambda: "✗ the disk is full" in text(app))
+        assert is_tame(app)
+        await until(pilot, lambda: "dismiss" in text(app))
+        await pilot.press("ctrl+d")
+        await until(pilot, lambda: "the disk is full" not in text(app))
+        assert files.downloads.outcomes == {}
+
+
+async def test_another_download_waits_for_the_one_under_way() -> None:
+    files = FakeModelService()
+    files.downloads.name = "acme/x"
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "phi4:14b" in text(app))
+        await pilot.press(*"phi4", "enter")
+        await until(pilot, lambda: "Wait for acme/x" in toasts(app))
+        assert isinstance(app.screen, ModelPicker)
+
+
+# Columns, chips and order
+
+OFFERED = [
+    ModelRow(
+        choice="gemma3:4b",
+        name="gemma3:4b",
+        size=3_300_000_000,
+        fit=Fit.FITS,
+        speed=9.0,
+        abilities=("chat", "vision"),
+        reason="Recommended: it fits",
+        here=False,
+    ),
+    ModelRow(
+        choice="qwen3:8b",
+        name="qwen3:8b",
+        quantization="Q4_K_M",
+        size=5_000_000_000,
+        fit=Fit.TIGHT,
+        speed=4.0,
+        abilities=("chat", "code", "tools"),
+        here=False,
+    ),
+    ModelRow(
+        choice="coder:1b", name="coder:1b", size=900_000_000, speed=30.0, fit=Fit.FITS,
+        abilities=("code",), here=False,
+    ),
+]  # fmt: skip
+
+
+def offered(files: FakeModelService, app: App[Any]) -> list[str]:
+    """The names in the section of what is available, in the order shown."""
+    names = {row.choice for row in OFFERED}
+    words = (word for line in lines(app) for word in line.split())
+    return list(dict.fromkeys(word for word in words if word in names))
+
+
+async def test_the_rows_are_sorted_by_a_key_and_by_a_click_on_the_head() -> None:
+    files = FakeModelService()
+    files.offered = OFFERED
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "coder:1b" in text(app))
+        assert offered(files, app) == ["gemma3:4b", "qwen3:8b", "coder:1b"]
+        for order, found in {
+            "name": ["coder:1b", "gemma3:4b", "qwen3:8b"],
+            "size": ["coder:1b", "gemma3:4b", "qwen3:8b"],
+            "speed": ["coder:1b", "gemma3:4b", "qwen3:8b"],
+            "fit": ["coder:1b", "gemma3:4b", "qwen3:8b"],
+        }.items():
+            await pilot.press("alt+s")
+            await pilot.pause()
+            assert offered(files, app) == found
+            assert f"Sorted by {order}" in text(app)
+        await pilot.press("alt+s")
         await pilot.pause()
-        assert files.asked == [("stop",)]
+        assert "Sorted by" not in text(app)
+        assert offered(files, app) == ["gemma3:4b", "qwen3:8b", "coder:1b"]
+        head = next(y for y, line in enumerate(lines(app)) if "Model" in line and "tok/s" in line)
+        await pilot.click(offset=(lines(app)[head].index("tok/s") + 2, head))
+        await pilot.pause()
+        assert "tok/s ▼" in text(app)
+        assert offered(files, app)[0] == "coder:1b"
 
 
-# The files behind it
+async def test_chips_leave_only_models_that_have_all_abilities() -> None:
+    files = FakeModelService()
+    files.offered = OFFERED
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "coder:1b" in text(app))
+        await pilot.press("alt+c")
+        await pilot.pause()
+        assert offered(files, app) == ["qwen3:8b", "coder:1b"]
+        await pilot.press("alt+h")
+        await pilot.pause()
+        assert offered(files, app) == ["qwen3:8b"]
+        await pilot.press("alt+v")
+        await pilot.pause()
+        assert "No model has all of these." in text(app)
+        await pilot.press("alt+v", "alt+h")
+        row = next(y for y, line in enumerate(lines(app)) if "H chat" in line)
+        await pilot.click(offset=(lines(app)[row].index("C code") + 3, row))
+        await pilot.pause()
+        assert offered(files, app) == ["gemma3:4b", "qwen3:8b", "coder:1b"]
 
 
-@pytest.fixture
-def service(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelService:
-    """A service over a home folder with models of the hub and of Ollama, beside a file here."""
-    user = tmp_path / "user"
-    monkeypatch.delenv("HF_HOME")
-    hub_file(user, "acme/big-GGUF", "big-Q8_0.gguf")
-    ollama_model(user, "gemma3", "270m", gguf(data=300))
-    (tmp_path / "here").mkdir()
-    chat_model(tmp_path / "here", "mine")
-    monkeypatch.chdir(tmp_path / "here")
-    return ModelService(paths, None, Downloads(paths), lambda _: None)
+async def test_the_recommended_model_has_a_star_and_a_reason() -> None:
+    files = FakeModelService()
+    files.offered = OFFERED
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "★ gemma3:4b" in text(app))
+        await pilot.press(*"gemma3:4b")
+        await until(pilot, lambda: "★ Recommended: it fits" in text(app))
 
 
-async def test_the_rows_are_those_of_the_library_and_of_this_folder(service: ModelService) -> None:
-    own = [row.choice for row in await service.rows(False)]
-    assert own[:2] == ["starter", "acme/big-GGUF:Q8_0"]
-    assert own[2].endswith("mine.gguf")
-    assert {row.choice for row in await service.rows(True)} == {*own, "gemma3:270m"}
-    assert {row.fit for row in await service.rows(True)} <= {"fits", "tight", "too large"}
+async def test_the_least_important_columns_leave_first() -> None:
+    files = FakeModelService()
+    files.offered = OFFERED
+    for size, there, left_out in (
+        ((120, 36), ("Quant", "Size", "tok/s", "Fit", "Good for"), ()),
+        ((60, 16), ("Size", "tok/s", "Fit"), ("Good for", "Quant")),
+    ):
+        async with shown(picker(files), size) as (app, pilot):
+            await until(pilot, lambda: "tok/s" in text(app))
+            head = next(line for line in lines(app) if "Model" in line and "Size" in line)
+            assert all(title in head for title in there)
+            assert all(title not in head for title in left_out)
+            assert is_tame(app)
 
 
-async def test_the_service_looks_into_removes_and_sets(service: ModelService, paths: Paths) -> None:
-    assert ("family", "llama") in await service.details("acme/big-GGUF")
-    await service.remove(await service.plan_removal("acme/big-GGUF"))
-    assert "acme/big-GGUF:Q8_0" not in [row.choice for row in await service.rows(False)]
-    with pytest.raises(UsageError, match="belongs to Ollama"):
-        await service.plan_removal("gemma3:270m")
-    await service.make_default("gemma3:270m")
-    assert load(paths).settings.model == "gemma3:270m"
+# Behind the list
 
 
-async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
-    service: ModelService, tmp_path: Path
-) -> None:
-    hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
-    offers = {row.choice: row for row in await service.offers()}
-    assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
-    assert not {"qwen3:4b", "smollm2:135m"} & set(offers)
-    assert offers["qwen3:0.6b"].fit.endswith("tok/s")
+async def test_a_model_whose_file_is_gone_is_not_chosen() -> None:
+    files = FakeModelService()
+    gone = Path("/m/gone.gguf")
+    files.own = [ModelRow(choice="gone", name="gone", path=gone)]
+    files.gone.add(gone)
+    async with shown(picker_of(files)) as (app, pilot):
+        await pilot.press(*"gone")
+        files.own = []
+        await pilot.press("enter")
+        await until(pilot, lambda: "there is no file /m/gone.gguf" in toasts(app))
+        await until(pilot, lambda: not any(item.key == "gone" for item in listed(app)))
+        assert isinstance(app.screen, ModelPicker)
 
 
-async def test_the_service_looks_into_what_is_on_the_hub(
-    service: ModelService, hub_server: HubServer, tiny_model: Path
-) -> None:
-    hub_server.add(REPO, {FILE: tiny_model.read_bytes()})
-    (found,) = await service.search("tiny")
-    assert (found.choice, found.quantization, found.here) == (REPO, "Q4_K_M", False)
-    rows = dict(await service.details(REPO))
-    assert (rows["owner"], rows["fit"][:7]) == ("not on this disk", "it fits")
-
-
-# In the chat
-
-
-async def test_a_model_is_pulled_while_the_chat_goes_on(
-    settings: Settings, paths: Paths, hub_server: HubServer
-) -> None:
-    hub_server.add(REPO, {FILE: gguf(data=4 << 20)})
-    hub_server.pace = 0.2
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
-        await chat.type("Hello")
-        await chat.until(lambda: len(chat.branch) == 2 and not chat.screen.controllers.turn.is_busy)
-        assert chat.screen.context.status.data().pulling
-        hub_server.pace = 0.0
-        await chat.until(lambda: "is downloaded" in chat.toasts)
-        assert chat.screen.context.status.data().pulling == ""
-
-
-async def test_a_pull_is_stopped_and_what_came_is_kept(
-    settings: Settings, paths: Paths, hub_server: HubServer, tmp_path: Path
-) -> None:
-    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
-    hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
-        chat.screen.context.downloads.stop()
-        await chat.until(lambda: "again resumes it" in chat.toasts)
-        assert list(tmp_path.rglob("*.incomplete"))
-
-
-@pytest.mark.parametrize(("key", "told"), [("y", "is downloaded"), ("n", "is not pulled")])
-async def test_what_does_not_fit_is_pulled_after_asking(
-    settings: Settings,
-    paths: Paths,
-    hub_server: HubServer,
-    key: str,
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tight = Machine(Memory(1_000_000, 1_000_000))
-    monkeypatch.setattr("tchat.chat.machine.this_machine", lambda: tight)
-    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: isinstance(chat.pilot.app.screen, Confirm))
-        await chat.pilot.press(key)
-        await chat.until(lambda: told in chat.toasts)
-
-
-@pytest.mark.parametrize(("name", "told"), [("acme/none", "acme/none"), ("nonsense", "neither")])
-async def test_what_cannot_be_pulled_is_told_and_stays_to_be_read(
-    settings: Settings, paths: Paths, hub_server: HubServer, name: str, told: str
-) -> None:
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull(name)
-        await chat.until(lambda: told in chat.toasts)
-        [error] = chat.errors
-        assert f"{name} was not pulled: " in error.text
-        assert told in error.text
-
-
-async def test_a_failed_pull_is_not_begun_again_by_the_key_for_another_reply(
-    settings: Settings, paths: Paths, hub_server: HubServer
-) -> None:
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull("acme/none")
-        await chat.until(lambda: bool(chat.errors))
-        asked = len(hub_server.seen)
-        await chat.pilot.press("alt+r")
-        await chat.idle()
-        assert len(hub_server.seen) == asked
-
-
-async def test_the_size_on_the_hub_is_told_before_a_pull(
-    settings: Settings, paths: Paths, hub_server: HubServer
-) -> None:
-    hub_server.add(REPO, {FILE: gguf(data=4 << 20)})
-    async with opened(settings, paths) as chat:
-        app = chat.pilot.app
-        await chat.pilot.press("f2")
-        await chat.until(lambda: isinstance(app.screen, ModelPicker))
-        await chat.pilot.press(*REPO)
-        await chat.until(lambda: f"Pull {REPO}" in text(app))
-        await chat.pilot.press("enter")
-        await chat.until(lambda: isinstance(app.screen, Confirm))
-        assert "4.2 MB" in text(app)
-        assert chat.screen.context.status.data().pulling == ""
-        await chat.pilot.press("y")
-        await chat.until(lambda: "is downloaded" in chat.toasts)
-
-
-async def test_a_new_chat_begins_with_the_model_that_was_made_the_default(
-    settings: Settings, paths: Paths, tiny_spm: Path
-) -> None:
-    async with opened(settings, paths) as chat:
-        await chat.ask("Hello")
-        first = chat.screen.conversation.session
-        service = ModelService(
-            paths,
-            None,
-            chat.screen.context.downloads,
-            lambda _: None,
-            chat.screen.conversation.keep,
-        )
-        await service.make_default(str(tiny_spm))
-        await chat.ask("still the model in use")
-        assert chat.messages[-1].model == settings.model
-        await chat.pilot.press("alt+n")
-        await chat.until(lambda: chat.screen.conversation.session is None)
-        await chat.idle()
-        await chat.until(lambda: chat.screen.context.status.header().model == "tiny-spm")
-        await chat.ask("Hello again")
-        assert chat.messages[-1].model == str(tiny_spm)
-        assert first is not None
-        await chat.type(f"/open {first.id}")
-        await chat.until(lambda: getattr(chat.screen.conversation.session, "id", "") == first.id)
-        await chat.idle()
-        assert chat.screen.context.settings.model == str(tiny_spm)  # the one in use stays
-
-
-async def test_the_key_in_the_list_makes_the_default_of_new_chats(
-    settings: Settings, paths: Paths, tiny_model: Path
-) -> None:
-    async with opened(replace(settings, model="other"), paths, ready=False) as chat:
-        app = chat.pilot.app
-        await chat.idle()
-        conversation = chat.screen.conversation
-        conversation.session_state.settings = replace(conversation.settings, model=str(tiny_model))
-        await chat.pilot.press("f2")
-        await chat.until(lambda: isinstance(app.screen, ModelPicker))
-        await chat.pilot.press("ctrl+s")
-        await chat.until(lambda: "Default model: " in chat.toasts)
-        assert conversation.session_state.base.model == load(paths).settings.model != "other"
-
-
-async def test_leaving_does_not_wait_for_a_pull(
-    settings: Settings, paths: Paths, hub_server: HubServer
-) -> None:
-    hub_server.add(REPO, {FILE: gguf(data=1 << 20)})
-    hub_server.fail("storage", Fault(), Fault(stall=1 << 16))
-    async with opened(settings, paths) as chat:
-        chat.screen.controllers.models.pull(REPO)
-        await chat.until(lambda: "%" in chat.screen.context.status.data().pulling)
-
-
-async def test_another_model_keeps_the_session_and_says_what_is_read_again(
-    settings: Settings, paths: Paths, tiny_spm: Path
-) -> None:
-    async with opened(replace(settings), paths) as chat:
-        await chat.ask("Hello")
-        session = chat.screen.conversation.session
-        await chat.type(f"/model {tiny_spm}")
-        await chat.until(lambda: "processed again" in chat.notices)
-        await chat.idle()
-        assert "its 2 messages are processed again" in chat.notices
-        assert chat.notices.count("Loading the model") == 1
-        assert "anew" not in chat.notices
-        assert chat.screen.conversation.session == session
+async def test_the_cursor_stays_on_its_model_while_the_list_is_refreshed() -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "gemma3:1b" in text(app))
+        await pilot.press("down", "down")
+        key = cursor(app)
+        files.own = [ModelRow(choice="new", name="new"), *files.own]
+        files.downloads.outcomes["acme/y"] = Outcome("broken", failed=True)
+        await until(pilot, lambda: "acme/y" in text(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "new" in [item.title for item in listed(app)])
+        assert cursor(app) == key

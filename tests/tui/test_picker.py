@@ -18,15 +18,16 @@ from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, Status
 from tchat.tui.dialogs.dialog import Confirm, ListDialog, Picker
 from tchat.tui.dialogs.help import template_picker
-from tchat.tui.dialogs.models import AGAIN, BROWSE, ModelPicker, Welcome
+from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import tree_items, tree_picker
-from tchat.tui.services.models import ModelRow
+from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
+from tchat.tui.services.model_rows import ModelRow
 from tchat.tui.widgets.fuzzy_list import FuzzyList, ranked
 from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.item_view import Item, arrange, fit, safe
 
 from .session_service import FakeModelService
-from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text
+from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text, until
 
 FRUIT = [Item(key=name, title=name) for name in ("apple", "banana", "blood orange", "orange")]
 
@@ -282,21 +283,26 @@ def model_rows() -> list[ModelRow]:
     ]
 
 
+def model_picker(rows: list[ModelRow]) -> ModelPicker:
+    service = FakeModelService()
+    service.own, service.others, service.offered = rows, [], []
+    return ModelPicker(rows, service)
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_models_show_what_they_are_and_which_is_in_use(size: tuple[int, int]) -> None:
-    async with shown(ModelPicker(model_rows(), FakeModelService()), size) as (app, pilot):
+    async with shown(model_picker(model_rows()), size) as (app, pilot):
         page = text(app)
         assert is_tame(app)
-        for part in ("● Llama", "Q4_K_M", "2.0 GB", "98 MB"):
+        for part in ("● Llama", "Q4_K_M", "2.0 GB", "98 MB", "~/models/a.gguf"):
             assert part in page
-        assert ("~/models/a.gguf" in page) == (size != NARROW)
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "/m/a.gguf"
 
 
 async def test_models_are_found_by_quantization() -> None:
-    picker = ModelPicker(model_rows(), FakeModelService())
+    picker = model_picker(model_rows())
     async with shown(picker) as (_, pilot):
         await pilot.press(*"q4_1")
         await pilot.pause()
@@ -304,15 +310,13 @@ async def test_models_are_found_by_quantization() -> None:
 
 
 async def test_a_path_that_was_typed_can_be_chosen() -> None:
-    service = FakeModelService()
-    service.offered = []
-    async with shown(ModelPicker([], service)) as (app, pilot):
+    async with shown(model_picker([])) as (app, pilot):
         assert "pip install 'tchat[starter]'" in text(app)
         await pilot.press(*"/m/x.gguf")
         await pilot.pause()
         assert "Load the file /m/x.gguf" in text(app)
         await pilot.press("enter")
-        await pilot.pause()
+        await until(pilot, lambda: app.ended_with != "not ended")
         assert app.ended_with == "/m/x.gguf"
 
 

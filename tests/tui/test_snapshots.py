@@ -22,7 +22,7 @@ from textual.strip import Strip
 from textual.widgets import TextArea
 
 from tchat.tui.dialogs.dialog import Confirm
-from tchat.tui.dialogs.models import Welcome
+from tchat.tui.dialogs.welcome import Welcome
 from tchat.tui.widgets.candidates import Candidates, Stage
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.header import Header, HeaderData

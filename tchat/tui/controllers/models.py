@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tchat.errors import ModelNotFound, TchatError, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.settings import SettingsController
@@ -15,6 +16,10 @@ from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
     from tchat.tui.services.models import ModelService
+
+
+async def _accept(_: str) -> bool:
+    return True
 
 
 class ModelsController:
@@ -59,31 +64,35 @@ class ModelsController:
     # Downloads
 
     @background(group="pull")
-    async def pull(self, name: str) -> None:
-        """Pull a model while the chat goes on; the status line tells how far it is."""
+    async def pull(self, name: str, *, agreed: bool = False) -> None:
+        """Pull a model while the chat goes on; the status line tells how far it is.
+
+        With ``agreed``, the user has accepted already that it is of no use here.
+        """
         shown = single_line(name)
+        agree = _accept if agreed else self._agree
         try:
-            pulled = await self._context.downloads.run(name, self._show_progress, self._agree)
+            pulled = await self._context.downloads.run(name, self._show_progress, agree)
         except UsageError as error:  # the user did not want it, or not now
             self._context.notify_error(error)
             return
         except TchatError as error:
             self._context.notify_error(error)
-            self._transcript.show_error(
-                TchatError(f"{shown} was not pulled: {error.message}", error.hint)
-            )
+            told = tr("{model} was not downloaded: {reason}", model=shown, reason=error.message)
+            self._transcript.show_error(TchatError(told, error.hint))
             return
-        text = (
-            f"{shown} is downloaded: choose it with F2."
-            if pulled
-            else f"Stopped; pulling {shown} again resumes it."
-        )
+        if pulled:
+            key = self._context.key_name("chat.model")
+            text = tr("{model} is downloaded: choose it with {key}.", model=shown, key=key)
+        else:
+            text = tr("Stopped; downloading {model} again resumes it.", model=shown)
         self._context.notify(text)
 
     async def _agree(self, objection: str) -> bool:
         from tchat.tui.dialogs.dialog import Confirm
 
-        ask = Confirm("Download it anyway?", objection, yes="Pull", danger=True)
+        question, yes = tr("Download it anyway?"), tr("Download")
+        ask = Confirm(question, objection, yes=yes, danger=True)
         return await self.screen.app.push_screen_wait(ask) is True
 
     def _show_progress(self) -> None:
@@ -107,12 +116,15 @@ class ModelsController:
         self._turn.load_model()
 
     async def _welcome(self) -> None:
-        from tchat.tui.dialogs.models import AGAIN, BROWSE, Welcome
+        from tchat.tui.dialogs.welcome import AGAIN, BROWSE, Welcome
 
         rows = await self._service().rows(False)
         choice = await self.screen.app.push_screen_wait(Welcome(found=len(rows)))
         if choice is None:
-            self._transcript.show_notice("There is no model yet: choose one with F2.")
+            key = self._context.key_name("chat.model")
+            self._transcript.show_notice(
+                tr("There is no model yet: choose one with {key}.", key=key)
+            )
             return
         known = self._context.settings.model
         try:

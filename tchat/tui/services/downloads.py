@@ -6,10 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.hub.pull import Pulled, PullEvent
@@ -21,17 +24,41 @@ Answer = Coroutine[Any, Any, bool]
 Agree = Callable[[str], Answer]
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is: bytes, bytes per second, seconds left; 0 where it is not known."""
+
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    left: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Why a download ended without its model; ``text`` is raw."""
+
+    text: str
+    failed: bool
+
+
 class Downloads:
     """One download at a time, on a thread of its own.
 
     Attributes:
         name: Of the model that is being pulled, raw; empty when none is.
         words: How far it is, for the status line.
+        progress: How far it is, in numbers.
+        outcomes: By model, why its download ended early; until it is begun again or dismissed.
+        pulled: The file of the last model that was pulled.
     """
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:
         self.name = ""
         self.words = ""
+        self.progress = Progress()
+        self.outcomes: dict[str, Outcome] = {}
+        self.pulled: Path | None = None
         self._paths = paths
         self._environ = environ
         self._stop = threading.Event()
@@ -48,42 +75,70 @@ class Downloads:
         """
         if self.name:
             raise UsageError(
-                f"{single_line(self.name, 80)} is being pulled", "wait for it, or stop it first"
+                tr("{model} is being downloaded", model=single_line(self.name, 80)),
+                tr("wait for it, or stop it first"),
             )
-        from tchat.models.hub.pull import ModelSelected, Pulled
-        from tchat.models.hub.remote_model import pull_objection
-
         loop = asyncio.get_running_loop()
-        self.name, self.words = name, "↓ asking the hub"
+        self.name, self.words = name, f"↓ {tr('asking the hub')}"
+        self.progress = Progress()
+        self.outcomes.pop(name, None)
         self._stop.clear()
 
         def take(event: PullEvent) -> None:
             if words := in_words(event):
                 self.words = words
+                self.progress = progress_of(event) or self.progress
                 changed()
 
-        def work() -> Pulled | None:
-            for event in self._events(name):
-                if isinstance(event, Pulled):
-                    return event
-                loop.call_soon_threadsafe(take, event)
-                if isinstance(event, ModelSelected) and event.remote_model is not None:
-                    objection = pull_objection(event.remote_model)
-                    if objection and not self._wait(agree(objection.message), loop):
-                        raise UsageError(f"{single_line(name, 80)} is not pulled")
-            return None
+        def tell(event: PullEvent) -> None:
+            loop.call_soon_threadsafe(take, event)
 
         changed()
         try:
-            return await asyncio.to_thread(work)
+            pulled = await asyncio.to_thread(
+                self._work, name, tell, lambda text: self._wait(agree(text), loop)
+            )
+        except UsageError:  # the user did not want it
+            raise
+        except TchatError as error:
+            self.outcomes[name] = Outcome(str(error), failed=True)
+            raise
+        else:
+            if pulled is None:
+                self.outcomes[name] = Outcome(tr("Stopped. Enter resumes it."), failed=False)
+            else:
+                self.pulled = pulled.paths[0]
+            return pulled
         finally:
             self._stop.set()  # a thread whose screen is gone ends by itself
             self.name = self.words = ""
             changed()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the download was asked to end."""
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """End the download; what came is kept, and another pull resumes it."""
         self._stop.set()
+
+    def _work(
+        self, name: str, tell: Callable[[PullEvent], object], agrees: Callable[[str], bool]
+    ) -> Pulled | None:
+        """Pull on this thread."""
+        from tchat.models.hub.pull import ModelSelected, Pulled
+        from tchat.models.hub.remote_model import pull_objection
+
+        for event in self._events(name):
+            if isinstance(event, Pulled):
+                return event
+            tell(event)
+            if isinstance(event, ModelSelected) and event.remote_model is not None:
+                objection = pull_objection(event.remote_model)
+                if objection and not agrees(objection.message):
+                    raise UsageError(tr("{model} is not downloaded", model=single_line(name, 80)))
+        return None
 
     def _events(self, name: str) -> Iterator[PullEvent]:
         from tchat.chat.machine import measured_machine
@@ -116,6 +171,18 @@ class Downloads:
         return False
 
 
+def progress_of(event: PullEvent) -> Progress | None:
+    """The numbers of an event; None when it has none."""
+    from tchat.models.hub.download import CheckingFile, Downloading, WaitingForLock
+
+    match event:
+        case Downloading(done, total, rate, left):
+            return Progress(done, total, rate, left)
+        case CheckingFile(done, total) | WaitingForLock(done, total):
+            return Progress(done, total)
+    return None
+
+
 def in_words(event: PullEvent) -> str:
     """A few words for the status line; empty where there is nothing new to say."""
     from tchat.humanize import size_text
@@ -131,16 +198,17 @@ def in_words(event: PullEvent) -> str:
     words = ""
     match event:
         case ReadingHeader():
-            words = "reading the header"
+            words = tr("reading the header")
         case Downloading(done, total, rate) if total:
             speed = f" · {size_text(round(rate))}/s" if rate >= 1 else ""
-            words = f"{done * 100 // total} % of {size_text(total)}{speed}"
+            share = tr("{percent} % of {size}", percent=done * 100 // total, size=size_text(total))
+            words = f"{share}{speed}"
         case CheckingFile(done, total) if total:
-            words = f"checking {done * 100 // total} %"
+            words = tr("checking {percent} %", percent=done * 100 // total)
         case WaitingForLock(done, total) if total:
-            words = f"{done * 100 // total} % by another process"
+            words = tr("{percent} % by another process", percent=done * 100 // total)
         case DownloadStalled(seconds):
-            words = f"nothing came for {seconds:.0f} s"
+            words = tr("nothing came for {seconds:.0f} s", seconds=seconds)
         case RetryingDownload():
-            words = "trying again"
+            words = tr("trying again")
     return words and f"↓ {words}"

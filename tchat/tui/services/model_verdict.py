@@ -11,7 +11,7 @@ from tchat.models.fit_report import default_plan, expected_speed
 from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.paths import Paths
 from tchat.translation import N_, tr
-from tchat.tui.services.models import model_label
+from tchat.tui.services.model_rows import model_label
 
 KINDS = (  # by the number of weights, up to which each reaches
     (0.25e9, N_("demonstration model")),

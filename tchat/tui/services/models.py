@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
+from typing import Protocol
 
-from tchat.humanize import count_text, speed_text
-from tchat.models.catalogue import Recommendation
-from tchat.models.disk import RemovalPlan
-from tchat.models.fit_report import FitVerdict, assess_fit
-from tchat.models.hub.api import SearchResult
-from tchat.models.hub.repository import default_model
+from tchat.errors import ModelNotFound
+from tchat.humanize import size_text
+from tchat.models.disk import DiskUsage, DuplicateSet, RemovalPlan
+from tchat.models.files import HashProgress, file_key
 from tchat.models.library import InfoRow, Library
-from tchat.models.library import LibraryModel as Known
 from tchat.models.memory import Machine
-from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
+from tchat.models.models_file import aliases, register, set_alias
 from tchat.models.sources.source import gguf_files
-from tchat.paths import Paths
+from tchat.paths import Paths, expanded
 from tchat.settings import Value, find_key
 from tchat.settings.load import set_value
+from tchat.translation import tr
 from tchat.tui.background import off_loop
 from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.model_rows import Fit, ModelRow, catalogue_rows, hub_row, local_row
+
+FOUND = 20  # repositories that a search brings
+Tell = Callable[[str], object]
+
+
+class BeginPull(Protocol):
+    """Begins a download in the background."""
+
+    def __call__(self, name: str, *, agreed: bool = False) -> object:
+        """Begin it; ``agreed`` says that a bad fit was told, and accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullPlan:
+    """What a pull would bring. Texts are raw.
+
+    Attributes:
+        size: Bytes; an estimate of a few per cent where the hub was not asked.
+        free: Bytes free on the disk of the cache.
+        usable: Whether it can be used on this machine.
+        reason: Why this quantization was chosen, or why it is of no use here.
+    """
+
+    name: str
+    quantization: str
+    size: int
+    free: int
+    usable: bool
+    reason: str = ""
 
 
 class ModelService:
@@ -36,39 +67,17 @@ class ModelService:
         self,
         paths: Paths,
         current: Path | None,
-        pulls: Downloads,
-        pull: Callable[[str], object],
+        downloads: Downloads,
+        pull: BeginPull,
         keep: Callable[[Mapping[str, Value]], object] = lambda _: None,
     ) -> None:
+        self.downloads = downloads
         self._paths = paths
         self._current = current
-        self._pulls = pulls
         self._pull = pull
         self._keep = keep
 
-    @property
-    def pulling(self) -> str:
-        """The model that is being pulled; empty when none is."""
-        return self._pulls.name
-
-    @off_loop
-    def plan_pull(self, name: str) -> str:
-        """What pulling a model would bring: its file, size, and why this one; asks the hub."""
-        from tchat.chat.machine import measured_machine
-        from tchat.models.hub.api import HubApi
-        from tchat.models.hub.remote_model import describe, inspect_remote
-        from tchat.models.name_lookup import resolve_remote
-
-        wanted = resolve_remote(name, self._paths)
-        return describe(inspect_remote(wanted, HubApi(), measured_machine(self._paths)))
-
-    def pull(self, name: str) -> None:
-        """Begin a download in the background."""
-        self._pull(name)
-
-    def stop_pull(self) -> None:
-        """End it; what came is kept."""
-        self._pulls.stop()
+    # Lists
 
     @off_loop
     def rows(self, everything: bool) -> Sequence[ModelRow]:
@@ -76,36 +85,76 @@ class ModelService:
 
         With ``everything``, other programs' models too.
         """
-        from tchat.chat.machine import this_machine
         from tchat.engine.binding import build_name
 
-        machine = this_machine()
+        machine = self._known_machine()
         rows: dict[Path, ModelRow] = {}
         with Library(self._paths, build=build_name()) as library:
             found = [(row.name, row) for row in library.models(all=everything)]
             found += [(str(path), library.inspect(path)) for path in _here(self._current)]
         for choice, row in found:
             if row.metadata is not None and not row.metadata.refusal:
-                view = _row(choice, row, row.metadata, self._current, machine)
+                view = local_row(choice, row, row.metadata, self._current, machine)
                 rows.setdefault(row.path.resolve(), view)
         return list(rows.values())
 
     @off_loop
     def offers(self) -> Sequence[ModelRow]:
-        """The models of the catalogue that are not on this disk; measures the machine once."""
+        """The models of the catalogue, also those on this disk; measures the machine once."""
         from tchat.chat.machine import measured_machine
         from tchat.engine.binding import build_name
 
         with Library(self._paths, build=build_name()) as library:
-            offers = library.catalogue(measured_machine(self._paths))
-        return [_offer(offer) for offer in offers if offer.path is None]
+            return catalogue_rows(library.catalogue(measured_machine(self._paths)))
 
     @off_loop
     def search(self, words: str) -> Sequence[ModelRow]:
         """Repositories of the hub whose names hold ``words``, the most downloaded first."""
         from tchat.models.hub.api import HubApi, search_models
 
-        return [_hit(result) for result in search_models(HubApi(), words, FOUND) if result.listing]
+        found = search_models(HubApi(), words, FOUND)
+        return [hub_row(result) for result in found if result.listing]
+
+    @off_loop
+    def require_file(self, path: Path) -> None:
+        """Raise ModelError when the file of a row is gone, or no file any more."""
+        file_key(path)
+
+    def _known_machine(self) -> Machine:
+        """This machine, with its speed where that was measured before."""
+        from tchat.chat.machine import machine_name, this_machine
+        from tchat.models.metadata import MetadataCache
+
+        with MetadataCache(self._paths) as metadata_cache:
+            rate, _ = metadata_cache.machine_rate(machine_name())
+        return replace(this_machine(), speed=rate)
+
+    # Downloads
+
+    @off_loop
+    def plan_pull(self, row: ModelRow) -> PullPlan:
+        """What pulling a model would bring; the hub is asked where the row does not tell."""
+        free = _free_space()
+        if row.size and row.fit is not Fit.UNKNOWN:
+            usable = row.fit is not Fit.TOO_LARGE
+            return PullPlan(row.name, row.quantization, row.size, free, usable)
+        from tchat.chat.machine import measured_machine
+        from tchat.models.hub.api import HubApi
+        from tchat.models.hub.remote_model import inspect_remote, pull_objection
+        from tchat.models.name_lookup import resolve_remote
+
+        wanted = resolve_remote(row.choice, self._paths)
+        model = inspect_remote(wanted, HubApi(), measured_machine(self._paths))
+        objection = pull_objection(model)
+        reason = objection.message if objection else model.reason
+        name = model.model.name
+        return PullPlan(name, model.quantization, model.size, free, objection is None, reason)
+
+    def pull(self, name: str, *, agreed: bool) -> None:
+        """Begin a download in the background."""
+        self._pull(name, agreed=agreed)
+
+    # One model
 
     @off_loop
     def details(self, choice: str) -> Sequence[InfoRow]:
@@ -132,47 +181,90 @@ class ModelService:
         await asyncio.to_thread(set_value, self._paths.config_file, key, choice)
         self._keep({key.name: choice})
 
+    @off_loop
+    def check(self, choice: str, tell: Tell, stop: Event) -> Sequence[InfoRow]:
+        """Check a model file by its header, hash and a probe; ends early when ``stop`` is set.
 
-FOUND = 20  # repositories that a search brings
-_PART = re.compile(r"-\d{5}-of-\d{5}$")
+        ``tell`` is called on this thread with how far it is.
+        """
+        from tchat.chat.model import probe_command
+        from tchat.engine.binding import build_name
+        from tchat.models.verify import VerifyResult
+
+        found = []
+        with Library(self._paths, build=build_name()) as library:
+            for event in library.verify(choice, probe_command):
+                if stop.is_set():
+                    break
+                if isinstance(event, VerifyResult):
+                    found.append((event.topic, f"{_STATES.get(event.state, '')}{event.text}"))
+                elif isinstance(event, HashProgress):
+                    tell(_hashing(event))
+                else:
+                    tell(tr("checking: loading it in a process of its own"))
+        return found
+
+    @off_loop
+    def aliases(self, choice: str) -> Sequence[str]:
+        """The aliases of a model."""
+        return [name for name, target in aliases(self._paths).items() if target == choice]
+
+    @off_loop
+    def set_alias(self, name: str, choice: str) -> None:
+        """Give a model an alias."""
+        from tchat.models.name_lookup import require_alias
+
+        require_alias(name)
+        set_alias(self._paths, name, choice)
+
+    @off_loop
+    def remove_alias(self, name: str) -> None:
+        """Take an alias away."""
+        set_alias(self._paths, name, None)
+
+    # All of them
+
+    @off_loop
+    def register(self, path: str) -> None:
+        """Add a GGUF file or a folder of them to the list; nothing is moved."""
+        place = expanded(path)
+        if not place.exists():
+            raise ModelNotFound(
+                tr("there is no file {path}", path=path), tr("name a GGUF file or a folder")
+            )
+        register(self._paths, [place])
+
+    @off_loop
+    def usage(self) -> Sequence[DiskUsage]:
+        """Disk space by owner."""
+        with Library(self._paths) as library:
+            return library.usage()
+
+    @off_loop
+    def duplicates(self, tell: Tell, stop: Event) -> Sequence[DuplicateSet]:
+        """Files with the same content; none when ``stop`` is set meanwhile."""
+        with Library(self._paths) as library, closing(library.duplicates()) as events:
+            while not stop.is_set():
+                try:
+                    tell(_hashing(next(events)))
+                except StopIteration as end:
+                    found: list[DuplicateSet] = end.value
+                    return found
+        return []
+
+    @off_loop
+    def link_duplicates(self, found: Sequence[DuplicateSet]) -> int:
+        """Replace copies by hard links; returns the bytes freed."""
+        from tchat.models.disk import replace_with_links
+
+        return sum(map(replace_with_links, found))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """A model that can be chosen. Texts are raw.
-
-    Attributes:
-        choice: What goes into the setting ``model``: a name, or a path.
-        name: What it is called.
-        quantization: Such as ``Q4_K_M``; empty when it is not known.
-        size: Bytes; 0 when it is not known.
-        fit: Whether it fits this machine, in a word or two.
-        path: Where its file is; None when it has none yet.
-        purpose: What it is for, of one that has no file yet.
-        about: More of it: architecture, weights, context, verdict.
-        current: Whether it is the one in use.
-        here: Whether it is on this disk; if not, choosing it pulls it.
-    """
-
-    choice: str
-    name: str
-    quantization: str = ""
-    size: int = 0
-    fit: str = ""
-    path: Path | None = None
-    purpose: str = ""
-    about: str = ""
-    current: bool = False
-    here: bool = True
+_STATES = {"ok": "✓ ", "note": "~ ", "problem": "✗ "}
 
 
-def model_label(metadata: ModelMetadata) -> str:
-    """What people call a model: its file's name without quantization, else its maker's name."""
-    if NAMED_BY_HASH.fullmatch(metadata.path.name):
-        return metadata.name
-    stem = _PART.sub("", metadata.path.stem)
-    short = re.sub(rf"[-._]{re.escape(metadata.quantization)}$", "", stem, flags=re.IGNORECASE)
-    return short or metadata.name
+def _hashing(event: HashProgress) -> str:
+    return tr("reading {done} of {total}", done=size_text(event.done), total=size_text(event.total))
 
 
 def _here(current: Path | None) -> Iterator[Path]:
@@ -185,55 +277,10 @@ def _here(current: Path | None) -> Iterator[Path]:
         yield from gguf_files(folder)
 
 
-def _row(
-    choice: str, known: Known, metadata: ModelMetadata, current: Path | None, machine: Machine
-) -> ModelRow:
-    fit = assess_fit(metadata.dimensions, metadata.context_length, machine)
-    what = f"{metadata.architecture}, {count_text(metadata.parameters)} weights"
-    context = f"{metadata.context_length:,} tokens of context"
-    return ModelRow(
-        choice=choice,
-        name=model_label(metadata),
-        quantization=metadata.quantization,
-        size=metadata.size,
-        fit=_fit(fit, known.speed),
-        path=metadata.path,
-        about=f"{what}, {context}; {known.verdict}; {fit.summary}",
-        current=metadata.path == current,
-    )
+def _free_space() -> int:
+    from tchat.models.hub.cache import cache_folder
 
-
-def _offer(offer: Recommendation) -> ModelRow:
-    entry = offer.entry
-    what = f"{entry.title} of {entry.maker}, {entry.weights} weights, {entry.licence}"
-    return ModelRow(
-        choice=entry.name,
-        name=entry.name,
-        quantization=offer.file.quantization,
-        size=offer.file.size,
-        fit=_fit(offer.fit, offer.speed),
-        purpose=entry.purpose,
-        about=f"{what}: {entry.purpose}; {entry.languages}\n{offer.fit.summary}",
-        here=False,
-    )
-
-
-def _fit(fit: FitVerdict, speed: float) -> str:
-    return f"{fit.short} · {speed_text(speed)} tok/s" if speed else fit.short
-
-
-def _hit(result: SearchResult) -> ModelRow:
-    hit = result.hit
-    models = result.listing.models if result.listing else ()
-    usual = default_model(models) if models else None
-    what = f"{hit.architecture}, {count_text(hit.parameters)} weights".strip(", ")
-    gated = ", gated: accept its terms on the hub first" if hit.gated else ""
-    return ModelRow(
-        choice=hit.repo,
-        name=hit.repo,
-        quantization=usual.quantization if usual else "",
-        size=usual.size if usual else 0,
-        purpose=f"{hit.downloads:,} downloads, {hit.licence or 'no licence'}",
-        about=f"{what}{gated}; Enter pulls the largest quantization that fits",
-        here=False,
-    )
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

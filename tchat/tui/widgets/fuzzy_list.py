@@ -17,7 +17,8 @@ from textual.widgets import Input, Static
 from tchat.translation import N_, tr
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.fuzzy_match import Match, match
-from tchat.tui.widgets.item_view import Item, ItemView, Line, one_line, safe
+from tchat.tui.widgets.item_columns import ListHead, TableColumn
+from tchat.tui.widgets.item_view import CURSOR, Item, ItemView, Line, one_line, safe
 
 # Distance of a match outside the title: where words begin, before the inside of words of the title;
 # elsewhere, before letters that stand apart in it.
@@ -77,6 +78,7 @@ class FuzzyList(Widget):
         placeholder: The text of the empty filter; without one, "Type to filter".
         empty: The text of the empty list; without one, it says that nothing is there.
         matching: Whether the list filters its items; otherwise it only posts `Filtered`.
+        table: The columns of a list with a head; the first one is the title of the items.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -127,6 +129,7 @@ class FuzzyList(Widget):
         placeholder: str = "",
         empty: str = "",
         matching: bool = True,
+        table: Sequence[TableColumn] = (),
     ) -> None:
         super().__init__()
         self._items = tuple(map(safe, items))
@@ -134,13 +137,16 @@ class FuzzyList(Widget):
         self._empty = empty or tr("There is nothing here.")
         self._matching = matching
         self._filter = Filter(placeholder=placeholder or tr("Type to filter"), compact=True)
-        self._view = ItemView()
+        self._view = ItemView(table)
+        self.head = ListHead(table)
+        self.head.display = bool(table)
         self._about = Static(classes="about", markup=False)
         self._editor: LineEditor | None = None
 
     def compose(self) -> ComposeResult:
         """Filter, list, and the text about an item."""
         yield self._filter
+        yield self.head
         yield self._view
         yield self._about
 
@@ -257,6 +263,11 @@ class FuzzyList(Widget):
     def on_fuzzy_list_highlighted(self, event: ItemView.Highlighted) -> None:
         """Show the text about the item under the cursor."""
         self._about.update(event.item.about if event.item else "")
+
+    def on_fuzzy_list_arranged(self, event: ItemView.Arranged) -> None:
+        """Put the titles above their columns."""
+        marks, title, columns = event.layout
+        self.head.show((title, *columns), len(CURSOR) + marks)
 
     def action_move(self, steps: int) -> None:
         """Move the cursor by ``steps`` items."""

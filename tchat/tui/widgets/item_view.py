@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import ClassVar, NamedTuple, TypeAlias
@@ -17,9 +17,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tchat.sanitize import printable
+from tchat.tui.widgets.item_columns import GAP, TableColumn, aligned, share_width
 
-CURSOR, MARK, GAP = "❯ ", "● ", "  "
+CURSOR, MARK = "❯ ", "● "
 LEAST_TITLE, LEAST_COLUMN = 24, 16
+TONES = ("good", "warn", "bad", "bar")
 _ONE_LINE = str.maketrans("\n\t", "  ")
 
 
@@ -36,6 +38,9 @@ class Item:
         about: Shown below the list while the item is highlighted.
         guide: Drawn before the title.
         marked: Whether it is the one in use.
+        sign: One character in the place of that mark.
+        tones: The style of each column: ``good``, ``warn``, ``bad``, ``bar``; empty is muted.
+        note: Shown in place of the columns, in the style ``note_tone``.
         places: Positions of the characters in ``title`` that the filter matched.
     """
 
@@ -47,6 +52,10 @@ class Item:
     about: str = ""
     guide: str = ""
     marked: bool = False
+    sign: str = ""
+    tones: tuple[str, ...] = ()
+    note: str = ""
+    note_tone: str = ""
     places: tuple[int, ...] = ()
 
 
@@ -63,6 +72,7 @@ class Styles(NamedTuple):
     heading: Style
     mark: Style
     cursor: Style
+    tones: Mapping[str, Style]
 
 
 class Layout(NamedTuple):
@@ -75,7 +85,7 @@ class Layout(NamedTuple):
 
 def safe(item: Item) -> Item:
     """``item`` with texts that can be printed on one line; no character moves."""
-    texts = (item.title, *item.columns, item.group)
+    texts = (item.title, *item.columns, item.group, item.note)
     if item.about == printable(item.about) and all(text == one_line(text) for text in texts):
         return item
     return replace(
@@ -83,6 +93,7 @@ def safe(item: Item) -> Item:
         title=one_line(item.title),
         columns=tuple(map(one_line, item.columns)),
         group=one_line(item.group),
+        note=one_line(item.note),
         about=printable(item.about),
     )
 
@@ -92,16 +103,20 @@ def one_line(text: str) -> str:
     return printable(text).translate(_ONE_LINE)
 
 
-def arrange(items: Sequence[Item], width: int) -> Layout:
-    """Share ``width`` cells among title and columns.
+def arrange(items: Sequence[Item], width: int, table: Sequence[TableColumn] = ()) -> Layout:
+    """Share ``width`` cells among title and columns, those of ``table`` as by `share_width`.
 
     Where they are too few, the last column shrinks to `LEAST_COLUMN`, then the title to
     `LEAST_TITLE`; then the last column is left out.
     """
-    marks = cell_len(MARK) if any(item.marked for item in items) else 0
+    marks = cell_len(MARK) if any(item.marked or item.sign for item in items) else 0
     room = max(0, width - len(CURSOR) - marks)
     longest = max((cell_len(item.guide + item.title) for item in items), default=0)
     columns = _column_widths(items)
+    if table:
+        columns += [0] * (len(table) - 1 - len(columns))
+        title, *widths = share_width(table, (longest, *columns), room)
+        return Layout(marks, title, tuple(widths))
     while columns:
         last = columns.pop()
         left = room - sum(columns) - len(GAP) * (len(columns) + 1)
@@ -120,21 +135,36 @@ def _column_widths(items: Iterable[Item]) -> list[int]:
     return widths
 
 
-def draw_item(item: Item, layout: Layout, width: int, styles: Styles, *, at_cursor: bool) -> Strip:
+def draw_item(
+    item: Item,
+    layout: Layout,
+    width: int,
+    styles: Styles,
+    *,
+    at_cursor: bool,
+    table: Sequence[TableColumn] = (),
+) -> Strip:
     """The line of ``item``; cursor and mark have a sign, not only a colour."""
     lit = styles.cursor if at_cursor else Style()
     segments = [Segment(CURSOR if at_cursor else " " * len(CURSOR), styles.mark + lit)]
     if layout.marks:
-        segments.append(Segment(MARK if item.marked else " " * layout.marks, styles.mark + lit))
+        sign = MARK if item.marked else set_cell_size(item.sign, layout.marks)
+        segments.append(Segment(sign, styles.mark + lit))
     guide = fit(item.guide, layout.title)
     segments.append(Segment(guide, styles.muted + lit))
     title = fit(item.title, layout.title - cell_len(guide))
     segments += _marked(title, item.places, styles.base + lit, styles.match + lit)
     used = cell_len(guide) + cell_len(title)
     segments.append(Segment(" " * (layout.title - used), styles.base + lit))
-    for text, cells in zip(item.columns, layout.columns, strict=False):
-        cut = fit(text, cells)
-        segments.append(Segment(GAP + set_cell_size(cut, cells), styles.muted + lit))
+    if item.note:
+        room = width - sum(segment.cell_length for segment in segments)
+        tone = styles.tones.get(item.note_tone, styles.muted)
+        segments.append(Segment(fit(GAP + item.note, room), tone + lit))
+    for at, (text, cells) in enumerate(zip(item.columns, layout.columns, strict=False)):
+        if not item.note and (cells or not table):
+            cut = aligned(text, cells, table[at + 1] if table else None)
+            tone = styles.tones.get(item.tones[at], styles.muted) if item.tones else styles.muted
+            segments.append(Segment(GAP + cut, tone + lit))
     strip = Strip([segment for segment in segments if segment.text])
     return strip.adjust_cell_length(width, styles.base + lit)
 
@@ -175,6 +205,10 @@ class ItemView(ScrollView, can_focus=False):
         "list--heading",
         "list--mark",
         "list--cursor",
+        "list--good",
+        "list--warn",
+        "list--bad",
+        "list--bar",
     }
     DEFAULT_CSS = """
     ItemView {
@@ -192,6 +226,10 @@ class ItemView(ScrollView, can_focus=False):
         & > .list--match { color: $match; text-style: bold underline; }
         & > .list--heading { color: $muted; text-style: bold; }
         & > .list--mark { color: $heading; text-style: bold; }
+        & > .list--good { color: $gauge-ok; }
+        & > .list--warn { color: $gauge-warn; }
+        & > .list--bad { color: $gauge-full; }
+        & > .list--bar { color: $heading; }
         & > .list--cursor { background: $panel; text-style: bold; }
     }
     """
@@ -208,8 +246,15 @@ class ItemView(ScrollView, can_focus=False):
 
         item: Item
 
-    def __init__(self) -> None:
+    @dataclass
+    class Arranged(Message, namespace="fuzzy_list"):
+        """The columns have other widths."""
+
+        layout: Layout
+
+    def __init__(self, table: Sequence[TableColumn] = ()) -> None:
         super().__init__()
+        self._table = table
         self._lines: Sequence[Line] = ()
         self._items: list[int] = []  # which of the lines are items
         self._at = 0  # which of the items the cursor is on
@@ -291,7 +336,7 @@ class ItemView(ScrollView, can_focus=False):
     def render_line(self, y: int) -> Strip:
         """The line at row ``y`` of the widget."""
         styles = self._styles = self._styles or self._read_styles()
-        width = self.size.width
+        width = min(self.size.width, self.virtual_size.width)  # beside the scrollbar
         at = y + int(self.scroll_offset.y)
         if not self._items and at == 0:
             return draw_note(self._empty, width, styles)
@@ -301,7 +346,7 @@ class ItemView(ScrollView, can_focus=False):
         if isinstance(line, str):
             return draw_heading(line, width, styles)
         at_cursor = self._lit and self._items[self._at] == at
-        return draw_item(line, self._shares, width, styles, at_cursor=at_cursor)
+        return draw_item(line, self._shares, width, styles, at_cursor=at_cursor, table=self._table)
 
     def _read_styles(self) -> Styles:
         def part(name: str) -> Style:
@@ -309,11 +354,15 @@ class ItemView(ScrollView, can_focus=False):
 
         cursor = self.get_component_rich_style("list--cursor", partial=True)
         muted, found, heading, mark = map(part, ("muted", "match", "heading", "mark"))
-        return Styles(self.rich_style, muted, found, heading, mark, cursor)
+        tones = {name: part(name) for name in TONES}
+        return Styles(self.rich_style, muted, found, heading, mark, cursor, tones)
 
     def _arrange(self) -> None:
         width = self.scrollable_content_region.width
-        self._shares = arrange(self.shown, width)
+        shares = arrange(self.shown, width, self._table)
+        if shares != self._shares:
+            self._shares = shares
+            self.post_message(self.Arranged(shares))
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
 

@@ -1,0 +1,95 @@
+"""The first run without a model: what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from tchat.tui.dialogs.dialog import Dialog, Hint
+from tchat.tui.widgets.fuzzy_list import FuzzyList
+from tchat.tui.widgets.item_view import Item
+
+BROWSE, AGAIN = "browse", "again"
+TEXT = """\
+tchat talks to a language model on this machine; nothing you type leaves it. It needs a model: \
+a GGUF file. There is none yet."""
+INSTALL = "pip install 'tchat[starter]'"
+PULL_LINE = "tchat models pull NAME"
+_COPIED = {"install": INSTALL, "pull": PULL_LINE}
+
+
+class Welcome(Dialog[str]):
+    """What can be done without a model.
+
+    It ends with a path that was typed, with `BROWSE` when the user wants to see the models found
+    on this machine, or with `AGAIN` when one was installed meanwhile. A line for the shell is
+    copied.
+    """
+
+    HEADING: ClassVar[str] = "Welcome to tchat"
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), Hint("dialog.close", "later"))
+    DEFAULT_CSS = """
+    Welcome {
+        & > #frame { max-width: 84; height: auto; max-height: 100%; padding: 1 2 0 2; }
+        &.-short > #frame { height: 100%; padding: 0 1; }
+        & #text { margin-bottom: 1; }
+        & FuzzyList { height: 11; }
+        &.-short FuzzyList { height: 1fr; }
+    }
+    """
+
+    def __init__(self, *, found: int = 0) -> None:
+        super().__init__()
+        self._found = found
+        self.list = FuzzyList(
+            self._items(), placeholder="Or type the path of a GGUF file", empty="", matching=False
+        )
+
+    def body(self) -> ComposeResult:
+        """Text and choices."""
+        yield Static(TEXT, id="text", markup=False)
+        yield self.list
+
+    def opened(self) -> None:
+        """Begin to type at once."""
+        self.list.focus()
+
+    @on(FuzzyList.Filtered)
+    def _offer_path(self, event: FuzzyList.Filtered) -> None:
+        path = event.query.strip()
+        typed = [Item(key=path, title=f"Load the file {path}")] if path else []
+        self.list.set_items([*typed, *self._items()], cursor=path)
+
+    @on(FuzzyList.Chosen)
+    def _choose(self, event: FuzzyList.Chosen) -> None:
+        line = _COPIED.get(event.item.key)
+        if line is None:
+            self.finish(event.item.key)
+            return
+        self.app.copy_to_clipboard(line)
+        self.notify(f"Copied for your shell: {line}", markup=False)
+
+    def _items(self) -> Iterator[Item]:
+        if self._found:
+            yield Item(
+                key=BROWSE,
+                title=f"Choose from {self._found:,} file{'s' * (self._found != 1)} on this machine",
+                about="Model files of other programs are used in place.",
+            )
+        yield Item(
+            key="install",
+            title=INSTALL,
+            about="The starter model, 98 MB, small and quick. Enter copies the line; run it in "
+            "another terminal, then check again.",
+        )
+        yield Item(
+            key="pull",
+            title=PULL_LINE,
+            about="Any model of the Hugging Face hub, into the cache shared with other programs. "
+            "Enter copies the line.",
+        )
+        yield Item(key=AGAIN, title="Check again", about="After a model was installed.")

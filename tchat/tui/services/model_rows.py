@@ -1,0 +1,197 @@
+"""Models as rows of a list: on this disk, in the catalogue, on the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from tchat.humanize import count_text, speed_text
+from tchat.models.catalogue import Recommendation, best_for_chat, guess_abilities
+from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expected_speed
+from tchat.models.hub.api import SearchResult
+from tchat.models.hub.repository import default_model
+from tchat.models.library import LibraryModel
+from tchat.models.memory import Machine
+from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
+from tchat.models.sources.source import HUB, USER
+from tchat.translation import tr
+
+OWN = frozenset({"tchat", USER, HUB})  # owners whose models are the user's
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+class Fit(StrEnum):
+    """Whether a model fits this machine."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    TOO_LARGE = "too large"
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A model that can be chosen. Texts are raw.
+
+    Attributes:
+        choice: What goes into the setting ``model``: a name, or a path.
+        name: What it is called.
+        quantization: Such as ``Q4_K_M``; empty when it is not known.
+        size: Bytes; 0 when it is not known.
+        fit: Whether it fits this machine.
+        speed: Decode speed in tokens per second; 0 when it is not known.
+        is_measured: Whether the speed was measured in use.
+        path: Where its file is; None when it has none yet.
+        owner: The program that keeps it; empty for the user's own.
+        purpose: What it is for, in a few words.
+        abilities: What it is good for, of `tchat.models.catalogue.ABILITIES`.
+        about: More of it: architecture, weights, context, verdict.
+        reason: Why it is the one recommended for this machine; empty when it is not.
+        current: Whether it is the one in use.
+        here: Whether it is on this disk; if not, choosing it pulls it.
+    """
+
+    choice: str
+    name: str
+    quantization: str = ""
+    size: int = 0
+    fit: Fit = Fit.UNKNOWN
+    speed: float = 0.0
+    is_measured: bool = False
+    path: Path | None = None
+    owner: str = ""
+    purpose: str = ""
+    abilities: tuple[str, ...] = ()
+    about: str = ""
+    reason: str = ""
+    current: bool = False
+    here: bool = True
+
+
+def model_label(metadata: ModelMetadata) -> str:
+    """What people call a model: its file's name without quantization, else its maker's name."""
+    if NAMED_BY_HASH.fullmatch(metadata.path.name):
+        return metadata.name
+    stem = _PART.sub("", metadata.path.stem)
+    short = re.sub(rf"[-._]{re.escape(metadata.quantization)}$", "", stem, flags=re.IGNORECASE)
+    return short or metadata.name
+
+
+def local_row(
+    choice: str,
+    known: LibraryModel,
+    metadata: ModelMetadata,
+    current: Path | None,
+    machine: Machine,
+) -> ModelRow:
+    """The row of a model on this disk."""
+    trained = metadata.context_length
+    fit = assess_fit(metadata.dimensions, trained, machine)
+    plan = default_plan(metadata.dimensions, trained, machine)
+    name = model_label(metadata)
+    return ModelRow(
+        choice=choice,
+        name=name,
+        quantization=metadata.quantization,
+        size=metadata.size,
+        fit=_fit(fit),
+        speed=known.speed or expected_speed(metadata.dimensions, plan, machine),
+        is_measured=known.speed > 0,
+        path=metadata.path,
+        owner="" if known.owner in OWN else known.owner,
+        abilities=guess_abilities(f"{name} {metadata.title}", metadata.chat_template),
+        about=tr(
+            "{architecture}, {weights} weights, {context:,} tokens of context; {verdict}; {fit}",
+            architecture=metadata.architecture,
+            weights=count_text(metadata.parameters),
+            context=trained,
+            verdict=known.verdict,
+            fit=fit.summary,
+        ),
+        current=metadata.path == current,
+    )
+
+
+def catalogue_rows(models: Sequence[Recommendation]) -> list[ModelRow]:
+    """The rows of the catalogue; those on this disk too, with the paths of their files."""
+    best = best_for_chat(models)
+    return [replace(_offer(each), reason=_reason(each) if each is best else "") for each in models]
+
+
+def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
+    """A row of this disk with what the catalogue knows of the same model."""
+    return replace(
+        row,
+        speed=row.speed or offer.speed,
+        purpose=offer.purpose,
+        abilities=offer.abilities,
+        reason=offer.reason,
+    )
+
+
+def hub_row(result: SearchResult) -> ModelRow:
+    """The row of a repository of the hub."""
+    hit = result.hit
+    models = result.listing.models if result.listing else ()
+    usual = default_model(models) if models else None
+    what = f"{hit.architecture}, {count_text(hit.parameters)}".strip(", ")
+    gated = tr("gated: accept its terms on the hub first") if hit.gated else ""
+    chosen = tr("Enter downloads the largest quantization that fits")
+    return ModelRow(
+        choice=hit.repo,
+        name=hit.repo,
+        quantization=usual.quantization if usual else "",
+        size=usual.size if usual else 0,
+        purpose=tr(
+            "{count:,} downloads, {licence}",
+            count=hit.downloads,
+            licence=hit.licence or tr("no licence"),
+        ),
+        abilities=guess_abilities(hit.repo, ""),
+        about="; ".join(filter(None, (what, gated, chosen))),
+        here=False,
+    )
+
+
+def _offer(offer: Recommendation) -> ModelRow:
+    entry = offer.entry
+    return ModelRow(
+        choice=entry.name,
+        name=entry.name,
+        quantization=offer.file.quantization,
+        size=offer.file.size,
+        fit=_fit(offer.fit),
+        speed=offer.speed,
+        is_measured=offer.known,
+        path=offer.path,
+        purpose=entry.purpose,
+        abilities=entry.abilities,
+        about=tr(
+            "{title} by {maker}, {weights} weights, {licence}; {languages}; {fit}",
+            title=entry.title,
+            maker=entry.maker,
+            weights=entry.weights,
+            licence=entry.licence,
+            languages=entry.languages,
+            fit=offer.fit.summary,
+        ),
+        here=offer.path is not None,
+    )
+
+
+def _reason(best: Recommendation) -> str:
+    if not best.speed:
+        return tr("Recommended: the largest chat model that fits this machine")
+    speed = speed_text(best.speed)
+    if best.known:
+        return tr("Recommended: the largest chat model that fits here ({speed} tok/s)", speed=speed)
+    return tr(
+        "Recommended: the largest chat model that fits here (about {speed} tok/s)", speed=speed
+    )
+
+
+def _fit(fit: FitVerdict) -> Fit:
+    return Fit.FITS if fit.good else Fit.TIGHT if fit.usable else Fit.TOO_LARGE
