@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +26,7 @@ from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
 from tchat.humanize import counted
+from tchat.models.files import short_model_name
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
@@ -351,6 +352,27 @@ class LineChat:
         self._work(work)
         if len(self.candidate_ids) > 1:
             self.show(f"Continuing with the {self._active_candidate(ranked)}")
+
+    async def compare_models(self, models: Sequence[str], prompt: str) -> None:
+        """Print the reply of each model, one after the other."""
+        from tchat.chat.compare import compare_models
+        from tchat.cli.output.candidates import CandidateOutput
+
+        prompt = self._with_mentions(prompt)
+        options = OutputOptions(markdown=self.settings.markdown, usage=self._details)
+
+        def work() -> None:
+            names = [short_model_name(each) for each in models]
+            with CandidateOutput(self.console, options, len(models), names=names) as output:
+                for event in compare_models(self._chat, models, prompt):
+                    output.show(event)
+            self.candidate_ids = [
+                output.stored[index] for index in output.order if index in output.stored
+            ]
+
+        self._work(work)
+        if len(self.candidate_ids) > 1:
+            self.show(f"Continuing with the {self._active_candidate(ranked=False)}")
 
     def _active_candidate(self, ranked: bool) -> str:
         """Which reply is the active one; when all were stopped, it is the one from before."""

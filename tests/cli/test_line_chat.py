@@ -98,6 +98,23 @@ def test_a_setting_keeps_what_was_deleted_and_the_candidates(
     assert len(branch(store)) == 2
 
 
+def test_models_are_compared_one_after_the_other(
+    store: Path, tiny_model: Path, tiny_spm: Path
+) -> None:
+    lines = (f"/compare {tiny_spm} {tiny_model} Hello", "/pick 2", f"/compare {tiny_spm} none:1b")
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+    assert program(["--plain", "--max-tokens", "2"], Console(stdin, out, err, os.environ)) == 0
+    printed, told = out.getvalue(), err.getvalue()
+    assert printed.index("[1] tiny-spm\n") < printed.index("[2] tiny\n")
+    assert "One after the other: " in told
+    assert "Continuing with the first; /pick N chooses another." in told
+    assert "Continuing with reply 2." in told
+    assert "no model is called 'none:1b'" in told
+    assert [each.role for each in branch(store)] == ["user", "assistant"]
+    assert branch(store)[-1].model == str(tiny_model)
+
+
 def test_an_unknown_theme_is_refused(store: Path) -> None:
     told = said("/set theme nosuch", "/show theme", "/set theme nord", "/show theme")
     assert "there is no theme `nosuch`" in told[0]

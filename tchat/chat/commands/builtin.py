@@ -88,6 +88,14 @@ async def _write_best(host: CommandHost, argument: str) -> None:
     await host.write_candidates(*parse_candidates(argument, "best"), host.settings.ranker)
 
 
+async def _compare_models(host: CommandHost, argument: str) -> None:
+    from tchat.chat.compare import parse_models
+
+    paths = host.paths
+    models, prompt = await host.read_all(lambda _: parse_models(argument, paths))
+    await host.compare_models(models, prompt)
+
+
 async def _pick_candidate(host: CommandHost, number: str) -> None:
     ids = host.candidate_ids
     if not ids:
@@ -428,6 +436,9 @@ COMMANDS = (
     ),
     SlashCommand(
         "best", "[N] [TEXT]", "Write several replies, keep the best", _write_best, takes_prompt=True
+    ),
+    SlashCommand(
+        "compare", "MODEL MODEL [TEXT]", "Replies of several models side by side", _compare_models
     ),
     SlashCommand("pick", "N", "Continue with candidate N", _pick_candidate, surface=_LINES),
     SlashCommand("good", "", "Rate the last reply as good; the judge learns from it", _rate_good),

@@ -141,6 +141,9 @@ class CommandHost(Protocol):
         ``ranker`` finds the best of them, if one is named.
         """
 
+    async def compare_models(self, models: Sequence[str], prompt: str) -> None:
+        """Let each model reply to ``prompt``, or to the last question if it is empty."""
+
     async def edit(self, message: Message) -> None:
         """Let the user edit a prompt."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Self
@@ -38,7 +38,8 @@ NARROWEST = 24  # cells of a column; replies in narrower ones are printed one be
 class CandidateOutput:
     """Prints the events of several replies; use it as a context manager.
 
-    With ``best``, only progress is shown until the replies are ranked, then the best one; the
+    With ``names``, each is headed by its own, and they are printed one after the other. With
+    ``best``, only progress is shown until the replies are ranked, then the best one; the
     first where none can be ranked.
 
     Attributes:
@@ -48,9 +49,16 @@ class CandidateOutput:
     """
 
     def __init__(
-        self, console: Console, output: OutputOptions, count: int, *, best: bool = False
+        self,
+        console: Console,
+        output: OutputOptions,
+        count: int,
+        *,
+        best: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         self._console, self._output, self._count, self._best = console, output, count, best
+        self._names = names
         self._status, self._progress = TerminalStatus(console), ReplyProgress()
         self._stdout = StdoutWriter(console, self._status.erase)
         self._facts: dict[str, Any] = {}
@@ -137,11 +145,11 @@ class CandidateOutput:
             return None
         width = shutil.get_terminal_size().columns
         whole = self._output.extract or self._output.raw or not self._output.stream
-        if self._console.stdout_is_terminal and not whole:
+        if self._console.stdout_is_terminal and not whole and not self._names:
             columns = TextColumns(self._count, width)
             if columns.width >= NARROWEST:
                 return _SideBySide(columns, self._stdout, self._count)
-        return _Stacked(self._stdout, self._writer)
+        return _Stacked(self._stdout, self._writer, self._names)
 
     def _writer(self) -> Writer:
         return choose_writer(self._output, self._console, self._stdout, self._status)
@@ -211,8 +219,10 @@ class _SideBySide:
 class _Stacked:
     """Candidates one after the other; the first is streamed, later ones are held back."""
 
-    def __init__(self, stdout: StdoutWriter, writer: Callable[[], Writer]) -> None:
-        self._stdout, self._make = stdout, writer
+    def __init__(
+        self, stdout: StdoutWriter, writer: Callable[[], Writer], names: Sequence[str] = ()
+    ) -> None:
+        self._stdout, self._make, self._names = stdout, writer, names
         self._writer: Writer | None = None
         self._now = 0
         self._held: dict[int, list[ReplyDelta | Finished]] = {}
@@ -229,7 +239,8 @@ class _Stacked:
     def _write(self, piece: ReplyDelta | Finished) -> None:
         if self._writer is None:
             gap = "\n" if self._now else ""
-            self._stdout.write(f"{gap}[{self._now + 1}]\n")
+            name = f" {single_line(self._names[self._now])}" if self._names else ""
+            self._stdout.write(f"{gap}[{self._now + 1}]{name}\n")
             self._writer = self._make()
         if isinstance(piece, TextDelta):
             self._writer.text(piece.text)

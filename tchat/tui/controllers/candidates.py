@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from tchat.engine.events import (
     TextDelta,
 )
 from tchat.errors import TchatError
+from tchat.models.files import short_model_name
 from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.tui.widgets.candidates import Candidates
 
+WriteCandidates = Callable[["Chat", str, "CandidateRun"], Iterator[Event]]
 NOTHING = N_("This reply is empty; choose another one.")
 
 
@@ -65,24 +67,42 @@ class CandidatesController:
         prompt.load("")
         self._begin(DEFAULT_CANDIDATES, draft, ranker="", typed=draft)
 
+    def compare(self, models: Sequence[str], prompt: str, typed: Draft) -> None:
+        """Let each of several models reply to ``prompt``, or to the last question."""
+
+        def write(chat: Chat, text: str, run: CandidateRun) -> Iterator[Event]:
+            from tchat.chat.compare import compare_models
+
+            return compare_models(chat, models, text, stopped=run.stopped)
+
+        self._start(CandidateRun(len(models), names=models), prompt, write, typed)
+
     def _begin(self, count: int, draft: Draft, *, ranker: str, typed: Draft) -> None:
+        def write(chat: Chat, text: str, run: CandidateRun) -> Iterator[Event]:
+            return chat.candidates(count, text, stopped=run.stopped, ranker=ranker, fallback=True)
+
+        run = CandidateRun(count, details=self._context.settings.show_details)
+        self._start(run, draft, write, typed)
+
+    def _start(
+        self, run: CandidateRun, draft: Draft | str, write: WriteCandidates, typed: Draft
+    ) -> None:
         if self._turn.reject_if_busy():
             self._context.prompt.give_back(typed)
             return
-
-        run = CandidateRun(count, details=self._context.settings.show_details)
-
-        def write(chat: Chat, text: str) -> Iterator[Event]:
-            return chat.candidates(count, text, stopped=run.stopped, ranker=ranker, fallback=True)
 
         def unsent(_: Draft) -> None:
             self.close()
             self._context.prompt.give_back(typed)
 
+        if isinstance(draft, str):
+            draft = Draft(draft, files=typed.files)
         if draft.text.strip():
-            self._turn.run_draft(draft, write, shown=True, unsent=unsent)
+            self._turn.run_draft(
+                draft, lambda chat, text: write(chat, text, run), shown=True, unsent=unsent
+            )
         else:
-            self._turn.run(lambda chat: write(chat, ""))
+            self._turn.run(lambda chat: write(chat, "", run))
         self._run = run
 
     # While they are written
@@ -92,7 +112,7 @@ class CandidatesController:
         if self._run is None:
             return
         for event in batch:
-            if isinstance(event, Notice) and event.kind == "judge":
+            if isinstance(event, Notice) and event.kind in ("judge", "compare"):
                 self._context.notify(event.text)  # the transcript is hidden
             elif isinstance(event, CandidateEvent):
                 await self._show(self._run, event)
@@ -129,7 +149,8 @@ class CandidatesController:
 
         message = await self._context.messages.message(question)
         self._transcript.drop_pending()  # the messages are read again at the end
-        run.view = Candidates(message.text, run.count)
+        names = [short_model_name(name) for name in run.names]
+        run.view = Candidates(message.text, run.count, names)
         self._transcript.view.display = False
         await self.screen.query_one("#messages").mount(run.view)
         self._focus(run.view)
@@ -173,7 +194,9 @@ class CandidatesController:
         run = self._run
         if run is None or run.view is None:
             return
-        if self._turn.is_busy:
+        if index not in run.ids:  # a model that was left out, or has not begun
+            self._context.notify(NOTHING)
+        elif self._turn.is_busy:
             await self._choose_early(run, index)
         else:
             await self._go_on_with(run, index)
@@ -247,11 +270,13 @@ class CandidateRun:
         stopped: Indexes of those that shall end; the engine looks at it between two tokens.
         ids: The messages that they are.
         view: Where they are shown; None until they begin.
+        names: The models that write them, where each has its own.
         taken: The index of the one that the user goes on with.
     """
 
-    def __init__(self, count: int, *, details: bool = False) -> None:
+    def __init__(self, count: int, *, details: bool = False, names: Sequence[str] = ()) -> None:
         self.count = count
+        self.names = names
         self._details = details
         self.stopped: set[int] = set()
         self.ids: dict[int, int] = {}

@@ -247,6 +247,10 @@ class CommandController:
         """Begin several replies, with the files of the draft that the command was typed in."""
         self._candidates.write(count, prompt, ranker, self._typed)
 
+    async def compare_models(self, models: Sequence[str], prompt: str) -> None:
+        """Begin a reply of each model, with the files of the draft."""
+        self._candidates.compare(models, prompt, self._typed)
+
     async def edit(self, message: Message) -> None:
         """Put a message into the prompt."""
         self._prompt_mode.edit(message)

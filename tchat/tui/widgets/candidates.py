@@ -159,6 +159,7 @@ class Candidates(Widget, can_focus=True):
     Args:
         question: What they answer, raw.
         count: Replies.
+        names: A label of each, such as the model that writes it, raw.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -196,10 +197,12 @@ class Candidates(Widget, can_focus=True):
 
         text: str
 
-    def __init__(self, question: str, count: int) -> None:
+    def __init__(self, question: str, count: int, names: Sequence[str] = ()) -> None:
         super().__init__()
         self._question = question
         self._columns = [ReplyColumn(number) for number in range(1, count + 1)]
+        for column, name in zip(self._columns, names, strict=False):
+            column.standing = replace(column.standing, label=name)
         self._tabs = PartsRow(id="tabs")
         self._hints = PartsRow(id="hints")
         self._current = 0

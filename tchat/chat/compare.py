@@ -1,0 +1,240 @@
+"""Several models on one question: each is loaded in turn, its reply stored beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tchat.engine.events import (
+    CandidateEvent,
+    Event,
+    Finished,
+    MessageStored,
+    Notice,
+    Reason,
+    ReplyDelta,
+    TextDelta,
+)
+from tchat.errors import DoesNotFit, ModelError, PromptTooLong, TchatError, UsageError
+from tchat.humanize import size_text
+from tchat.models.files import has_gguf_ending
+from tchat.models.sources.starter import STARTER
+from tchat.paths import Paths, expanded
+from tchat.sanitize import single_line
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.settings import Settings
+
+COMPARE = "compare"  # the kind of its notices
+LEAST, MOST = 2, 8  # models
+
+
+def parse_models(argument: str, paths: Paths) -> tuple[list[str], str]:
+    """Parse ``/compare MODEL MODEL… [QUESTION]``: the models, and the question or nothing.
+
+    The first two words are models; a later one is if it is written as one. Nothing is loaded.
+
+    Raises:
+        ModelError: No model has such a name, or it is not on this disk.
+        UsageError: There are too few, too many, or the same twice.
+    """
+    from tchat.models.models_file import aliases
+    from tchat.models.resolve import resolve
+
+    known = aliases(paths)
+    names: list[str] = []
+    files = []
+    rest = argument.strip()
+    while rest:
+        word, *more = rest.split(maxsplit=1)
+        if len(names) >= LEAST and not _is_written_as_model(word, known):
+            break
+        path = resolve(word, paths)
+        if path.resolve() in files:
+            raise UsageError(
+                tr("{model} is named twice", model=single_line(word, 80)),
+                tr("/compare needs different models"),
+            )
+        files.append(path.resolve())
+        is_path = path == expanded(word)
+        names.append(str(path.absolute()) if is_path else word)
+        rest = more[0] if more else ""
+    if not LEAST <= len(names) <= MOST:
+        raise UsageError(
+            tr("/compare needs {least} to {most} models", least=LEAST, most=MOST),
+            tr("for example /compare qwen3:4b gemma3:4b Why is the sky blue?"),
+        )
+    return names, rest
+
+
+def _is_written_as_model(word: str, aliases: Container[str]) -> bool:
+    name, colon, tag = word.partition(":")
+    is_tagged = bool(colon and name and tag) and "//" not in word
+    return word == STARTER or word in aliases or is_tagged or has_gguf_ending(word)
+
+
+def compare_models(
+    chat: Chat, names: Sequence[str], prompt: str, *, stopped: Container[int] = ()
+) -> Iterator[Event]:
+    """Write a reply of each model to ``prompt``, or to the last question, one after the other.
+
+    The events are those of `Chat.candidates`, by the place of the model in ``names``. A model that
+    cannot be used is told in a notice, and the others go on. The model of the chat leaves the
+    memory only where another does not fit beside it, and is loaded again at the end.
+
+    Raises:
+        TchatError: No model could be used.
+    """
+    comparison = _Comparison(chat, names, stopped)
+    yield from comparison.run(prompt)
+
+
+class _Comparison:
+    """One run of `compare_models`."""
+
+    def __init__(self, chat: Chat, names: Sequence[str], stopped: Container[int]) -> None:
+        self._chat = chat
+        self._names = names
+        self._stopped = stopped
+        self._ended: list[CandidateEvent] = []  # ends that come before the first reply begins
+        self._ids: dict[int, int] = {}
+        self._whole: list[int] = []  # those that ended by themselves
+        self._failure: TchatError | None = None
+
+    def run(self, prompt: str) -> Iterator[Event]:
+        """Write all replies."""
+        chat = self._chat
+        is_told, stays = self._plan()
+        yield Notice(COMPARE, is_told)
+        if not stays and chat.model is not None:
+            chat.save_snapshot()
+            chat.unload()
+        try:
+            for index in range(len(self._names)):
+                yield from self._one(index, prompt)
+                prompt = prompt if not self._is_asked(prompt) else ""
+        finally:
+            if self._whole:
+                chat.store.activate(self._ids[self._whole[0]])
+        yield from self._ended
+        if not self._ids and self._failure is not None:
+            raise self._failure
+        if chat.model is None and not chat.cancel.is_set():
+            yield from chat.load_and_restore()
+
+    def _is_asked(self, prompt: str) -> bool:
+        """Whether the question is stored: it is answered from then on, not asked again."""
+        if self._ids or not prompt or self._chat.session is None:
+            return bool(self._ids)
+        last = self._chat.store.branch(self._chat.session.id, 1)
+        return bool(last) and last[-1].role == "user" and last[-1].text == prompt
+
+    def _plan(self) -> tuple[str, bool]:
+        """What is told first, and whether the chat's model stays in memory meanwhile."""
+        from tchat.chat.machine import require_memory
+        from tchat.models.metadata import MetadataCache
+        from tchat.models.resolve import resolve
+
+        parts, stays = [], True
+        with MetadataCache(self._chat.paths) as metadata_cache:
+            for name in self._names:
+                try:
+                    metadata = metadata_cache.metadata(resolve(name, self._chat.paths))
+                    if name != self._chat.settings.model:
+                        require_memory(self._settings(name), metadata)
+                except DoesNotFit:
+                    stays = False
+                except ModelError:  # told when it is its turn
+                    continue
+                parts.append(f"{single_line(name, 60)} ({size_text(metadata.size)})")
+        models = ", ".join(parts)
+        if stays:
+            return tr("One after the other: {models}", models=models), True
+        return (
+            tr(
+                "One after the other, since memory holds one at a time: {models}; then {model} is "
+                "loaded again",
+                models=models,
+                model=single_line(self._chat.settings.model, 60),
+            ),
+            False,
+        )
+
+    def _settings(self, name: str) -> Settings:
+        """The settings for a model: adapters and draft models belong to the chat's own."""
+        return replace(self._chat.settings, model=name, lora=(), control_vector=(), draft_model="")
+
+    def _one(self, index: int, prompt: str) -> Iterator[Event]:
+        """Write the reply of one model; tell where it cannot."""
+        from tchat.chat.chat import Chat
+
+        chat = self._chat
+        if chat.cancel.is_set() or index in self._stopped:
+            yield from self._end(CandidateEvent(index, _empty("")))
+            return
+        name = self._names[index]
+        is_own = name == chat.settings.model
+        writer = chat
+        if not is_own:
+            writer = Chat(
+                self._settings(name), chat.paths, chat.store, session=chat.session,
+                cancel=chat.cancel,
+            )  # fmt: skip
+            writer.session_overrides = chat.session_overrides
+        try:
+            with closing(self._begin(writer, prompt)) as events:
+                yield from self._written(index, events)
+        except (ModelError, DoesNotFit, PromptTooLong) as error:
+            self._failure = error
+            text = tr(
+                "{model} is left out: {reason}", model=single_line(name, 60), reason=str(error)
+            )
+            yield Notice(COMPARE, text)
+            yield from self._end(CandidateEvent(index, _empty("")))
+        finally:
+            chat.session = writer.session
+            if not is_own:
+                writer.unload()
+
+    def _begin(self, writer: Chat, prompt: str) -> Generator[Event, None, None]:
+        yield from writer.send(prompt) if prompt else writer.regenerate()
+
+    def _written(self, index: int, events: Iterator[Event]) -> Iterator[Event]:
+        """The events of one reply, until it ends or is stopped."""
+        text: list[str] = []
+        for event in events:
+            if isinstance(event, MessageStored):
+                self._ids[index] = event.reply
+                yield CandidateEvent(index, event)
+                yield from self._ended
+                self._ended.clear()
+            elif isinstance(event, Finished):
+                if event.reason is not Reason.CANCELLED:
+                    self._whole.append(index)
+                yield from self._end(CandidateEvent(index, event))
+            elif isinstance(event, ReplyDelta):
+                text += [event.text] if isinstance(event, TextDelta) else []
+                yield CandidateEvent(index, event)
+            else:
+                yield event
+            if index in self._stopped and not isinstance(event, Finished):
+                yield from self._end(CandidateEvent(index, _empty("".join(text))))
+                return
+
+    def _end(self, event: CandidateEvent) -> Iterator[Event]:
+        """The end of a reply; held back until one has begun, which the view waits for."""
+        if self._ids:
+            yield event
+        else:
+            self._ended.append(event)
+
+
+def _empty(text: str) -> Finished:
+    """The end of a reply that was stopped."""
+    from tchat.engine.generation import empty_reply
+
+    return replace(empty_reply(), text=text)
