@@ -181,6 +181,12 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
+    def ground(self) -> str:
+        """The background colour of the first cell, as six hexadecimal digits."""
+        self._interpret()
+        return str(self._screen.buffer[0][0].bg)
+
+    @property
     def modes(self) -> set[int]:
         """Private modes that are set: 1049 is the alternate screen, 25 the cursor, and so on."""
         modes = {7, 25}

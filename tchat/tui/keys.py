@@ -245,10 +245,10 @@ FIRST_KEYS = (
     ("chat.model", N_("model")),
     ("chat.theme", N_("theme")),
     ("chat.help", N_("all keys")),
+    ("chat.quit", N_("quit")),
     ("chat.search", N_("search")),
     ("chat.settings", N_("settings")),
     ("chat.palette", N_("all actions")),
-    ("chat.quit", N_("quit")),
 )
 
 

@@ -25,7 +25,7 @@ PROMPTS = (
 FACT_LIMIT = 60  # characters of a fact about the model
 COLUMN = 54  # cells of the widest column of choices
 SIDE_BY_SIDE = 104  # cells from which recent chats and prompts stand side by side
-FEW_KEYS = 8  # keys where there is little room
+FEW_KEYS = 9  # keys where there is little room
 MARK, GAP = "❯ ", "  "
 
 

@@ -16,13 +16,13 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 from tchat.tui.widgets.completion import Completion, Existing, FileNames
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
 
-PLACEHOLDER = "Message, / for commands, @ for files"
+PLACEHOLDER = N_("Message · / commands · @ files · ? help")
 SHOWN = 3  # queued prompts
 GO_ON = "waiting: Enter sends the next one, ↑ takes the last one back"
 
@@ -116,7 +116,7 @@ class Prompt(Vertical):
         self._unfilled: tuple[str, ...] = ()  # blanks of a template that need a value
         self._completion = Completion()
         self._area = PromptArea(self._completion)
-        self._area.placeholder = PLACEHOLDER
+        self._area.placeholder = tr(PLACEHOLDER)
 
     def compose(self) -> ComposeResult:
         """Queue and text area; the popup is laid out where the area begins."""
