@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 from tchat.errors import ModelNotFound, StorageError, UsageError
-from tchat.models.disk import RemovalPlan
+from tchat.models.disk import DiskUsage, DuplicateFile, DuplicateSet, RemovalPlan
+from tchat.models.files import FileKey
 from tchat.paths import user_paths
 from tchat.sessions.records import Message, Role, SearchHit, Session, Status
 from tchat.tui.services.downloads import Downloads
@@ -163,6 +165,39 @@ class FakeModelService(ModelService):
 
     async def aliases(self, choice: str) -> Sequence[str]:
         return ["small"] if choice == "starter" else []
+
+    async def set_alias(self, name: str, choice: str) -> None:
+        self._note("alias", name, choice)
+
+    async def remove_alias(self, name: str) -> None:
+        self._note("unalias", name)
+
+    async def register(self, path: str) -> None:
+        self._note("register", path)
+
+    async def usage(self) -> Sequence[DiskUsage]:
+        return [DiskUsage("you", 2, 98_000_000, 2 * 10**9)]
+
+    async def check(
+        self, choice: str, tell: Callable[[str], object], stop: Event
+    ) -> Sequence[tuple[str, str]]:
+        self._note("check", choice)
+        tell(HOSTILE)
+        return [("header", "✓ llama"), ("content", f"✗ is damaged {HOSTILE}")]
+
+    async def duplicates(
+        self, tell: Callable[[str], object], stop: Event
+    ) -> Sequence[DuplicateSet]:
+        key = FileKey(1, 2, 10**9, 3, 4)
+        copies = (
+            DuplicateFile("a", Path("/m/a.gguf"), "you", False, key),
+            DuplicateFile("b", Path("/m/b.gguf"), "you", True, key),
+        )
+        return [DuplicateSet("0" * 64, 10**9, copies)]
+
+    async def link_duplicates(self, found: Sequence[DuplicateSet]) -> int:
+        self._note("link", str(len(found)))
+        return 10**9
 
     def _note(self, *asked: str) -> None:
         if self._refusal:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from tchat.errors import UsageError
+from tchat.errors import ModelNotFound, UsageError
 from tchat.models.memory import Machine, Memory
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.model_rows import Fit
 from tchat.tui.services.models import ModelService
 from tests.models.gguf_builder import gguf
 from tests.models.hub_server import Fault, HubServer
@@ -81,6 +83,56 @@ async def test_the_service_looks_into_what_is_on_the_hub(
     assert (found.choice, found.quantization, found.here) == (REPO, "Q4_K_M", False)
     rows = dict(await service.details(REPO))
     assert (rows["owner"], rows["fit"][:7]) == ("not on this disk", "it fits")
+
+
+async def test_the_service_checks_a_file_and_names_it(
+    service: ModelService, paths: Paths, tiny_model: Path
+) -> None:
+    told: list[str] = []
+    found = dict(await service.check(str(tiny_model), told.append, Event()))
+    assert found["load"].startswith("✓ ")
+    assert told
+    stopped = Event()
+    stopped.set()
+    assert await service.check(str(tiny_model), told.append, stopped) == []
+    await service.set_alias("small", str(tiny_model))
+    assert await service.aliases(str(tiny_model)) == ["small"]
+    await service.remove_alias("small")
+    assert await service.aliases(str(tiny_model)) == []
+    with pytest.raises(UsageError, match="cannot be an alias"):
+        await service.set_alias("a/b", str(tiny_model))
+
+
+async def test_the_service_registers_links_and_counts(
+    service: ModelService, tiny_model: Path, tmp_path: Path
+) -> None:
+    copies = [tmp_path / "more" / name for name in ("a.gguf", "b.gguf")]
+    copies[0].parent.mkdir()
+    for copy in copies:
+        copy.write_bytes(tiny_model.read_bytes())
+    with pytest.raises(ModelNotFound, match="there is no file"):
+        await service.register(str(tmp_path / "nothing.gguf"))
+    await service.register(str(copies[0].parent))
+    assert {"a", "b"} <= {row.choice for row in await service.rows(False)}
+    [found] = await service.duplicates(lambda _: None, Event())
+    assert await service.link_duplicates([found]) == tiny_model.stat().st_size
+    assert copies[0].samefile(copies[1])
+    assert "you" in [each.owner for each in await service.usage()]
+
+
+async def test_the_catalogue_recommends_what_fits_and_is_fast(
+    service: ModelService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(Memory(8 * 10**9, 16 * 10**9), speed=40e9)
+    monkeypatch.setattr("tchat.chat.machine.measured_machine", lambda _: machine)
+    [best] = [row for row in await service.offers() if row.reason]
+    assert best.fit is Fit.FITS
+    assert best.speed >= 8
+    assert "chat" in best.abilities
+    larger = [row for row in await service.offers() if row.size > best.size]
+    assert all(
+        row.speed < 8 or row.fit is not Fit.FITS or "chat" not in row.abilities for row in larger
+    )
 
 
 # In the chat

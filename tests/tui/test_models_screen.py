@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from textual.app import App
+from textual.pilot import Pilot
 
-from tchat.tui.dialogs.dialog import Confirm
-from tchat.tui.dialogs.model_actions import ModelDetails
+from tchat.tui.dialogs.dialog import Confirm, Picker
+from tchat.tui.dialogs.model_actions import ModelDetails, TextQuestion
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.services.downloads import Outcome, Progress
 from tchat.tui.services.model_rows import Fit, ModelRow
@@ -391,3 +392,90 @@ async def test_the_cursor_stays_on_its_model_while_the_list_is_refreshed() -> No
         await pilot.press("tab")
         await until(pilot, lambda: "new" in [item.title for item in listed(app)])
         assert cursor(app) == key
+
+
+# Actions
+
+
+async def chosen(pilot: Pilot[None], app: App[Any], entry: str) -> None:
+    """Choose an entry of the menu."""
+    await pilot.press("alt+a")
+    await until(pilot, lambda: isinstance(app.screen, Picker))
+    await pilot.press(*entry, "enter")
+    await until(pilot, lambda: not isinstance(app.screen, Picker))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_menu_names_what_can_be_done_with_the_model_and_with_all(
+    size: tuple[int, int],
+) -> None:
+    files = FakeModelService()
+    async with shown(picker(files), size) as (app, pilot):
+        await pilot.press("alt+a")
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        assert is_tame(app)
+        assert isinstance(app.screen, Picker)
+        entries = [item.key for item in app.screen.list.shown]
+        assert {"check", "alias", "unalias small", "register", "dupes", "du"} <= set(entries)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        await pilot.press(*"phi4")
+        await pilot.press("alt+a")
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        assert isinstance(app.screen, Picker)
+        assert not {"check", "alias", "remove"} & {item.key for item in app.screen.list.shown}
+
+
+async def test_an_alias_is_asked_for_and_removed() -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        await chosen(pilot, app, "add an alias")
+        await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+        await pilot.press("enter")  # an empty name is none
+        await pilot.press(*"tiny", "enter")
+        await until(pilot, lambda: ("alias", "tiny", "starter") in files.asked)
+        await chosen(pilot, app, "remove the alias")
+        await until(pilot, lambda: ("unalias", "small") in files.asked)
+
+
+async def test_a_file_is_added_to_the_list() -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        await chosen(pilot, app, "add a gguf")
+        await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+        await pilot.press(*"/m/new.gguf", "enter")
+        await until(pilot, lambda: ("register", "/m/new.gguf") in files.asked)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_results_are_shown_readably(size: tuple[int, int]) -> None:
+    files = FakeModelService()
+    async with shown(picker(files), size) as (app, pilot):
+        for entry, told in (
+            ("disk usage", "2 models · 2.0 GB of unfinished downloads"),
+            ("check the file", "✗ is damaged"),
+        ):
+            await chosen(pilot, app, entry)
+            await until(pilot, lambda: isinstance(app.screen, ModelDetails))
+            assert told in text(app)
+            assert is_tame(app)
+            await pilot.press("enter")  # there is nothing to accept
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+async def test_duplicates_are_shown_and_linked_only_after_asking(answer: str) -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        await chosen(pilot, app, "find duplicate")
+        await until(pilot, lambda: isinstance(app.screen, ModelDetails))
+        assert "1.0 GB" in text(app)
+        assert "/m/b.gguf" in text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "free 1.0 GB?" in text(app)
+        await pilot.press(answer)
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        await pilot.pause(0.1)
+        assert (("link", "1") in files.asked) == (answer == "y")
