@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from textual.geometry import Offset
@@ -32,7 +32,7 @@ class _Slot:
     entry: Entry
     stamp: int = -1
     layout: EntryLayout | None = None
-    folds: dict[str, bool] = field(default_factory=dict)
+    folds: dict[str, bool] | None = None
     open: bool = False
 
 
@@ -96,12 +96,12 @@ class Column:
         if reply:
             reply.open = True
         self._recent.clear()
-        self._renumber(estimate(slot.entry, self.form) for slot in self._slots)
+        self._renumber(estimate((slot.entry for slot in self._slots), self.form))
 
     def prepend(self, entries: Iterable[Entry]) -> int:
         """Add entries before all others; return an estimate of their lines."""
         added = [_Slot(entry) for entry in entries]
-        heights = [estimate(slot.entry, self.form) for slot in added]
+        heights = estimate((slot.entry for slot in added), self.form)
         self._slots[:0] = added
         self._renumber([*heights, *self._heights])
         return sum(heights)
@@ -113,7 +113,7 @@ class Column:
         self._places[entry.key] = len(self._slots)
         self._slots.append(_Slot(entry, open=entry.role == "assistant"))
         self._first = self._slots[0]
-        self._heights.append(estimate(entry, self.form))
+        self._heights.append(*estimate([entry], self.form))
 
     def remove(self, key: Key) -> None:
         """Remove an entry."""
@@ -147,7 +147,7 @@ class Column:
         """Fold or unfold a part of an entry."""
         place = self._places[key]
         slot = self._slots[place]
-        slot.folds = {**slot.folds, fold.name: folded}
+        slot.folds = {**(slot.folds or {}), fold.name: folded}
         self.layout(place).reshape(self._shape(place))
         self.measure(place)
 
@@ -173,10 +173,11 @@ class Column:
 
     def estimate_again(self) -> None:
         """Estimate the heights of entries that are not laid out in the present format."""
-        self._heights = Heights(
-            self._heights[place] if slot.stamp == self._stamp else estimate(slot.entry, self.form)
-            for place, slot in enumerate(self._slots)
-        )
+        heights = estimate((slot.entry for slot in self._slots), self.form)
+        for place, slot in enumerate(self._slots):
+            if slot.stamp == self._stamp:
+                heights[place] = self._heights[place]
+        self._heights = Heights(heights)
 
     def _renumber(self, heights: Iterable[int]) -> None:
         self._places = {slot.entry.key: place for place, slot in enumerate(self._slots)}
@@ -190,7 +191,7 @@ class Column:
 
     def _shape(self, place: int) -> Shape:
         slot = self._slots[place]
-        return Shape(slot.folds, slot.open, apart=place > 0 and slot.entry.role == "user")
+        return Shape(slot.folds or {}, slot.open, apart=place > 0 and slot.entry.role == "user")
 
     # Where things are.
 

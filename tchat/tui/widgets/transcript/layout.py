@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from rich.style import Style
 from tchat.sanitize import PrintableStream, single_line
 from tchat.translation import tr, trn
 from tchat.tui.widgets.transcript.document import Document, Fence, PlainText
-from tchat.tui.widgets.transcript.entry import Entry, Format
+from tchat.tui.widgets.transcript.entry import Entry, Format, Role
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line, on
 from tchat.tui.widgets.transcript.role_line import SEPARATOR, footer_line, has_role_line, role_line
 
@@ -251,10 +251,17 @@ def _body(entry: Entry, form: Format) -> Document | PlainText:
     return PlainText(style, palette, cells, first=[Segment(mark, style)], rest=space)
 
 
-def estimate(entry: Entry, form: Format) -> int:
-    """A cheap estimate of the lines that an entry takes."""
-    text = entry.text
-    rows = 1 + text.count("\n") + len(text) // form.cells
-    if rows > LONGEST and entry.role in _FOLDED_ROLES:
-        rows = TEXT.shown + 1
-    return rows + 1 + has_role_line(entry, form) + bool(entry.reasoning) + (entry.role == "user")
+def estimate(entries: Iterable[Entry], form: Format) -> list[int]:
+    """A cheap estimate of the lines that each of ``entries`` takes."""
+    cells = form.cells
+    around: dict[Role, int] = {}  # lines beside those of the text
+    estimates: list[int] = []
+    for entry in entries:
+        text, role = entry.text, entry.role
+        if role not in around:
+            around[role] = 1 + has_role_line(entry, form) + (role == "user")
+        rows = 1 + text.count("\n") + len(text) // cells
+        if rows > LONGEST and role in _FOLDED_ROLES:
+            rows = TEXT.shown + 1
+        estimates.append(rows + around[role] + (1 if entry.reasoning else 0))
+    return estimates
