@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tchat.tui.services.conversation import Conversation, StartupState
     from tchat.tui.widgets.candidates import Candidates
     from tchat.tui.widgets.sidebar import Sidebar
+    from tchat.tui.widgets.transcript.message_bar import MessageBar
     from tchat.tui.widgets.transcript.view import Transcript
 
 AT_ONCE = frozenset({"stop", "interrupt", "quit", "suspend_process"})  # need no sessions
@@ -233,9 +234,22 @@ class ChatScreen(Screen[None]):
         self.controllers.messages.act_on(event.key, event.action)
 
     def _on_transcript_cursor_moved(self, event: Transcript.CursorMoved) -> None:
+        self._complete(self.controllers.find.show_cursor(event.key))
         # Go back to the prompt when the cursor leaves the messages.
         if event.key is None and self.controllers.transcript.view.has_focus:
             self.prompt.focus()
+
+    def _on_transcript_find_requested(self) -> None:
+        self._complete(self.controllers.find.begin())
+
+    def _on_transcript_find_stepped(self, event: Transcript.FindStepped) -> None:
+        self.controllers.find.step(event.step)
+
+    def _on_message_bar_changed(self, event: MessageBar.Changed) -> None:
+        self.controllers.find.search(event.text)
+
+    def _on_message_bar_closed(self, event: MessageBar.Closed) -> None:
+        self.controllers.find.close(entered=event.entered)
 
     def _on_transcript_link_clicked(self, event: Transcript.LinkClicked) -> None:
         self.controllers.messages.open_link(event.url)

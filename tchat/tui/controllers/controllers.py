@@ -15,6 +15,7 @@ from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.commands import CommandController
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.draft import DraftController
+from tchat.tui.controllers.find import FindController
 from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.history import HistoryController
@@ -31,6 +32,7 @@ from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
 
 TWICE = 2.0  # seconds within which a second Ctrl+C quits
+TWICE_ESCAPE = 0.8  # seconds within which a second Esc edits the last question
 
 
 class Controllers:
@@ -40,7 +42,9 @@ class Controllers:
         context.settle = self._settle
         self._context = context
         self._interrupted = 0.0
+        self._escaped = 0.0  # when Esc was pressed last with nothing to stop or leave
         self.transcript = transcript = TranscriptController(context)
+        self.find = FindController(context, transcript)
         self.storage = storage = StorageController(context, transcript)
         reply = ReplyController(context, transcript, storage)
         self.turn = turn = TurnController(context, reply, transcript, storage)
@@ -115,7 +119,14 @@ class Controllers:
             self.turn.send(draft)
 
     def stop(self) -> None:
-        """Leave an edit, else stop the reply and hold what waits for it."""
+        """Leave an edit, else stop the reply; twice on an idle prompt, edit the last question."""
+        now, before, self._escaped = time.monotonic(), self._escaped, 0.0
+        if self._is_idle():
+            if now - before < TWICE_ESCAPE:
+                self.messages.edit_last_question()
+            else:
+                self._escaped = now
+            return
         if not self.candidates.is_open and self.prompt_mode.cancel():
             self._context.prompt.focus()
             return
@@ -128,6 +139,13 @@ class Controllers:
         else:
             self.candidates.close()
         self._context.prompt.focus()
+
+    def _is_idle(self) -> bool:
+        """Whether the prompt has the focus and is empty, and nothing can be stopped or left."""
+        prompt = self._context.prompt
+        can_stop = not self._context.is_ready or self.turn.is_busy or bool(self.turn.queue)
+        can_leave = self.candidates.is_open or self.prompt_mode.mode is not None
+        return prompt.has_focus_within and not (can_stop or can_leave or prompt.draft.text)
 
     def interrupt(self) -> bool:
         """Clear the prompt, else stop the reply; True when a second time asks to quit."""

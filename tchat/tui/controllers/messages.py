@@ -65,6 +65,14 @@ class MessagesController:
             case "previous" | "next":
                 await self._flip(key, -1 if action == "previous" else 1)
 
+    @background(group="message")
+    async def edit_last_question(self) -> None:
+        """Put the last question into the prompt; what comes of it is a branch beside it."""
+        branch = await self._context.messages.branch()
+        last = next((each for each in reversed(branch) if each.role is Role.USER), None)
+        if last is not None and not self._turn.is_busy:
+            self._prompt_mode.edit(last)
+
     # Copying
 
     async def _copy(self, key: int | str) -> None:

@@ -44,6 +44,7 @@ class Column:
 
     Attributes:
         form: How the entries are laid out; changed by `reformat`.
+        revision: Another number after each change of entries or texts.
 
     Args:
         kept: Layouts that stay in memory, at least as many as are in view at once.
@@ -51,6 +52,7 @@ class Column:
 
     def __init__(self, form: Format, kept: int = KEPT) -> None:
         self.form = form
+        self.revision = 0
         self._kept = kept
         self._stamp = 0
         self._slots: list[_Slot] = []
@@ -71,6 +73,10 @@ class Column:
         """The keys of all entries from the end."""
         return (slot.entry.key for slot in reversed(self._slots))
 
+    def entries(self) -> Iterator[Entry]:
+        """All entries, with the text that came so far."""
+        return map(self.entry, range(len(self._slots)))
+
     def entry(self, place: int) -> Entry:
         """The entry at ``place``, with the text that came so far."""
         slot = self._slots[place]
@@ -87,6 +93,7 @@ class Column:
 
     def show(self, entries: Iterable[Entry]) -> None:
         """Replace all entries; those that were here stay folded or unfolded."""
+        self.revision += 1
         before = {slot.entry.key: slot for slot in self._slots if slot.folds or slot.open}
         self._slots = [_Slot(entry) for entry in entries]
         for slot in self._slots if before else ():
@@ -100,6 +107,7 @@ class Column:
 
     def prepend(self, entries: Iterable[Entry]) -> int:
         """Add entries before all others; return an estimate of their lines."""
+        self.revision += 1
         added = [_Slot(entry) for entry in entries]
         heights = estimate((slot.entry for slot in added), self.form)
         self._slots[:0] = added
@@ -108,6 +116,7 @@ class Column:
 
     def append(self, entry: Entry) -> None:
         """Add an entry at the end; another one with its key is removed."""
+        self.revision += 1
         if entry.key in self._places:
             self.remove(entry.key)
         self._places[entry.key] = len(self._slots)
@@ -117,12 +126,14 @@ class Column:
 
     def remove(self, key: Key) -> None:
         """Remove an entry."""
+        self.revision += 1
         place = self._places[key]
         self._recent.pop(self._slots.pop(place), None)
         self._renumber(height for at, height in enumerate(self._heights) if at != place)
 
     def update(self, entry: Entry) -> None:
         """Replace the entry with the key of ``entry``."""
+        self.revision += 1
         slot = self._slots[self._places[entry.key]]
         if not (slot.layout and slot.layout.adopt(entry)):
             slot.layout = None
@@ -139,6 +150,7 @@ class Column:
 
     def feed(self, key: Key, text: str, reasoning: str) -> None:
         """Add text to a reply that streams in."""
+        self.revision += 1
         place = self._places[key]
         self.layout(place).feed(text, reasoning)
         self.measure(place)

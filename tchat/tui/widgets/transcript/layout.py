@@ -128,6 +128,12 @@ class EntryLayout:
                     yield number, row
                 number += 1
 
+    def part_lines(self, part: Fold) -> tuple[int, Sequence[Line]]:
+        """The number of the first line of a part, and its lines as far as it is not folded."""
+        first, last = (3, 5) if part is REASONING else (6, 8)
+        before = sum(map(len, self._sections[:first]))
+        return before, [row for section in self._sections[first:last] for row in section]
+
     def feed(self, text: str = "", reasoning: str = "") -> None:
         """Add text to a reply that streams in, raw."""
         self._take(text, reasoning)

@@ -18,8 +18,10 @@ from textual.widget import Widget
 from tchat.markdown.syntax import SyntaxStyles
 from tchat.translation import trn
 from tchat.tui.widgets.transcript.column import encoded
-from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Key
-from tchat.tui.widgets.transcript.layout import EntryLayout
+from tchat.tui.widgets.transcript.entry import GUTTER, Key
+from tchat.tui.widgets.transcript.find import Hit, Query
+from tchat.tui.widgets.transcript.find import Span as Place
+from tchat.tui.widgets.transcript.layout import REASONING, TEXT, EntryLayout, Fold
 from tchat.tui.widgets.transcript.lines import (
     PARTS,
     PREFIX,
@@ -41,14 +43,19 @@ class Painter:
         cursor: The entry that the message cursor is on.
         pointed: Entries under the mouse, or clicked, which show their facts and actions.
         found: The entry with search hits, and their pattern.
+        query: What is marked in all entries.
+        hit: The one of its places that was gone to.
     """
 
     def __init__(self, view: ColumnView) -> None:
         self.cursor: Key | None = None
         self.pointed: tuple[Key | None, ...] = ()
         self.found: tuple[Key, re.Pattern[str]] | None = None
+        self.query: Query | None = None
+        self.hit: Hit | None = None
         self._view = view
         self._strips = StripCache()
+        self._drawn: dict[tuple[Key, str], tuple[object, list[list[Place]]]] = {}
         self._shown = ShownStrips()
 
     def update_palette(self) -> None:
@@ -94,7 +101,7 @@ class Painter:
             row = self._lit(layout, place, number) or row
         bar = gutter(layout, number, cursor=cursor, last=last, palette=form.palette)
         offset = encoded(place, number)
-        marks = [*self._hits(entry, row), *_selected(offset, selection, form.palette)]
+        marks = [*self._hits(layout, number, row), *_selected(offset, selection, form.palette)]
         return self._strips.strip(
             row, bar, marks, offset=offset, left=form.left, cells=width, base=form.palette.base
         )
@@ -109,11 +116,31 @@ class Painter:
             return role_line(entry, form, facts=True, actions=not seen)
         return None
 
-    def _hits(self, entry: Entry, row: Line) -> Iterator[Mark]:
-        if self.found and self.found[0] == entry.key:
-            hit = self._view.column.form.palette.hit
+    def _hits(self, layout: EntryLayout, number: int, row: Line) -> Iterator[Mark]:
+        palette, key = self._view.column.form.palette, layout.entry.key
+        if self.query:
+            for part in (REASONING, TEXT):
+                for at, spans in enumerate(self._places(self.query, layout, part)):
+                    style = palette.pill if self.hit == (key, part, at) else palette.hit
+                    for line_number, begin, end in spans:
+                        if line_number == number:
+                            start = GUTTER + row.lead
+                            yield (start + begin, start + end), style
+        elif self.found and self.found[0] == key:
+            hit = palette.hit
             for match in self.found[1].finditer(row.text):
                 yield (GUTTER + match.start(), GUTTER + match.end()), hit
+
+    def _places(self, query: Query, layout: EntryLayout, part: Fold) -> list[list[Place]]:
+        """Where the query is drawn in a part of an entry; looked for once."""
+        key = (layout.entry.key, part.name)
+        state = (query, id(layout), self._view.column.revision, layout.shape, layout.height)
+        known = self._drawn.get(key)
+        if known is None or known[0] != state:
+            if len(self._drawn) > StripCache.SIZE:
+                self._drawn.clear()
+            known = self._drawn[key] = (state, query.drawn(layout, part))
+        return known[1]
 
 
 Span = tuple[int, int]  # characters of a row; the end is exclusive, -1 for all

@@ -20,6 +20,7 @@ from tchat.sanitize import printable
 from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
 from tchat.tui.widgets.transcript.entry import Entry, Key
+from tchat.tui.widgets.transcript.find import Hit, Query
 from tchat.tui.widgets.transcript.layout import FOLD, REASONING, TEXT, Fold
 from tchat.tui.widgets.transcript.lines import COMPONENTS, LINK
 from tchat.tui.widgets.transcript.painting import PILL, Painter, words
@@ -81,11 +82,16 @@ class Transcript(ColumnView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "step(-1)", "Previous message", id="transcript.previous"),
         Binding("down,j", "step(1)", "Next message", id="transcript.next"),
-        Binding("c", "ask('copy')", "Copy the message", id="transcript.copy"),
+        Binding("g", "first", "First message", id="transcript.first"),
+        Binding("G", "last", "Last message", id="transcript.last"),
+        Binding("slash", "find", "Find text in this chat", id="transcript.find"),
+        Binding("n", "find_step(1)", "Next place where it is found", id="transcript.find-next"),
+        Binding("N", "find_step(-1)", "Previous such place", id="transcript.find-previous"),
+        Binding("y,c", "ask('copy')", "Copy the message", id="transcript.copy"),
         Binding("C", "copy_code", "Copy its code; again: next block", id="transcript.copy-code"),
         Binding("e,enter", "ask('edit')", "Edit it in a new branch", id="transcript.edit"),
         Binding("r", "ask('regenerate')", "Regenerate", id="transcript.regenerate"),
-        Binding("g", "ask('continue')", "Continue it", id="transcript.continue"),
+        Binding("m", "ask('continue')", "Continue it", id="transcript.continue"),
         Binding("b", "ask('branch')", "Branch from here", id="transcript.branch"),
         Binding("d,delete", "ask('delete')", "Delete it and what follows", id="transcript.delete"),
         Binding("plus", "ask('good')", "Rate it good, or remove the rating", id="transcript.good"),
@@ -110,6 +116,15 @@ class Transcript(ColumnView, can_focus=True):
 
         key: Key
         action: str
+
+    class FindRequested(Message):
+        """The user wants to type a text to be found."""
+
+    @dataclass
+    class FindStepped(Message):
+        """The user wants the next place where the text is found, or the one before."""
+
+        step: int
 
     @dataclass
     class CodeCopyRequested(Message):
@@ -273,6 +288,19 @@ class Transcript(ColumnView, can_focus=True):
         if self._painter.cursor == key:
             self._put_cursor(entry.key)
 
+    def mark(self, query: Query | None, hit: Hit | None) -> None:
+        """Mark what is found in all entries, and go to one of its places; unfold it if needed."""
+        self._painter.query, self._painter.hit = query, hit
+        self._painter.found = None
+        if query and hit and hit.key in self.column:
+            place = self.column.place(hit.key)
+            if self.column.layout(place).is_folded(hit.part):
+                self.column.fold(hit.key, hit.part, folded=False)
+            number = query.line(self.column.layout(place), hit)
+            self._put_cursor(hit.key)
+            self._jump(place, number, above=self._rows // 3)
+        self.refresh()
+
     def has(self, key: Key) -> bool:
         """Whether there is an entry ``key``."""
         return key in self.column
@@ -348,6 +376,34 @@ class Transcript(ColumnView, can_focus=True):
             self.move_cursor(step)
         else:
             self._scroll_by(step)
+
+    def action_first(self) -> None:
+        """Put the message cursor on the first message."""
+        self._key_at_cursor()
+        self._move_to(range(len(self.column)))
+
+    def action_last(self) -> None:
+        """Put the message cursor on the last message."""
+        self._key_at_cursor()
+        self._move_to(reversed(range(len(self.column))))
+        self.follow()
+
+    def _move_to(self, places: Iterable[int]) -> None:
+        """Put the message cursor on the first of ``places`` that is a message."""
+        for place in places:
+            if self.column.layout(place).entry.role not in ("notice", "error"):
+                self.point_at(self.column.layout(place).entry.key)
+                return
+
+    def action_find(self) -> None:
+        """Ask for the text to be found."""
+        self._key_at_cursor()
+        self.post_message(self.FindRequested())
+
+    def action_find_step(self, step: int) -> None:
+        """Go to the next place where the text is found, or to the one before."""
+        self._key_at_cursor()
+        self.post_message(self.FindStepped(step))
 
     def action_ask(self, action: str) -> None:
         """Ask for ``action`` on the message that the cursor is on."""

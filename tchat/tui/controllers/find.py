@@ -1,0 +1,162 @@
+"""Finding text in the messages of the open session, and the line that shows the message cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tchat.translation import tr
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.transcript import TranscriptController
+from tchat.tui.widgets.transcript.entry import Key
+from tchat.tui.widgets.transcript.find import Hit, Query
+from tchat.tui.widgets.transcript.message_bar import MessageBar
+
+SLICE = 0.008  # seconds of searching between two turns of the event loop
+_HINTS = (
+    ("transcript.find", "find"),
+    ("transcript.copy", "copy"),
+    ("transcript.edit", "edit"),
+    ("transcript.regenerate", "regenerate"),
+    ("transcript.fold", "fold"),
+    ("transcript.leave", "leave"),
+)
+
+
+class FindController:
+    """Finds text as it is typed, and goes from one place to the next."""
+
+    def __init__(self, context: ChatContext, transcript: TranscriptController) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._transcript = transcript
+        self._bar: MessageBar | None = None
+        self._query: Query | None = None
+        self._hits: list[Hit] = []
+        self._searched = -1  # the revision of the messages that were searched
+        self._at = 0
+        self._origin: Key | None = None  # where the cursor was when the search began
+
+    async def show_cursor(self, key: Key | None) -> None:
+        """Show the keys of the message cursor while it is on a message."""
+        if key is None:
+            self._forget()
+            if self._bar is not None:
+                self._bar.display = False
+            return
+        bar = await self._mounted()
+        if not bar.display:
+            bar.display = True
+            bar.show_keys(self._keys())
+
+    async def begin(self) -> None:
+        """Let the user type what is to be found."""
+        self._origin = self._transcript.view.cursor
+        bar = await self._mounted()
+        bar.clear()
+        bar.edit()
+
+    def close(self, *, entered: bool) -> None:
+        """The text was entered, or the search was left: back to the messages."""
+        view, bar = self._transcript.view, self._bar
+        if not entered or not (bar and bar.text.strip()):
+            self._forget()
+            if self._origin is not None and view.has(self._origin):
+                view.point_at(self._origin)
+        if bar is not None:
+            bar.show_keys(self._keys())
+            self._show_count()
+        view.focus()
+
+    @background(group="find", exclusive=True)
+    async def search(self, text: str) -> None:
+        """Find ``text``, and go to the first place from the message on that the cursor was on."""
+        if not text.strip():
+            self._query, self._hits = None, []
+            self._transcript.view.mark(None, None)
+            self._show_count()
+            return
+        await asyncio.sleep(0)  # the next character may be there
+        self._query = Query(text)
+        await self._search()
+        view = self._transcript.view
+        origin = self._origin
+        first = view.column.place(origin) if origin is not None and view.has(origin) else 0
+        places = (n for n, hit in enumerate(self._hits) if view.column.place(hit.key) >= first)
+        self._at = next(places, 0)
+        self._go()
+
+    @background(group="find", exclusive=True)
+    async def step(self, count: int) -> None:
+        """Go ``count`` places on, from the last to the first."""
+        if self._query is None:
+            await self.begin()
+            return
+        if self._searched != self._transcript.view.column.revision:
+            before = self._hits[self._at] if self._hits else None
+            await self._search()
+            self._at = self._hits.index(before) if before in self._hits else 0
+        if self._hits:
+            self._at = (self._at + count) % len(self._hits)
+        self._go()
+
+    async def _search(self) -> None:
+        """Search all messages, in slices, so that the screen does not freeze."""
+        column, query = self._transcript.view.column, self._query
+        assert query is not None  # noqa: S101 - the callers set it
+        while True:
+            revision, hits = column.revision, list[Hit]()
+            until = time.monotonic() + SLICE
+            for entry in list(column.entries()):
+                hits += query.hits(entry)
+                if time.monotonic() > until:
+                    await asyncio.sleep(0.001)
+                    until = time.monotonic() + SLICE
+            # While a reply is written, messages change all the time.
+            if revision == column.revision or self._context.turn_state.is_busy:
+                break
+        self._hits = [hit for hit in hits if hit.key in column]
+        self._searched = revision
+
+    def _go(self) -> None:
+        """Show the place that was reached."""
+        hit = self._hits[self._at] if self._hits else None
+        self._transcript.view.mark(self._query, hit)
+        self._show_count()
+
+    def _show_count(self) -> None:
+        if self._bar is None:
+            return
+        count = ""
+        if self._query is not None:
+            found = tr("{number:,} of {count:,}", number=self._at + 1, count=len(self._hits))
+            count = found if self._hits else tr("not found")
+        self._bar.show_count(count)
+
+    def _forget(self) -> None:
+        if self._query is not None:
+            self._query, self._hits = None, []
+            self._transcript.view.mark(None, None)
+        if self._bar is not None:
+            self._bar.clear()
+
+    async def _mounted(self) -> MessageBar:
+        if self._bar is None:
+            self._bar = MessageBar()
+            self._bar.display = False
+            await self.screen.query_one("#messages").mount(self._bar)
+        return self._bar
+
+    def _keys(self) -> str:
+        names = {
+            "find": tr("find"),
+            "copy": tr("copy"),
+            "edit": tr("edit"),
+            "regenerate": tr("regenerate"),
+            "fold": tr("fold"),
+            "leave": tr("leave"),
+        }
+        keys = {each.id: each.shown_keys for each in self._context.keys_in_force()}
+        hints = ((keys.get(each, ()), names[does]) for each, does in _HINTS)
+        return "  ".join(f"{shown[0]} {does}" for shown, does in hints if shown)

@@ -1,0 +1,106 @@
+"""The line below the messages while the message cursor is on: its keys, and what is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from tchat.sanitize import single_line
+from tchat.translation import tr
+
+
+class MessageBar(Horizontal):
+    """Shows that keys act on messages; finds text in them."""
+
+    DEFAULT_CSS = """
+    MessageBar {
+        height: 1;
+        background: $panel;
+        color: $muted;
+        & > .mode { width: auto; padding: 0 1; background: $primary; color: $background;
+            text-style: bold; }
+        & > .count { width: auto; padding: 0 1; color: $foreground; }
+        & > .keys { width: 1fr; }
+        & > Input, & > Input:focus { width: 1fr; height: 1; min-height: 1; border: none;
+            padding: 0; background: $panel; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Leave the search", show=False, id="find.leave"),
+    ]
+
+    class Changed(Message):
+        """The text to be found is another."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    @dataclass
+    class Closed(Message):
+        """The text was entered, or the search was left."""
+
+        entered: bool
+
+    def compose(self) -> ComposeResult:
+        """Mode, text to be found, count, keys."""
+        yield Static(classes="mode", markup=False)
+        yield Input(id="find", select_on_focus=False)
+        yield Static(classes="count", markup=False)
+        yield Static(classes="keys", markup=False)
+
+    @property
+    def text(self) -> str:
+        """The text to be found."""
+        return self.query_one(Input).value
+
+    def show_keys(self, keys: str) -> None:
+        """Show the keys of the message cursor."""
+        typed = self.query_one(Input)
+        typed.display = False
+        self.query_one(".mode", Static).update(tr("MESSAGES"))
+        shown = self.query_one(".keys", Static)
+        shown.display = True
+        shown.update(Content(f" {keys}"))
+        if not typed.value:
+            self.show_count("")
+
+    def edit(self) -> None:
+        """Let the user type the text to be found."""
+        self.query_one(".mode", Static).update(tr("FIND"))
+        self.query_one(".keys", Static).display = False
+        typed = self.query_one(Input)
+        typed.display = True
+        typed.focus()
+
+    def clear(self) -> None:
+        """Forget the text to be found."""
+        self.query_one(Input).value = ""
+        self.show_count("")
+
+    def show_count(self, count: str) -> None:
+        """Show how much was found, behind the text while that is not typed."""
+        typed = self.query_one(Input)
+        shown = count if typed.display or not count else f"/{single_line(typed.value)}  {count}"
+        self.query_one(".count", Static).update(Content(shown))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Find as it is typed."""
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Back to the messages."""
+        event.stop()
+        self.post_message(self.Closed(entered=True))
+
+    def action_cancel(self) -> None:
+        """Forget what was found."""
+        self.post_message(self.Closed(entered=False))
