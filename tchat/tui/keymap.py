@@ -31,6 +31,7 @@ from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
+from tchat.tui.widgets.transcript.message_bar import MessageBar
 from tchat.tui.widgets.transcript.view import Transcript
 
 MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")
@@ -221,6 +222,7 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *KEYS,
     *declared(PromptArea.BINDINGS, Scope.PROMPT),
     *declared(Transcript.BINDINGS, Scope.MESSAGES),
+    *declared(MessageBar.BINDINGS, Scope.MESSAGES),
     *declared(Candidates.BINDINGS, Scope.CANDIDATES),
     *declared(FuzzyList.BINDINGS, Scope.LISTS),
     *declared(LineEditor.BINDINGS, Scope.LISTS),
