@@ -19,6 +19,7 @@ SIZE = (100, 30)
 PATIENCE = 90.0  # seconds for anything to happen, on a loaded machine too
 _MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
 _JOINERS = dict.fromkeys((0x200C, 0x200D, 0xFE0E, 0xFE0F))
+_TITLE = re.compile(rb"(\x1b\[22;2t)|(\x1b\[23;2t)|\x1b\]2;([^\x07]*)\x07")
 _KEYBOARD = re.compile(rb"\x1b\[([<>])\d*u")
 
 
@@ -199,6 +200,19 @@ class Terminal:
     def keyboards(self) -> int:
         """How many keyboard protocols were pushed and not popped."""
         return sum(1 if sign == b">" else -1 for sign in _KEYBOARD.findall(self.written))
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the window that were pushed and not popped, each as it is now."""
+        titles: list[str] = []
+        for pushed, popped, title in _TITLE.findall(self.written):
+            if pushed:
+                titles.append("")
+            elif popped:
+                titles.pop()
+            elif titles:
+                titles[-1] = title.decode()
+        return titles
 
     def _interpret(self) -> None:
         data = bytes(self.written[self._interpreted :])

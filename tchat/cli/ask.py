@@ -158,6 +158,7 @@ def open_screen(
         console.paths,
         lambda: _startup_state(request, settings, file, shown),
         private=file is None,
+        quiet=console.quiet,
     )
 
 

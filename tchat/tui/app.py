@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
@@ -435,8 +436,11 @@ def run_screen(
     *,
     private: bool = False,
     draft: str = "",
+    quiet: bool = False,
 ) -> int:
-    """OpenSessions the chat screen and return the exit code; see `TchatApp`.
+    """Open the chat screen and return the exit code; see `TchatApp`.
+
+    Once the screen is gone, it prints how to resume the session, unless ``quiet``.
 
     Raises:
         Interrupted: A signal ended it.
@@ -448,10 +452,26 @@ def run_screen(
     try:
         with guarded(paths.log_file):
             app.run()
-        return _exit_code(app)
+        code = _exit_code(app)
+        if not quiet and sys.stderr.isatty() and (hint := resume_hint(app.conversation)):
+            sys.stderr.write(f"{hint}\n")
+        return code
     finally:
         if app.startup_state is not None:
             app.startup_state.store.close()
+
+
+def resume_hint(chat: Conversation | None) -> str:
+    """How to resume the session of a chat; empty where there is nothing to resume."""
+    session = chat.session if chat is not None and not chat.private else None
+    if chat is None or session is None or not chat.settings.resume_hint:
+        return ""
+    with suppress(StorageError):
+        store, latest = chat.persistent, chat.persistent.latest()
+        if store.path is not None and latest is not None and store.branch(session.id, 1):
+            flag = "-c" if latest.id == session.id else f"--cid {session.id}"
+            return tr("Resume: {command}", command=f"tchat {flag}")
+    return ""
 
 
 def _exit_code(app: TchatApp) -> int:

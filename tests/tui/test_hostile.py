@@ -31,6 +31,7 @@ PLAIN = tuple(f"Reply {number}." for number in range(len(REPLIES)))
 DRAWING = re.compile(
     r"\x1b\[[\d;]*m|\x1b\[\d+;\d+H|\x1b\[\?(?:7|25|1000|1003|1004|1006|1015|1049|2004)[hl]"
     r"|\x1b\[[<>]\d*u|\x1b\[\?(?:2026|2048)\$p|\x1b\]22;[a-z-]*(?:\x07|\x1b\\)"
+    r"|\x1b\]2;[^\x00-\x1f\x7f-\x9f]*\x07|\x1b\[2[23];2t"
 )
 
 

@@ -77,6 +77,8 @@ def test_a_chat_from_the_first_picture_to_the_shell(writing: Terminal, starter_h
     assert writing.ended() == 0
     assert writing.modes == AS_FOUND
     assert writing.keyboards == 0
+    assert writing.titles == []
+    assert writing.lines[-1 - writing.lines[::-1].count("")].endswith("Resume: tchat -c")
     question, reply = branch(starter_home)
     assert question.text == "Tell me a long story."
     assert reply.status is Status.STOPPED

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Button, Input
 from textual.widgets._toast import Toast
 
 from tchat.paths import Paths
 from tchat.settings import Settings
+from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.widgets.prompt import Prompt
 
 from .chat_stage import Shown, opened
@@ -53,6 +54,37 @@ async def test_a_toast_lies_over_no_field_of_a_dialog(
         shown.pilot.app.notify(WORDS, markup=False)
         await shown.until(lambda: bool(toasts(shown)))
         assert not hidden(shown, Input)
+
+
+def on_border(shown: Shown) -> list[Toast]:
+    """The toasts that lie over the border of the dialog."""
+    frame = shown.pilot.app.screen.query_one("#frame")
+    inside = frame.region.shrink(frame.gutter)
+    return [
+        each
+        for each in toasts(shown)
+        if each.region.overlaps(frame.region) and not inside.contains_region(each.region)
+    ]
+
+
+@pytest.mark.parametrize("size", [*SIZES, (80, 24), (200, 60)])
+async def test_a_toast_lies_over_no_border_of_a_dialog(
+    settings: Settings, paths: Paths, size: tuple[int, int]
+) -> None:
+    async with opened(settings, paths, size) as shown:
+        await shown.pilot.press("f3")
+        await shown.until(lambda: bool(shown.pilot.app.screen.query(Input)))
+        for told, severity in ((WORDS, "error"), ("Copied.", "information"), (WORDS, "warning")):
+            shown.pilot.app.notify(told, severity=severity, markup=False)  # type: ignore[arg-type]
+        await shown.until(lambda: len(toasts(shown)) > 0)
+        await shown.until(lambda: not on_border(shown))
+        assert not hidden(shown, Input)
+        shown.pilot.app.push_screen(Confirm("Sure?", "It is gone then."))
+        await shown.until(lambda: bool(shown.pilot.app.screen.query(Button)))
+        shown.pilot.app.notify("Copied again.", markup=False)
+        await shown.until(lambda: len(toasts(shown)) > 0)
+        await shown.until(lambda: not on_border(shown))
+        assert not hidden(shown, Button)
 
 
 async def test_of_one_kind_only_the_latest_is_shown(settings: Settings, paths: Paths) -> None:

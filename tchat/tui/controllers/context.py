@@ -74,8 +74,9 @@ class ChatContext:
 
     def key_name(self, action: str) -> str:
         """The first key that does an action, as it is shown; by the id of the action."""
-        known = self.keys_in_force() if self.has_own_keys else KEYS
-        found = next(each for each in known if each.id == action)
+        known = () if self.has_own_keys else KEYS
+        found = next((each for each in known if each.id == action), None)
+        found = found or next(each for each in self.keys_in_force() if each.id == action)
         return found.shown_keys[0] if found.shown_keys else f"`{found.id}`"
 
     @property

@@ -72,12 +72,13 @@ class SessionsController:
 
     # The title
 
-    def edit_title(self) -> None:
+    @background(group="dialog", exclusive=True)
+    async def edit_title(self) -> None:
         """Let the user change the title of the open session in the header."""
         if self._context.conversation.session is None:
             self._context.notify(tr("The session gets its title with the first message."))
         else:
-            self.screen.query_one(Header).edit()
+            await self.screen.query_one(Header).edit()
 
     @background(group="title")
     async def rename(self, title: str) -> None:

@@ -11,10 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Click
-from textual.geometry import Offset, Size
+from textual.geometry import Offset, Size, Spacing
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
+from textual.widgets._toast import ToastRack
 
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
@@ -25,6 +26,7 @@ from tchat.tui.widgets.item_columns import TableColumn
 from tchat.tui.widgets.item_view import Item
 
 Result = TypeVar("Result")
+TOAST_ROWS = 4  # of the screen below a dialog, for a toast and a row between
 GAP = 2  # cells between two hints
 
 
@@ -111,6 +113,8 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
             margin-top: 1;
             padding: 0 1;
         }
+        & ToastRack { max-height: 3; padding: 0; }
+        & Toast { margin-top: 0; max-height: 3; }
         &.-short {
             & > #frame { width: 100%; height: 100%; }
             & #hints { margin-top: 0; }
@@ -151,6 +155,21 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         """Tell the keys."""
         self.show_hints(self.HINTS)
         self.opened()
+
+    def on_resize(self) -> None:
+        """Find the place of toasts."""
+        self.call_after_refresh(self.place_toasts)
+
+    def place_toasts(self) -> None:
+        """Put toasts below the frame, where there is room, else inside it over its keys."""
+        frame = self.query_one("#frame")
+        whole, inside = frame.region, frame.region.shrink(frame.gutter)
+        width, height = self.size
+        margin = Spacing(0, 1, 0, 1)
+        if height - whole.bottom < TOAST_ROWS:
+            margin = Spacing(0, width - inside.right, height - inside.bottom, inside.x)
+        for rack in self.query(ToastRack):  # none where notifications are off
+            rack.styles.margin = margin
 
     def opened(self) -> None:
         """What a subclass does once its widgets are there."""

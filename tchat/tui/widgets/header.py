@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tchat.tui.widgets.fuzzy_list import LineEditor
 
 LEAST_ROWS = 20  # of the terminal; in a lower one the header gives its row to the messages
-TITLE, MODEL = 80, 40  # characters at most
-SHORT_TITLE, SHORT_MODEL = 24, 16
+TITLE = 80  # characters at most
+TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
+MODELS = (40, 16, 8)  # of the name of a model or a server
 BRANCH, DOWN, PIN = "⎇", "▾", "▲"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
@@ -56,7 +57,7 @@ class Header(Row):
 
     DEFAULT_CSS = """
     Header {
-        background: $panel; color: $foreground;
+        color: $foreground;
         & > LineEditor.-textual-compact { width: 1fr; padding: 0; background: $surface; }
     }
     """
@@ -109,7 +110,7 @@ class Header(Row):
         """Whether the title is being edited."""
         return self._editor is not None
 
-    def edit(self) -> None:
+    async def edit(self) -> None:
         """Let the user change the title in its place; `Renamed` or `Left` ends it."""
         if self._editor is not None:
             return
@@ -119,8 +120,8 @@ class Header(Row):
             single_line(self._data.title), placeholder=tr("Title"), compact=True
         )
         self.display = True
-        self.mount(self._editor)
-        self._editor.focus()
+        await self.mount(self._editor)
+        self.screen.set_focus(self._editor)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the title; an empty one is none."""
@@ -166,7 +167,7 @@ def marks(data: HeaderData) -> list[Part]:
     if data.pins:
         found.append(part(f"{PIN} {data.pins}", "", keep=(3,), style="$muted"))
     if data.server:
-        found.append(part(single_line(data.server, SHORT_MODEL), "", keep=(4,), style="$muted"))
+        found.append(part(_cut(data.server, MODELS[1]), "", keep=(4,), style="$muted"))
     return found
 
 
@@ -174,12 +175,8 @@ def model_part(data: HeaderData) -> list[Part]:
     """The model, to be clicked."""
     if not data.model:
         return [_clicked("model", "$muted", tr("no model") + f" {DOWN}", keep=(), lead="  ")]
-    names = (single_line(data.model, length) for length in (MODEL, SHORT_MODEL))
-    return [
-        _clicked(
-            "model", "bold $assistant", *(f"{name} {DOWN}" for name in names), keep=(5,), lead="  "
-        )
-    ]
+    names = [f"{_cut(data.model, cells)} {DOWN}" for cells in MODELS]
+    return [_clicked("model", "bold $assistant", *names, keep=(2, 5), lead="  ")]
 
 
 def branch_part(data: HeaderData) -> list[Part]:
@@ -187,16 +184,18 @@ def branch_part(data: HeaderData) -> list[Part]:
     number, count = data.branch
     if count < 2:
         return []
-    return [_clicked("branch", "$primary", f"{BRANCH} {number}/{count}", keep=(), lead="  ")]
+    return [_clicked("branch", "$assistant", f"{BRANCH} {number}/{count}", keep=(), lead="  ")]
 
 
 def _title(data: HeaderData) -> Part:
-    text = single_line(data.title, TITLE)
-    if not text:
+    if not data.title:
         return _clicked("title", "$muted", tr("New session"), keep=())
-    short = single_line(data.title, SHORT_TITLE)
-    middle = single_line(data.title, (TITLE + SHORT_TITLE) // 2)
-    return _clicked("title", "bold", text, middle, short, keep=(0, 2))
+    return _clicked("title", "bold", *(_cut(data.title, cells) for cells in TITLES), keep=(0, 2, 4))
+
+
+def _cut(text: str, cells: int) -> str:
+    """A raw text on one line of at most ``cells`` cells."""
+    return Content(single_line(text, TITLE)).truncate(cells, ellipsis=True).plain
 
 
 def _clicked(
