@@ -25,7 +25,7 @@ from .stage import HOSTILE, is_tame, lines, text
 from .test_status import staged
 
 CTRL_Q, ALT_E = "\x11", "\x1be"
-PROMPT = "Message, / for commands"
+PROMPT = "Message · / commands"
 
 
 def header(shown: Shown) -> str:
