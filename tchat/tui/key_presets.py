@@ -19,7 +19,7 @@ _EMACS = {
     "chat.export": "leader ctrl+s,leader w",
     "chat.settings": "f3,leader s",
     "prompt.editor": "leader ctrl+e,leader e",
-    "prompt.left": "ctrl+b",
+    "prompt.left": "left,ctrl+b",
     "dialog.close": "escape,ctrl+g",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import os
+import re
 import select
 import signal
 from collections.abc import Iterable, Iterator
@@ -137,6 +138,20 @@ ESCAPE = "\x1b"
 INTRODUCERS = "[OP]X^_"  # what a longer sequence goes on with behind ESC
 
 
+# What a terminal sends for Alt and a key that is a control character itself.
+_CONTROLS = {"\x7f": "alt+backspace", "\b": "alt+backspace", "\r": "alt+enter", "\n": "alt+enter"}
+# Keys in the form of xterm's modifyOtherKeys, and in Kitty's with the codes of other layouts.
+_OTHER_KEYS = re.compile(r"\x1b\[27;(?P<modifiers>\d+);(?P<code>\d+)~")
+_ALTERNATES = re.compile(r"\x1b\[(?P<code>\d+):[\d:]*(?P<rest>[\d;:]*)u")
+
+
+def _with_alt(key: events.Key) -> events.Key:
+    """``key`` with Alt, which Textual forgets for all but letters and digits."""
+    if key.key.startswith("alt+") or key.key == "escape":
+        return key
+    return events.Key(f"alt+{key.key}", key.character)
+
+
 class PasteParser(XTermParser):
     """Textual's parser of what a terminal sends, but for bracketed pastes and quick Alt keys.
 
@@ -169,15 +184,23 @@ class PasteParser(XTermParser):
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterator[events.Key]:
         """The keys that ``sequence`` stands for; none while it may be the begin of a longer one."""
+        if found := _OTHER_KEYS.fullmatch(sequence):
+            sequence = f"{ESCAPE}[{found['code']};{found['modifiers']}u"
+        elif found := _ALTERNATES.fullmatch(sequence):
+            sequence = f"{ESCAPE}[{found['code']}{found['rest']}u"
         if sequence == ESCAPE:  # of a sequence that is none: its characters follow, one by one
             self._is_alt = True
             return
         if len(sequence) == 1:
             alt, self._is_alt = alt or self._is_alt, False
-        keys = list(super()._sequence_to_key_events(sequence, alt))
+        if len(sequence) == len(ESCAPE) + 1 and sequence[-1] in _CONTROLS:
+            keys = [events.Key(_CONTROLS[sequence[-1]], None)]
+        else:
+            keys = list(super()._sequence_to_key_events(sequence, alt))
         if not keys and len(sequence) == len(ESCAPE) + 1 and sequence[-1] not in INTRODUCERS:
-            keys = list(super()._sequence_to_key_events(sequence[-1], alt=True))
-        yield from keys
+            alt, sequence = True, sequence[-1]
+            keys = list(super()._sequence_to_key_events(sequence, alt=True))
+        yield from (_with_alt(key) if alt and len(sequence) == 1 else key for key in keys)
 
     def _until_paste(self, data: str) -> tuple[str, str]:
         """What stands in front of a paste, and what stands behind its start mark."""

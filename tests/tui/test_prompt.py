@@ -39,6 +39,8 @@ def named(typed: str) -> Sequence[str]:
 class Stage(App[None]):
     """The prompt alone; it keeps what the prompt says."""
 
+    ENABLE_COMMAND_PALETTE = False  # as in tchat
+
     def __init__(self) -> None:
         super().__init__()
         self.heard: list[Message] = []

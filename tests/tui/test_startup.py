@@ -18,7 +18,13 @@ from tchat.sessions.schema import CURRENT
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
+from tchat.tui.dialogs.dialog import ListDialog
+from tchat.tui.dialogs.help import HelpScreen
+from tchat.tui.dialogs.history import HistoryScreen
+from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.dialogs.settings import ThemePicker
 from tchat.tui.services.conversation import StartupState
+from tchat.tui.widgets.fuzzy_list import Filter
 from tests.imports import modules_after
 from tests.sessions.stores import new_session
 from tests.terminal import Terminal
@@ -56,7 +62,7 @@ async def test_what_is_typed_and_sent_before_the_sessions_are_open_is_kept(
 ) -> None:
     async with waiting(settings, paths) as (shown, let_open):
         await shown.type("Hello")
-        await shown.pilot.press("s", "o", "ctrl+o")
+        await shown.pilot.press("s", "o")
         assert shown.screen.prompt.queue == ["Hello"]
         assert shown.pilot.app.screen is shown.screen
         let_open()
@@ -90,6 +96,35 @@ async def test_a_command_sent_early_is_carried_out(settings: Settings, paths: Pa
         let_open()
         await shown.until(lambda: shown.screen.context.is_ready and "tchat" in shown.notices)
         assert shown.branch == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "dialog"),
+    [
+        (["f4"], ThemePicker),
+        (["f1"], HelpScreen),
+        (["ctrl+r"], HistoryScreen),
+        (["ctrl+x", "m"], ModelPicker),
+    ],
+)
+async def test_a_key_pressed_early_acts_once_the_sessions_are_open_and_so_do_those_after_it(
+    settings: Settings, paths: Paths, keys: list[str], dialog: type[ListDialog]
+) -> None:
+    async with waiting(settings, paths) as (shown, let_open):
+        await shown.pilot.press("a", *keys, "q", "x")
+        assert not shown.screen.context.is_ready
+        let_open()
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, dialog))
+        await shown.until(
+            lambda: [each.value for each in shown.pilot.app.screen.query(Filter)] == ["qx"]
+        )
+        assert shown.screen.prompt.draft.text == "a"
+
+
+async def test_it_can_be_left_behind_a_key_that_waits(settings: Settings, paths: Paths) -> None:
+    async with waiting(settings, paths) as (shown, _):
+        await shown.pilot.press("f4", "ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
 
 
 async def test_it_can_be_left_before_the_sessions_are_open(

@@ -58,14 +58,18 @@ class HistoryScreen(ListDialog):
         )
         if "\n" not in self._query:
             self.list.set_query(self._query.strip())
+        self.call_after_refresh(self._show_preview)
 
     def choose(self, key: str) -> None:
         """End with the prompt."""
         self.finish(key)
 
     @on(FuzzyList.Highlighted)
-    def _preview(self, event: FuzzyList.Highlighted) -> None:
-        text = self._drafts[int(event.item.key)].text if event.item else ""
+    @on(FuzzyList.Filtered)
+    def _show_preview(self) -> None:
+        """Show the prompt under the cursor whole."""
+        item = self.list.item
+        text = self._drafts[int(item.key)].text if item else ""
         preview = self.query_one("#preview", Static)
         preview.update(printable(text[:PREVIEW]))
         preview.display = bool(text)
