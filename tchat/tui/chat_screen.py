@@ -94,6 +94,8 @@ class ChatScreen(Screen[None]):
         if self._first_draft:
             prompt.load(self._first_draft)
         prompt.private = self.context.private
+        if self.context.settings.keymap == "vim":
+            prompt.edit_with_vim()
         prompt.focus()
         self.context.status.refresh()
 
@@ -236,6 +238,7 @@ class ChatScreen(Screen[None]):
     def _on_transcript_cursor_moved(self, event: Transcript.CursorMoved) -> None:
         self._complete(self.controllers.find.show_cursor(event.key))
         # Go back to the prompt when the cursor leaves the messages.
+        self._show_cursor_mode()
         if event.key is None and self.controllers.transcript.view.has_focus:
             self.prompt.focus()
 
@@ -250,6 +253,14 @@ class ChatScreen(Screen[None]):
 
     def _on_message_bar_closed(self, event: MessageBar.Closed) -> None:
         self.controllers.find.close(entered=event.entered)
+
+    def on_descendant_focus(self) -> None:
+        """Show whether keys act on a message now."""
+        if self.context.is_ready:
+            self._show_cursor_mode()
+
+    def _show_cursor_mode(self) -> None:
+        self.prompt.selecting = self.controllers.transcript.has_cursor()
 
     def _on_transcript_link_clicked(self, event: Transcript.LinkClicked) -> None:
         self.controllers.messages.open_link(event.url)
@@ -316,9 +327,12 @@ class ChatScreen(Screen[None]):
         return any(each.action.startswith("run(") for each in bound)
 
     async def follow_leader(self, event: events.Event) -> bool:
-        """Whether the leader key came before ``event``; a key after it starts an action."""
+        """Whether the leader key came before ``event``; a key after it starts an action.
+
+        Also whether it is a key of Vim's modes, which come before the screen's own keys.
+        """
         if not self.context.is_ready or not self.controllers.leader.is_pending:
-            return False
+            return isinstance(event, events.Key) and await self.prompt.takes_first(event)
         if isinstance(event, events.Key):
             await self.controllers.leader.follow(event)
             return True

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Click
+from textual.events import Click, Key
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -69,6 +69,7 @@ class Prompt(Vertical):
     Attributes:
         mode: What Enter does other than send, such as ``editing message 3``; shown in the border.
         private: Whether nothing is stored; shown in the border.
+        selecting: Whether keys act on a message; shown in the border.
         queue: First lines of the prompts that wait for the reply under way.
         held: Whether they wait for the user, who stopped a reply.
     """
@@ -107,6 +108,7 @@ class Prompt(Vertical):
 
     mode: reactive[str] = reactive("")
     private: reactive[bool] = reactive(False)
+    selecting: reactive[bool] = reactive(False)
     queue: reactive[Sequence[str]] = reactive(())
     held: reactive[bool] = reactive(False)
 
@@ -123,6 +125,22 @@ class Prompt(Vertical):
         yield self._queue
         yield self._completion
         yield self._area
+
+    def edit_with_vim(self) -> None:
+        """Give the prompt the modes of Vim; the border shows the mode."""
+        from tchat.tui.widgets.vim import Mode, Vim
+
+        def show(mode: Mode) -> None:
+            self._area.border_subtitle = Content(tr(mode.value))
+
+        self._area.vim = Vim(self._area, show)
+
+    async def takes_first(self, event: Key) -> bool:
+        """Whether ``event`` is a key of Vim's modes that the screen binds too."""
+        vim = self._area.vim
+        if vim is None or not self._area.has_focus:
+            return False
+        return await vim.handle_first(event)
 
     # What the screen gives
 
@@ -195,12 +213,14 @@ class Prompt(Vertical):
     def watch_mode(self) -> None:
         """Show the mode, whether nothing is stored, and blanks that need a value in the border."""
         modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)
+        if self.selecting:
+            modes.append(tr("a message is selected, keys act on it · Esc returns"))
         if self._unfilled:
             modes.append(tr("fill in {blanks}", blanks=" ".join(self._unfilled)))
         self._area.border_title = Content(" · ".join(modes)) if modes else None
         self._area.set_class(self.private, "-private")
 
-    watch_private = watch_mode
+    watch_private = watch_selecting = watch_mode
 
     @on(TextArea.Changed)
     def _post_change(self, event: TextArea.Changed) -> None:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.actions import SkipAction
@@ -36,6 +36,9 @@ from tchat.tui.widgets.prompt_draft import (
     is_large,
     plain_newlines,
 )
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.vim import Vim
 
 
 def _key(keys: str, action: str, name: str, help_text: str) -> Binding:
@@ -140,6 +143,7 @@ class PromptArea(TextArea):
         super().__init__(tab_behavior="focus", highlight_cursor_line=False)
         self._completion = completion
         self._recall = Recall()
+        self.vim: Vim | None = None  # the modes of Vim, where they are wanted
         self._kill_ring = KillRing()
         self._yanked: tuple[Location, Location] | None = None  # where the last yank is
         self._before = self._now = _Did.OTHER  # what the key before this one did, and what this
@@ -204,6 +208,11 @@ class PromptArea(TextArea):
         self._recall = Recall(drafts)
 
     @property
+    def is_completing(self) -> bool:
+        """Whether completions are offered."""
+        return self._completion.is_open
+
+    @property
     def remembered(self) -> list[Draft]:
         """The prompts that Up goes back through, the newest last."""
         return self._recall.entries
@@ -258,7 +267,11 @@ class PromptArea(TextArea):
         binding acts before letters that were typed earlier.
         """
         self._before, self._now = self._now, _Did.OTHER
-        if await carry_out_binding(self, event):
+        if self.vim is not None and await self.vim.handle(event):
+            event.prevent_default()
+            event.stop()
+            self._restart_blink()
+        elif await carry_out_binding(self, event):
             self._restart_blink()
         elif event.key.startswith("alt+"):
             event.prevent_default()  # it stands for no character
@@ -415,6 +428,15 @@ class PromptArea(TextArea):
             return
         swapped = line[second:end] + line[first:second]
         self._replace_via_keyboard(swapped, (row, first), (row, end))
+
+    def remember_killed(self, start: Location, end: Location) -> None:
+        """Let the text between two places be yanked, which stays where it is."""
+        start, end = self._chip_around(start)[0], self._chip_around(end)[1]
+        self._kill_ring.add(self._chips.draft(self.get_text_range(start, end)))
+
+    def delete_whole(self, start: Location, end: Location) -> None:
+        """Delete whole chips and text, not to be yanked."""
+        self._delete_via_keyboard(self._chip_around(start)[0], self._chip_around(end)[1])
 
     def _left_of_line(self, row: int) -> Location:
         return (row - 1, len(self.document[row - 1])) if row else (0, 0)
