@@ -59,8 +59,8 @@ async def test_the_leader_key_shows_the_keys_that_can_follow(
     async with opened(settings, paths, size) as shown:
         app = shown.pilot.app
         await shown.pilot.press("ctrl+x")
-        await until(shown.pilot, lambda: "Choose the mo" in text(app))
-        assert "Branches of th" in text(app)
+        await until(shown.pilot, lambda: "m  Choose the m" in text(app))
+        assert "g  Branches of" in text(app)
         assert is_tame(app)
         await shown.pilot.press("escape")
         await until(shown.pilot, lambda: not shown.screen.query(WhichKey))

@@ -59,4 +59,5 @@ class LeaderController:
                 found.setdefault(
                     binding.id, FollowingKey(show_key(second), tr(binding.description))
                 )
-        return sorted(found.values(), key=lambda each: (len(each.key), each.key))
+        # Letters first: the other keys do what Up, Page Up and the like do without the leader.
+        return sorted(found.values(), key=lambda each: (not each.key.isalnum(), each.key))
