@@ -15,7 +15,8 @@ from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.history import HistoryScreen
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.sessions import SessionsScreen
-from tchat.tui.dialogs.settings import SettingsScreen, ThemePicker
+from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.widgets.which_key import WhichKey
 
 from .chat_stage import Shown, opened

@@ -22,7 +22,7 @@ from tchat.tui.dialogs.dialog import ListDialog
 from tchat.tui.dialogs.help import HelpScreen
 from tchat.tui.dialogs.history import HistoryScreen
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.dialogs.settings import ThemePicker
+from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.services.conversation import StartupState
 from tchat.tui.widgets.fuzzy_list import Filter
 from tests.imports import modules_after
