@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -21,6 +22,9 @@ from tchat.tui.widgets.completion import Completion, Existing, FileNames
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
+
+if TYPE_CHECKING:
+    from tchat.tui.widgets.vim import Vim
 
 PLACEHOLDER = N_("Message · / commands · @ files · ? help")
 SHOWN = 3  # queued prompts
@@ -117,6 +121,7 @@ class Prompt(Vertical):
         self._queue = PromptQueue()
         self._unfilled: tuple[str, ...] = ()  # blanks of a template that need a value
         self._completion = Completion()
+        self._vim: Vim | None = None
         self._area = PromptArea(self._completion)
         self._area.placeholder = tr(PLACEHOLDER)
 
@@ -133,14 +138,13 @@ class Prompt(Vertical):
         def show(mode: Mode) -> None:
             self._area.border_subtitle = Content(tr(mode.value))
 
-        self._area.vim = Vim(self._area, show)
+        self._area.modes = self._vim = Vim(self._area, show)
 
     async def takes_first(self, event: Key) -> bool:
         """Whether ``event`` is a key of Vim's modes that the screen binds too."""
-        vim = self._area.vim
-        if vim is None or not self._area.has_focus:
+        if self._vim is None or not self._area.has_focus:
             return False
-        return await vim.handle_first(event)
+        return await self._vim.handle_first(event)
 
     # What the screen gives
 

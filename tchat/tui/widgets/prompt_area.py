@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from rich.text import Text
 from textual.actions import SkipAction
@@ -37,12 +37,16 @@ from tchat.tui.widgets.prompt_draft import (
     plain_newlines,
 )
 
-if TYPE_CHECKING:
-    from tchat.tui.widgets.vim import Vim
-
 
 def _key(keys: str, action: str, name: str, help_text: str) -> Binding:
     return Binding(keys, action, help_text, id=name, show=False)
+
+
+class KeyModes(Protocol):
+    """Modes in which keys do something else than edit."""
+
+    async def handle(self, event: Key) -> bool:
+        """Whether ``event`` was a key of the mode."""
 
 
 class _Did(Enum):
@@ -143,7 +147,7 @@ class PromptArea(TextArea):
         super().__init__(tab_behavior="focus", highlight_cursor_line=False)
         self._completion = completion
         self._recall = Recall()
-        self.vim: Vim | None = None  # the modes of Vim, where they are wanted
+        self.modes: KeyModes | None = None  # such as those of Vim, where they are wanted
         self._kill_ring = KillRing()
         self._yanked: tuple[Location, Location] | None = None  # where the last yank is
         self._before = self._now = _Did.OTHER  # what the key before this one did, and what this
@@ -267,7 +271,7 @@ class PromptArea(TextArea):
         binding acts before letters that were typed earlier.
         """
         self._before, self._now = self._now, _Did.OTHER
-        if self.vim is not None and await self.vim.handle(event):
+        if self.modes is not None and await self.modes.handle(event):
             event.prevent_default()
             event.stop()
             self._restart_blink()
