@@ -238,7 +238,6 @@ class ChatScreen(Screen[None]):
     def _on_transcript_cursor_moved(self, event: Transcript.CursorMoved) -> None:
         self._complete(self.controllers.find.show_cursor(event.key))
         # Go back to the prompt when the cursor leaves the messages.
-        self._show_cursor_mode()
         if event.key is None and self.controllers.transcript.view.has_focus:
             self.prompt.focus()
 
@@ -253,14 +252,6 @@ class ChatScreen(Screen[None]):
 
     def _on_message_bar_closed(self, event: MessageBar.Closed) -> None:
         self.controllers.find.close(entered=event.entered)
-
-    def on_descendant_focus(self) -> None:
-        """Show whether keys act on a message now."""
-        if self.context.is_ready:
-            self._show_cursor_mode()
-
-    def _show_cursor_mode(self) -> None:
-        self.prompt.selecting = self.controllers.transcript.has_cursor()
 
     def _on_transcript_link_clicked(self, event: Transcript.LinkClicked) -> None:
         self.controllers.messages.open_link(event.url)

@@ -56,10 +56,6 @@ class TranscriptController:
             and self._view.cursor is None
         )
 
-    def has_cursor(self) -> bool:
-        """Whether the messages have the focus and one of them is chosen."""
-        return self._view is not None and self._view.has_focus and self._view.cursor is not None
-
     def move_cursor(self, step: int) -> None:
         """Move the message cursor ``step`` messages down."""
         self.view.focus()

@@ -73,7 +73,6 @@ class Prompt(Vertical):
     Attributes:
         mode: What Enter does other than send, such as ``editing message 3``; shown in the border.
         private: Whether nothing is stored; shown in the border.
-        selecting: Whether keys act on a message; shown in the border.
         queue: First lines of the prompts that wait for the reply under way.
         held: Whether they wait for the user, who stopped a reply.
     """
@@ -112,7 +111,6 @@ class Prompt(Vertical):
 
     mode: reactive[str] = reactive("")
     private: reactive[bool] = reactive(False)
-    selecting: reactive[bool] = reactive(False)
     queue: reactive[Sequence[str]] = reactive(())
     held: reactive[bool] = reactive(False)
 
@@ -217,14 +215,12 @@ class Prompt(Vertical):
     def watch_mode(self) -> None:
         """Show the mode, whether nothing is stored, and blanks that need a value in the border."""
         modes = ["private"] * self.private + [single_line(self.mode)] * bool(self.mode)
-        if self.selecting:
-            modes.append(tr("a message is selected, keys act on it · Esc returns"))
         if self._unfilled:
             modes.append(tr("fill in {blanks}", blanks=" ".join(self._unfilled)))
         self._area.border_title = Content(" · ".join(modes)) if modes else None
         self._area.set_class(self.private, "-private")
 
-    watch_private = watch_selecting = watch_mode
+    watch_private = watch_mode
 
     @on(TextArea.Changed)
     def _post_change(self, event: TextArea.Changed) -> None:
