@@ -74,7 +74,7 @@ def screen(environ: dict[str, str]) -> None:
     """Paste the document into the screen, wait for the reply and quit at once."""
     paths = user_paths(environ)
     with Terminal(TCHAT, environ=environ) as terminal:
-        terminal.until("Message, / for commands", PATIENCE)
+        terminal.until("Message · / commands", PATIENCE)
         terminal.send(b"\x1b[200~" + DOCUMENT.encode() + b"\x1b[201~")
         terminal.until("counts the ships.", PATIENCE)
         terminal.send("\r")

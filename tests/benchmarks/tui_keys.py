@@ -20,7 +20,7 @@ KEYS = 80
 PAUSE = 0.083  # seconds between two keys, out of step with the flushes
 CLEAR = b"\x15"  # Ctrl+U
 PASTE = 100_000
-PROMPT = "Message, / for commands"
+PROMPT = "Message · / commands"
 
 
 def rows() -> Iterator[Row]:

@@ -32,7 +32,7 @@ from textual.app import App
 from textual.widgets import TextArea
 class Bare(App):
     def compose(self):
-        yield TextArea(placeholder="Message, / for commands")
+        yield TextArea(placeholder="Message · / commands")
 Bare().run()
 """
 

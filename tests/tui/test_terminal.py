@@ -16,7 +16,7 @@ from tchat.sessions.store import SessionStore
 from tests.terminal import Terminal
 
 COMMAND = (sys.executable, "-m", "tchat")
-PROMPT = "Message, / for commands"
+PROMPT = "Message · / commands"
 ESCAPE, CTRL_G, CTRL_Q = "\x1b", "\x07", "\x11"
 ALTERNATE, CURSOR = 1049, 25
 EDITOR = """sh -c 'echo in the editor; read -r go; echo written elsewhere > "$0"'"""
