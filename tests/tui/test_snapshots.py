@@ -80,6 +80,28 @@ SHORT = (
     Entry(key=6, role="notice", text="2 messages left the context"),
     Entry(key=7, role="error", text="the model does not fit"),
 )
+LONG_CODE = """\
+```python
+def total(rows: list[Row], *, discount: float = 0.0) -> float:
+    return sum(row.price * row.count for row in rows) * (1 - discount)  # in EUR, rounded at the end
+```
+"""
+TURNS = (
+    Entry(key=1, role="user", text="Why is the sky blue?"),
+    Entry(key=2, role="assistant", text="\n\n".join("word " * 30 for _ in range(30)), label="a:4b"),
+    Entry(key=3, role="user", text="And in code?"),
+    Entry(
+        key=4,
+        role="assistant",
+        text=LONG_CODE,
+        label="qwen3:4b",
+        tokens=512,
+        speed=43.2,
+        seconds=12.3,
+        sibling=(2, 3),
+        pinned=True,
+    ),
+)
 Scene = Callable[["Chat", Pilot[None]], Awaitable[None]]
 
 
@@ -131,6 +153,15 @@ async def markdown(chat: Chat, pilot: Pilot[None]) -> None:
 
 async def foot(chat: Chat, pilot: Pilot[None]) -> None:
     chat.transcript.show(SHORT)
+
+
+async def turns(chat: Chat, pilot: Pilot[None]) -> None:
+    """A folded reply, long code, and the facts and actions of the reply under the mouse."""
+    chat.transcript.show(TURNS)
+    await pilot.pause()
+    rows = [chat.transcript.render_line(y).text for y in range(chat.transcript.size.height)]
+    y = next(number for number, row in enumerate(rows) if "def total" in row)
+    await pilot.hover(chat.transcript, offset=(chat.transcript.size.width // 2, y))
 
 
 async def cursor(chat: Chat, pilot: Pilot[None]) -> None:
@@ -209,6 +240,10 @@ CHATS: dict[str, tuple[Scene, tuple[int, int]]] = {
     "light": (light, (90, 44)),
     "foot": (foot, NORMAL),
     "cursor": (cursor, NORMAL),
+    "turns-60": (turns, (60, 16)),
+    "turns-80": (turns, (80, 24)),
+    "turns-120": (turns, (120, 36)),
+    "turns-200": (turns, (200, 60)),
     "writing": (writing, NORMAL),
     "pill": (pill, NORMAL),
     "found": (found, NORMAL),
