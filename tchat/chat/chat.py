@@ -168,7 +168,7 @@ class Chat:
 
         May be called from another thread than the engine's.
         """
-        from tchat.chat.snapshots import forget_sessions
+        from tchat.chat.preload import forget_sessions
 
         if self.model is not None:
             self.model.engine.unbind_session(session_id)

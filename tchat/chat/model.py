@@ -46,8 +46,7 @@ def open_model(
         DoesNotFit: There is no memory for it.
     """
     from tchat.chat.machine import require_memory
-    from tchat.chat.preload import draft_model_metadata, engine_options
-    from tchat.chat.snapshots import open_snapshots
+    from tchat.chat.preload import draft_model_metadata, engine_options, open_snapshots
     from tchat.engine.binding import backend, build_name
     from tchat.engine.engine import Engine
     from tchat.models.files import label
@@ -88,7 +87,7 @@ def preloaded_model(
     preloaded: Preloaded, settings: Settings, paths: Paths, cancel: Cancel
 ) -> ChatModel:
     """The engine of a model that is being loaded already."""
-    from tchat.chat.snapshots import open_snapshots
+    from tchat.chat.preload import open_snapshots
     from tchat.engine.engine import Engine
 
     snapshots = open_snapshots(settings, paths, preloaded.metadata, preloaded.options)

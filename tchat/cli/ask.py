@@ -25,6 +25,7 @@ from tchat.cli.console import Console
 from tchat.errors import UsageError
 from tchat.paths import expanded
 from tchat.settings import Settings
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,8 @@ def _prepare(
             settings = replace(settings, system=system)
     if not prompt.strip() and not request.continues_session:
         raise UsageError(
-            "there is no prompt", "type one, pipe one in, or run `tchat` in a terminal to chat"
+            tr("there is no prompt"),
+            tr("type one, pipe one in, or run `tchat` in a terminal to chat"),
         )
     return AskTurn(request, settings, prompt, schema)
 
@@ -112,9 +114,9 @@ def apply_reply_format(
         grammar = converted.text
         if converted.unchecked:
             words = ", ".join(converted.unchecked)
-            console.notice(f"checked only after the reply: {words}")
+            console.notice(tr("checked only after the reply: {words}", words=words))
         if converted.ignored:
-            console.notice(f"not checked: {', '.join(converted.ignored)}")
+            console.notice(tr("not checked: {ignored}", ignored=", ".join(converted.ignored)))
     elif request.grammar:
         from tchat.chat.attachments import read_file
         from tchat.cli.console import report_decoding
@@ -123,8 +125,11 @@ def apply_reply_format(
         path = expanded(request.grammar)
         grammar = report_decoding(console, read_file(path, settings.encoding))
         if not grammar.strip():
-            raise UsageError(f"the grammar {request.grammar} is empty", "GBNF needs a rule `root`")
-        require_grammar(grammar, f"the grammar {request.grammar}")
+            raise UsageError(
+                tr("the grammar {grammar} is empty", grammar=request.grammar),
+                tr("GBNF needs a rule `root`"),
+            )
+        require_grammar(grammar, tr("the grammar {path}", path=request.grammar))
     if not grammar:
         return schema, settings
     return schema, replace(settings, sampling=replace(settings.sampling, grammar=grammar))

@@ -12,7 +12,7 @@ from tchat.cli.chat_setup import run_with_checked_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.settings import load, spell
-from tchat.translation import N_
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 app = single_command()
 tune_app = single_command()
 
-HEADER = ("WHAT", "FIGURE", "AGAINST")
-AGAINST = {"write": "of a bare llama.cpp loop", "restore": "of reading them"}
+HEADER = (N_("WHAT"), N_("FIGURE"), N_("AGAINST"))
+AGAINST = {"write": N_("of a bare llama.cpp loop"), "restore": N_("of reading them")}
 
 
 @app.command(help="Measure load, prefill, decode, first token, candidates and restore of a model.")
@@ -48,17 +48,24 @@ def bench(
 def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figure]]:
     from tchat.engine.benchmark import Benchmark
 
-    status.show(f"measuring {model.metadata.name}")
+    status.show(tr("measuring {name}", name=model.metadata.name))
     figures = []
     for figure in Benchmark(model.engine.options, model.engine.cancel).figures():
         figures.append(figure)
-        status.show(f"measuring {model.metadata.name} · {figure.name} {_amount(figure)}")
+        status.show(
+            tr(
+                "measuring {name} · {what} {figure}",
+                name=model.metadata.name,
+                what=figure.name,
+                figure=_amount(figure),
+            )
+        )
     return model.metadata.name, figures
 
 
 def _cells(figure: Figure) -> tuple[str, str, str]:
     words = AGAINST.get(figure.name.split(" ")[0], "")
-    share = f"{figure.value / figure.of:.1%} {words}" if figure.of else ""
+    share = f"{figure.value / figure.of:.1%} {tr(words)}" if figure.of else ""
     return figure.name, _amount(figure), share
 
 
@@ -107,25 +114,42 @@ def tune(
 def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[TrialResult], Any]:
     from tchat.engine.benchmark import Autotuner, TuneResult
 
-    status.show("measuring how it is loaded now")
+    status.show(tr("measuring how it is loaded now"))
     tried: list[TrialResult] = []
     for event in Autotuner(model.engine.options, model.engine.cancel).run():
         if isinstance(event, TuneResult):
             return event, tried, model.metadata.path
         tried.append(event)
-        status.show(f"trying · {event.name} {event.value}: {_gain(event)}")
+        status.show(
+            tr(
+                "trying · {name} {value}: {gain}",
+                name=event.name,
+                value=event.value,
+                gain=_gain(event),
+            )
+        )
     raise InterruptedError
 
 
 def _gain(trial: TrialResult) -> str:
     if not trial.gain:
-        return "not possible"
-    return f"{trial.gain:.2f}x" + (", kept" if trial.better else "")
+        return tr("not possible")
+    gain = f"{trial.gain:.2f}x"
+    return tr("{gain}, kept", gain=gain) if trial.better else gain
 
 
 def _told(tuned: TuneResult, *, saved: bool) -> str:
     if not tuned.values:
-        return "nothing is clearly faster than the settings in force"
+        return tr("nothing is clearly faster than the settings in force")
     values = ", ".join(f"{name} = {spell(value)}" for name, value in tuned.values.items())
-    verb = "saved for this model" if saved else "would be saved for this model"
-    return f"{tuned.gain:.2f}x as fast with {values}; {verb}"
+    if saved:
+        return tr(
+            "{gain:.2f}x as fast with {values}; saved for this model",
+            gain=tuned.gain,
+            values=values,
+        )
+    return tr(
+        "{gain:.2f}x as fast with {values}; would be saved for this model",
+        gain=tuned.gain,
+        values=values,
+    )

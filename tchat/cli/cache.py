@@ -15,6 +15,7 @@ from tchat.errors import UsageError
 from tchat.humanize import size_text
 from tchat.sanitize import printable, single_line
 from tchat.settings import load
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.engine.snapshots.index import ModelRecord, SessionSnapshot
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 app = command_group("Show and remove KV cache snapshots, which reopen sessions at once.")
 
-HEADER = ("SESSION", "MODEL", "TOKENS", "SIZE", "USED", "TITLE")
+HEADER = (N_("SESSION"), N_("MODEL"), N_("TOKENS"), N_("SIZE"), N_("USED"), N_("TITLE"))
 
 
 @app.command()
@@ -44,11 +45,12 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
         print_json(console, found)
         return
     cells = [_cells(*each) for each in snapshots]
-    print_rows(console, HEADER, cells, empty="there is no snapshot yet")
+    print_rows(console, HEADER, cells, empty=tr("there is no snapshot yet"))
     if console.stdout_is_terminal:
-        used = f"{_size(size)} of {_size(limit)}"
-        console.out(f"{used} in {printable(str(console.paths.snapshots))}")
-        from tchat.chat.snapshots import restore_status
+        place = printable(str(console.paths.snapshots))
+        used, most = _size(size), _size(limit)
+        console.out(tr("{size} of {limit} in {path}", size=used, limit=most, path=place))
+        from tchat.chat.preload import restore_status
 
         for each in models:
             if not each.exact:
@@ -81,13 +83,13 @@ def clear(
 
 
 def _snapshots(console: Console) -> AbstractContextManager[SnapshotStore]:
-    from tchat.chat.snapshots import snapshot_store
+    from tchat.chat.preload import snapshot_store
 
     return closing(snapshot_store(console.paths))
 
 
 def _limit(console: Console) -> int:
-    from tchat.chat.snapshots import MEGABYTE
+    from tchat.chat.preload import MEGABYTE
 
     return load(console.paths, console.environ)[0].kv_cache_disk_mb * MEGABYTE
 
@@ -100,14 +102,14 @@ def _is_there(sessions: SessionStore, session: str) -> bool:
 
 
 def _title(sessions: SessionStore, session: str) -> str:
-    return sessions.get(session).title if _is_there(sessions, session) else "(deleted)"
+    return sessions.get(session).title if _is_there(sessions, session) else tr("(deleted)")
 
 
 def _tell(console: Console, freed: int, left: int, *, as_json: bool) -> None:
     if as_json:
         print_json(console, {"freed": freed, "size": left})
     else:
-        console.out(f"freed {_size(freed)}, {_size(left)} left")
+        console.out(tr("freed {freed}, {left} left", freed=_size(freed), left=_size(left)))
 
 
 def _size(size: int) -> str:

@@ -13,7 +13,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, load
-from tchat.translation import LOCALE, use_setting
+from tchat.translation import LOCALE, tr, use_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,27 +129,36 @@ def require_compatible_flags(request: AskRequest) -> None:
         *(["--continue"] * request.continue_last), *(["--cid"] * bool(request.session_id))
     )
     if request.log is False and request.continues_session:
-        raise UsageError("--no-log excludes --continue and --cid", "leave one out")
+        raise UsageError(tr("--no-log excludes --continue and --cid"), tr("leave one out"))
     if request.values and not request.template:
-        raise UsageError("-p needs a template", "name the template with -t")
+        raise UsageError(tr("-p needs a template"), tr("name the template with -t"))
     if request.candidates and request.labels:
-        raise UsageError("--candidates excludes --choose and --yes-no", "leave one out")
+        raise UsageError(tr("--candidates excludes --choose and --yes-no"), tr("leave one out"))
     if request.best_of and (request.labels or request.candidates):
-        raise UsageError("--best-of excludes --choose, --yes-no and --candidates", "leave one out")
+        raise UsageError(
+            tr("--best-of excludes --choose, --yes-no and --candidates"), tr("leave one out")
+        )
     if request.best_of == 1:
-        raise UsageError("--best-of needs at least 2", "for example --best-of 4")
+        raise UsageError(tr("--best-of needs at least 2"), tr("for example --best-of 4"))
     if request.threshold is not None and not request.yes_no:
-        raise UsageError("--threshold needs --yes-no", "add --yes-no")
+        raise UsageError(tr("--threshold needs --yes-no"), tr("add --yes-no"))
     if request.choose and (len(request.labels) < 2 or "" in request.labels):
-        fault = "has an empty label" if any(request.labels[1:]) else "takes two or more labels"
-        raise UsageError(f"--choose {fault}", "for example --choose red,green,blue")
+        fault = (
+            tr("--choose has an empty label")
+            if any(request.labels[1:])
+            else tr("--choose takes two or more labels")
+        )
+        raise UsageError(fault, tr("for example --choose red,green,blue"))
     if len(set(request.labels)) < len(request.labels):
-        raise UsageError("--choose names a label twice", "name each once")
+        raise UsageError(tr("--choose names a label twice"), tr("name each once"))
 
 
 def _require_at_most_one(*flags: str) -> None:
     if len(flags) > 1:
-        raise UsageError(f"{' and '.join(flags)} cannot be combined", "leave one out")
+        raise UsageError(
+            tr("{first} and {second} cannot be combined", first=flags[0], second=flags[1]),
+            tr("leave one out"),
+        )
 
 
 def resolve_settings(
@@ -176,7 +185,7 @@ def settings_and_notices(
     settings, warnings, _ = load(console.paths, console.environ, values)
     if settings.lang != LOCALE:
         use_setting(settings.lang)
-    notices = [*request.notices, *(f"warning: {warning}" for warning in warnings)]
+    notices = [*request.notices, *(tr("warning: {text}", text=warning) for warning in warnings)]
     return check_settings(settings), notices
 
 
@@ -233,7 +242,7 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
     except StorageError as error:
         if request.continues_session:
             raise
-        hints = filter(None, (error.hint, "or add -n, which does not save the session"))
+        hints = filter(None, (error.hint, tr("or add -n, which does not save the session")))
         raise StorageError(error.message, ", ".join(hints)) from error
     for notice in store.notices:
         console.say(notice)
@@ -255,7 +264,9 @@ def open_chat_store(
     except StorageError as error:
         if request.continues_session:
             raise
-        problem = StorageError(f"{error.message}. Nothing of this chat is stored", error.hint)
+        problem = StorageError(
+            tr("{message}. Nothing of this chat is stored", message=error.message), error.hint
+        )
         return SessionStore.in_memory(), problem
 
 
@@ -273,7 +284,7 @@ def find_session(request: AskRequest, store: SessionStore) -> Session | None:
         return None
     session = store.latest()
     if session is None:
-        raise UsageError("there is no session to continue", "start one: tchat PROMPT")
+        raise UsageError(tr("there is no session to continue"), tr("start one: tchat PROMPT"))
     return session
 
 
@@ -351,7 +362,7 @@ def run_with_model(
         for event in model.engine.load():
             if isinstance(event, Notice):
                 print_notice(console, status, event)
-            status.show(f"loading {model.metadata.name}")
+            status.show(tr("loading {name}", name=model.metadata.name))
         return work(model, status)
 
     return run_with_checked_model(console, settings, loaded)
@@ -417,7 +428,9 @@ def _write_back_and_close(fallbacks: FallbackStores) -> StorageError | None:
     try:
         fallbacks.write_back()
     except StorageError as error:
-        return StorageError(f"{error.message}; the last messages are not stored", error.hint)
+        return StorageError(
+            tr("{message}; the last messages are not stored", message=error.message), error.hint
+        )
     finally:
         fallbacks.close()
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.translation import N_
+from tchat.translation import N_, tr
 
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -100,8 +100,16 @@ def unknown_command(words: list[str]) -> tuple[str, str] | None:
 
 
 def _suggestion(name: str, prompt: str) -> str:
-    hint = f"did you mean `{name}`?" if name else "`tchat --help` lists the commands;"
-    return f"{hint} `tchat -- {prompt}` sends it as a prompt"
+    if name:
+        return tr(
+            "did you mean `{name}`? `tchat -- {prompt}` sends it as a prompt",
+            name=name,
+            prompt=prompt,
+        )
+    return tr(
+        "`tchat --help` lists the commands; `tchat -- {prompt}` sends it as a prompt",
+        prompt=prompt,
+    )
 
 
 def _unknown_help(words: list[str]) -> tuple[str, str] | None:

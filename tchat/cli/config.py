@@ -13,6 +13,7 @@ from tchat.sanitize import printable, single_line
 from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
 from tchat.settings.keys import renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
+from tchat.translation import N_, tr
 
 app = command_group(
     "Show and change settings in config.toml; TCHAT_* variables and flags override them."
@@ -32,16 +33,16 @@ def show(ctx: typer.Context, as_json: bool = JSON) -> None:
     console: Console = ctx.obj
     loaded = load(console.paths, console.environ)
     for warning in loaded.warnings:
-        console.say(f"warning: {warning}")
+        console.say(tr("warning: {warning}", warning=warning))
     listed = [
-        (key, key.value_in(loaded.settings), loaded.origins.get(key.name, "default"))
+        (key, key.value_in(loaded.settings), loaded.origins.get(key.name, N_("default")))
         for key in keys().values()
     ]
     if as_json:
         print_json(console, [_record(*entry) for entry in listed])
         return
-    rows = [(key.name, spell(value), origin, key.help) for key, value, origin in listed]
-    print_rows(console, ("NAME", "VALUE", "FROM", "MEANING"), rows, whole=True)
+    rows = [(key.name, spell(value), tr(origin), tr(key.help)) for key, value, origin in listed]
+    print_rows(console, (N_("NAME"), N_("VALUE"), N_("FROM"), N_("MEANING")), rows, whole=True)
 
 
 @app.command()
@@ -71,9 +72,18 @@ def set_(
         value = theme
     written = set_value(console.paths.config_file, key, value)
     shown = single_line(spell(written)) or '""'
-    console.say(f"{key.name} = {shown} is saved in {single_line(str(console.paths.config_file))}")
+    console.say(
+        tr(
+            "{name} = {shown} is saved in {config_file}",
+            name=key.name,
+            shown=shown,
+            config_file=single_line(str(console.paths.config_file)),
+        )
+    )
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} overrides it")
+        console.say(
+            tr("warning: the environment variable {variable} overrides it", variable=key.variable)
+        )
 
 
 @app.command()
@@ -83,7 +93,9 @@ def unset(ctx: typer.Context, name: str = NAME) -> None:
     key = _key(console, name)
     unset_value(console.paths.config_file, key)
     shown = single_line(spell(key.default)) or '""'
-    console.say(f"{key.name} is not set in config.toml; its default is {shown}")
+    console.say(
+        tr("{name} is not set in config.toml; its default is {shown}", name=key.name, shown=shown)
+    )
 
 
 @app.command()
@@ -93,7 +105,7 @@ def edit(ctx: typer.Context) -> None:
     path = private_file(console.paths.config_file)
     edit_file(path, console.environ)
     for warning in check_document(parse_toml(read_text(path), path), path)[1]:
-        console.say(f"warning: {warning}")
+        console.say(tr("warning: {warning}", warning=warning))
 
 
 @app.command("path")

@@ -70,8 +70,18 @@ class Console:
         """Write one line to standard error: an error, or requested information."""
         # A message that cannot be shown must not hide the exit code.
         with contextlib.suppress(OSError, ValueError):
-            self.stderr.write(f"tchat: {single_line(text, LONGEST_LINE)}\n")
+            self.stderr.write(self.in_lines(f"tchat: {single_line(text, LONGEST_LINE)}") + "\n")
             self.stderr.flush()
+
+    def in_lines(self, text: str) -> str:
+        """A line for standard error, broken at words on a terminal."""
+        if not self.stderr_is_terminal:
+            return text
+        from shutil import get_terminal_size
+
+        from tchat.cli.cells import wrap_cells
+
+        return "\n".join(wrap_cells(text, get_terminal_size().columns))
 
     def notice(self, text: str) -> None:
         """Write one line to standard error about something that affects the result.
@@ -118,8 +128,8 @@ class _ClosedOutput(io.StringIO):
     def write(self, text: str, /) -> int:  # noqa: ARG002
         """Refuse ``text``."""
         raise StorageError(
-            "standard output is closed, so the output is lost",
-            "redirect it to a file or to /dev/null",
+            tr("standard output is closed, so the output is lost"),
+            tr("redirect it to a file or to /dev/null"),
         )
 
 
@@ -135,14 +145,22 @@ def confirm(console: Console, lines: Iterable[str], question: str) -> None:
         UsageError: There is no terminal, or the answer is no.
     """
     if not console.stdin_is_terminal:
-        raise UsageError("this needs a confirmation", "add --yes")
+        raise UsageError(tr("this needs a confirmation"), tr("add --yes"))
+    if not ask_yes_no(console, lines, question):
+        raise UsageError(tr("nothing was changed"))
+
+
+def ask_yes_no(console: Console, lines: Iterable[str], question: str) -> bool | None:
+    """Ask ``question`` on the terminal, below sanitized ``lines``; None at the end of the input."""
     for line in lines:
-        console.stderr.write(f"{line}\n")
-    console.stderr.write(f"{question} [y/N] ")
+        console.stderr.write(f"{console.in_lines(line)}\n")
+    console.stderr.write(f"{console.in_lines(question)} [y/N] ")
     console.stderr.flush()
     answer = console.stdin.readline() if console.stdin else b""
-    if answer.strip().lower() not in (b"y", b"yes"):
-        raise UsageError("nothing was changed")
+    if not answer:
+        console.stderr.write("\n")
+        return None
+    return answer.strip().lower() in (b"y", b"yes")
 
 
 def ask_line(console: Console, question: str) -> str:
@@ -194,7 +212,7 @@ def _exit_code_and_line(error: BaseException, console: Console) -> tuple[int, st
         case OSError():
             return _system_error(error)
         case MemoryError():
-            return ExitCode.FIT, "out of memory; use a smaller model or a smaller --ctx-size"
+            return ExitCode.FIT, tr("out of memory; use a smaller model or a smaller --ctx-size")
         case _:
             return ExitCode.UNEXPECTED, _unexpected(error, console)
 
@@ -202,24 +220,26 @@ def _exit_code_and_line(error: BaseException, console: Console) -> tuple[int, st
 def _system_error(error: OSError) -> tuple[int, str]:
     if error.errno in CLOSED_PIPE:
         return ExitCode.CLOSED_PIPE, ""
-    name = error.filename or "the output"
+    name = error.filename or tr("the output")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "free some space, or choose another place" if full else "check its permissions"
-    return ExitCode.STORAGE, f"cannot read or write {name}: {error.strerror or error}; {hint}"
+    hint = tr("free some space, or choose another place") if full else tr("check its permissions")
+    reason = error.strerror or error
+    message = tr("cannot read or write {path}: {reason}", path=name, reason=reason)
+    return ExitCode.STORAGE, f"{message}; {hint}"
 
 
 def _unexpected(error: BaseException, console: Console) -> str:
     import traceback
 
     text = "; ".join((str(error), *getattr(error, "__notes__", ())))
-    line = f"unexpected error: {type(error).__name__}: {text}"
+    line = tr("unexpected error: {kind}: {text}", kind=type(error).__name__, text=text)
     try:
         log = private_file(console.paths.log_file)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write("".join(traceback.format_exception(error)))
     except (OSError, TchatError):
-        return f"{line}; please report it (the log could not be written)"
-    return f"{line}; please report it with the log at {log}"
+        return tr("{error}; please report it (the log could not be written)", error=line)
+    return tr("{error}; please report it with the log at {path}", error=line, path=log)
 
 
 def _drop_unwritten(console: Console) -> None:

@@ -16,9 +16,9 @@ from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.errors import ExitCode, TchatError
-from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
+from tchat.translation import N_, tr, trn
 
 PACKAGES = ("typer", "rich", "textual", "jinja2", "numpy")
 
@@ -48,8 +48,10 @@ def doctor(ctx: typer.Context, as_json: bool = JSON) -> int:
             console, [{**fields(f, "area", "name", "text"), "ok": not f.problem} for f in findings]
         )
     else:
-        rows = [(f.area, "problem" if f.problem else "ok", f.name, f.text) for f in findings]
-        print_rows(console, ("AREA", "STATE", "WHAT", "FOUND"), rows)
+        rows = [
+            (f.area, tr("problem") if f.problem else tr("ok"), f.name, f.text) for f in findings
+        ]
+        print_rows(console, (N_("AREA"), N_("STATE"), N_("WHAT"), N_("FOUND")), rows, whole=True)
     return next((int(f.problem) for f in findings if f.problem), 0)
 
 
@@ -84,7 +86,11 @@ def _versions() -> Iterator[Finding]:
     from tchat import __version__
 
     yield Finding("version", "tchat", __version__)
-    yield Finding("version", "python", f"{platform.python_version()} at {sys.executable}")
+    yield Finding(
+        "version",
+        "python",
+        tr("{version} at {path}", version=platform.python_version(), path=sys.executable),
+    )
     yield Finding(
         "version", "system", f"{platform.system()} {platform.release()} {platform.machine()}"
     )
@@ -92,7 +98,7 @@ def _versions() -> Iterator[Finding]:
         try:
             yield Finding("version", name, version(name))
         except PackageNotFoundError:
-            yield Finding("version", name, "is not installed", ExitCode.UNEXPECTED)
+            yield Finding("version", name, tr("is not installed"), ExitCode.UNEXPECTED)
 
 
 def _engine() -> Iterator[Finding]:
@@ -105,9 +111,11 @@ def _engine() -> Iterator[Finding]:
 def _places(console: Console) -> Iterator[Finding]:
     for name, path in console.paths:
         fault = _unwritable(path)
-        text = (
-            f"{path} {fault}" if fault else f"{path}{'' if path.exists() else ' (not there yet)'}"
-        )
+        text = str(path)
+        if fault:
+            text = f"{path} {fault}"
+        elif not path.exists():
+            text = tr("{path} (not there yet)", path=path)
         yield Finding("path", name, text, ExitCode.STORAGE if fault else ExitCode.OK)
 
 
@@ -116,7 +124,7 @@ def _unwritable(path: Path) -> str:
     there = path
     while not there.exists() and there != there.parent:
         there = there.parent
-    return "" if os.access(there, os.W_OK) else "cannot be written"
+    return "" if os.access(there, os.W_OK) else tr("cannot be written")
 
 
 def _sessions(console: Console) -> Iterator[Finding]:
@@ -127,25 +135,31 @@ def _sessions(console: Console) -> Iterator[Finding]:
     yield Finding("sessions", "sqlite", sqlite3.sqlite_version)
     if console.paths.sessions_db.exists():
         with SessionStore(console.paths.sessions_db) as store:
-            yield Finding("sessions", "database", counted(len(store.sessions()), "session"))
+            yield Finding("sessions", "database", _sessions_text(len(store.sessions())))
 
 
 def _snapshots(console: Console) -> Iterator[Finding]:
-    from tchat.chat.snapshots import restore_status, snapshot_store
+    from tchat.chat.preload import restore_status, snapshot_store
 
     with closing(snapshot_store(console.paths)) as store:
         store.key.known()
         if store.key.fault:
             remedy = (
-                "it is replaced at the next use" if store.key.is_replaceable else "move it away"
+                tr("it is replaced at the next use")
+                if store.key.is_replaceable
+                else tr("move it away")
             )
             text = f"{store.key.file} {store.key.fault}; {remedy}"
             yield Finding("snapshots", "key", text, ExitCode.STORAGE)
         sessions = len({held.session for held in store.sessions()})  # one for each of its models
         size = store.size()
-        yield Finding("snapshots", "saved", f"{counted(sessions, 'session')}, {size / 1e6:,.0f} MB")
+        yield Finding("snapshots", "saved", f"{_sessions_text(sessions)}, {size / 1e6:,.0f} MB")
         for known in store.models():
             yield Finding("snapshots", single_line(known.name, 80), restore_status(known))
+
+
+def _sessions_text(count: int) -> str:
+    return trn("{count:,} session", "{count:,} sessions", count)
 
 
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:
@@ -160,7 +174,8 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     with MetadataCache(console.paths) as store:
         metadata = store.metadata(path)
         size = f"{metadata.size / 1e6:,.0f} MB"
+        context = trn("{count:,} token", "{count:,} tokens", metadata.context_length)
         summary = f"{metadata.name}, {metadata.architecture}, {metadata.quantization}, {size}"
-        yield Finding("model", "header", f"{summary}, {metadata.context_length:,} tokens")
+        yield Finding("model", "header", f"{summary}, {context}")
         require_loadable(metadata, store, probe_command, build=build_name())
-    yield Finding("model", "verdict", "loads and answers")
+    yield Finding("model", "verdict", tr("loads and answers"))

@@ -8,7 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
+from tchat.chat.commands.command import speaker
 from tchat.chat.session import SessionState, usable_settings
+from tchat.cli.cells import wrapped
 from tchat.cli.chat_setup import (
     AskRequest,
     check_settings,
@@ -17,20 +19,19 @@ from tchat.cli.chat_setup import (
     require_valid_settings,
     start_loading,
 )
-from tchat.cli.console import Console, confirm
-from tchat.cli.output.columns import wrapped
+from tchat.cli.console import Console, ask_yes_no
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.cli.output.status import terminal_width
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
-from tchat.humanize import counted
 from tchat.models.files import short_model_name
 from tchat.paths import Paths
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
 from tchat.settings.keys import renamed_theme
+from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore, Store
 
 T = TypeVar("T")
-STORED_AGAIN = "Sessions are stored again."
 
 
 class LineChat:
@@ -123,8 +123,11 @@ class LineChat:
 
     def _show_unfinished(self, session: Session) -> None:
         branch = self.session_state.store.branch(session.id, 1)
-        if branch and branch[-1].status in ("stopped", "interrupted"):
-            self.show(f"The last reply was {branch[-1].status}; /continue resumes it.")
+        status = branch[-1].status if branch else ""
+        if status == "stopped":
+            self.show(tr("The last reply was stopped; /continue resumes it."))
+        elif status == "interrupted":
+            self.show(tr("The last reply was interrupted; /continue resumes it."))
 
     async def open_session(self, session: Session | None) -> None:
         """Go on in a session with its own settings, or in a new one without any."""
@@ -135,9 +138,9 @@ class LineChat:
         self._switch(session)
         if session is not None:
             if was_private and not self.session_state.is_private:
-                self.show(STORED_AGAIN)
+                self.show(tr("Sessions are stored again."))
             for message in self.session_state.store.branch(session.id, 2):
-                self.show(f"{message.role}: {single_line(message.text)}")
+                self.show(f"{speaker(message.role)}: {single_line(message.text)}")
 
     async def toggle_private(self) -> None:
         """Begin a session that is not stored, or one that is."""
@@ -145,13 +148,21 @@ class LineChat:
         self._confirm_leaving()
         private = not self.session_state.is_private
         self._switch(None, private=private)
-        self.show("Private: nothing of this session is stored." if private else STORED_AGAIN)
+        self.show(
+            tr("Private: nothing of this session is stored.")
+            if private
+            else tr("Sessions are stored again.")
+        )
 
     def _confirm_leaving(self) -> None:
         """On a terminal, ask before a private session with messages is left: it is gone then."""
-        if self.session_state.is_lost_when_left(self.session) and self.console.stdin_is_terminal:
-            lines = ["The messages of this private session are stored nowhere."]
-            confirm(self.console, lines, "Leave it and lose them?")
+        if not (
+            self.session_state.is_lost_when_left(self.session) and self.console.stdin_is_terminal
+        ):
+            return
+        lines = [tr("The messages of this private session are stored nowhere.")]
+        if ask_yes_no(self.console, lines, tr("Leave it and lose them?")) is False:
+            raise UsageError(tr("nothing was changed"))
 
     def _switch(self, session: Session | None, *, private: bool | None = None) -> None:
         """Go on in another session, with the model in use."""
@@ -184,11 +195,13 @@ class LineChat:
         from tchat.tui.terminal import copy
 
         if not self.console.stdout_is_terminal:
-            raise UsageError("/copy needs a terminal", "/export writes the chat to a file")
+            raise UsageError(tr("/copy needs a terminal"), tr("/export writes the chat to a file"))
         used = copy(printable(text), self._write_osc52, self.console.environ)
         if not used:
-            raise UsageError("the reply is too long to copy", "/export writes the chat to a file")
-        self.show(f"Copied with {used}.")
+            raise UsageError(
+                tr("the reply is too long to copy"), tr("/export writes the chat to a file")
+            )
+        self.show(tr("Copied with {used}.", used=used))
 
     def _write_osc52(self, text: str) -> None:
         import base64
@@ -228,14 +241,20 @@ class LineChat:
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
             self.session_state.persistent.erase()
         self._deleted.append(deleted)
-        self.show(f"Deleted {counted(len(deleted.rows), 'message')}. /undo brings it back.")
+        self.show(
+            trn(
+                "Deleted {count:,} message. /undo brings it back.",
+                "Deleted {count:,} messages. /undo brings them back.",
+                len(deleted.rows),
+            )
+        )
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last."""
         if not self._deleted:
-            raise UsageError("nothing was deleted in this session")
+            raise UsageError(tr("nothing was deleted in this session"))
         self.session_state.store.restore(self._deleted.pop())
-        self.show("What was deleted is back.")
+        self.show(tr("What was deleted is back."))
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies."""
@@ -273,16 +292,25 @@ class LineChat:
     async def toggle_details(self) -> None:
         """Print token counts and times after each reply, or do not."""
         self._details = not self._details
-        self.show("Details are on." if self._details else "Details are off.")
+        self.show(tr("Details are on.") if self._details else tr("Details are off."))
 
     async def set_theme(self, name: str) -> None:
         """There are no colours to choose."""
-        raise UsageError("themes are for the screen", f"tchat config set theme {name}")
+        raise UsageError(
+            tr("themes are for the screen"), tr("tchat config set theme {name}", name=name)
+        )
 
-    async def quit(self) -> None:
-        """End the chat after this line; asks first when a private session would be lost."""
+    def leave(self) -> None:
+        """End the chat after this line; asks first when a private session would be lost.
+
+        The end of the input is taken for a yes.
+        """
         self._confirm_leaving()
         self.ended = True
+
+    async def quit(self) -> None:
+        """End the chat, as `leave` does."""
+        self.leave()
 
     # Replies
 
@@ -313,6 +341,7 @@ class LineChat:
             markdown=self.settings.markdown,
             usage=self._details,
             show_reasoning=self.settings.show_reasoning,
+            speaker=f"{speaker('assistant')}: " if self.console.stdout_is_terminal else "",
         )
         scores: dict[str, float] = {}  # of a reply that is scored, see `show_scores`
 
@@ -328,7 +357,7 @@ class LineChat:
 
         self._work(work)
         for name, score in scores.items():
-            self.show(f"Score: {score:.2f} ({name})")
+            self.show(tr("Score: {score:.2f} ({name})", score=score, name=name))
 
     async def write_candidates(self, count: int, prompt: str, ranker: str = "") -> None:
         """Print several replies, or the best of them and what the others got."""
@@ -351,7 +380,7 @@ class LineChat:
 
         self._work(work)
         if len(self.candidate_ids) > 1:
-            self.show(f"Continuing with the {self._active_candidate(ranked)}")
+            self.show(self._active_candidate(ranked))
 
     async def compare_models(self, models: Sequence[str], prompt: str) -> None:
         """Print the reply of each model, one after the other."""
@@ -372,16 +401,19 @@ class LineChat:
 
         self._work(work)
         if len(self.candidate_ids) > 1:
-            self.show(f"Continuing with the {self._active_candidate(ranked=False)}")
+            self.show(self._active_candidate(ranked=False))
 
     def _active_candidate(self, ranked: bool) -> str:
         """Which reply is the active one; when all were stopped, it is the one from before."""
         last = self.session_state.store.branch(self.session.id, 1) if self.session else []
         if not last or last[0].id not in self.candidate_ids:
-            return "reply from before; /pick N chooses one of these."
+            return tr("Continuing with the reply from before; /pick N chooses one of these.")
         place = self.candidate_ids.index(last[0].id)
-        first = "best" if ranked else "first"
-        return f"{first if not place else f'reply {place + 1}'}; /pick N chooses another."
+        if place:
+            return tr("Continuing with reply {number}; /pick N chooses another.", number=place + 1)
+        if ranked:
+            return tr("Continuing with the best; /pick N chooses another.")
+        return tr("Continuing with the first; /pick N chooses another.")
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""
@@ -398,7 +430,7 @@ class LineChat:
 
     async def edit(self, message: Message) -> None:  # noqa: ARG002
         """A line holds the new text."""
-        raise UsageError("/edit needs the new text of your last message")
+        raise UsageError(tr("/edit needs the new text of your last message"))
 
     async def attach(self, path: str) -> None:
         """Put files before the next message; patterns are expanded."""
@@ -409,7 +441,7 @@ class LineChat:
             self._attached.append(str(attached))
             if attached.assumed:
                 self.console.notice(attached.assumed)
-            self.show(f"{single_line(str(each))} goes with your next message.")
+            self.show(tr("{each} goes with your next message.", each=single_line(str(each))))
 
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.
@@ -422,11 +454,14 @@ class LineChat:
         try:
             prompt, system = fill_template(self.console, template, text, {}, confirm_defaults=True)
         except UsageError as error:
-            hint = f"/prompt {template.name} TEXT; `tchat -t {template.name}` takes variables too"
+            hint = tr(
+                "/prompt {name} TEXT; `tchat -t {name}` takes variables too", name=template.name
+            )
             raise UsageError(error.message, hint) from None
         own = {**template.sampling, **({"system": system} if system else {})}
         if own and self.session is None:
             await self.change(own)
         elif own:
-            self.show(f"The template's {' and '.join(own)} apply only to a new session.")
+            names = ", ".join(own)
+            self.show(tr("Settings of the template for a new session only: {names}", names=names))
         self.send(prompt)

@@ -22,6 +22,7 @@ from tchat.errors import UsageError
 from tchat.paths import user_paths, write_private
 from tchat.sanitize import printable
 from tchat.settings.load import read_text as read_toml
+from tchat.translation import N_, tr
 
 app = command_group("Manage named prompt templates, for `tchat -t NAME`.")
 
@@ -57,20 +58,20 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     console: Console = ctx.obj
     templates, broken = list_templates(console.paths)
     for line in broken:
-        console.say(f"warning: {line}")
+        console.say(tr("warning: {line}", line=line))
     if as_json:
         print_json(console, [_record(template) for template in templates])
         return
     rows = [
         (
             template.name,
-            "tchat" if template.is_builtin else "yours",
+            "tchat" if template.is_builtin else tr("yours"),
             ", ".join(template.variables),
             template.description,
         )
         for template in templates
     ]
-    print_rows(console, ("NAME", "FROM", "VARIABLES", "DESCRIPTION"), rows)
+    print_rows(console, (N_("NAME"), N_("FROM"), N_("VARIABLES"), N_("DESCRIPTION")), rows)
 
 
 @app.command()
@@ -94,12 +95,15 @@ def new(
     console: Console = ctx.obj
     path = template_path(name, console.paths)
     if path.exists():
-        raise UsageError(f"there is already a prompt `{name}`", f"`tchat prompts edit {name}`")
+        raise UsageError(
+            tr("there is already a prompt `{name}`", name=name),
+            tr("`tchat prompts edit {name}`", name=name),
+        )
     if not console.stdin_is_terminal and not source:
         text = read_text(console)
         parse_template(text, path)
         write_private(path, text.encode())
-        console.say(f"saved the prompt {name}: tchat -t {name}")
+        console.say(tr("saved the prompt {name}: tchat -t {name}", name=name))
         return
     begin = read_toml(find_template(source, console.paths).path) if source else SKELETON
     _edit_new(console, path, begin)
@@ -125,8 +129,8 @@ def rm(ctx: typer.Context, name: str = NAME) -> None:
     if not path.exists():
         template = find_template(name, console.paths)
         raise UsageError(
-            f"`{template.name}` is built in and cannot be deleted",
-            f"`tchat prompts edit {template.name}` makes your own version of it",
+            tr("`{name}` is built in and cannot be deleted", name=template.name),
+            tr("`tchat prompts edit {name}` makes your own version of it", name=template.name),
         )
     path.unlink()
 

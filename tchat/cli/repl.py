@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TextIO
 
 from tchat.chat.commands import Surface, commands_for, parse_input
+from tchat.chat.commands.command import speaker
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
@@ -30,15 +31,11 @@ from tchat.decoding import decode
 from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError
 from tchat.paths import private_file, writing
 from tchat.settings import Settings
+from tchat.translation import tr
 
 HISTORY = "history"
 HISTORY_LENGTH = 1000
-PROMPT = ">>> "
-MORE = "... "
 QUOTES = '"""'
-DISCARDED = "\nThe message is discarded."
-GREETING = "Type a message, or /help. Ctrl-C stops a reply, Ctrl-D ends the chat."
-QUOTES_HELP = f"  {QUOTES} begins and ends a message of several lines."
 
 
 def run_repl(request: AskRequest, settings: Settings, console: Console) -> int:
@@ -68,7 +65,9 @@ class Repl:
         chat, console = self._chat, self._console
         try:
             if console.stdin_is_terminal:
-                chat.show(GREETING)
+                chat.show(
+                    tr("Type a message, or /help. Ctrl+C stops a reply, Ctrl+D ends the chat.")
+                )
             with (
                 write_back_at_end(chat.session_state.fallbacks, console),
                 exit_on_signals(),
@@ -83,9 +82,9 @@ class Repl:
     def _step(self) -> None:
         """Process one line; an error is printed, and the chat goes on."""
         try:
-            line = self._line(PROMPT)
+            line = self._line()
             if line is None:
-                self._chat.ended = True
+                self._chat.leave()
             elif line.lstrip().startswith(QUOTES):
                 self._chat.send(self._quoted(line))
             else:
@@ -104,8 +103,9 @@ class Repl:
             self._chat.send(entered)
             return
         entered.run_now(self._chat)
-        if entered.command.name == "help":
-            self._chat.show(QUOTES_HELP)
+        if entered.command.name == "help" and not entered.argument:
+            text = tr("{quotes} begins and ends a message of several lines.", quotes=QUOTES)
+            self._chat.show(text)
 
     def _store_again(self) -> None:
         """Retry to save what the disk refused; reports the failure and its end once."""
@@ -119,14 +119,20 @@ class Repl:
         except StorageError as error:
             if error.message != self._told:
                 self._told = error.message
-                lost = "The chat continues in memory, and is lost when tchat ends"
-                self._console.say(f"{error.message}. {lost}; {error.hint}")
+                self._console.say(
+                    tr(
+                        "{error}. The chat continues in memory, and is lost when tchat ends; "
+                        "{hint}",
+                        error=error.message,
+                        hint=error.hint,
+                    )
+                )
             return
         self._told = ""
         chat.candidate_ids.clear()  # messages may have other ids in a file that was replaced
         for line in (
             *chat.session_state.persistent.notices[notices:],
-            f"{failure.message}: everything is stored now",
+            tr("{error}: everything is stored now", error=failure.message),
         ):
             self._console.say(line)
 
@@ -135,20 +141,20 @@ class Repl:
         lines = [line.lstrip().removeprefix(QUOTES)]
         try:
             while not lines[-1].rstrip().endswith(QUOTES):
-                following = self._read(MORE)
+                following = self._read(tr("More:"))
                 if following is None:
                     break
                 lines.append(following)
         except KeyboardInterrupt:
-            self._chat.show(DISCARDED)
+            self._chat.show("\n" + tr("The message is discarded."))
             return ""
         return "\n".join(lines).rstrip().removesuffix(QUOTES).strip("\n")
 
-    def _line(self, prompt: str) -> str | None:
+    def _line(self) -> str | None:
         """One line; Ctrl-C drops it, and twice in a row ends the chat."""
-        for hint in ("Press Ctrl-C again, or Ctrl-D, to end the chat.", ""):
+        for hint in (tr("Press Ctrl+C again, or Ctrl+D, to end the chat."), ""):
             try:
-                return self._read(prompt)
+                return self._read(f"{speaker('user')}:")
             except KeyboardInterrupt:
                 if not self._console.stdin_is_terminal:
                     raise
@@ -163,7 +169,7 @@ class Repl:
             decoded = decode(data, "the line", self._chat.settings.encoding)
             return report_decoding(self._console, decoded).rstrip("\r\n") if data else None
         try:
-            line = read_line(self._console, prompt)
+            line = read_line(self._console, f"{prompt} ")
         except EOFError:
             self._chat.show()
             return None
@@ -217,7 +223,7 @@ def _read(path: Path, *, private: bool) -> None:
 
     readline.clear_history()
     if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
-        raise StorageError(f"{path} is not a file", "move it away")
+        raise StorageError(tr("{path} is not a file", path=path), tr("move it away"))
     if not private:
         private_file(path)
     with suppress(OSError):  # there is none; an empty one is an error to libedit
@@ -241,9 +247,14 @@ def _tell_failure(console: Console, work: Callable[[], None]) -> None:
     try:
         work()
     except StorageError as error:
-        console.say(f"typed lines are not saved for later chats: {error}")
+        console.say(tr("typed lines are not saved for later chats: {error}", error=error))
     except OSError as error:
-        console.say(f"typed lines are not saved for later chats: {error.strerror or error}")
+        console.say(
+            tr(
+                "typed lines are not saved for later chats: {strerror}",
+                strerror=error.strerror or error,
+            )
+        )
 
 
 def read_line(console: Console, prompt: str) -> str:

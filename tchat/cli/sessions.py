@@ -17,10 +17,10 @@ from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
 from tchat.errors import StorageError, UsageError
-from tchat.humanize import counted
 from tchat.paths import is_writable, write_new
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.sessions.formats import Messages
@@ -51,7 +51,12 @@ def ls(
         print_json(console, [_record(session) for session in sessions])
         return
     rows = [(s.id, when(s.updated_at), str(s.messages), s.title) for s in sessions]
-    print_rows(console, ("ID", "USED", "MESSAGES", "TITLE"), rows, empty="there is no session yet")
+    print_rows(
+        console,
+        (N_("ID"), N_("USED"), N_("MESSAGES"), N_("TITLE")),
+        rows,
+        empty=tr("there is no session yet"),
+    )
 
 
 @app.command()
@@ -77,7 +82,7 @@ def search(
     """Find sessions by title and messages that contain all words, latest first."""
     console: Console = ctx.obj
     if not decode_words(words).strip():
-        raise UsageError("the search has no words", "type a word")
+        raise UsageError(tr("the search has no words"), tr("type a word"))
     from tchat.sessions.search import without_repeats
 
     query = " ".join(f'"{word}"' if " " in word else word for word in words)
@@ -87,8 +92,8 @@ def search(
         print_json(console, [_hit(hit) for hit in hits])
         return
     rows = [(h.session.id, when(_written_at(h)), _part(h), h.snippet) for h in hits]
-    nothing = "no session has these words"
-    print_rows(console, ("ID", "WRITTEN", "BY", "TEXT"), rows, empty=nothing)
+    nothing = tr("no session has these words")
+    print_rows(console, (N_("ID"), N_("WRITTEN"), N_("BY"), N_("TEXT")), rows, empty=nothing)
 
 
 @app.command()
@@ -101,11 +106,11 @@ def rename(
     console: Console = ctx.obj
     text = single_line(decode_words(title))
     if not text:
-        raise UsageError("the new title is empty", "type one")
+        raise UsageError(tr("the new title is empty"), tr("type one"))
     with open_sessions(console) as store:
         found = _find(store, session).id
         store.rename(found, text)
-    console.say(f"session {found} is now called {text}")
+    console.say(tr("session {found} is now called {text}", found=found, text=text))
 
 
 @app.command()
@@ -122,7 +127,7 @@ def rm(
 ) -> None:
     """Delete sessions, and tell where copies of them remain."""
     if not (sessions or everything or history or backups):
-        raise UsageError("no session was named", "name sessions, or use --all")
+        raise UsageError(tr("no session was named"), tr("name sessions, or use --all"))
     from tchat.sessions.database_file import remove_files
 
     console: Console = ctx.obj
@@ -132,7 +137,7 @@ def rm(
         if not yes:
             files = [*(store.backup_files() if backups else ()), *histories]
             shown = (single_line(str(path)) for path in files)
-            confirm(console, [*map(_removal_line, found), *shown], "Delete?")
+            confirm(console, [*map(_removal_line, found), *shown], tr("Delete?"))
         deleted: set[str] = set()
         with ExitStack() as rest:  # what fails holds up nothing else
             rest.callback(_erase, console, store, deleted)
@@ -146,7 +151,7 @@ def rm(
                 rest.callback(store.remove_backups)
         copies = store.backup_files()
     if deleted:
-        console.say(f"deleted {counted(len(deleted), 'session')}")
+        console.say(trn("deleted {count:,} session", "deleted {count:,} sessions", len(deleted)))
     _report_copies(console, copies)
 
 
@@ -167,7 +172,7 @@ def export(
     """Export sessions as Markdown, or as JSON that `import` reads."""
     console: Console = ctx.obj
     if as_json and form and form.lower() != TCHAT_JSON.name:
-        raise UsageError("--json and --format cannot be combined", "leave out one of them")
+        raise UsageError(tr("--json and --format cannot be combined"), tr("leave out one of them"))
     chosen = TCHAT_JSON if as_json else export_format(form, output, TCHAT_JSON)
     pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
     if output is None:
@@ -175,7 +180,7 @@ def export(
             console.stdout.write(piece)
         return
     write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
-    console.say(f"wrote {single_line(str(output))} ({chosen.name})")
+    console.say(tr("wrote {output} ({name})", output=single_line(str(output)), name=chosen.name))
 
 
 @app.command("import")
@@ -234,7 +239,7 @@ def _find(store: SessionStore, name: str) -> Session:
         return store.get(name)
     session = store.latest()
     if session is None:
-        raise UsageError("there is no session yet", "start one: tchat PROMPT")
+        raise UsageError(tr("there is no session yet"), tr("start one: tchat PROMPT"))
     return session
 
 
@@ -286,8 +291,8 @@ def _pieces(source: Path) -> Iterator[bytes]:
         piece = file.read(CHUNK)  # None: somebody writes, but nothing is there yet
         if piece == b"" and source.is_fifo():
             raise UsageError(
-                f"{single_line(str(source))} is a pipe without a writer",
-                "start the writer first, or name a file",
+                tr("{source} is a pipe without a writer", source=single_line(str(source))),
+                tr("start the writer first, or name a file"),
             )
         os.set_blocking(descriptor, True)
         while piece != b"":
@@ -322,7 +327,7 @@ def _usable(
     for session, messages in sessions:
         settings, unusable = usable_settings(session.settings)
         for line in unusable:
-            console.notice(f"session {single_line(session.id, SHOWN)}: {line}")
+            console.notice(tr("session {id}: {line}", id=single_line(session.id, SHOWN), line=line))
         yield replace(session, settings=settings), messages
 
 
@@ -334,11 +339,13 @@ def _reading(source: Path | None) -> Iterator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UsageError(
-            f"there is no file {name}", "import reads what `tchat sessions export` wrote"
+            tr("there is no file {name}", name=name),
+            tr("import reads what `tchat sessions export` wrote"),
         ) from error
     except OSError as error:
         raise StorageError(
-            f"cannot read {name}: {error.strerror}", "check its permissions"
+            tr("cannot read {name}: {strerror}", name=name, strerror=error.strerror),
+            tr("check its permissions"),
         ) from error
 
 
@@ -348,13 +355,17 @@ def _writing_spool(source: Path | None) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot copy {_name(source)} to a temporary file: {error.strerror}",
-            "free some space, or set TMPDIR to a folder with space",
+            tr(
+                "cannot copy {source} to a temporary file: {strerror}",
+                source=_name(source),
+                strerror=error.strerror,
+            ),
+            tr("free some space, or set TMPDIR to a folder with space"),
         ) from error
 
 
 def _name(source: Path | None) -> str:
-    return "stdin" if source is None else single_line(str(source))
+    return tr("standard input") if source is None else single_line(str(source))
 
 
 def _record(session: Session) -> dict[str, Any]:
@@ -386,13 +397,14 @@ def _hit(hit: SearchHit) -> dict[str, Any]:
 
 
 def _removal_line(session: Session) -> str:
-    title = single_line(session.title) or "(no title)"
-    return f"{session.id}  {counted(session.messages, 'message')}  {title}"
+    title = single_line(session.title) or tr("(no title)")
+    count = trn("{count:,} message", "{count:,} messages", session.messages)
+    return f"{session.id}  {count}  {title}"
 
 
 def _forget_snapshots(console: Console, deleted: Collection[str]) -> None:
     if deleted:
-        from tchat.chat.snapshots import forget_sessions
+        from tchat.chat.preload import forget_sessions
 
         forget_sessions(console.paths, deleted)
 
@@ -404,8 +416,11 @@ def _erase(console: Console, store: SessionStore, deleted: Collection[str]) -> N
         store.erase()
     except StorageError as error:
         console.say(
-            f"deleted, but fragments may remain in the file: {error.message}; "
-            "delete another session later, which erases them"
+            tr(
+                "deleted, but fragments may remain in the file: {message}; delete another "
+                "session later, which erases them",
+                message=error.message,
+            )
         )
 
 
@@ -422,12 +437,18 @@ def _report_copies(console: Console, copies: Sequence[Path]) -> None:
     if copies:
         names = ", ".join(single_line(path.name) for path in copies)
         console.say(
-            f"copies of the database are still there: {names}; "
-            "delete them: tchat sessions rm --backups"
+            tr(
+                "copies of the database are still there: {names}; delete them: tchat sessions "
+                "rm --backups",
+                names=names,
+            )
         )
     if histories := _histories(console):
         names = ", ".join(single_line(path.name) for path in histories)
         console.say(
-            f"typed prompts are still in the input history: {names}; "
-            "delete them: tchat sessions rm --history"
+            tr(
+                "typed prompts are still in the input history: {names}; delete them: tchat "
+                "sessions rm --history",
+                names=names,
+            )
         )

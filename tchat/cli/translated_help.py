@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from tchat.cli.output.columns import cell_width, wrap_cells
+from tchat.cli.cells import cell_width, wrap_cells
 from tchat.translation import SOURCE, language, tr
 
 FIRST_COLUMN = 30  # cells at most; a longer name has its text on the line below

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tchat.chat.snapshots import snapshot_store
+from tchat.chat.preload import snapshot_store
 from tchat.paths import user_paths
 from tchat.sessions.records import Status
 from tchat.sessions.store import SessionStore

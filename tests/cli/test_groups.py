@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tchat.cli.output.columns import align_columns, cell_width, truncate
+from tchat.cli.cells import cell_width, truncate
+from tchat.cli.output.columns import align_columns
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import keys
@@ -288,7 +289,7 @@ def test_sessions_are_found_by_their_words(shell: Shell, stored: list[str]) -> N
         (("sessions", "show", "last"), "bread"),
         (("sessions", "search", "whales"), "tell me about whales"),
         (("sessions", "export", "last"), "bread"),
-        (("judge", "examples"), "rated good, bad"),
+        (("judge", "examples"), "rated good: "),
         (("cache", "ls"), "there is no snapshot yet"),
     ],
 )

@@ -127,14 +127,14 @@ def test_a_game_gives_a_report_and_goes_on_where_it_was(
     first = tchat(*words, "--rounds", "1")
     assert (first.code, first.err) == (0, "")
     assert "round    AUC" in first.out
-    report = Path(first.out.rsplit("report  ", 1)[1].strip())
+    report = Path(first.out.rsplit("report: ", 1)[1].strip())
     text = report.read_text(encoding="utf-8")
     assert "The weights of the model were not touched." in text
     assert "AUC: how well the discriminator tells" in text  # and so on: no figure is left unsaid
     assert "| 0 |" in text
     assert (report.parent / "report.svg").read_text(encoding="utf-8").startswith("<svg")
-    if "vector  " in first.out:
-        vector = first.out.rsplit("vector  ", 1)[1].splitlines()[0]
+    if "vector: " in first.out:
+        vector = first.out.rsplit("vector: ", 1)[1].splitlines()[0]
         said = tchat("hello", "-n", "--max-tokens", "4", "--control-vector", vector, *model)
         assert said.code == 0
         assert vector in tchat("judge", "use", "duel", *model).out

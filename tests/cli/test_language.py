@@ -10,8 +10,8 @@ import pytest
 from babel.messages.mofile import write_mo
 
 from tchat import translation
+from tchat.cli.cells import cell_width
 from tchat.cli.commands import COMMANDS
-from tchat.cli.output.columns import cell_width
 from tests.cli.shell import Ran, Shell, tchat
 from tests.translations import template
 

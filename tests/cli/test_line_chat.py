@@ -48,7 +48,7 @@ def test_a_search_lists_messages_of_all_sessions(store: Path) -> None:
 
 def test_branches_are_listed_and_gone_to(store: Path) -> None:
     told = said("one", "/edit two", "/branches", "/branches 1", "/branches", "/branches 9", "three")
-    listed = [line for line in told if "assistant:" in line]
+    listed = [line for line in told if "Assistant:" in line]
     assert [line[0] for line in listed] == [" ", "*", "*", " "]
     assert "Switched to branch 1." in told
     assert [line for line in told if "a number from 1 to 2" in line]

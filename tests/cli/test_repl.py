@@ -265,7 +265,7 @@ def test_titles_sessions_and_statistics_are_told(shell: Shell, home: Path) -> No
     assert "this session has no message yet" in err[0]
     assert err[1] == err[2] == "A title"
     assert err[3].endswith("A title")
-    assert err[4].startswith("1 reply: ")
+    assert err[4].startswith("1 reply; ")
 
 
 def test_another_session_can_be_opened(shell: Shell, home: Path) -> None:
@@ -286,7 +286,19 @@ def test_help_names_every_command(shell: Shell) -> None:
 
     _, err = chat(shell, "/help")
     for command in commands_for(Surface.LINES):
-        assert any(f"/{command.names[0]}" in line and command.help in line for line in err)
+        assert f"/{command.name}" in " ".join(err).split()
+
+
+def test_help_explains_a_command_and_a_group(shell: Shell) -> None:
+    assert chat(shell, "/help tree")[1] == [
+        "/branches [N], /tree [N]",
+        "List the branches, or switch to one.",
+    ]
+    _, group = chat(shell, "/help sessions")
+    assert "/open [ID]  Open another session by its id or title" in group
+    assert chat(shell, "/help sesions")[1] == [
+        "tchat: there is no command /sesions; did you mean `sessions`?"
+    ]
 
 
 def test_c_goes_on_with_the_last_session(shell: Shell, home: Path) -> None:
@@ -330,7 +342,7 @@ def terminal(endless_home: Path) -> Iterator[pexpect.spawn]:
         codec_errors="replace",
         timeout=20,
     )
-    child.expect(">>> ")
+    child.expect("You: ")
     yield child
     child.close(force=True)
 
@@ -341,11 +353,11 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(
     terminal.sendline("write")
     terminal.expect("write\r\n.{20}")
     terminal.sendintr()
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("/set max_tokens 3")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("more")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -360,20 +372,20 @@ def test_a_private_session_is_left_only_when_the_user_agrees(
 ) -> None:
     for line in ("/set max_tokens 2", "one", "/private", "/set max_tokens 2", "secret"):
         terminal.sendline(line)
-        terminal.expect(">>> ")
+        terminal.expect("You: ")
     for line in ("/open", "/new", "/private", "/quit"):
         terminal.sendline(line)
         terminal.expect(r"\[y/N\] ")
         terminal.sendline("n")
         terminal.expect("nothing was changed")
-        terminal.expect(">>> ")
+        terminal.expect("You: ")
     terminal.sendline("still secret")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("/open")
     terminal.expect(r"\[y/N\] ")
     terminal.sendline("y")
     terminal.expect("Sessions are stored again.")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     with SessionStore(tiny_home / "sessions.db") as store:
@@ -388,14 +400,14 @@ def test_the_reply_that_stays_when_candidates_are_stopped_is_told(
 ) -> None:
     for line in ("/set max_tokens 2", "one", "/set max_tokens 30000"):
         terminal.sendline(line)
-        terminal.expect(">>> ")
+        terminal.expect("You: ")
     terminal.sendline(command)
     written = "SELECT count(*) FROM messages WHERE status = 'streaming' AND length(text) > 9"
     while not sqlite3.connect(tiny_home / "sessions.db").execute(written).fetchone()[0]:
         time.sleep(0.05)
     terminal.sendintr()
     terminal.expect("Continuing with the reply from before")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("/pick 2")
     terminal.expect("Continuing with reply 2.")
 
@@ -405,7 +417,7 @@ def test_ctrl_c_twice_at_the_prompt_ends_the_chat(terminal: pexpect.spawn) -> No
     # CPython's readline loop loses a signal that comes while it handles a key.
     terminal.expect("half a line")
     terminal.sendintr()
-    terminal.expect("Ctrl-C again.*>>> ")
+    terminal.expect("Ctrl.C again.*You: ")
     terminal.sendintr()
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -419,16 +431,16 @@ def test_ctrl_c_discards_a_message_of_several_lines(
 ) -> None:
     for line in lines:
         terminal.sendline(line)
-        terminal.expect(r"\.\.\. ")
+        terminal.expect("More: ")
     terminal.send(half)
     terminal.expect_exact(half)
     terminal.sendintr()
     terminal.expect_exact("The message is discarded.")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("/set max_tokens 3")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendline("more")
-    terminal.expect(">>> ")
+    terminal.expect("You: ")
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -449,13 +461,13 @@ def test_a_file_for_the_output_holds_the_replies_alone(
         encoding="utf-8",
         timeout=20,
     )
-    child.expect(">>> ")
+    child.expect("You: ")
     child.sendline('"""time')
-    child.expect(r"\.\.\. ")
+    child.expect("More: ")
     child.sendline('people"""')
-    child.expect(">>> ")
+    child.expect("You: ")
     child.sendline("/version")
-    child.expect(">>> ")
+    child.expect("You: ")
     child.sendeof()
     child.expect(pexpect.EOF)
     child.close()
@@ -476,7 +488,7 @@ def test_a_file_for_standard_error_gets_no_screen(tiny_home: Path, tmp_path: Pat
         encoding="utf-8",
         timeout=20,
     )
-    child.expect(">>> ")
+    child.expect("You: ")
     child.sendeof()
     child.expect(pexpect.EOF)
     assert (tmp_path / "err").read_text() == ""
@@ -490,9 +502,9 @@ def test_a_private_chat_writes_no_history(tiny_home: Path) -> None:
         encoding="utf-8",
         timeout=20,
     )
-    child.expect(">>> ")
+    child.expect("You: ")
     child.sendline("my secret")
-    child.expect("my secret.*>>> ")
+    child.expect("my secret.*You: ")
     child.sendeof()
     child.expect(pexpect.EOF)
     assert not (tiny_home / "history").exists()
@@ -500,7 +512,7 @@ def test_a_private_chat_writes_no_history(tiny_home: Path) -> None:
 
 def test_lines_are_remembered_privately(terminal: pexpect.spawn, tiny_home: Path) -> None:
     terminal.sendline("/version")
-    terminal.expect("tchat [0-9.]+\r\n>>> ")
+    terminal.expect("tchat [0-9.]+\r\nYou: ")
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     history = tiny_home / "history"

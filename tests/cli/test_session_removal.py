@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tchat.chat.preload import snapshot_store
 from tchat.chat.prompt_history import HistoryEntry, PromptHistory
-from tchat.chat.snapshots import snapshot_store
 from tchat.engine.snapshots.store import SnapshotStore
 from tchat.errors import StorageError
 from tchat.paths import user_paths
@@ -168,7 +168,7 @@ def test_what_cannot_be_forgotten_holds_up_nothing_else(
     def refused(*_: object) -> None:
         raise StorageError("what is saved of chats cannot be removed")
 
-    monkeypatch.setattr("tchat.chat.snapshots.forget_sessions", refused)
+    monkeypatch.setattr("tchat.chat.preload.forget_sessions", refused)
     ran = shell("sessions", "rm", "--all", "--backups", "--history", "-y")
     assert (ran.code, ran.err.count("\n")) == (6, 1)
     assert secrets(full) == []

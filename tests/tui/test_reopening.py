@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.snapshots import snapshot_store
+from tchat.chat.preload import snapshot_store
 from tchat.errors import TchatError
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings

@@ -15,11 +15,14 @@ from tchat.chat.commands.command import (
     SlashCommand,
     Surface,
     parse_candidates,
+    speaker,
     split_argument,
 )
+from tchat.chat.commands.help import command_help
 from tchat.errors import UsageError
-from tchat.humanize import counted
+from tchat.humanize import rate_text
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,11 +38,9 @@ PREVIEW = 60  # characters of a message in a list
 # The chat as a whole
 
 
-async def _show_help(host: CommandHost, _: str) -> None:
-    if not host.open_dialog(CommandDialog.HELP):
-        host.show(
-            "\n".join(f"  {each.usage:<34}{each.help}" for each in commands_for(host.surface))
-        )
+async def _show_help(host: CommandHost, name: str) -> None:
+    if name or not host.open_dialog(CommandDialog.HELP):
+        host.show(command_help(commands_for(host.surface), name))
 
 
 async def _quit_chat(host: CommandHost, _: str) -> None:
@@ -49,7 +50,7 @@ async def _quit_chat(host: CommandHost, _: str) -> None:
 async def _show_version(host: CommandHost, _: str) -> None:
     from tchat import __version__
 
-    host.show(f"tchat {__version__}")
+    host.show(tr("tchat {version}", version=__version__))
 
 
 async def _toggle_details(host: CommandHost, _: str) -> None:
@@ -72,7 +73,9 @@ async def _regenerate(host: CommandHost, _: str) -> None:
 
 async def _prefill(host: CommandHost, text: str) -> None:
     if not text:
-        raise UsageError("/prefill needs the beginning of a reply", "for example /prefill Sure,")
+        raise UsageError(
+            tr("/prefill needs the beginning of a reply"), tr("for example /prefill Sure,")
+        )
     await host.reply(lambda chat: chat.regenerate(reply_prefix=text), text)
 
 
@@ -99,38 +102,40 @@ async def _compare_models(host: CommandHost, argument: str) -> None:
 async def _pick_candidate(host: CommandHost, number: str) -> None:
     ids = host.candidate_ids
     if not ids:
-        raise UsageError("there are no candidates to pick from", "/try writes some")
+        raise UsageError(tr("there are no candidates to pick from"), tr("/try writes some"))
     await host.pick(ids[_index(number, len(ids), "pick")])
-    host.acknowledge(f"Continuing with reply {int(number)}.")
+    host.acknowledge(tr("Continuing with reply {number}.", number=int(number)))
 
 
 async def _rate_good(host: CommandHost, _: str) -> None:
-    await _rate(host, 1, "good")
+    await _rate(host, 1, tr("Rated as a good reply. `tchat judge train` learns from it."))
 
 
 async def _rate_bad(host: CommandHost, _: str) -> None:
-    await _rate(host, -1, "bad")
+    await _rate(host, -1, tr("Rated as a bad reply. `tchat judge train` learns from it."))
 
 
-async def _rate(host: CommandHost, rating: int, word: str) -> None:
+async def _rate(host: CommandHost, rating: int, acknowledgement: str) -> None:
     reply = await _last_reply(host)
     if reply.rating == rating:
         await host.rate(reply.id, 0)
-        host.acknowledge("Rating removed.")
+        host.acknowledge(tr("Rating removed."))
     else:
         await host.rate(reply.id, rating)
-        host.acknowledge(f"Rated as a {word} reply. `tchat judge train` learns from it.")
+        host.acknowledge(acknowledgement)
 
 
 async def _replace_reply(host: CommandHost, text: str) -> None:
     if not text:
-        raise UsageError("/mine needs your own reply", "for example /mine Paris, of course.")
+        raise UsageError(
+            tr("/mine needs your own reply"), tr("for example /mine Paris, of course.")
+        )
     last = await _branch(host, last=1)
     if not last or last[0].role != "assistant":
-        raise UsageError("there is no reply to replace", "send a prompt first")
+        raise UsageError(tr("there is no reply to replace"), tr("send a prompt first"))
     reply = last[0]
     await host.reply(lambda chat: chat.edit(reply.id, text))
-    host.acknowledge("Continuing with your reply.")
+    host.acknowledge(tr("Continuing with your reply."))
 
 
 async def _copy_reply(host: CommandHost, _: str) -> None:
@@ -145,20 +150,32 @@ async def _show_judge(host: CommandHost, _: str) -> None:
     model, paths = host.settings.model, host.paths
     status = await host.read_all(lambda store: judge_status(model, paths, store))
     use = status.use
-    host.show(
-        f"Your replies: {use.picked} picked, {use.liked} rated good, {use.disliked} rated bad, "
-        f"{use.written} written by you.\n"
-        f"Discriminator: {'trained' if status.human else 'not trained'}; "
-        f"preference model: {'trained' if status.preference else 'not trained'}.\n"
-        "`tchat judge train` trains both; `tchat judge show` tells how good they are."
+    human = tr("trained") if status.human else tr("not trained")
+    preference = tr("trained") if status.preference else tr("not trained")
+    lines = (
+        tr(
+            "Your replies: {picked:,} picked, {liked:,} rated good, {disliked:,} rated bad, "
+            "{written:,} written by you.",
+            picked=use.picked,
+            liked=use.liked,
+            disliked=use.disliked,
+            written=use.written,
+        ),
+        tr(
+            "Discriminator: {human}; preference model: {preference}.",
+            human=human,
+            preference=preference,
+        ),
+        tr("`tchat judge train` trains both; `tchat judge show` tells how good they are."),
     )
+    host.show("\n".join(lines))
 
 
 # Messages
 
 
 async def _edit_prompt(host: CommandHost, text: str) -> None:
-    prompt = await _last_prompt(host, "edit")
+    prompt = await _last_prompt(host, tr("there is no message to edit yet"))
     if text:
         await host.reply(lambda chat: chat.edit(prompt.id, text))
     else:
@@ -166,10 +183,10 @@ async def _edit_prompt(host: CommandHost, text: str) -> None:
 
 
 async def _toggle_pin(host: CommandHost, _: str) -> None:
-    prompt = await _last_prompt(host, "pin")
+    prompt = await _last_prompt(host, tr("there is no message to pin yet"))
     await host.pin(prompt.id, not prompt.pinned)
     stays = "may leave the context again" if prompt.pinned else "stays in the context"
-    host.acknowledge(f"Your last message {stays}.")
+    host.acknowledge(tr("Your last message {stays}.", stays=stays))
 
 
 async def _delete_last(host: CommandHost, _: str) -> None:
@@ -191,12 +208,12 @@ async def _show_branches(host: CommandHost, number: str) -> None:
     ends = branch_ends(tree)
     if number:
         await host.go_to(ends[_index(number, len(ends), "branches")].id)
-        host.acknowledge(f"Switched to branch {int(number)}.")
+        host.acknowledge(tr("Switched to branch {number}.", number=int(number)))
         return
     last = {each.id for each in await _branch(host, last=1)}
     host.show(
         "\n".join(
-            f"{'*' if each.id in last else ' '} {number:>2}  {each.role}: "
+            f"{'*' if each.id in last else ' '} {number:>2}  {speaker(each.role)}: "
             f"{single_line(each.text, PREVIEW)}"
             for number, each in enumerate(ends, 1)
         )
@@ -211,7 +228,7 @@ def branch_ends(messages: Sequence[Message]) -> list[Message]:
 
 async def _attach_file(host: CommandHost, path: str) -> None:
     if not path:
-        raise UsageError("/file needs a path", "for example /file notes.md")
+        raise UsageError(tr("/file needs a path"), tr("for example /file notes.md"))
     await host.attach(path)
 
 
@@ -233,18 +250,18 @@ async def _insert_template(host: CommandHost, argument: str) -> None:
 async def _system_prompt(host: CommandHost, text: str) -> None:
     if text:
         await host.change({"system": text})
-        host.show("The system prompt is set; the messages below it are processed again.")
+        host.show(tr("The system prompt is set; the messages below it are processed again."))
         return
     system = host.session.system if host.session else host.settings.system
-    host.show(system or "There is no system prompt.")
+    host.show(system or tr("There is no system prompt."))
 
 
 async def _choose_model(host: CommandHost, name: str) -> None:
     if name:
         await host.change({"model": name})
-        host.acknowledge(f"Model: {single_line(name)}")
+        host.acknowledge(tr("Model: {name}", name=single_line(name)))
     elif not host.open_dialog(CommandDialog.MODELS):
-        host.show(f"Model: {single_line(host.settings.model)}")
+        host.show(tr("Model: {model}", model=single_line(host.settings.model)))
 
 
 async def _change_setting(host: CommandHost, argument: str) -> None:
@@ -253,7 +270,7 @@ async def _change_setting(host: CommandHost, argument: str) -> None:
 
     name, text = split_argument(argument)
     if not text:
-        raise UsageError("/set needs a name and a value", "for example /set temp 0.2")
+        raise UsageError(tr("/set needs a name and a value"), tr("for example /set temp 0.2"))
     values = parse_setting(name, text)
     if notice := renamed(name):
         host.show(notice)
@@ -280,7 +297,7 @@ async def _set_reasoning(host: CommandHost, text: str) -> None:
 
 async def _new_session(host: CommandHost, _: str) -> None:
     await host.open_session(None)
-    host.acknowledge("New session.")
+    host.acknowledge(tr("New session."))
 
 
 async def _session_title(host: CommandHost, title: str) -> None:
@@ -296,7 +313,7 @@ async def _session_title(host: CommandHost, title: str) -> None:
 async def _list_sessions(host: CommandHost, _: str) -> None:
     if not host.open_dialog(CommandDialog.SESSIONS):
         sessions = await host.read_all(lambda store: store.sessions(LATEST))
-        host.show("\n".join(map(describe_session, sessions)) or "There is no session yet.")
+        host.show("\n".join(map(describe_session, sessions)) or tr("There is no session yet."))
 
 
 async def _open_stored(host: CommandHost, name: str) -> None:
@@ -304,7 +321,7 @@ async def _open_stored(host: CommandHost, name: str) -> None:
         return
     session = await host.read_all(lambda store: find_session(store, name))
     if session is None:
-        raise UsageError("there is no session yet", "send a prompt first")
+        raise UsageError(tr("there is no session yet"), tr("send a prompt first"))
     await host.open_session(session)
 
 
@@ -325,8 +342,12 @@ def find_session(store: Store, name: str) -> Session | None:
     if len(found) > 1:
         named = "; ".join(map(describe_session, found[:NAMED]))
         raise UsageError(
-            f"{len(found)} sessions have {single_line(name, PREVIEW)!r} in the title",
-            f"name one by its id: {named}",
+            tr(
+                "{count:,} sessions have {name!r} in the title",
+                count=len(found),
+                name=single_line(name, PREVIEW),
+            ),
+            tr("name one by its id: {named}", named=named),
         )
     return found[0]
 
@@ -335,11 +356,11 @@ async def _search_messages(host: CommandHost, words: str) -> None:
     if host.open_dialog(CommandDialog.SEARCH, words):
         return
     if not words:
-        raise UsageError("/search needs words", "for example /search whale song")
+        raise UsageError(tr("/search needs words"), tr("for example /search whale song"))
     from tchat.sessions.search import without_repeats
 
     hits = await host.read_all(lambda store: without_repeats(store.search(words))[:HITS])
-    host.show("\n".join(map(_describe_hit, hits)) or "No matches.")
+    host.show("\n".join(map(_describe_hit, hits)) or tr("No matches."))
 
 
 async def _export_session(host: CommandHost, name: str) -> None:
@@ -347,23 +368,30 @@ async def _export_session(host: CommandHost, name: str) -> None:
 
     session = _open_session(host)
     written = await host.read(lambda store: write_session(store, session.id, name))
-    host.show(f"Written to {single_line(str(written))}.")
+    host.show(tr("Written to {written}.", written=single_line(str(written))))
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:
     replies = [each for each in await _branch(host) if each.role == "assistant"]
     if not replies:
-        raise UsageError("there is no reply yet", "send a prompt first")
+        raise UsageError(tr("there is no reply yet"), tr("send a prompt first"))
     written = sum(each.usage.get("completion", 0) for each in replies)
     seconds = sum(each.timings.get("write", 0.0) for each in replies)
     read = sum(each.usage.get("read", 0) for each in replies)
     reused = sum(each.usage.get("reused", 0) for each in replies)
-    rate = f", {counted(round(written / seconds), 'token')} a second" if seconds else ""
-    count = counted(len(replies), "reply", "replies")
-    host.show(
-        f"{count}: {counted(written, 'token')} written in {seconds:.1f} s{rate}; "
-        f"{counted(read, 'token')} read, {reused:,} reused from the KV cache"
-    )
+    facts = [
+        trn("{count:,} reply", "{count:,} replies", len(replies)),
+        tr(
+            "{tokens} written in {seconds:.1f} s",
+            tokens=trn("{count:,} token", "{count:,} tokens", written),
+            seconds=seconds,
+        ),
+        trn("{count:,} token read", "{count:,} tokens read", read),
+        tr("{tokens:,} reused from the KV cache", tokens=reused),
+    ]
+    if seconds:
+        facts.insert(2, rate_text(written / seconds))
+    host.show("; ".join(facts))
 
 
 async def _toggle_private(host: CommandHost, _: str) -> None:
@@ -380,8 +408,8 @@ def describe_session(session: Session) -> str:
 
 def _describe_hit(hit: SearchHit) -> str:
     if hit.message is None:
-        return f"{hit.session.id}  title: {single_line(hit.session.title, PREVIEW)}"
-    return f"{hit.session.id}  {hit.message.role}: {single_line(hit.snippet, 2 * PREVIEW)}"
+        return f"{hit.session.id}  {tr('title')}: {single_line(hit.session.title, PREVIEW)}"
+    return f"{hit.session.id}  {speaker(hit.message.role)}: {single_line(hit.snippet, 2 * PREVIEW)}"
 
 
 def _open_session(host: CommandHost) -> Session:
@@ -391,7 +419,7 @@ def _open_session(host: CommandHost) -> Session:
 
 
 def _no_message() -> UsageError:
-    return UsageError("this session has no message yet", "send a prompt first")
+    return UsageError(tr("this session has no message yet"), tr("send a prompt first"))
 
 
 async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
@@ -403,82 +431,99 @@ async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
 
 
 async def _last_reply(host: CommandHost) -> Message:
-    return await _last(host, "assistant", "there is no reply yet")
+    return await _last(host, "assistant", tr("there is no reply yet"))
 
 
-async def _last_prompt(host: CommandHost, verb: str) -> Message:
-    return await _last(host, "user", f"there is no message to {verb} yet")
+async def _last_prompt(host: CommandHost, refusal: str) -> Message:
+    return await _last(host, "user", refusal)
 
 
 async def _last(host: CommandHost, role: str, refusal: str) -> Message:
     branch = await _branch(host)
     found = next((each for each in reversed(branch) if each.role == role), None)
     if found is None:
-        raise UsageError(refusal, "send a prompt first")
+        raise UsageError(refusal, tr("send a prompt first"))
     return found
 
 
 def _index(number: str, count: int, command: str) -> int:
     """The place that a number from 1 on names."""
     if not number.isdecimal() or not 1 <= int(number[:6]) <= count:
-        raise UsageError(f"/{command} takes a number from 1 to {count}")
+        raise UsageError(
+            tr("/{command} takes a number from 1 to {count}", command=command, count=count)
+        )
     return int(number) - 1
 
 
 _LINES, _SCREEN = Surface.LINES, Surface.SCREEN
 
 COMMANDS = (
-    SlashCommand("help", "", "List the commands", _show_help, ("?",)),
-    SlashCommand("new", "", "Start a new session", _new_session, ("clear",)),
-    SlashCommand("regen", "", "Regenerate the last reply", _regenerate, ("retry",)),
+    SlashCommand("help", "[COMMAND]", N_("List the commands, or explain one"), _show_help, ("?",)),
+    SlashCommand("new", "", N_("Start a new session"), _new_session, ("clear",)),
+    SlashCommand("regen", "", N_("Regenerate the last reply"), _regenerate, ("retry",)),
     SlashCommand(
-        "try", "[N] [TEXT]", "Write several replies side by side", _write_several, takes_prompt=True
+        "try",
+        "[N] [TEXT]",
+        N_("Write several replies side by side"),
+        _write_several,
+        takes_prompt=True,
     ),
     SlashCommand(
-        "best", "[N] [TEXT]", "Write several replies, keep the best", _write_best, takes_prompt=True
+        "best",
+        "[N] [TEXT]",
+        N_("Write several replies, keep the best"),
+        _write_best,
+        takes_prompt=True,
     ),
     SlashCommand(
-        "compare", "MODEL MODEL [TEXT]", "Replies of several models side by side", _compare_models
+        "compare",
+        "MODEL MODEL [TEXT]",
+        N_("Compare the replies of several models"),
+        _compare_models,
     ),
-    SlashCommand("pick", "N", "Continue with candidate N", _pick_candidate, surface=_LINES),
-    SlashCommand("good", "", "Rate the last reply as good; the judge learns from it", _rate_good),
-    SlashCommand("bad", "", "Rate the last reply as bad", _rate_bad),
-    SlashCommand("mine", "TEXT", "Replace the last reply with your own", _replace_reply),
-    SlashCommand("continue", "", "Continue a stopped reply", _continue_reply),
-    SlashCommand("edit", "[TEXT]", "Edit your last message", _edit_prompt),
-    SlashCommand("prefill", "TEXT", "Regenerate the reply, starting with TEXT", _prefill),
-    SlashCommand("pin", "", "Pin your last message in the context, or unpin it", _toggle_pin),
-    SlashCommand("delete", "", "Delete the last message", _delete_last),
-    SlashCommand("undo", "", "Undo the last deletion", _undo_delete),
+    SlashCommand("pick", "N", N_("Continue with reply N"), _pick_candidate, surface=_LINES),
     SlashCommand(
-        "branches", "[N]", "List the branches, or switch to one", _show_branches, ("tree",)
+        "good", "", N_("Rate the last reply as good; the judge learns from it"), _rate_good
     ),
-    SlashCommand("copy", "", "Copy the last reply", _copy_reply),
-    SlashCommand("file", "PATH", "Attach a file to the next message", _attach_file, ("read",)),
-    SlashCommand("prompt", "[NAME] [TEXT]", "Insert a prompt template", _insert_template),
-    SlashCommand("system", "[TEXT]", "Show or set the system prompt", _system_prompt),
-    SlashCommand("model", "[NAME]", "Show or change the model", _choose_model),
-    SlashCommand("set", "NAME VALUE", "Change a setting for this chat", _change_setting),
-    SlashCommand("show", "[NAME]", "Show the settings", _show_settings),
-    SlashCommand("think", "[auto|on|off]", "Turn reasoning on or off", _set_reasoning),
-    SlashCommand("title", "[TEXT]", "Show or set the session's title", _session_title),
-    SlashCommand("sessions", "", "List the latest sessions", _list_sessions),
-    SlashCommand("open", "[ID]", "Open another session, by its id or title", _open_stored),
-    SlashCommand("search", "[WORDS]", "Find messages in all sessions", _search_messages),
+    SlashCommand("bad", "", N_("Rate the last reply as bad"), _rate_bad),
+    SlashCommand("mine", "TEXT", N_("Replace the last reply with your own"), _replace_reply),
+    SlashCommand("continue", "", N_("Continue a stopped reply"), _continue_reply),
+    SlashCommand("edit", "[TEXT]", N_("Edit your last message"), _edit_prompt),
+    SlashCommand("prefill", "TEXT", N_("Regenerate the reply, starting with TEXT"), _prefill),
+    SlashCommand("pin", "", N_("Pin your last message in the context, or unpin it"), _toggle_pin),
+    SlashCommand("delete", "", N_("Delete the last message"), _delete_last),
+    SlashCommand("undo", "", N_("Undo the last deletion"), _undo_delete),
+    SlashCommand(
+        "branches", "[N]", N_("List the branches, or switch to one"), _show_branches, ("tree",)
+    ),
+    SlashCommand("copy", "", N_("Copy the last reply"), _copy_reply),
+    SlashCommand("file", "PATH", N_("Attach a file to the next message"), _attach_file, ("read",)),
+    SlashCommand("prompt", "[NAME] [TEXT]", N_("Insert a prompt template"), _insert_template),
+    SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
+    SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model),
+    SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
+    SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings),
+    SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
+    SlashCommand("title", "[TEXT]", N_("Show or set the session's title"), _session_title),
+    SlashCommand("sessions", "", N_("List the latest sessions"), _list_sessions),
+    SlashCommand("open", "[ID]", N_("Open another session by its id or title"), _open_stored),
+    SlashCommand("search", "[WORDS]", N_("Find messages in all sessions"), _search_messages),
     SlashCommand(
         "export",
         "[FILE]",
-        "Write the session to a file, in the format of its suffix",
+        N_("Write the session to a file, in the format of its suffix"),
         _export_session,
         ("save",),
     ),
-    SlashCommand("stats", "", "Show token counts and times", _show_statistics),
-    SlashCommand("details", "", "Show or hide times and token counts", _toggle_details),
-    SlashCommand("judge", "", "Show the judge: scores, training, duel, steering", _show_judge),
-    SlashCommand("private", "", "Turn private mode on or off: nothing is saved", _toggle_private),
-    SlashCommand("theme", "[NAME]", "Choose the theme", _choose_theme, surface=_SCREEN),
-    SlashCommand("version", "", "Show the version", _show_version),
-    SlashCommand("quit", "", "Quit", _quit_chat, ("exit", "bye")),
+    SlashCommand("stats", "", N_("Show token counts and times"), _show_statistics),
+    SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
+    SlashCommand("judge", "", N_("Show the judge: scores, training, duel, steering"), _show_judge),
+    SlashCommand(
+        "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private
+    ),
+    SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
+    SlashCommand("version", "", N_("Show the version"), _show_version),
+    SlashCommand("quit", "", N_("Quit"), _quit_chat, ("exit", "bye")),
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -22,6 +23,12 @@ T = TypeVar("T")
 
 MAX_CANDIDATES = 16  # replies at a time: more are slower than one after the other on most machines
 DEFAULT_CANDIDATES = 4
+
+
+def speaker(role: str) -> str:
+    """The name of a role in a chat; the role itself if it is none of a chat."""
+    names = {"user": tr("You"), "assistant": tr("Assistant"), "system": tr("System")}
+    return names.get(role, role)
 
 
 class Surface(Flag):
@@ -162,17 +169,23 @@ class SlashCommand(NamedTuple):
 
     Attributes:
         takes: Its argument for the reader; ``[…]`` is optional, empty takes none.
+        summary: What it does, in English; `help` translates it.
         surface: Where it is served.
         takes_prompt: Whether its argument holds a prompt, so that it begins a turn at once.
     """
 
     name: str
     takes: str
-    help: str
+    summary: str
     handler: Callable[[CommandHost, str], Awaitable[None]]
     aliases: tuple[str, ...] = ()
     surface: Surface = Surface.BOTH
     takes_prompt: bool = False
+
+    @property
+    def help(self) -> str:
+        """What it does, in the user's language."""
+        return tr(self.summary)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -239,10 +252,16 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
     if command is None:
         shown = single_line(name, 40)
         names = [f"/{each}" for each in known]
-        hint = did_you_mean(f"/{name.lower()}", names) or "/help lists the commands"
-        raise UsageError(f"there is no command /{shown}", f"{hint} (//{shown} sends it as text)")
+        hint = did_you_mean(f"/{name.lower()}", names) or tr("/help lists the commands")
+        raise UsageError(
+            tr("there is no command /{name}", name=shown),
+            tr("{hint} (//{name} sends it as text)", hint=hint, name=shown),
+        )
     if argument and not command.takes:
-        raise UsageError(f"/{name} takes no argument", f"//{name} sends the line as text")
+        raise UsageError(
+            tr("/{name} takes no argument", name=name),
+            tr("//{name} sends the line as text", name=name),
+        )
     return CommandCall(command, argument)
 
 
@@ -264,6 +283,11 @@ def parse_candidates(argument: str, command: str = "try") -> tuple[int, str]:
     count = int(first) if len(first) < 6 else 0
     if not 2 <= count <= MAX_CANDIDATES:
         raise UsageError(
-            f"/{command} writes 2 to {MAX_CANDIDATES} replies", f"for example /{command} 4"
+            tr(
+                "/{command} writes 2 to {most} replies",
+                command=command,
+                most=MAX_CANDIDATES,
+            ),
+            tr("for example /{command} 4", command=command),
         )
     return count, rest

@@ -12,10 +12,12 @@ import typer
 from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.judge.heads import MODEL, NEEDED
+from tchat.cli.output.columns import padded
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import UsageError
 from tchat.humanize import Eta
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -49,7 +51,7 @@ def duel(
 
     console: Console = ctx.obj
     if not data:
-        raise UsageError("a duel needs human replies", f"--data: {NEEDED}")
+        raise UsageError(tr("a duel needs human replies"), f"--data: {tr(NEEDED)}")
     dialogues = read_dialogues(data)
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))
@@ -76,12 +78,14 @@ def _play(
         if isinstance(event, TrainingProgress):
             status.show(shown.words(event.what, event.done, event.total))
         elif isinstance(event, StepProgress):
-            stage = f"round {event.round}, try {event.attempt}: writing"
+            stage = tr(
+                "round {round}, try {attempt}: writing", round=event.round, attempt=event.attempt
+            )
             status.show(shown.words(stage, event.done, event.total))
         elif isinstance(event, GameState):
             status.erase()
             rounds_shown = _show_rounds(console, event, rounds_shown)
-            status.show("fitting")
+            status.show(tr("fitting"))
         elif isinstance(event, GameResult):
             return event
     raise InterruptedError
@@ -92,7 +96,7 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     from tchat.judge.game import sparkline
 
     if not rounds_shown:
-        console.out("round    AUC  model   human  fooled  perplexity  distinct-2  strength")
+        console.out("  ".join(padded(tr(title), width) for title, width in ROUND_COLUMNS))
     for each in state.rounds[rounds_shown:]:
         health = each.health
         console.out(
@@ -103,30 +107,45 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     if console.stdout_is_terminal and len(state.rounds) > 1:
         most = max(each.health.perplexity for each in state.rounds)
         console.out(
-            f"       model {sparkline([each.generated for each in state.rounds])}  "
-            f"human {sparkline([each.people for each in state.rounds])}  "
-            f"perplexity {sparkline([each.health.perplexity for each in state.rounds], most)}"
+            f"       {tr('model')} {sparkline([each.generated for each in state.rounds])}  "
+            f"{tr('human')} {sparkline([each.people for each in state.rounds])}  "
+            f"{tr('perplexity')} "
+            f"{sparkline([each.health.perplexity for each in state.rounds], most)}"
         )
     console.flush()
     return len(state.rounds)
 
 
 def _print_result(console: Console, played: GameResult) -> None:
-    console.out(f"ended: {single_line(played.state.over)}")
+    console.out(tr("ended: {reason}", reason=single_line(played.state.over)))
     if verdict := played.verdict:
         console.out(
-            f"an independent judge classifies as human: {verdict.words}, "
-            f"{verdict.people:.0%} of human replies; at "
-            f"{verdict.costs.perplexity.value:.2f}x perplexity and "
-            f"{verdict.costs.distinct_2.value:.2f}x distinct-2"
+            tr(
+                "an independent judge classifies as human: {replies}, {people:.0%} of human "
+                "replies; at {perplexity:.2f}x perplexity and {distinct_2:.2f}x distinct-2",
+                replies=verdict.words,
+                people=verdict.people,
+                perplexity=verdict.costs.perplexity.value,
+                distinct_2=verdict.costs.distinct_2.value,
+            )
         )
     if played.vector:
-        console.out(f"vector  {played.vector}")
-        console.out(f"use it  tchat judge use {played.vector.stem}")
-    console.out(f"report  {played.report}")
+        console.out(tr("vector: {path}", path=played.vector))
+        console.out(tr("use it: tchat judge use {name}", name=played.vector.stem))
+    console.out(tr("report: {path}", path=played.report))
 
 
 SETTING = "control_vector"
+ROUND_COLUMNS = (
+    (N_("round"), 5),
+    ("AUC", 5),
+    (N_("model"), 5),
+    (N_("human"), 6),
+    (N_("fooled"), 6),
+    (N_("perplexity"), 10),
+    ("distinct-2", 10),
+    (N_("strength"), 8),
+)
 
 
 def use(
@@ -149,10 +168,10 @@ def use(
 
     console: Console = ctx.obj
     if off and name:
-        raise UsageError("a NAME and --off cannot be combined", "leave one out")
+        raise UsageError(tr("a NAME and --off cannot be combined"), tr("leave one out"))
     if scale != 1.0 and not (name and math.isfinite(scale)):
         raise UsageError(
-            "--scale needs a number and the name of a duel", "for example: --scale 0.5"
+            tr("--scale needs a number and the name of a duel"), tr("for example: --scale 0.5")
         )
     settings = settings_for_model(console, model)
     path = resolve_chosen(settings, console.paths, console.environ)
@@ -164,13 +183,17 @@ def use(
         entry = str(vector) if scale == 1.0 else f"{vector}:{scale:g}"
         set_model_setting(console.paths, settings.model, path, key, entry)
     if name and key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} overrides it")
+        console.say(
+            tr("warning: the environment variable {variable} overrides it", variable=key.variable)
+        )
     steered = settings_for(settings, console.paths, path).control_vector
     names = ", ".join(map(single_line, steered))
-    told = (
-        f"is steered by {names}" if names else "is not steered; `tchat judge show` lists the duels"
-    )
-    console.out(f"{single_line(path.name)} {told}")
+    model_name = single_line(path.name)
+    if names:
+        console.out(tr("{model} is steered by {names}", model=model_name, names=names))
+    else:
+        told = tr("{model} is not steered; `tchat judge show` lists the duels", model=model_name)
+        console.out(told)
 
 
 def _vector(folder: JudgeFolder, name: str) -> Path:
@@ -179,7 +202,11 @@ def _vector(folder: JudgeFolder, name: str) -> Path:
     if not vector.is_file():
         have = [single_line(each) for each in folder.games() if folder.vector(each).is_file()]
         raise UsageError(
-            f"there is no control vector of the duel {single_line(name)}",
-            f"these are: {', '.join(have)}" if have else "make one: tchat judge duel --data FILE",
+            tr("there is no control vector of the duel {name}", name=single_line(name)),
+            (
+                tr("these are: {have}", have=", ".join(have))
+                if have
+                else tr("make one: tchat judge duel --data FILE")
+            ),
         )
     return vector

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import ALWAYS_JSON, JSON
+from tchat.cli.cells import cell_width
 from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, iso, print_json, when
 from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import DoesNotFit, UsageError
-from tchat.humanize import Eta, counted
+from tchat.humanize import Eta
 from tchat.sanitize import printable_json, single_line
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 
 PREFERENCE = "preference"
 KINDS = {
-    "human": "discriminator: human-written or not, for replies as they are generated",
-    "reading": "discriminator for given texts: `judge score`",
-    PREFERENCE: "preference model",
+    "human": N_("discriminator: human-written or not, for replies as they are generated"),
+    "reading": N_("discriminator for given texts: `judge score`"),
+    PREFERENCE: N_("preference model"),
 }
 
 MODEL = typer.Option("", "-m", "--model", help="Model (default: the default model)")
@@ -55,30 +57,37 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
         print_json(console, {"model": metadata.path.name, **heads_json(*heads), "games": games})
         return
     if not any(heads):
-        console.out(f"{single_line(metadata.path.name)}: nothing is trained yet")
-        console.out("train on human replies: tchat judge train FILE.jsonl")
+        console.out(tr("{model}: nothing is trained yet", model=single_line(metadata.path.name)))
+        console.out(tr("train on human replies: tchat judge train FILE.jsonl"))
     for head in heads:
         for line in describe_head(head) if head else ():
             console.out(line)
     for name, path in vectors.items():
-        console.out(f"duel {name}: {path if path.exists() else 'no control vector yet'}")
+        place = path if path.exists() else tr("no control vector yet")
+        console.out(tr("duel {name}: {path}", name=name, path=place))
 
 
 def describe_head(discriminator: Discriminator) -> Iterator[str]:
     """Describe a head in lines of text."""
     facts = discriminator.provenance
-    yield f"judge     {KINDS[facts.kind]}"
-    yield f"model     {single_line(facts.model)}"
+    yield _fact(tr("judge"), tr(KINDS[facts.kind]))
+    yield _fact(tr("model"), single_line(facts.model))
     if facts.kind == PREFERENCE:
-        yield f"examples  {counted(facts.examples[0], 'choice')}"
-        quality = "unknown; needs 30 choices about five different questions"
+        choices = trn("{count:,} choice", "{count:,} choices", facts.examples[0])
+        yield _fact(tr("examples"), choices)
+        quality = tr("unknown; needs 30 choices about five different questions")
         if facts.accuracy is not None:
-            quality = f"{facts.accuracy:.0%} right on held-out choices"
-        yield f"quality   {quality}"
+            quality = tr("{share:.0%} right on held-out choices", share=facts.accuracy)
+        yield _fact(tr("quality"), quality)
     else:
         yield from _quality(facts)
-    yield f"layer     {discriminator.head.layer}{_others(facts)}"
-    yield f"trained   {when(facts.created_at)}"
+    yield _fact(tr("layer"), f"{discriminator.head.layer}{_others(facts)}")
+    yield _fact(tr("trained"), when(facts.created_at))
+
+
+def _fact(name: str, value: str) -> str:
+    """A line with ``value`` in a column of its own."""
+    return f"{name}{' ' * (FACT - cell_width(name))}{value}"
 
 
 def _others(facts: TrainingProvenance) -> str:
@@ -86,18 +95,21 @@ def _others(facts: TrainingProvenance) -> str:
     if facts.quality is None:
         return ""
     layers = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
-    return f"  (AUC of {layers})" if len(facts.layers) > 1 else ""
+    return f"  ({tr('AUC of {layers}', layers=layers)})" if len(facts.layers) > 1 else ""
 
 
 def _quality(facts: TrainingProvenance) -> Iterator[str]:
     people, generated = facts.examples
-    yield f"examples  {people} human, {generated} by the model"
+    counts = tr("{people:,} human, {generated:,} by the model", people=people, generated=generated)
+    yield _fact(tr("examples"), counts)
     if facts.quality is None:
-        yield "quality   unknown; needs 30 examples of each class, to five different prompts"
+        needed = tr("unknown; needs 30 examples of each class, to five different prompts")
+        yield _fact(tr("quality"), needed)
     else:
         quality = facts.quality
-        yield f"AUC       {quality.auc:.3f} on held-out examples"
-        yield f"ECE       {quality.calibration_error:.3f} (expected calibration error)"
+        yield _fact("AUC", tr("{auc:.3f} on held-out examples", auc=quality.auc))
+        ece = tr("{ece:.3f} (expected calibration error)", ece=quality.calibration_error)
+        yield _fact("ECE", ece)
 
 
 def heads_json(
@@ -126,10 +138,11 @@ def _head_json(discriminator: Discriminator) -> dict[str, Any]:
     return head | {"created_at": iso(facts.created_at)}
 
 
-NEEDED = (
+NEEDED = N_(
     "name JSONL files of dialogues, one object a line with `prompt` and `reply`, or in the shape "
     "of Alpaca, ShareGPT or self-instruct"
 )
+FACT = 10  # cells of the name of a fact
 
 
 def train(
@@ -184,14 +197,17 @@ def examples(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, counts)
         return
-    console.out(f"picked among candidates  {use.picked}")
-    console.out(f"rated good, bad          {use.liked}, {use.disliked}")
-    console.out(f"written by you           {use.written}")
-    console.out(f"pairs for the preference model: {len(use.choices)}")
-    console.out(f"pairs for the discriminator: {len(use.edits)}")
+    console.out(tr("picked among candidates: {count:,}", count=use.picked))
+    console.out(tr("rated good: {good:,}; rated bad: {bad:,}", good=use.liked, bad=use.disliked))
+    console.out(tr("written by you: {count:,}", count=use.written))
+    console.out(tr("pairs for the preference model: {count:,}", count=len(use.choices)))
+    console.out(tr("pairs for the discriminator: {count:,}", count=len(use.edits)))
     console.out(
-        f"`tchat judge train` needs {MIN_TO_FIT} of either, and reports quality from "
-        f"{MIN_TO_VALIDATE}"
+        tr(
+            "`tchat judge train` needs {least} of either, and reports quality from {enough}",
+            least=MIN_TO_FIT,
+            enough=MIN_TO_VALIDATE,
+        )
     )
 
 
@@ -231,8 +247,8 @@ def score(
     dialogues, skipped = parse_dialogue_lines(_lines(console, file))
     if not dialogues:
         raise UsageError(
-            "there is no dialogue to score",
-            'give lines like {"prompt": "…", "reply": "…"} on standard input, or a file',
+            tr("there is no dialogue to score"),
+            tr('give lines like {"prompt": "…", "reply": "…"} on standard input, or a file'),
         )
     if skipped:
         console.say(skipped_notice(skipped))
@@ -263,7 +279,7 @@ def _score(
     layers = [head.layer] if head.layer < engine.n_layer else []
     with FeatureExtractor(engine, layers) as reader:
         for index, dialogue in enumerate(dialogues):
-            status.show(shown.words("reading", index, len(dialogues)))
+            status.show(shown.words(tr("reading"), index, len(dialogues)))
             row = _scored(reader, head, dialogue)
             status.erase()
             console.out(printable_json(json.dumps(row, ensure_ascii=False)))
@@ -282,7 +298,7 @@ def _scored(reader: FeatureExtractor, head: LinearHead, dialogue: Dialogue) -> d
     if found is None:
         if reader.stopped:
             raise InterruptedError
-        return row | {"human": None, "error": "the reply has no token"}
+        return row | {"human": None, "error": tr("the reply has no token")}
     return row | {
         "human": round(head.probability(found), 4),
         "tokens": found.tokens,

@@ -25,7 +25,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
-from tchat.cli.output.reply import CUT_OFF
+from tchat.cli.output.reply import cut_off_count
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (
     CHOOSE,
@@ -40,10 +40,10 @@ from tchat.cli.setting_options import (
 )
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
-from tchat.humanize import Eta, counted
+from tchat.humanize import Eta
 from tchat.paths import expanded
 from tchat.settings import Settings
-from tchat.translation import N_
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -73,9 +73,11 @@ def run_map(request: MapRequest, console: Console) -> int:
     require_compatible_flags(request.ask)
     console = replace(console, quiet=request.ask.quiet)
     if request.keep_errors and not request.output:
-        raise UsageError("--keep-errors needs -o", "name a file with -o")
+        raise UsageError(tr("--keep-errors needs -o"), tr("name a file with -o"))
     if not request.prompt.strip():
-        raise UsageError("the prompt is empty", "for example: tchat map 'Classify: {}' FILE")
+        raise UsageError(
+            tr("the prompt is empty"), tr("for example: tchat map 'Classify: {}' FILE")
+        )
     settings = resolve_settings(request.ask, console)
     schema, settings = apply_reply_format(request.ask, settings, console)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
@@ -86,9 +88,14 @@ def run_map(request: MapRequest, console: Console) -> int:
         todo = [row for row in rows if row.index not in results.done]
         if len(todo) < len(rows):
             there = len(rows) - len(todo)
-            total = counted(len(rows), "row")
-            which = counted(there, f"of {total} is", f"of {total} are")
-            console.notice(f"{which} there already")
+            console.notice(
+                trn(
+                    "{count:,} of {total} is there already",
+                    "{count:,} of {total} are there already",
+                    there,
+                    total=trn("{count:,} row", "{count:,} rows", len(rows)),
+                )
+            )
         try:
             if todo:
                 run_with_model(console, settings, partial(work.carry_out, todo, results, tally))
@@ -151,16 +158,20 @@ class _MapJob:
             think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
             slots=self.request.parallel,
         )
-        shown, done = Eta(), 0
-        status.show(shown.words("mapping", done, len(rows)))
+        shown, done, stage = Eta(), 0, tr("mapping")
+        status.show(shown.words(stage, done, len(rows)))
         for outcome in model.engine.map(tasks, options):
             record = self._record(by_index[outcome.index], outcome)
             done += 1
             status.erase()
             tally.record(outcome, record, status)
             results.add(record)
-            words = shown.words("mapping", done, len(rows))
-            status.show(f"{words} · {len(tally.failed):,} failed" if tally.failed else words)
+            words = shown.words(stage, done, len(rows))
+            status.show(
+                tr("{words} · {failed:,} failed", words=words, failed=len(tally.failed))
+                if tally.failed
+                else words
+            )
 
     def _chat(self, row: MapRow, tally: _Tally) -> list[ChatMessage]:
         whole = row.text
@@ -249,17 +260,22 @@ class _Tally:
         for assumed in self._assumed[:LISTED]:
             self._console.notice(assumed)
         if len(self._assumed) > LISTED:
-            self._console.notice(f"and {len(self._assumed) - LISTED:,} more files like these")
+            self._console.notice(
+                tr("and {assumed:,} more files like these", assumed=len(self._assumed) - LISTED)
+            )
         if self._cut_off:
-            total = counted(done, "reply", "replies")
-            which = counted(self._cut_off, f"of {total} was", f"of {total} were")
-            self._console.notice(f"{which} {CUT_OFF}")
+            self._console.notice(cut_off_count(self._cut_off, done))
         if not self.failed:
             return ExitCode.OK
         first = min(self.failed)
         self._console.say(
-            f"{len(self.failed):,} of {counted(rows, 'row')} failed; "
-            f"the first is row {first}: {self.failed[first]}"
+            tr(
+                "{failed:,} of {rows} failed; the first is row {first}: {error}",
+                failed=len(self.failed),
+                rows=trn("{count:,} row", "{count:,} rows", rows),
+                first=first,
+                error=self.failed[first],
+            )
         )
         return ExitCode.UNEXPECTED
 

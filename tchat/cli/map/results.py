@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
-from tchat.humanize import counted
 from tchat.paths import require_folder
 from tchat.sanitize import printable_json, single_line
+from tchat.translation import tr, trn
 
 Record = dict[str, Any]
 
@@ -26,7 +26,6 @@ _CALL = re.compile(r"[0-9a-f]{12}")
 _FIRST = '{"index": '
 _ROW = re.compile(r'\{"index": (\d{1,18}), ')
 _CUT = re.compile(r'\{"index": \d*,?')
-_NAME_ANOTHER = "name another file with -o"
 
 
 class PrintedResults:
@@ -43,9 +42,10 @@ class PrintedResults:
 
     def resume_hint(self, rows: int) -> str:
         """What an interrupted call printed of ``rows`` rows, and how to resume."""
-        return (
-            f"stopped: {self._printed:,} of {counted(rows, 'row')} printed; "
-            "with -o FILE, running it again resumes"
+        return tr(
+            "stopped: {printed:,} of {rows} printed; with -o FILE, running it again resumes",
+            printed=self._printed,
+            rows=trn("{count:,} row", "{count:,} rows", rows),
         )
 
     def add(self, record: Record) -> None:
@@ -104,9 +104,11 @@ class ResultFile:
 
     def resume_hint(self, rows: int) -> str:
         """What an interrupted call saved of ``rows`` rows, and how to resume."""
-        return (
-            f"stopped: {len(self._lines):,} of {counted(rows, 'row')} in "
-            f"{single_line(str(self._path))}; run it again to resume"
+        return tr(
+            "stopped: {saved:,} of {rows} in {path}; run it again to resume",
+            saved=len(self._lines),
+            rows=trn("{count:,} row", "{count:,} rows", rows),
+            path=single_line(str(self._path)),
         )
 
     def retry(self) -> None:
@@ -164,8 +166,8 @@ class ResultFile:
     def _require_unchanged(self) -> None:
         if os.fstat(self._file.fileno()).st_size != self._total:
             raise StorageError(
-                f"{single_line(str(self._path))} was changed by another program",
-                f"look at it; {_NAME_ANOTHER}",
+                tr("{path} was changed by another program", path=single_line(str(self._path))),
+                tr("look at it; name another file with -o"),
             )
 
     def _replace(self, rows: Iterable[int]) -> None:
@@ -251,8 +253,12 @@ def _written(path: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             require_folder(path)
         raise StorageError(
-            f"cannot write {single_line(str(path))}: {error.strerror or error}",
-            f"free some space, check its permissions, or {_NAME_ANOTHER}",
+            tr(
+                "cannot write {path}: {strerror}",
+                path=single_line(str(path)),
+                strerror=error.strerror or error,
+            ),
+            tr("free some space, check its permissions, or name another file with -o"),
         ) from error
 
 
@@ -267,10 +273,12 @@ def _checked(path: Path) -> Path:
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            shown = single_line(str(path))
             raise UsageError(
-                f"{single_line(str(path))} is {what}, not a file",
-                "without -o the results go to standard output",
+                tr("{path} is a folder, not a file", path=shown)
+                if stat.S_ISDIR(mode)
+                else tr("{path} is a pipe or a device, not a file", path=shown),
+                tr("without -o the results go to standard output"),
             )
     return Path(os.path.realpath(path))
 
@@ -290,7 +298,9 @@ def _open_output(path: Path, shown: str) -> io.FileIO:
         file.close()
         raise
     file.close()
-    raise UsageError(f"another tchat is writing {shown}", "wait for it, or stop it")
+    raise UsageError(
+        tr("another tchat is writing {shown}", shown=shown), tr("wait for it, or stop it")
+    )
 
 
 def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:
@@ -342,17 +352,32 @@ def _record(line: bytes) -> Record | None:
 def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: str) -> None:
     """Reject a record of another call, or of a changed row."""
     index = record["index"]
+    same_rows = tr(
+        "name another file with -o, or give the same rows again, with new ones only at the end"
+    )
     if record["call"] != call:
-        fault, hint = "results of another call", "or remove it"
-    elif index not in inputs:
-        fault = f"a result of row {index}, which the input no longer has"
-        hint = "or give the same rows again, with new ones only at the end"
-    elif "error" not in record and inputs[index] != record["input"]:
-        fault = f"a result of row {index} for another input: the row has changed"
-        hint = "or give the same rows again, with new ones only at the end"
-    else:
-        return
-    raise UsageError(f"{shown} holds {fault}", f"{_NAME_ANOTHER}, {hint}")
+        raise UsageError(
+            tr("{path} holds results of another call", path=shown),
+            tr("name another file with -o, or remove it"),
+        )
+    if index not in inputs:
+        raise UsageError(
+            tr(
+                "{path} holds a result of row {row}, which the input no longer has",
+                path=shown,
+                row=index,
+            ),
+            same_rows,
+        )
+    if "error" not in record and inputs[index] != record["input"]:
+        raise UsageError(
+            tr(
+                "{path} holds a result of row {row} for another input: the row has changed",
+                path=shown,
+                row=index,
+            ),
+            same_rows,
+        )
 
 
 def _begins(line: bytes, call: str, inputs: Mapping[int, Any], *, alone: bool) -> bool:
@@ -378,8 +403,11 @@ def _begins(line: bytes, call: str, inputs: Mapping[int, Any], *, alone: bool) -
 
 def _foreign(shown: str) -> UsageError:
     return UsageError(
-        f"{shown} contains something other than results of `tchat map`; it is not changed",
-        _NAME_ANOTHER,
+        tr(
+            "{shown} contains something other than results of `tchat map`; it is not changed",
+            shown=shown,
+        ),
+        tr("name another file with -o"),
     )
 
 

@@ -18,6 +18,7 @@ from tchat.decoding import AUTO
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
+from tchat.translation import tr
 
 # {{name}} is left as {name}; {} and {name} are places.
 _BRACES = re.compile(r"\{\{([^{}\n]*)\}\}|\{([^{}\n]*)\}")
@@ -107,7 +108,7 @@ def read_rows(
         texts = texts if inputs else [_piped(console, encoding)]
         rows = list(_lines("\n".join(text.removesuffix("\n") for text in texts)))
     if not rows:
-        raise UsageError("there are no rows", "pipe lines in, or name files of lines")
+        raise UsageError(tr("there are no rows"), tr("pipe lines in, or name files of lines"))
     return rows
 
 
@@ -138,8 +139,8 @@ def _object(row: MapRow) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise UsageError(
-            f"row {row.index} is not a JSON object",
-            "the prompt names fields; for the text itself, write {{name}} with two braces",
+            tr("row {index} is not a JSON object", index=row.index),
+            tr("the prompt names fields; for the text itself, write {{name}} with two braces"),
         )
     return value
 
@@ -188,8 +189,10 @@ def _field(fields: dict[str, Any], name: str, row: MapRow) -> Any:
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
             raise UsageError(
-                f"row {row.index} has no field `{single_line(name, 80)}`",
-                f"it has {_listed(fields)}",
+                tr(
+                    "row {index} has no field `{name}`", index=row.index, name=single_line(name, 80)
+                ),
+                tr("it has {fields}", fields=_listed(fields)),
             )
         value = value[part]
     return value
@@ -198,7 +201,7 @@ def _field(fields: dict[str, Any], name: str, row: MapRow) -> Any:
 def _no_field(name: str, rows: Sequence[MapRow]) -> UsageError:
     """The error for a field that no row has."""
     shown = single_line(name, 80)
-    literal = f"write {{{{{shown}}}}} where the text itself is meant"
+    literal = tr("write {literal} where the text itself is meant", literal=f"{{{{{shown}}}}}")
     fields: dict[str, None] = {}
     for row in rows:
         with suppress(UsageError):
@@ -207,17 +210,18 @@ def _no_field(name: str, rows: Sequence[MapRow]) -> UsageError:
                 break
     if not fields:
         return UsageError(
-            f"the prompt names the field `{shown}`, and no row is a JSON object", literal
+            tr("the prompt names the field `{shown}`, and no row is a JSON object", shown=shown),
+            literal,
         )
     near = did_you_mean(name, fields)
-    hint = f"{near} Or {literal}" if near else f"they have {_listed(fields)}; {literal}"
-    return UsageError(f"no row has a field `{shown}`", hint)
+    hint = f"{near or tr('they have {fields}', fields=_listed(fields))}; {literal}"
+    return UsageError(tr("no row has a field `{shown}`", shown=shown), hint)
 
 
 def _listed(fields: Collection[str]) -> str:
     names = [single_line(name, 80) for name in fields]
-    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
-    return ", ".join(names[:_LISTED] + more) or "none"
+    more = [tr("{count:,} more", count=len(names) - _LISTED)] if len(names) > _LISTED else []
+    return ", ".join(names[:_LISTED] + more) or tr("none")
 
 
 def _spelled(value: Any) -> str:

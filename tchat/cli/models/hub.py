@@ -18,6 +18,7 @@ from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import count_text, duration_text, size_text
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.models.catalogue import Recommendation
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from tchat.models.hub.pull import Pulled, PullEvent
     from tchat.models.hub.remote_model import RemoteModel
 
-SEARCH_HEADER = ("NAME", "DOWNLOADS", "LICENCE", "WEIGHTS", "UPDATED", "SIZES")
+SEARCH_HEADER = (
+    *(N_("NAME"), N_("DOWNLOADS"), N_("LICENCE"), N_("WEIGHTS"), N_("UPDATED"), N_("SIZES")),
+)
 CATALOGUE_HEADER = (
-    *("NAME", "WEIGHTS", "QUANT", "SIZE", "FIT", "TOKENS/S", "HERE", "LICENCE", "FOR"),
-    "LANGUAGES",
+    *(N_("NAME"), N_("WEIGHTS"), N_("QUANT"), N_("SIZE"), N_("FIT"), N_("TOKENS/S"), N_("HERE")),
+    *(N_("LICENCE"), N_("FOR"), N_("LANGUAGES")),
 )
 
 
@@ -49,7 +52,7 @@ def search(
         print_json(console, [_hit_record(result) for result in results])
         return
     if not results and console.stderr_is_terminal:
-        console.say("the hub has no GGUF model of that name")
+        console.say(tr("the hub has no GGUF model of that name"))
     print_rows(console, SEARCH_HEADER, [_hit_cells(result) for result in results])
 
 
@@ -58,7 +61,7 @@ def _hit_cells(result: SearchResult) -> Sequence[str]:
     return (
         hit.repo,
         f"{hit.downloads:,}",
-        hit.licence + (" (gated)" if hit.gated else ""),
+        f"{hit.licence} ({tr('gated')})" if hit.gated else hit.licence,
         count_text(hit.parameters),
         hit.updated,
         _sizes(result),
@@ -76,7 +79,13 @@ def _sizes(result: SearchResult) -> str:
     words = f"{chosen.quantization} {size_text(chosen.size)}".strip()
     if len(models) == 1:
         return words
-    return f"{words}, of {len(models)}: {size_text(sizes[0])} to {size_text(sizes[-1])}"
+    return tr(
+        "{model}, of {count}: {smallest} to {largest}",
+        model=words,
+        count=len(models),
+        smallest=size_text(sizes[0]),
+        largest=size_text(sizes[-1]),
+    )
 
 
 def _hit_record(result: SearchResult) -> dict[str, Any]:
@@ -127,7 +136,7 @@ def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
         size_text(offer.file.size),
         offer.fit.short,
         speed_text(offer.speed),
-        "yes" if offer.path else "",
+        tr("yes") if offer.path else "",
         entry.licence,
         entry.purpose,
         entry.languages,
@@ -199,9 +208,14 @@ def pull(
 def _summary(pulled: Pulled) -> str:
     what = f"{single_line(pulled.model.name)} ({size_text(pulled.model.size)})"
     if not pulled.fetched:
-        return f"{what} is here"
+        return tr("{model} is here", model=what)
     rate = size_text(round(pulled.fetched / max(pulled.seconds, 0.001)))
-    return f"{what} came in {pulled.seconds:.0f} s, {rate}/s, and its SHA-256 is right"
+    return tr(
+        "{model} came in {seconds:.0f} s, {rate}/s, and its SHA-256 is right",
+        model=what,
+        seconds=pulled.seconds,
+        rate=rate,
+    )
 
 
 def _pull_record(pulled: Pulled) -> dict[str, Any]:
@@ -256,9 +270,14 @@ class PullOutput:
                 self._show(event)
         except KeyboardInterrupt:
             self._line.erase()
-            kept = f"{size_text(done)} are kept; " if done else ""
-            again = f"`tchat models pull {self._name}` resumes it"
-            self._console.say(f"stopped; {kept}{again}")
+            told = tr("stopped; `tchat models pull {name}` resumes it", name=self._name)
+            if done:
+                told = tr(
+                    "stopped; {size} are kept; `tchat models pull {name}` resumes it",
+                    size=size_text(done),
+                    name=self._name,
+                )
+            self._console.say(told)
             raise Interrupted(signal.SIGINT) from None
         finally:
             self._line.erase()
@@ -271,9 +290,9 @@ class PullOutput:
             self._line.erase()
             self._judge(event.remote_model)
         if isinstance(event, HubUnavailable) and self._console.stderr_is_terminal:
-            self._console.say(f"{event.reason}; what is here is complete")
+            self._console.say(tr("{reason}; what is here is complete", reason=event.reason))
         elif self._line.due:
-            self._line.show(pull_progress_text(event))
+            self._line.show(pull_progress_text(event, bar=not self._console.accessible))
 
     def _judge(self, remote_model: RemoteModel) -> None:
         """Print whether the model fits, and ask if it does not."""
@@ -292,7 +311,11 @@ class PullOutput:
         elif not self._console.stdin_is_terminal:
             raise objection
         else:
-            question = f"{objection.message}. Download {size_text(remote_model.size)} anyway?"
+            question = tr(
+                "{objection}. Download {size} anyway?",
+                objection=objection.message,
+                size=size_text(remote_model.size),
+            )
             confirm(self._console, lines[1:], question)
 
     def _print(self, lines: Sequence[str]) -> None:
@@ -306,7 +329,7 @@ BAR = 24  # cells
 FULL, EMPTY = "━", "─"
 
 
-def pull_progress_text(event: PullEvent) -> str:
+def pull_progress_text(event: PullEvent, *, bar: bool = True) -> str:
     """The status line for ``event``; empty for one that needs none."""
     from tchat.models.hub.download import (
         CheckingFile,
@@ -320,30 +343,42 @@ def pull_progress_text(event: PullEvent) -> str:
     words = ""
     match event:
         case ReadingHeader(file):
-            words = f"reading the header of {file}"
+            words = tr("reading the header of {file}", file=file)
         case ModelSelected(model=model):
-            words = f"found {model.name}, {size_text(model.size)}"
+            words = tr("found {model}, {size}", model=model.name, size=size_text(model.size))
         case CheckingFile(done, total):
-            words = f"{_bar(done, total)} checking what came earlier"
+            words = f"{_bar(done, total, bar)} {tr('checking what came earlier')}"
         case Downloading():
-            words = _pulling(event)
+            words = _pulling(event, bar)
         case WaitingForLock(done, total):
-            words = f"{_bar(done, total)} another process pulls it"
+            words = f"{_bar(done, total, bar)} {tr('another process pulls it')}"
         case DownloadStalled(seconds, timeout):
-            words = f"nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s"
+            words = tr(
+                "nothing came for {seconds:.0f} s · a new attempt after {timeout:.0f} s",
+                seconds=seconds,
+                timeout=timeout,
+            )
         case RetryingDownload(reason, wait):
-            words = f"{reason} · a new attempt" + (f" in {wait:.0f} s" if wait >= 1 else "")
+            words = tr("{reason} · a new attempt", reason=reason)
+            if wait >= 1:
+                words = tr(
+                    "{reason} · a new attempt in {seconds:.0f} s", reason=reason, seconds=wait
+                )
     return words
 
 
-def _pulling(event: Downloading) -> str:
-    words = f"{_bar(event.done, event.total)} of {size_text(event.total)}"
+def _pulling(event: Downloading, bar: bool) -> str:
+    share = _bar(event.done, event.total, bar)
+    words = tr("{share} of {size}", share=share, size=size_text(event.total))
     if event.rate < 1:
         return words
-    return f"{words} · {size_text(round(event.rate))}/s · {duration_text(event.left)} left"
+    left = tr("{time} left", time=duration_text(event.left))
+    return f"{words} · {size_text(round(event.rate))}/s · {left}"
 
 
-def _bar(done: int, total: int) -> str:
+def _bar(done: int, total: int, drawn: bool) -> str:
     share = done / total if total else 0.0
+    if not drawn:
+        return f"{int(share * 100)} %"
     full = int(share * BAR)
     return f"{FULL * full}{EMPTY * (BAR - full)} {int(share * 100)} %"

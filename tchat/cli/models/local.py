@@ -23,6 +23,7 @@ from tchat.sanitize import single_line
 from tchat.settings import find_key, load, renamed, spell
 from tchat.settings.keys import did_you_mean
 from tchat.settings.load import set_value
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.models.disk import DuplicateSet, RemovalPlan
@@ -62,13 +63,21 @@ def report_default_change(console: Console) -> Iterator[None]:
     name = single_line(load(console.paths, console.environ).settings.model)
     if after is None:
         console.say(
-            f"the default model {name} is gone; choose another: tchat models default starter"
+            tr(
+                "the default model {name} is gone; choose another: tchat models default starter",
+                name=name,
+            )
         )
     else:
-        console.say(f"the default model {name} is now {single_line(str(after))}")
+        console.say(
+            tr("the default model {name} is now {after}", name=name, after=single_line(str(after)))
+        )
 
 
-HEADER = ("FAMILY", "WEIGHTS", "QUANT", "CONTEXT", "SIZE", "LAST USED", "DEFAULT", "VERDICT")
+HEADER = (
+    *(N_("FAMILY"), N_("WEIGHTS"), N_("QUANT"), N_("CONTEXT"), N_("SIZE"), N_("LAST USED")),
+    *(N_("DEFAULT"), N_("VERDICT")),
+)
 
 
 def ls(
@@ -87,7 +96,7 @@ def ls(
     if as_json:
         print_json(console, [{**record(row), "default": row is default} for row in rows])
         return
-    lead = ("NAME", "OWNER") if everything else ("NAME",)
+    lead = (N_("NAME"), N_("OWNER")) if everything else (N_("NAME"),)
     cells = [_cells(row, owner=everything, default=row is default) for row in rows]
     print_rows(console, (*lead, *HEADER), cells, whole=True)
 
@@ -112,7 +121,7 @@ def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
         f"{metadata.context_length:,}" if metadata and metadata.context_length else "",
         size_text(metadata.size) if metadata else "",
         when(row.last_used) if row.last_used else "",
-        "default" if default else "",
+        tr("default") if default else "",
         row.verdict,
     )
 
@@ -136,9 +145,6 @@ def record(row: LibraryModel) -> dict[str, Any]:
     }
 
 
-NOTHING = "nothing"
-
-
 def rm(
     ctx: typer.Context,
     models: list[str] = typer.Argument(
@@ -153,14 +159,21 @@ def rm(
         plans = [library.plan_removal(name) for name in dict.fromkeys(models)]
         if not yes:
             lines = [line for plan in plans for line in _planned(plan)]
-            confirm(console, lines, f"Remove, and free {_total(plans)}?")
+            confirm(console, lines, tr("Remove, and free {size}?", size=_total(plans)))
         with report_default_change(console):
             for plan in plans:
                 library.remove(plan)
             if as_json:
                 print_json(console, [_removal(plan) for plan in plans])
             else:
-                console.say(f"removed {len(plans)}, freed {_total(plans)}")
+                console.say(
+                    trn(
+                        "removed {count:,} model, freed {size}",
+                        "removed {count:,} models, freed {size}",
+                        len(plans),
+                        size=_total(plans),
+                    )
+                )
 
 
 def dupes(
@@ -178,22 +191,26 @@ def dupes(
     if as_json:
         print_json(console, [_copies(copies) for copies in found])
     else:
-        nothing = "there are no duplicate model files"
-        header = ("SIZE", "OWNER", "NAME", "FILE")
+        nothing = tr("there are no duplicate model files")
+        header = (N_("SIZE"), N_("OWNER"), N_("NAME"), N_("FILE"))
         print_rows(console, header, list(_listed(found)), empty=nothing)
     linkable = [copies for copies in found if copies.saved]
     if not link:
         if linkable:
-            console.say(f"`tchat models dupes --link` would free {_saved(linkable)}")
+            console.say(
+                tr("`tchat models dupes --link` would free {linkable}", linkable=_saved(linkable))
+            )
         return
     if not linkable:
-        console.say("there are no duplicates that hard links could replace")
+        console.say(tr("there are no duplicates that hard links could replace"))
         return
     if not yes:
-        confirm(console, [], f"Replace copies by hard links, and free {_saved(linkable)}?")
+        confirm(
+            console, [], tr("Replace copies by hard links, and free {size}?", size=_saved(linkable))
+        )
     for copies in linkable:
         put_links(copies)
-    console.say(f"freed {_saved(linkable)}")
+    console.say(tr("freed {linkable}", linkable=_saved(linkable)))
 
 
 def du(ctx: typer.Context, as_json: bool = JSON) -> None:
@@ -211,33 +228,40 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
         for part in parts
     ]
     total = sum(part.size for part in parts), sum(part.unfinished for part in parts)
-    rows.append(("all", f"{sum(part.models for part in parts):,}", *map(size_text, total)))
-    print_rows(console, ("OWNER", "MODELS", "SIZE", "UNFINISHED"), rows)
+    rows.append((tr("all"), f"{sum(part.models for part in parts):,}", *map(size_text, total)))
+    print_rows(console, (N_("OWNER"), N_("MODELS"), N_("SIZE"), N_("UNFINISHED")), rows)
 
 
 def _planned(plan: RemovalPlan) -> Iterator[str]:
     name = single_line(plan.name)
     if plan.registered is not None:
         path = single_line(str(plan.registered))
-        yield f"{name}: taken out of the list; the file stays at {path}"
+        yield tr("{name}: taken out of the list; the file stays at {path}", name=name, path=path)
         return
-    yield f"{name}: frees {size_text(plan.freed) or NOTHING}"
+    yield tr("{name}: frees {size}", name=name, size=size_text(plan.freed) or tr("nothing"))
     for blob in plan.shared:
-        yield f"  {single_line(blob.name)} stays: other names lead to it"
+        name = single_line(blob.name)
+        yield "  " + tr("{name} stays: other names lead to it", name=name)
 
 
 def _total(plans: Iterable[RemovalPlan]) -> str:
-    return size_text(sum(plan.freed for plan in plans)) or NOTHING
+    return size_text(sum(plan.freed for plan in plans)) or tr("nothing")
 
 
 def _saved(found: Iterable[DuplicateSet]) -> str:
-    return size_text(sum(copies.saved for copies in found)) or NOTHING
+    return size_text(sum(copies.saved for copies in found)) or tr("nothing")
 
 
 def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
     def show(event: HashProgress) -> None:
         if line.due:
-            line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
+            line.show(
+                tr(
+                    "reading {done} of {total}",
+                    done=size_text(event.done),
+                    total=size_text(event.total),
+                )
+            )
 
     with TerminalStatus(console) as line:
         return show_events(library.duplicates(), show)
@@ -291,7 +315,7 @@ def default(
     if not model:
         chosen = load(console.paths, console.environ).settings.model
         path = resolve(chosen, console.paths, console.environ)
-        print_rows(console, ("NAME", "FILE"), [(chosen, str(path))])
+        print_rows(console, (N_("NAME"), N_("FILE")), [(chosen, str(path))])
         return
     path = resolve(model, console.paths, console.environ)
     key = find_key("model")
@@ -299,9 +323,11 @@ def default(
     set_value(
         console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
     )
-    console.say(f"the default model is now {single_line(model)}")
+    console.say(tr("the default model is now {model}", model=single_line(model)))
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} overrides it")
+        console.say(
+            tr("warning: the environment variable {variable} overrides it", variable=key.variable)
+        )
 
 
 PLACES = typer.Argument(..., metavar="PATH...", help="GGUF files or folders")
@@ -317,13 +343,16 @@ def add(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) 
     with report_default_change(console):
         change(console.paths, places)
     names = single_line(", ".join(map(str, places)))
-    console.say(f"{'removed' if forget else 'added'} {names}; the files were not touched")
+    if forget:
+        console.say(tr("removed {names}; the files were not touched", names=names))
+    else:
+        console.say(tr("added {names}; the files were not touched", names=names))
 
 
 def register(ctx: typer.Context, places: list[Path] = PLACES, forget: bool = FORGET) -> None:
     """The former name of `tchat models add`."""
     console: Console = ctx.obj
-    console.notice("`models register` is now called `models add`; the old name still works")
+    console.notice(tr("`models register` is now called `models add`; the old name still works"))
     add(ctx, places, forget)
 
 
@@ -337,7 +366,9 @@ def alias_ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, known)
         return
-    print_rows(console, ("NAME", "MODEL"), sorted(known.items()), empty="there is no alias yet")
+    print_rows(
+        console, (N_("NAME"), N_("MODEL")), sorted(known.items()), empty=tr("there is no alias yet")
+    )
 
 
 @alias.command("set")
@@ -352,7 +383,7 @@ def alias_set(ctx: typer.Context, name: str = ALIAS, model: str = MODEL) -> None
     path = resolve(model, console.paths, console.environ)
     target = str(path.absolute()) if path == Path(model) else model
     set_alias(console.paths, name, target)
-    console.say(f"{name} is now an alias of {single_line(target)}")
+    console.say(tr("{name} is now an alias of {target}", name=name, target=single_line(target)))
 
 
 @alias.command("rm")
@@ -363,10 +394,10 @@ def alias_rm(ctx: typer.Context, name: str = ALIAS) -> None:
     console: Console = ctx.obj
     known = aliases(console.paths)
     if name not in known:
-        raise UsageError(f"there is no alias `{name}`", did_you_mean(name, known))
+        raise UsageError(tr("there is no alias `{name}`", name=name), did_you_mean(name, known))
     with report_default_change(console):
         set_alias(console.paths, name, None)
-    console.say(f"removed the alias {name}")
+    console.say(tr("removed the alias {name}", name=name))
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -391,9 +422,20 @@ def set_(
         console.notice(notice)
     path = resolve(model, console.paths, console.environ)
     saved = set_model_setting(console.paths, model, path, key, value or None)
-    told = "is not set; the general setting applies"
-    if saved is not None:
-        told = f"= {single_line(spell(saved))} is saved for this model"
-    console.say(f"{single_line(model)}: {key.name} {told}")
+    shown = single_line(model)
+    if saved is None:
+        told = tr(
+            "{model}: {name} is not set; the general setting applies", model=shown, name=key.name
+        )
+    else:
+        told = tr(
+            "{model}: {name} = {value} is saved for this model",
+            model=shown,
+            name=key.name,
+            value=single_line(spell(saved)),
+        )
+    console.say(told)
     if key.variable in console.environ:
-        console.say(f"warning: the environment variable {key.variable} overrides it")
+        console.say(
+            tr("warning: the environment variable {variable} overrides it", variable=key.variable)
+        )

@@ -15,6 +15,7 @@ from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.humanize import size_text
 from tchat.sanitize import printable
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.chat.model_info import ModelInfo
@@ -43,14 +44,14 @@ def show(
     console: Console = ctx.obj
     with TerminalStatus(console) as line:
         view = inspect_model(
-            model, console.paths, console.environ, lambda: line.show("asking the hub")
+            model, console.paths, console.environ, lambda: line.show(tr("asking the hub"))
         )
     if template:
         console.out(printable(view.details.template))
     elif as_json:
         print_json(console, _whole(view))
     else:
-        print_rows(console, ("WHAT", "VALUE"), list(view.rows()))
+        print_rows(console, (N_("WHAT"), N_("VALUE")), list(view.rows()), whole=True)
 
 
 def _whole(view: ModelInfo) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def check(
         print_json(console, [fields(each, "topic", "state", "text") for each in findings])
     else:
         rows = [(each.topic, each.state, each.text) for each in findings]
-        print_rows(console, ("WHAT", "STATE", "FOUND"), rows)
+        print_rows(console, (N_("WHAT"), N_("STATE"), N_("FOUND")), rows, whole=True)
     return next((int(each.code) for each in findings if each.code), 0)
 
 
@@ -170,6 +171,12 @@ def _show_progress(events: Iterator[VerifyProgress], console: Console) -> Iterat
                 yield event
             elif isinstance(event, HashProgress):
                 if line.due:
-                    line.show(f"reading {size_text(event.done)} of {size_text(event.total)}")
+                    line.show(
+                        tr(
+                            "reading {done} of {total}",
+                            done=size_text(event.done),
+                            total=size_text(event.total),
+                        )
+                    )
             else:
-                line.show("loading it in a process of its own")
+                line.show(tr("loading it in a process of its own"))

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from tchat.cli.console import Console
 from tchat.cli.output.columns import TextColumns
-from tchat.cli.output.reply import CUT_OFF, OutputOptions, choose_writer
+from tchat.cli.output.reply import OutputOptions, choose_writer, cut_off_count
 from tchat.cli.output.status import ReplyProgress, TerminalStatus, print_notice
 from tchat.cli.output.writers import ReplyRecord, StdoutWriter, Writer
 from tchat.engine.events import (
@@ -28,9 +28,9 @@ from tchat.engine.events import (
     TextDelta,
     Timings,
 )
-from tchat.humanize import counted
 from tchat.markdown import first_code_block
 from tchat.sanitize import single_line
+from tchat.translation import tr, trn
 
 NARROWEST = 24  # cells of a column; replies in narrower ones are printed one below the other
 
@@ -59,7 +59,8 @@ class CandidateOutput:
     ) -> None:
         self._console, self._output, self._count, self._best = console, output, count, best
         self._names = names
-        self._status, self._progress = TerminalStatus(console), ReplyProgress()
+        self._status = TerminalStatus(console)
+        self._progress = ReplyProgress(spoken=console.accessible)
         self._stdout = StdoutWriter(console, self._status.erase)
         self._facts: dict[str, Any] = {}
         self._notices: list[Notice] = []
@@ -81,9 +82,7 @@ class CandidateOutput:
                 self._print_json()
         cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
         if cut_off:
-            total = counted(len(self.finished), "reply", "replies")
-            which = counted(cut_off, f"of {total} was", f"of {total} were")
-            self._console.notice(f"{which} {CUT_OFF}")
+            self._console.notice(cut_off_count(cut_off, len(self.finished)))
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 
@@ -128,7 +127,12 @@ class CandidateOutput:
         """A line for each reply but the best: its number in the order, score and beginning."""
         scores = self.ranked.scores if self.ranked else ()
         return [
-            f"[{place}] {score:.2f}  {single_line(self.finished[index].text, _SHOWN)}"
+            tr(
+                "Reply {number}, score {score:.2f}: {text}",
+                number=place,
+                score=score,
+                text=single_line(self.finished[index].text, _SHOWN),
+            )
             for place, (index, score) in enumerate(scores, 1)
             if place > 1
         ]
@@ -136,20 +140,27 @@ class CandidateOutput:
     def summary(self) -> str:
         """The scores on one line."""
         if self.ranked is None:
-            return "no reply was ranked"
+            return tr("no reply was ranked")
         scores = ", ".join(f"{score:.2f}" for _, score in self.ranked.scores)
-        return f"best of {len(self.ranked.scores)} by {self.ranked.ranker}: {scores}"
+        return tr(
+            "best of {total} by {ranker}: {scores}",
+            total=len(self.ranked.scores),
+            ranker=self.ranked.ranker,
+            scores=scores,
+        )
 
     def _chosen_form(self) -> _SideBySide | _Stacked | None:
         if self._output.json or self._best:
             return None
         width = shutil.get_terminal_size().columns
         whole = self._output.extract or self._output.raw or not self._output.stream
-        if self._console.stdout_is_terminal and not whole and not self._names:
+        announced = self._count if self._console.accessible else 0
+        one_by_one = bool(announced or self._names)
+        if self._console.stdout_is_terminal and not whole and not one_by_one:
             columns = TextColumns(self._count, width)
             if columns.width >= NARROWEST:
                 return _SideBySide(columns, self._stdout, self._count)
-        return _Stacked(self._stdout, self._writer, self._names)
+        return _Stacked(self._stdout, self._writer, announced, self._names)
 
     def _writer(self) -> Writer:
         return choose_writer(self._output, self._console, self._stdout, self._status)
@@ -217,12 +228,20 @@ class _SideBySide:
 
 
 class _Stacked:
-    """Candidates one after the other; the first is streamed, later ones are held back."""
+    """Candidates one after the other; the first is streamed, later ones are held back.
+
+    ``announced`` is their number where each is announced in words, ``names`` are their names.
+    """
 
     def __init__(
-        self, stdout: StdoutWriter, writer: Callable[[], Writer], names: Sequence[str] = ()
+        self,
+        stdout: StdoutWriter,
+        writer: Callable[[], Writer],
+        announced: int = 0,
+        names: Sequence[str] = (),
     ) -> None:
-        self._stdout, self._make, self._names = stdout, writer, names
+        self._stdout, self._make = stdout, writer
+        self._announced, self._names = announced, names
         self._writer: Writer | None = None
         self._now = 0
         self._held: dict[int, list[ReplyDelta | Finished]] = {}
@@ -239,8 +258,7 @@ class _Stacked:
     def _write(self, piece: ReplyDelta | Finished) -> None:
         if self._writer is None:
             gap = "\n" if self._now else ""
-            name = f" {single_line(self._names[self._now])}" if self._names else ""
-            self._stdout.write(f"{gap}[{self._now + 1}]{name}\n")
+            self._stdout.write(f"{gap}{self._title()}\n")
             self._writer = self._make()
         if isinstance(piece, TextDelta):
             self._writer.text(piece.text)
@@ -248,14 +266,25 @@ class _Stacked:
             self._writer.close(ReplyRecord(finished=piece))
             self._writer = None
 
+    def _title(self) -> str:
+        number = self._now + 1
+        name = single_line(self._names[self._now]) if self._names else ""
+        if not self._announced:
+            return f"[{number}] {name}".rstrip()
+        total = self._announced
+        if name:
+            return tr("Reply {number} of {total}, {name}:", number=number, total=total, name=name)
+        return tr("Reply {number} of {total}:", number=number, total=total)
+
 
 def candidate_footer(finished: Finished) -> str:
     """Token count, finish reason and log-probability of a candidate."""
-    reason = "" if finished.reason is Reason.STOP else f" · {finished.reason}"
-    words = f"{counted(finished.usage.completion, 'token')}{reason}"
-    if finished.log_probability is None:
-        return words
-    return f"{words} · logprob {finished.log_probability:.2f}"
+    facts = [trn("{count:,} token", "{count:,} tokens", finished.usage.completion)]
+    if finished.reason is not Reason.STOP:
+        facts.append(str(finished.reason))
+    if finished.log_probability is not None:
+        facts.append(tr("logprob {value:.2f}", value=finished.log_probability))
+    return " · ".join(facts)
 
 
 def usage_line(replies: dict[int, Finished]) -> str:
@@ -263,11 +292,18 @@ def usage_line(replies: dict[int, Finished]) -> str:
     written = sum(reply.usage.completion for reply in replies.values())
     seconds = max(reply.timings.decode for reply in replies.values())
     first = next(iter(replies.values()))
-    prompt, count = counted(first.usage.prompt, "token"), counted(len(replies), "reply", "replies")
-    words = f"{prompt} of prompt, read once · {count}"
-    rate = Timings.rate(written, seconds)
-    words = f"{words}, {counted(written, 'token')} written"
-    return f"{words}, {rate:.0f} tok/s in all" if rate else words
+    facts = [
+        trn(
+            "{count:,} token of prompt, read once",
+            "{count:,} tokens of prompt, read once",
+            first.usage.prompt,
+        ),
+        trn("{count:,} reply", "{count:,} replies", len(replies)),
+        trn("{count:,} token written", "{count:,} tokens written", written),
+    ]
+    if rate := Timings.rate(written, seconds):
+        facts.append(tr("{rate:.0f} tok/s in all", rate=rate))
+    return " · ".join(facts)
 
 
 _SHOWN = 60  # characters of the others that are shown in a chat

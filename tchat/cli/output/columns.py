@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tchat.cli.cells import GAP, cell_width, fitting_length, truncate
 from tchat.cli.console import Console
 from tchat.sanitize import PrintableStream, printable_json, single_line
+from tchat.translation import tr
 
 COLUMN_RULE = " │ "
-GAP = "  "
 INDENT = "    "  # of columns below their row
 NARROWEST_LAST = 24  # cells for the last column, or it is put below
 
@@ -57,85 +57,6 @@ class TextColumn:
         return line
 
 
-class WordWrap:
-    """Breaks a growing text at words, and at wide characters; a word is never broken.
-
-    Args:
-        width: Cells of a line.
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._at = 0  # cells of the line so far
-        self._gap = ""  # blanks before the word
-        self._word = ""
-
-    def feed(self, text: str) -> str:
-        """Append ``text``; returns what is final."""
-        return "".join(map(self._fed, text))
-
-    def close(self) -> str:
-        """The last word."""
-        return self._put_word()
-
-    def _fed(self, character: str) -> str:
-        if character == "\n":
-            done = self._put_word() + "\n"
-            self._at, self._gap = 0, ""
-            return done
-        if character.isspace():
-            done = self._put_word()
-            self._gap += character
-            return done
-        done = ""
-        # Wide scripts have no blanks: a line can end between any two characters.
-        is_wide = 2 in map(_cells_of, self._word[-1:] + character)
-        if self._word and is_wide and character not in _NEVER_FIRST:
-            done = self._put_word()
-        self._word += character
-        return done
-
-    def _put_word(self) -> str:
-        if not self._word:
-            return ""
-        wide, gap, word = cell_width(self._word), self._gap, self._word
-        self._gap = self._word = ""
-        if self._at and self._at + len(gap) + wide > self._width:
-            self._at = wide
-            return f"\n{word}"
-        self._at += len(gap) + wide
-        return gap + word
-
-
-_NEVER_FIRST = frozenset("，。、；：！？）》」』】”’…,.;:!?)]}")
-
-
-def wrap_cells(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` cells, as far as its words allow."""
-    wrap = WordWrap(width)
-    return (wrap.feed(text) + wrap.close()).split("\n")
-
-
-def wrapped(text: str, width: int) -> str:
-    """``text`` with its lines broken at words; the rest of a table's line stays in its column."""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        if cell_width(line) <= width:
-            lines.append(line)
-            continue
-        hang = _last_column(line)
-        hang = hang if hang < width // 2 else 0
-        first, *rest = wrap_cells(line[hang:], width - cell_width(line[:hang]))
-        lines += [line[:hang] + first, *(" " * cell_width(line[:hang]) + each for each in rest)]
-    return "\n".join(lines)
-
-
-def _last_column(line: str) -> int:
-    """Where the text behind the last wide gap of ``line`` begins; 0 without one."""
-    gap = line.rfind(GAP)
-    return gap + len(GAP) if gap >= 0 else 0
-
-
 class TextColumns:
     """Columns printed row by row; a row is emitted once every open column has its line."""
 
@@ -171,6 +92,11 @@ class TextColumns:
         return COLUMN_RULE.join(padded).rstrip()
 
 
+def padded(text: str, width: int) -> str:
+    """``text`` at the right of a column of ``width`` cells."""
+    return " " * (width - cell_width(text)) + text
+
+
 def print_rows(
     console: Console,
     header: Sequence[str],
@@ -179,7 +105,7 @@ def print_rows(
     empty: str = "",
     whole: bool = False,
 ) -> None:
-    """Print ``rows`` under ``header``; each cell is made safe and put on one line.
+    """Print ``rows`` under ``header``, which is translated; each cell is made safe, on one line.
 
     On a terminal the columns are aligned, and the last one is cut at the edge, or with ``whole``
     continued below. In a pipe there is no header, one tab between the cells, and nothing is cut.
@@ -194,7 +120,7 @@ def print_rows(
         return
     if safe:
         lay_out = whole_columns if whole else align_columns
-        for line in lay_out([header, *safe], shutil.get_terminal_size().columns):
+        for line in lay_out([[*map(tr, header)], *safe], shutil.get_terminal_size().columns):
             console.out(line)
 
 
@@ -268,33 +194,3 @@ def _column_groups(widths: Sequence[int], width: int) -> list[tuple[int, int]]:
             start, used = index, len(INDENT)
         used += wide + len(GAP)
     return [*groups, (start, len(widths))]
-
-
-def cell_width(text: str) -> int:
-    """Terminal cells of a line: CJK and emoji take two, combining marks none."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_cells_of, text))
-
-
-def truncate(text: str, width: int) -> str:
-    """``text`` within ``width`` cells; what is cut off is marked with ``…``."""
-    return text if cell_width(text) <= width else text[: fitting_length(text, width - 1)] + "…"
-
-
-def fitting_length(text: str, width: int) -> int:
-    """How many characters of ``text`` fit into ``width`` cells."""
-    if text.isascii():
-        return min(len(text), max(width, 0))
-    used = 0
-    for count, character in enumerate(text):
-        used += _cells_of(character)
-        if used > width:
-            return count
-    return len(text)
-
-
-def _cells_of(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

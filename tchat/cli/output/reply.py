@@ -12,11 +12,14 @@ from typing import Any, Self
 
 from tchat.cli.console import Console
 from tchat.cli.output.status import (
+    DIM,
+    PLAIN,
     Clock,
     ReplyProgress,
     TerminalStatus,
     print_notice,
     supports_escapes,
+    terminal_width,
 )
 from tchat.cli.output.writers import (
     JsonWriter,
@@ -24,6 +27,7 @@ from tchat.cli.output.writers import (
     ReplyRecord,
     StdoutWriter,
     WholeWriter,
+    WrappedStdout,
     Writer,
 )
 from tchat.engine.events import (
@@ -39,9 +43,7 @@ from tchat.engine.events import (
     TextDelta,
     Timings,
 )
-from tchat.humanize import counted
-
-CUT_OFF = "cut off: --max-tokens or the context limit was reached"
+from tchat.translation import tr, trn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class OutputOptions:
         extract: Print the first code block only; all of the reply where there is none.
         usage: Say token counts and times at the end.
         show_reasoning: Print the reasoning too.
+        speaker: What a screen reader's chat announces the reply with.
     """
 
     markdown: str = "auto"
@@ -65,6 +68,7 @@ class OutputOptions:
     extract: bool = False
     usage: bool = False
     show_reasoning: bool = False
+    speaker: str = ""
 
 
 class ReplyOutput:
@@ -82,7 +86,7 @@ class ReplyOutput:
         self._console = console
         self._output = output
         self._status = TerminalStatus(console, clock)
-        self._progress = ReplyProgress(clock)
+        self._progress = ReplyProgress(clock, spoken=console.accessible)
         stdout = StdoutWriter(console, self._status.erase)
         self._writer = choose_writer(output, console, stdout, self._status)
         self._reply = ReplyRecord()
@@ -118,7 +122,7 @@ class ReplyOutput:
             case Finished():
                 self._reply.finished = event
                 if event.reason is Reason.LENGTH:  # printed after the reply
-                    self._reply.notices.append(Notice("length", f"the reply was {CUT_OFF}"))
+                    self._reply.notices.append(Notice("length", cut_off_text()))
             case LoadProgress(model):
                 self._reply.facts.setdefault("model", model)
         self._show_status(event)
@@ -134,7 +138,7 @@ class ReplyOutput:
             self._status.erase()
         if finished := self._reply.finished:
             if finished.reason is Reason.LENGTH:
-                self._console.notice(f"the reply was {CUT_OFF}")
+                self._console.notice(cut_off_text())
             if self._output.usage:
                 self._console.say(usage_line(finished))
 
@@ -147,6 +151,21 @@ class ReplyOutput:
             self._status.show(self._progress.words(self._writer.preview))
 
 
+def cut_off_text() -> str:
+    """Tell that a reply was cut off."""
+    return tr("the reply was cut off: --max-tokens or the context limit was reached")
+
+
+def cut_off_count(count: int, total: int) -> str:
+    """Tell how many of ``total`` replies were cut off."""
+    return trn(
+        "{count:,} of {total} was cut off: --max-tokens or the context limit was reached",
+        "{count:,} of {total} were cut off: --max-tokens or the context limit was reached",
+        count,
+        total=trn("{count:,} reply", "{count:,} replies", total),
+    )
+
+
 def choose_writer(
     output: OutputOptions, console: Console, stdout: StdoutWriter, status: TerminalStatus
 ) -> Writer:
@@ -155,16 +174,31 @@ def choose_writer(
     if output.json:
         return JsonWriter(stdout, extract=output.extract)
     styled = terminal and supports_escapes(console)
-    plain = PlainWriter(stdout, raw=output.raw and not terminal, tidy=terminal, dim=styled)
+    plain = PlainWriter(
+        WrappedStdout(stdout, terminal_width()) if terminal and console.accessible else stdout,
+        raw=output.raw and not terminal,
+        tidy=terminal,
+        marks=_reasoning_marks(console, dim=styled),
+        speaker=output.speaker,
+    )
     if output.extract:
         return WholeWriter(plain, lambda text: _extracted(text, console, status))
-    is_markdown = {"always": True, "never": False}.get(output.markdown, styled)
+    is_markdown = {"always": True, "never": False}.get(
+        output.markdown, styled and not console.accessible
+    )
     answer: Writer = plain
     if is_markdown and not output.raw:
         from tchat.cli.output.writers import MarkdownWriter
 
         answer = MarkdownWriter(stdout, console, styled=styled)
     return answer if output.stream else WholeWriter(answer)
+
+
+def _reasoning_marks(console: Console, *, dim: bool) -> tuple[str, str]:
+    """What is printed before and after the reasoning."""
+    if console.accessible:
+        return tr("Reasoning:") + "\n", "\n\n"
+    return (f"{DIM}<think>\n", f"\n</think>{PLAIN}\n\n") if dim else ("<think>\n", "\n</think>\n\n")
 
 
 def _extracted(text: str, console: Console, status: TerminalStatus) -> str:
@@ -174,30 +208,50 @@ def _extracted(text: str, console: Console, status: TerminalStatus) -> str:
     if code is not None:
         return code
     status.erase()
-    console.notice("the reply has no code block; all of it is printed")
+    console.notice(tr("the reply has no code block; all of it is printed"))
     return text
-
-
-def _from_cache(finished: Finished) -> str:
-    usage = finished.usage
-    words = f"{usage.reused:,} from the cache"
-    if not usage.restored:
-        return words
-    return f"{words}, {usage.restored:,} of them restored in {finished.timings.restore:.2f} s"
 
 
 def usage_line(finished: Finished) -> str:
     """Token counts and times of a reply on one line."""
-    usage, timings = finished.usage, finished.timings
-    read = f"{counted(usage.prompt, 'token')} of prompt ({_from_cache(finished)})"
-    if rate := Timings.rate(usage.prefilled, timings.prefill):
-        read += f", {rate:.0f} tok/s"
-    written = f"{counted(usage.completion, 'token')} written"
-    if usage.reasoning:
-        written += f" ({usage.reasoning:,} of reasoning)"
-    if usage.drafted:
-        written += f" ({usage.accepted:,} of {usage.drafted:,} drafted tokens accepted)"
-    if rate := Timings.rate(usage.completion, timings.decode):
-        written += f", {rate:.0f} tok/s"
+    timings = finished.timings
     seconds = timings.load + timings.restore + timings.prefill + timings.decode
-    return f"{read} · {written} · {seconds:.2f} s, including {timings.load:.2f} s to load the model"
+    total = tr(
+        "{seconds:.2f} s, including {load:.2f} s to load the model",
+        seconds=seconds,
+        load=timings.load,
+    )
+    return " · ".join([_prompt_usage(finished), _reply_usage(finished), total])
+
+
+def _prompt_usage(finished: Finished) -> str:
+    usage, timings = finished.usage, finished.timings
+    cached = tr("{tokens:,} from the cache", tokens=usage.reused)
+    if usage.restored:
+        cached = tr(
+            "{tokens:,} from the cache, {restored:,} of them restored in {seconds:.2f} s",
+            tokens=usage.reused,
+            restored=usage.restored,
+            seconds=timings.restore,
+        )
+    words = trn("{count:,} token of prompt", "{count:,} tokens of prompt", usage.prompt)
+    return _with_rate(f"{words} ({cached})", Timings.rate(usage.prefilled, timings.prefill))
+
+
+def _reply_usage(finished: Finished) -> str:
+    usage = finished.usage
+    words = trn("{count:,} token written", "{count:,} tokens written", usage.completion)
+    if usage.reasoning:
+        words += f" ({tr('{tokens:,} of reasoning', tokens=usage.reasoning)})"
+    if usage.drafted:
+        accepted = tr(
+            "{accepted:,} of {drafted:,} drafted tokens accepted",
+            accepted=usage.accepted,
+            drafted=usage.drafted,
+        )
+        words += f" ({accepted})"
+    return _with_rate(words, Timings.rate(usage.completion, finished.timings.decode))
+
+
+def _with_rate(words: str, rate: float) -> str:
+    return f"{words}, {rate:.0f} tok/s" if rate else words

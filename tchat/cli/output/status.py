@@ -20,10 +20,13 @@ from tchat.engine.events import (
 )
 from tchat.humanize import duration_text, rate_text
 from tchat.sanitize import single_line
+from tchat.translation import tr, trn
 
 Clock = Callable[[], float]
 
 REFRESH = 0.1  # seconds between two drawings
+FIRST_SENTENCE = 3.0  # seconds before progress is told to a screen reader
+BETWEEN_SENTENCES = 10.0
 ERASE = "\r\x1b[K"
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 BAR = 12
@@ -39,15 +42,18 @@ def supports_escapes(console: Console) -> bool:
 class TerminalStatus:
     """One dim line that is redrawn in place; disabled without a capable terminal.
 
-    As a context manager it is erased at the end.
+    For a screen reader each text is a line of its own, at long intervals. As a context manager it
+    is erased at the end.
     """
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._enabled = console.stderr_is_terminal and supports_escapes(console)
+        terminal = console.stderr_is_terminal
+        self._spoken = terminal and console.accessible
+        self._enabled = terminal and (self._spoken or supports_escapes(console))
         self._drawn = False
-        self._next = 0.0
+        self._next = clock() + FIRST_SENTENCE if self._spoken else 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -57,16 +63,21 @@ class TerminalStatus:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to redraw."""
+        """Whether it is time for another text."""
         return self._enabled and self._clock() >= self._next
 
     def show(self, text: str) -> None:
-        """Draw ``text``, cut at the terminal's edge."""
-        if not self._enabled:
+        """Draw ``text``, cut at the terminal's edge; or print it, if a sentence is due."""
+        if not self._enabled or (self._spoken and not self.due):
             return
-        from tchat.cli.output.columns import truncate
+        now = self._clock()
+        if self._spoken:
+            self._next = now + BETWEEN_SENTENCES
+            self._write(self._console.in_lines(single_line(text)) + "\n")
+            return
+        from tchat.cli.cells import truncate
 
-        self._next = self._clock() + REFRESH
+        self._next = now + REFRESH
         width = terminal_width() - 1
         self._write(f"{ERASE}{DIM}{truncate(single_line(text), width)}{PLAIN}")
         self._drawn = True
@@ -94,10 +105,11 @@ def print_notice(console: Console, status: TerminalStatus, notice: Notice) -> No
 
 
 class ReplyProgress:
-    """Progress of a reply as text, from its events."""
+    """Progress of a reply as text, from its events; ``spoken`` in sentences for a screen reader."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic, *, spoken: bool = False) -> None:
         self._clock = clock
+        self._spoken = spoken
         self._reading_since: tuple[float, int] | None = None
         self._writing_since: float | None = None
         self._tokens = 0
@@ -124,32 +136,50 @@ class ReplyProgress:
     def words(self, preview: str = "") -> str:
         """The status, with the last of ``preview``, text that is written and not printed yet."""
         if self._writing_since is not None:
-            return self._writing(preview, self._writing_since)
+            return self._sentence() if self._spoken else self._writing(preview, self._writing_since)
+        if self._reading and self._spoken:
+            return tr(
+                "Reading the prompt: {done:,} of {total:,} tokens",
+                done=self._reading.done,
+                total=self._reading.total,
+            )
         if self._reading:
             return self._left_to_read(self._reading)
         if self._restored:
             from tchat.chat.prefill_cost import restored_text
 
             return restored_text(self._restored)
-        return f"loading {self._loading * 100:.0f} %"
+        percent = round(self._loading * 100)
+        if self._spoken:
+            return tr("Loading the model: {percent} %", percent=percent)
+        return tr("loading {percent} %", percent=percent)
+
+    def _sentence(self) -> str:
+        count = max(self._tokens, 0)
+        if self._thinking:
+            return trn("Still thinking, {count:,} token", "Still thinking, {count:,} tokens", count)
+        return trn("Still writing, {count:,} token", "Still writing, {count:,} tokens", count)
 
     def _left_to_read(self, event: PromptProgress) -> str:
-        words = f"reading {event.done:,}/{event.total:,}"
+        words = tr("reading {done:,}/{total:,}", done=event.done, total=event.total)
         since, done_before = self._reading_since or (0.0, 0)
         rate = Timings.rate(event.done - done_before, self._clock() - since)
         left = (event.total - event.done) / rate if rate else 0.0
         if left < 1:
             return words
         filled = round(BAR * event.done / event.total)
-        return f"{words} · {FILLED * filled}{EMPTY * (BAR - filled)} · {duration_text(left)} left"
+        bar = f"{FILLED * filled}{EMPTY * (BAR - filled)}"
+        return f"{words} · {bar} · {tr('{time} left', time=duration_text(left))}"
 
     def _writing(self, preview: str, since: float) -> str:
-        words = "thinking" if self._thinking else "writing"
+        words = tr("thinking") if self._thinking else tr("writing")
         rate = Timings.rate(self._tokens, self._clock() - since)
         if rate:
             words += f" {rate_text(rate)}"
+        from tchat.cli.cells import cell_width
+
         tail = preview[-PREVIEW:].rstrip("\n").rpartition("\n")[2]
-        columns = terminal_width() - len(words) - 6
+        columns = terminal_width() - cell_width(words) - 6
         return f"{words} · {_end(tail, columns)}" if tail.strip() and columns > 0 else words
 
 
@@ -162,7 +192,7 @@ def terminal_width() -> int:
 
 def _end(text: str, width: int) -> str:
     """The last ``width`` cells of ``text``."""
-    from tchat.cli.output.columns import truncate
+    from tchat.cli.cells import truncate
 
     return truncate(single_line(text)[::-1], width)[::-1]
 

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tchat.cli.console import Console
-from tchat.cli.output.status import DIM, PLAIN
 from tchat.engine.events import Finished, LabelScores, Notice
 from tchat.errors import StorageError
 from tchat.sanitize import PrintableStream, printable_json
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,7 +59,7 @@ class Writer(ABC):
 class PlainWriter(Writer):
     """Streams the text, sanitized unless ``raw``.
 
-    Reasoning is printed between ``<think>`` and ``</think>``, dim if wanted. A terminal gets
+    Reasoning is printed between ``marks``, and ``speaker`` before the answer. A terminal gets
     exactly one newline at the end (``tidy``); a pipe gets one if the text has none, unless
     ``raw``. Empty text gets no newline.
     """
@@ -67,13 +67,19 @@ class PlainWriter(Writer):
     live = True
 
     def __init__(
-        self, stdout: StdoutWriter, *, raw: bool = False, tidy: bool = False, dim: bool = False
+        self,
+        stdout: TextOutput,
+        *,
+        raw: bool = False,
+        tidy: bool = False,
+        marks: tuple[str, str] = ("<think>\n", "\n</think>\n\n"),
+        speaker: str = "",
     ) -> None:
         self._stdout = stdout
         self._raw = raw
         self._tidy = tidy
-        begin, end = (DIM, PLAIN) if dim else ("", "")
-        self._marks = (f"{begin}<think>\n", f"\n</think>{end}\n\n")
+        self._marks = marks
+        self._speaker = speaker
         self._printable = PrintableStream()
         self._thinking = False
         self._newlines = ""  # held back until text follows
@@ -82,6 +88,9 @@ class PlainWriter(Writer):
     def text(self, piece: str) -> None:
         """Print ``piece`` now."""
         self._end_thinking()
+        if self._speaker and piece.strip():
+            self._stdout.write(self._speaker)
+            self._speaker = ""
         self._write(piece)
 
     def reasoning(self, piece: str) -> None:
@@ -185,6 +194,27 @@ class JsonWriter(Writer):
         }
 
 
+class TextOutput(Protocol):
+    """What text is written to."""
+
+    def write(self, text: str) -> None:
+        """Write ``text`` now."""
+
+
+class WrappedStdout:
+    """Standard output with lines broken at words; a word is printed once it is complete."""
+
+    def __init__(self, stdout: StdoutWriter, width: int) -> None:
+        from tchat.cli.cells import WordWrap
+
+        self._stdout = stdout
+        self._wrap = WordWrap(width)
+
+    def write(self, text: str) -> None:
+        """Write the words that ``text`` completes."""
+        self._stdout.write(self._wrap.feed(text))
+
+
 class StdoutWriter:
     """Standard output, flushed after each piece.
 
@@ -228,8 +258,8 @@ class StdoutWriter:
         except OSError as error:
             self._broken = True
             raise StorageError(
-                f"cannot write the answer: {error.strerror or error}",
-                "free some space or write elsewhere",
+                tr("cannot write the answer: {strerror}", strerror=error.strerror or error),
+                tr("free some space or write elsewhere"),
             ) from error
 
 

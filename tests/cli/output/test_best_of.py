@@ -58,7 +58,7 @@ def test_the_best_is_printed_and_all_are_kept(flags: list[str], home: Path) -> N
 def test_a_chat_on_lines_goes_on_with_the_best(flags: list[str], home: Path) -> None:
     ran = tchat("--plain", *flags, stdin=b"/best 3 hello\n/pick 3\n/best 1\n")
     assert "best of 3 by logprob" in ran.err
-    assert "[2] -" in ran.err
+    assert "Reply 2, score -" in ran.err
     assert "Continuing with the best" in ran.err
     assert "/best writes 2 to 16 replies" in ran.err
     with SessionStore(home / "sessions.db") as store:

@@ -55,7 +55,7 @@ def test_each_follows_the_schema(home: Path) -> None:
 
 def test_usage_counts_all_of_them(home: Path) -> None:
     ran = tchat("-N", "2", "-u", "Hello", *FLAGS)
-    assert "2 replies, 24 tokens written" in ran.err
+    assert "2 replies · 24 tokens written" in ran.err
     assert "tok/s in all" in ran.err
 
 
@@ -89,7 +89,7 @@ def test_a_terminal_gets_columns_where_they_fit(home: Path, columns: int, beside
 def test_a_chat_on_lines_tries_and_picks(home: Path) -> None:
     lines = b"/pick 1\n/try 3 Hello\n/pick 4\n/pick 2\n/try 1\n"
     ran = tchat("--plain", *FLAGS, stdin=lines)
-    assert ran.out == "\n".join(f"[{n + 1}]\n{alone(3 + n)}" for n in range(3))
+    assert ran.out == "\n".join(f"Reply {n + 1} of 3:\n{alone(3 + n)}" for n in range(3))
     assert "no candidates to pick from" in ran.err
     assert "a number from 1 to 3" in ran.err
     assert "Continuing with reply 2" in ran.err

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, cell_width, whole_columns
-from tchat.cli.output.columns import wrapped as wrapped_text
+from tchat.cli.cells import cell_width
+from tchat.cli.cells import wrapped as wrapped_text
+from tchat.cli.output.columns import COLUMN_RULE, TextColumn, TextColumns, whole_columns
 from tchat.sanitize import single_line
 
 

@@ -1,0 +1,98 @@
+"""The text of ``/help``: all commands by group, the commands of a group, or one command.
+
+It is for the line chat, so that the list of all fits into a terminal of 24 lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tchat.chat.commands.command import SlashCommand
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.settings.keys import did_you_mean
+from tchat.translation import N_, tr
+
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "replies": (
+        N_("Replies"),
+        (
+            "regen",
+            "continue",
+            "prefill",
+            "try",
+            "best",
+            "compare",
+            "pick",
+            "good",
+            "bad",
+            "mine",
+            "copy",
+        ),
+    ),
+    "messages": (
+        N_("Messages"),
+        ("file", "prompt", "edit", "pin", "delete", "undo", "branches"),
+    ),
+    "settings": (
+        N_("Settings"),
+        ("model", "system", "set", "show", "think", "details", "theme", "judge"),
+    ),
+    "sessions": (
+        N_("Sessions"),
+        ("new", "sessions", "open", "search", "title", "export", "private", "stats"),
+    ),
+}
+REST = "other"  # commands of no group
+
+
+def command_help(commands: Sequence[SlashCommand], name: str) -> str:
+    """Explain ``name``, a command or a group; all commands by group if it is empty.
+
+    Raises:
+        UsageError: There is neither a command nor a group of that name.
+    """
+    wanted = name.strip().removeprefix("/").lower()
+    if not wanted:
+        return _overview(commands)
+    groups = _grouped(commands)
+    if wanted in groups:
+        return "\n".join(_line(each) for each in groups[wanted])
+    for command in commands:
+        if wanted in command.names:
+            return f"{command.usage}\n{command.help}."
+    shown = single_line(name, 40)
+    near = did_you_mean(wanted, [*groups, *(each for known in commands for each in known.names)])
+    raise UsageError(
+        tr("there is no command /{name}", name=shown), near or tr("/help lists the commands")
+    )
+
+
+def _overview(commands: Sequence[SlashCommand]) -> str:
+    lines = []
+    for group, members in _grouped(commands).items():
+        title = tr(GROUPS[group][0]) if group in GROUPS else tr("Other")
+        names = " ".join(f"/{command.name}" for command in members)
+        lines.append(f"{title}:  {names}")
+    lines.append(
+        tr(
+            "/help COMMAND explains a command, for example /help try. /help replies, messages, "
+            "settings, sessions or other explains a group."
+        )
+    )
+    return "\n".join(lines)
+
+
+def _grouped(commands: Sequence[SlashCommand]) -> dict[str, list[SlashCommand]]:
+    """The commands by group, in its order."""
+    by_name = {command.name: command for command in commands}
+    groups = {
+        group: [by_name.pop(name) for name in names if name in by_name]
+        for group, (_, names) in GROUPS.items()
+    }
+    return {**groups, REST: list(by_name.values())}
+
+
+def _line(command: SlashCommand) -> str:
+    takes = f" {command.takes}" if command.takes else ""
+    return f"/{command.name}{takes}  {command.help}"
