@@ -106,7 +106,8 @@ def test_models_are_compared_one_after_the_other(
     stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
     assert program(["--plain", "--max-tokens", "2"], Console(stdin, out, err, os.environ)) == 0
     printed, told = out.getvalue(), err.getvalue()
-    assert printed.index("[1] tiny-spm\n") < printed.index("[2] tiny\n")
+    first = printed.index("Reply 1 of 2, tiny-spm:\n")
+    assert first < printed.index("Reply 2 of 2, tiny:\n")
     assert "One after the other: " in told
     assert "Continuing with the first; /pick N chooses another." in told
     assert "Continuing with reply 2." in told

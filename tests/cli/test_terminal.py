@@ -298,3 +298,41 @@ def test_ctrl_c_ends_a_template_that_never_ends_and_the_chat_goes_on(
     terminal.press("/bye\r")
     assert terminal.end() == 0
     assert [message.text for message in messages(home)][-1] == "run forever"
+
+
+def test_the_line_chat_names_who_speaks_and_draws_nothing(
+    open_terminal: Open, tiny_home: Path
+) -> None:
+    terminal = open_terminal("--accessible", "--max-tokens", "2")
+    terminal.until("You: ")
+    terminal.press("/try 2 hello\r")
+    terminal.until("Reply 2 of 2:")
+    terminal.until("You: ")
+    terminal.press("/regen\r")
+    terminal.until(r"Assistant:\s+\S")
+    terminal.until("You: ")
+    terminal.press("\x04")
+    assert terminal.end() == 0
+    assert "\x1b[K" not in terminal.shown  # no line is drawn again
+    assert "\x1b[2m" not in terminal.shown  # no colours
+    assert not set("│━╌") & set(terminal.shown)
+
+
+def test_ctrl_d_asks_before_a_private_chat_is_left(open_terminal: Open, tiny_home: Path) -> None:
+    terminal = open_terminal("--plain", "--max-tokens", "2")
+    terminal.until("You: ")
+    terminal.press("/private\r")
+    terminal.until("nothing of this session is stored")
+    terminal.until("You: ")
+    terminal.press("hello\r")
+    terminal.until("Assistant:")
+    terminal.until("You: ")
+    terminal.press("\x04")
+    terminal.until(r"lose them\? \[y/N\] ")
+    terminal.press("n\r")
+    terminal.until("nothing was changed")
+    terminal.until("You: ")
+    terminal.press("\x04")
+    terminal.until(r"lose them\? \[y/N\] ")
+    terminal.press("y\r")
+    assert terminal.end() == 0
