@@ -12,6 +12,7 @@ from textual.screen import Screen
 from tchat.models.files import short_model_name
 from tchat.sanitize import single_line
 from tchat.settings import Settings
+from tchat.translation import tr
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.header import TITLE, Header, HeaderData
@@ -81,7 +82,7 @@ class StatusController:
             pulling=context.downloads.words,
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
             stop=self._key("chat.stop"),
-            hint=Hint(self._key("chat.help"), "help"),
+            hint=Hint(self._key("chat.help"), tr("help")),
         )
 
     def header(self) -> HeaderData:
