@@ -13,7 +13,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from tchat.tui.themes import variable_defaults
-from tchat.tui.widgets.transcript.entry import Entry, Role
+from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Role
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.growth import growth
 
@@ -258,6 +258,18 @@ async def test_the_end_stays_in_view_through_a_storm_of_sizes() -> None:
         await pilot.pause(0.3)
         assert rows(transcript)[-2] == "  last"
         assert transcript.following
+
+
+async def test_long_replies_are_in_the_middle_after_a_resize() -> None:
+    long = "\n\n".join(f"line {n}" for n in range(400))
+    async with staged(user(0), reply(1, long), size=(140, 40)) as (transcript, pilot, _):
+        for width in (180, 140):
+            await pilot.resize_terminal(width, 40)
+            rows(transcript)  # drawn before the end of the resize
+            await pilot.pause(0.3)
+            assert {row.index("line") for row in rows(transcript) if row} == {
+                transcript.column.form.left + GUTTER
+            }
 
 
 async def test_the_scrollbar_takes_no_width_when_it_comes() -> None:

@@ -202,7 +202,7 @@ class StripCache:
     SIZE = 512
 
     def __init__(self) -> None:
-        self._strips: dict[int, tuple[Line, Segment, int, Strip]] = {}
+        self._strips: dict[int, tuple[Line, Segment, int, int, Strip]] = {}
 
     def clear(self) -> None:
         """Forget all strips."""
@@ -229,8 +229,8 @@ class StripCache:
             base: The style left and right of the row.
         """
         kept = self._strips.get(offset) if not marks else None
-        if kept and kept[:3] == (row, bar, cells):
-            return kept[3]
+        if kept and kept[:4] == (row, bar, left, cells):
+            return kept[4]
         segments = [bar, *row.segments]
         for span, style in marks:
             segments = marked(segments, span, style)
@@ -239,7 +239,7 @@ class StripCache:
         drawn = Strip(segments).crop_extend(0, cells, base).apply_offsets(-left, offset)
         if not marks:
             self._strips.pop(offset, None)
-            self._strips[offset] = row, bar, cells, drawn
+            self._strips[offset] = row, bar, left, cells, drawn
             if len(self._strips) > self.SIZE:
                 del self._strips[next(iter(self._strips))]
         return drawn
