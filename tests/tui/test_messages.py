@@ -197,7 +197,7 @@ async def test_an_earlier_reply_is_continued_where_it_stands(
         await shown.ask("two")
         first = shown.branch[1][1]
         await shown.point_at(1)
-        await shown.pilot.press("g")
+        await shown.pilot.press("m")
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         assert shown.branch[1][1].startswith(first)
