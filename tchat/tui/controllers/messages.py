@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tchat.errors import TchatError
-from tchat.humanize import counted
 from tchat.sanitize import printable
 from tchat.sessions.records import Deletion, Role
+from tchat.translation import tr, trn
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.prompt_mode import PromptModeController
@@ -90,7 +90,7 @@ class MessagesController:
         branch = await self._context.messages.branch()
         reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
         if reply is None:
-            self._context.notify("There is no reply yet.")
+            self._context.notify(tr("There is no reply yet."))
         else:
             self.screen.app.copy_to_clipboard(printable(reply.text))
 
@@ -100,7 +100,7 @@ class MessagesController:
         from tchat.tui.dialogs.dialog import Confirm
 
         app = self.screen.app
-        if await app.push_screen_wait(Confirm("Open this address?", url, yes="Open")):
+        if await app.push_screen_wait(Confirm(tr("Open this address?"), url, yes=tr("Open"))):
             app.open_url(url)
 
     # Deleting
@@ -113,17 +113,20 @@ class MessagesController:
         self._deleted.append(deleted)
         self._prompt_mode.leave_deleted({row["id"] for row in deleted.rows})
         await self._transcript.reload()
-        said, undo = (
-            counted(len(deleted.rows), "message"),
-            self._context.key_name("chat.undo-delete"),
+        self._context.notify(
+            trn(
+                "Deleted {count:,} message. {key} or /undo brings it back.",
+                "Deleted {count:,} messages. {key} or /undo brings them back.",
+                len(deleted.rows),
+                key=self._context.key_name("chat.undo-delete"),
+            )
         )
-        self._context.notify(f"Deleted {said}. {undo} or /undo brings it back.")
         await self._context.settle()
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last."""
         if not self._deleted:
-            self._context.notify("Nothing was deleted here.")
+            self._context.notify(tr("Nothing was deleted here."))
             return
         if self._turn.reject_if_busy():
             return
@@ -173,7 +176,7 @@ class MessagesController:
         """Call a reply good (1) or bad (-1); the same again takes it back."""
         message = await self._context.messages.message(key)
         if message.role is not Role.ASSISTANT:
-            self._context.notify("Replies are rated, not prompts.")
+            self._context.notify(tr("Only replies can be rated."))
             return
         await self.set_rating(key, 0 if message.rating == rating else rating)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError, TchatError
 from tchat.sessions.database import DatabaseReplaced
+from tchat.translation import tr
 from tchat.tui.background import background, explained
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.widgets.empty_state import EmptyState
@@ -73,7 +74,11 @@ class TranscriptController:
             failure = explained(self.screen, error)
             self.show_error(
                 TchatError(
-                    f"the messages of this session cannot be read: {failure.message}", failure.hint
+                    tr(
+                        "the messages of this session cannot be read: {reason}",
+                        reason=failure.message,
+                    ),
+                    failure.hint,
                 ),
                 self._show_session_again,
             )
@@ -239,7 +244,10 @@ class StorageController:
         if failure is None or shown:
             return
         error = StorageError(
-            f"{failure.message}. The chat continues in memory, and is lost when tchat ends",
+            tr(
+                "{reason}. The chat continues in memory, and is lost when tchat ends",
+                reason=failure.message,
+            ),
             failure.hint,
         )
         self._block = self._transcript.show_error(error, self._store_again)
@@ -263,10 +271,10 @@ class StorageController:
         await self._transcript.reload()  # new messages may have other ids
         for notice in notices[before:]:
             self._transcript.show_notice(notice)
-        reason = f"{failure.message}. " if failure else ""
         replaced = isinstance(failure, DatabaseReplaced)
-        cured = "It was made anew" if replaced else "The disk can be written again"
-        self._transcript.show_notice(f"{reason}{cured}: everything is stored.")
+        again = tr("The disk can be written again: everything is stored.")
+        cured = tr("It was made anew: everything is stored.") if replaced else again
+        self._transcript.show_notice(f"{failure.message}. {cured}" if failure else cured)
         self._context.status.refresh()
 
     async def may_quit(self) -> bool:
@@ -278,6 +286,6 @@ class StorageController:
         if failure is None:
             return True
         ask = Confirm(
-            "Quit, and lose what is not stored?", failure.message, yes="Quit", danger=True
+            tr("Quit, and lose what is not stored?"), failure.message, yes=tr("Quit"), danger=True
         )
         return await self.screen.app.push_screen_wait(ask) is True

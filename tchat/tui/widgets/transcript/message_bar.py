@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 
 class MessageBar(Horizontal):
@@ -33,7 +33,7 @@ class MessageBar(Horizontal):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Leave the search", show=False, id="find.leave"),
+        Binding("escape", "cancel", N_("Leave the search"), show=False, id="find.leave"),
     ]
 
     class Changed(Message):

@@ -17,6 +17,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from tchat.sanitize import printable
+from tchat.translation import N_, tr
 from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
 from tchat.tui.widgets.transcript.entry import Entry, Key
@@ -80,30 +81,40 @@ class Transcript(ColumnView, can_focus=True):
     """
     FOCUS_ON_CLICK = False  # a click leaves the typing where it is
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", "Previous message", id="transcript.previous"),
-        Binding("down,j", "step(1)", "Next message", id="transcript.next"),
-        Binding("g", "first", "First message", id="transcript.first"),
-        Binding("G", "last", "Last message", id="transcript.last"),
-        Binding("slash", "find", "Find text in this chat", id="transcript.find"),
-        Binding("n", "find_step(1)", "Next place where it is found", id="transcript.find-next"),
-        Binding("N", "find_step(-1)", "Previous such place", id="transcript.find-previous"),
-        Binding("y,c", "ask('copy')", "Copy the message", id="transcript.copy"),
-        Binding("C", "copy_code", "Copy its code; again: next block", id="transcript.copy-code"),
-        Binding("e,enter", "ask('edit')", "Edit it in a new branch", id="transcript.edit"),
-        Binding("r", "ask('regenerate')", "Regenerate", id="transcript.regenerate"),
-        Binding("m", "ask('continue')", "Continue it", id="transcript.continue"),
-        Binding("b", "ask('branch')", "Branch from here", id="transcript.branch"),
-        Binding("d,delete", "ask('delete')", "Delete it and what follows", id="transcript.delete"),
-        Binding("plus", "ask('good')", "Rate it good, or remove the rating", id="transcript.good"),
-        Binding("minus", "ask('bad')", "Rate it bad, or remove the rating", id="transcript.bad"),
-        Binding("p", "ask('pin')", "Pin it in the context, or unpin it", id="transcript.pin"),
+        Binding("up,k", "step(-1)", N_("Previous message"), id="transcript.previous"),
+        Binding("down,j", "step(1)", N_("Next message"), id="transcript.next"),
+        Binding("g", "first", N_("First message"), id="transcript.first"),
+        Binding("G", "last", N_("Last message"), id="transcript.last"),
+        Binding("slash", "find", N_("Find text in this chat"), id="transcript.find"),
+        Binding("n", "find_step(1)", N_("Next place where it is found"), id="transcript.find-next"),
+        Binding("N", "find_step(-1)", N_("Previous such place"), id="transcript.find-previous"),
+        Binding("y,c", "ask('copy')", N_("Copy the message"), id="transcript.copy"),
         Binding(
-            "less_than_sign,left", "ask('previous')", "Previous sibling", id="transcript.older"
+            "C", "copy_code", N_("Copy its code; again: next block"), id="transcript.copy-code"
         ),
-        Binding("greater_than_sign,right", "ask('next')", "Next sibling", id="transcript.newer"),
-        Binding("space", "fold", "Fold or unfold a long message", id="transcript.fold"),
-        Binding("t", "reasoning", "Show or hide its reasoning", id="transcript.reasoning"),
-        Binding("escape", "leave", "Leave the messages", show=False, id="transcript.leave"),
+        Binding("e,enter", "ask('edit')", N_("Edit it in a new branch"), id="transcript.edit"),
+        Binding("r", "ask('regenerate')", N_("Regenerate"), id="transcript.regenerate"),
+        Binding("m", "ask('continue')", N_("Continue it"), id="transcript.continue"),
+        Binding("b", "ask('branch')", N_("Branch from here"), id="transcript.branch"),
+        Binding(
+            "d,delete", "ask('delete')", N_("Delete it and what follows"), id="transcript.delete"
+        ),
+        Binding(
+            "plus", "ask('good')", N_("Rate it good, or remove the rating"), id="transcript.good"
+        ),
+        Binding(
+            "minus", "ask('bad')", N_("Rate it bad, or remove the rating"), id="transcript.bad"
+        ),
+        Binding("p", "ask('pin')", N_("Pin it in the context, or unpin it"), id="transcript.pin"),
+        Binding(
+            "less_than_sign,left", "ask('previous')", N_("Previous sibling"), id="transcript.older"
+        ),
+        Binding(
+            "greater_than_sign,right", "ask('next')", N_("Next sibling"), id="transcript.newer"
+        ),
+        Binding("space", "fold", N_("Fold or unfold a long message"), id="transcript.fold"),
+        Binding("t", "reasoning", N_("Show or hide its reasoning"), id="transcript.reasoning"),
+        Binding("escape", "leave", N_("Leave the messages"), show=False, id="transcript.leave"),
     ]
 
     @dataclass
@@ -416,7 +427,7 @@ class Transcript(ColumnView, can_focus=True):
         cursor = self._key_at_cursor()
         blocks = code_blocks(printable(self.entry(cursor).text))
         if not blocks:
-            self.notify("There is no code block in this message.", markup=False)
+            self.notify(tr("There is no code block in this message."), markup=False)
             return
         key, number = self._copied
         number = (number + 1) % len(blocks) if key == cursor else 0
