@@ -289,7 +289,7 @@ def decode_words(words: Sequence[str], console: Console | None = None) -> str:
     except UnicodeEncodeError:
         from tchat.decoding import decode
 
-        decoded = decode(os.fsencode(text), "the prompt")
+        decoded = decode(os.fsencode(text), tr("the prompt"))
         return report_decoding(console, decoded) if console is not None else decoded.text
     return text
 
@@ -305,7 +305,7 @@ def read_text(console: Console, encoding: str = "auto") -> str:
         return ""
     from tchat.decoding import decode
 
-    return report_decoding(console, decode(data, "standard input", encoding))
+    return report_decoding(console, decode(data, tr("standard input"), encoding))
 
 
 def report_decoding(console: Console, decoded: Decoded) -> str:
@@ -330,5 +330,5 @@ def read_all(console: Console) -> bytes:
 
     data = first + console.stdin.read(MAX_SIZE)
     if len(data) > MAX_SIZE:
-        raise too_large_error("standard input")
+        raise too_large_error(tr("standard input"))
     return data

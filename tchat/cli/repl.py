@@ -166,7 +166,7 @@ class Repl:
         if not self._console.stdin_is_terminal:
             stdin = self._console.stdin
             data = stdin.readline() if stdin else b""
-            decoded = decode(data, "the line", self._chat.settings.encoding)
+            decoded = decode(data, tr("the line"), self._chat.settings.encoding)
             return report_decoding(self._console, decoded).rstrip("\r\n") if data else None
         try:
             line = read_line(self._console, f"{prompt} ")

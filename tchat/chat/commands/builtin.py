@@ -185,8 +185,11 @@ async def _edit_prompt(host: CommandHost, text: str) -> None:
 async def _toggle_pin(host: CommandHost, _: str) -> None:
     prompt = await _last_prompt(host, tr("there is no message to pin yet"))
     await host.pin(prompt.id, not prompt.pinned)
-    stays = "may leave the context again" if prompt.pinned else "stays in the context"
-    host.acknowledge(tr("Your last message {stays}.", stays=stays))
+    host.acknowledge(
+        tr("Your last message may leave the context again.")
+        if prompt.pinned
+        else tr("Your last message stays in the context.")
+    )
 
 
 async def _delete_last(host: CommandHost, _: str) -> None:
