@@ -1,4 +1,4 @@
-"""The README's tables of commands, flags and settings, made from the code.
+"""The README's tables of keys, commands, flags and settings, made from the code.
 
 ``python -m tests.readme_tables`` writes them into README.md; `tests/test_docs.py` compares.
 """
@@ -16,6 +16,8 @@ from tchat.cli.commands import COMMANDS
 from tchat.cli.setting_options import SettingOption
 from tchat.models.models_file import MODEL_SETTINGS
 from tchat.settings import Key, former_names, keys
+from tchat.tui.keymap import ALL_BINDINGS
+from tchat.tui.keys import Scope
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -66,6 +68,24 @@ In the table `[sampling]`:
 """
 
 
+KEYS_TEXT = """\
+`Ctrl+X m` is Ctrl+X, then `m`: Ctrl+X is the leader key, which shows the keys that can follow, and
+cuts where text is selected. `[keys]` in `config.toml` changes keys; a key that you give to
+one action is taken from the other:
+
+```toml
+[keys]
+chat.sessions = "ctrl+s"
+chat.theme = "f4,leader t"
+prompt.newline = "ctrl+l,shift+enter"
+```
+
+`tchat config set keymap vim` gives the prompt Vim's modes, `emacs` the keys of Emacs.
+
+{tables}
+"""
+
+
 def commands_section() -> str:
     """The text under ``## Commands``."""
     rows = [row for name in COMMANDS for row in _command_rows(name)]
@@ -91,15 +111,40 @@ def settings_section() -> str:
     )
 
 
+def keys_section() -> str:
+    """The text under ``## Keys``."""
+    return KEYS_TEXT.format(
+        tables="\n\n".join(map(_keys_table, (Scope.CHAT, Scope.PROMPT, Scope.MESSAGES)))
+    )
+
+
+def _keys_table(scope: Scope) -> str:
+    rows = [f"{scope}:\n", "| Keys | Action | Name in `[keys]` |", "|---|---|---|"]
+    for action in ALL_BINDINGS:
+        if action.scope == scope:
+            keys = ", ".join(key.replace("|", "\\|") for key in action.shown_keys[:3])
+            rows.append(f"| {keys} | {action.help} | `{action.id}` |")
+    return "\n".join(rows)
+
+
 def section(readme: str, title: str) -> str:
     """The text under ``## title``, up to the next such heading."""
     return readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0].strip("\n") + "\n"
 
 
+def sections() -> Sequence[tuple[str, str]]:
+    """Title and text of each section that is made from the code."""
+    return (
+        ("Keys", keys_section()),
+        ("Commands", commands_section()),
+        ("Settings", settings_section()),
+    )
+
+
 def write() -> None:
-    """Put both sections into the README."""
+    """Put the sections into the README."""
     readme = README.read_text(encoding="utf-8")
-    for title, text in (("Commands", commands_section()), ("Settings", settings_section())):
+    for title, text in sections():
         before, rest = readme.split(f"\n## {title}\n", 1)
         after = rest.split("\n## ", 1)
         tail = f"\n## {after[1]}" if len(after) > 1 else ""

@@ -10,7 +10,7 @@ import pytest
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.settings import keys
-from tests.readme_tables import README, commands_section, section, settings_section
+from tests.readme_tables import README, section, sections
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,7 @@ def readme() -> str:
     return README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("title", "text"), [("Commands", commands_section()), ("Settings", settings_section())]
-)
+@pytest.mark.parametrize(("title", "text"), sections())
 def test_the_tables_are_those_of_the_code(readme: str, title: str, text: str) -> None:
     assert section(readme, title) == text, "run: python -m tests.readme_tables"
 
