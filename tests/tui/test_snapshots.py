@@ -41,7 +41,7 @@ from tchat.tui.widgets.status import (
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.tui.session_service import DAY, NOW, session
-from tests.tui.stage import shown
+from tests.tui.stage import shown, until
 
 FOLDER = Path(__file__).parent / "snapshots"
 RENEW = "RENEW_SNAPSHOTS"
@@ -216,6 +216,8 @@ async def sidebar(chat: Chat, pilot: Pilot[None]) -> None:
     side.show([session(n, each, n * DAY) for n, each in enumerate(titles)], "s000000000", NOW)
     side.toggle()
     chat.transcript.show(SHORT[:2])
+    view = chat.transcript
+    await until(pilot, lambda: 0 < view.size.width < 110 and view.column.form.width == view._width)
 
 
 async def light(chat: Chat, pilot: Pilot[None]) -> None:
