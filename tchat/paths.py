@@ -79,6 +79,11 @@ class Paths:
         return self.config / "snapshot.key"
 
     @property
+    def palette_file(self) -> Path:
+        """What was chosen in the command palette."""
+        return self.cache / "palette.json"
+
+    @property
     def log_file(self) -> Path:
         """llama.cpp's log and tchat's own."""
         return self.cache / "tchat.log"

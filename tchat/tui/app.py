@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.tui.color_filters import EightBitColors
+    from tchat.tui.dialogs.dialog import Dialog
     from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
@@ -344,6 +345,12 @@ class TchatApp(App[None]):
         else:
             problem = tr("Too long for the terminal; install xclip or wl-copy.")
             self.notify(problem, severity="error", markup=False)
+
+    def on_dialog_help_requested(self, event: Dialog.HelpRequested) -> None:
+        """Show the help over a dialog."""
+        chat = self.screen_stack[0]
+        if isinstance(chat, ChatScreen):
+            chat.controllers.help.show_dialog_help(event.scope)
 
     # Themes
 

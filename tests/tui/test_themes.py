@@ -14,7 +14,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from tchat.errors import TchatError, UsageError
 from tchat.paths import Paths
-from tchat.tui.dialogs.themes import ThemePicker
+from tchat.tui.dialogs.themes import ThemePicker, theme_items
 from tchat.tui.themes import (
     BACKGROUNDS,
     DEFAULT,
@@ -267,11 +267,38 @@ async def test_the_highlighted_theme_is_worn_at_once_and_esc_takes_it_off(
         assert is_tame(app)
         assert "● tchat-dark" in text(app)
         await pilot.press("down")
-        await until(pilot, lambda: app.theme == "tchat-light")
+        await until(pilot, lambda: app.theme == "catppuccin-mocha")
         await pilot.press("escape")
         await pilot.pause()
         assert app.theme == DEFAULT
         assert app.ended_with is None
+
+
+def test_our_themes_come_first_dark_before_light(paths: Paths) -> None:
+    ours = load_themes(paths).themes
+    items = list(theme_items([*BUILTIN_THEMES.values(), *ours], DEFAULT))
+    groups = [item.group for item in items]
+    assert list(dict.fromkeys(groups)) == ["Dark", "Light", "Textual's"]
+    assert items[0].key == DEFAULT
+    shown = {group: {item.key for item in items if item.group == group} for group in groups}
+    assert {theme.name for theme in ours if not theme.dark} == shown["Light"]
+    assert shown["Textual's"] == set(BUILTIN_THEMES)
+
+
+async def test_a_theme_is_previewed_on_a_whole_turn(paths: Paths) -> None:
+    async with shown(ThemePicker(load_themes(paths).themes, DEFAULT), (120, 40)) as (app, pilot):
+        page = text(app)
+        for part in (
+            "Why is the sky blue?",
+            "def scattering",
+            "450 nm",
+            "left the context",
+            "tok/s",
+        ):
+            assert part in page
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert "def scattering" not in text(app)  # the chat shows the colours
 
 
 async def test_enter_keeps_the_theme_even_before_the_cursor_rested(paths: Paths) -> None:

@@ -22,23 +22,54 @@ class HelpController:
 
     @background(group="dialog", exclusive=True)
     async def show_help(self) -> None:
-        """Show keys and commands; a command that is chosen goes into the prompt."""
-        from tchat.tui.dialogs.help import HelpScreen
+        """Show keys and commands, those that work now first.
 
-        chosen = await self.screen.app.push_screen_wait(
-            HelpScreen(self._context.keys_in_force(), commands_for(Surface.SCREEN))
-        )
+        A command that is chosen goes into the prompt.
+        """
+        chosen = await self._ask_help(self._scope())
         if chosen is not None:
             self._use_command(chosen)
 
+    @background(group="help", exclusive=True)
+    async def show_dialog_help(self, scope: Scope) -> None:
+        """Show the help over a dialog, whose keys are those of ``scope``."""
+        await self._ask_help(scope)
+
+    async def _ask_help(self, scope: Scope) -> str | None:
+        from tchat.tui.dialogs.help import HelpScreen
+
+        help_screen = HelpScreen(self._context.keys_in_force(), commands_for(Surface.SCREEN), scope)
+        return await self.screen.app.push_screen_wait(help_screen)
+
+    def _scope(self) -> Scope:
+        """Where the keys go."""
+        from tchat.tui.widgets.candidates import Candidates
+        from tchat.tui.widgets.fuzzy_list import FuzzyList
+        from tchat.tui.widgets.transcript.view import Transcript
+
+        focused = self.screen.focused
+        for widget in focused.ancestors_with_self if focused is not None else ():
+            for kind, scope in (
+                (Candidates, Scope.CANDIDATES),
+                (Transcript, Scope.MESSAGES),
+                (FuzzyList, Scope.LISTS),
+                (Prompt, Scope.PROMPT),
+            ):
+                if isinstance(widget, kind):
+                    return scope
+        return Scope.CHAT
+
     @background(group="dialog", exclusive=True)
     async def show_palette(self) -> None:
-        """Everything that can be done, by name."""
+        """Everything that can be done, by name; what is used often and lately first."""
         from tchat.tui.dialogs.help import command_palette
+        from tchat.tui.services.palette import PaletteUse
 
+        use = PaletteUse(self._context.paths.palette_file)
         actions = [each for each in self._context.keys_in_force() if each.scope is Scope.CHAT]
+        first = await asyncio.to_thread(use.first)
         chosen = await self.screen.app.push_screen_wait(
-            command_palette(actions, commands_for(Surface.SCREEN))
+            command_palette(actions, commands_for(Surface.SCREEN), first)
         )
         if chosen is None:
             return
@@ -47,6 +78,8 @@ class HelpController:
         else:
             action = next(each.action for each in actions if each.id == chosen)
             self.screen.call_later(self.screen.run_action, action)
+        if not self._context.private:
+            await asyncio.to_thread(use.record, chosen)
 
     def _use_command(self, typed: str) -> None:
         """Carry out a command that takes nothing; let the user complete another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual import on
@@ -12,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Click
 from textual.geometry import Offset, Size, Spacing
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
@@ -19,7 +21,7 @@ from textual.widgets._toast import ToastRack
 
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
-from tchat.tui.keys import show_key
+from tchat.tui.keys import Scope, show_key
 from tchat.tui.textual_patches import attached
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_columns import TableColumn
@@ -87,7 +89,8 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     HEADING: ClassVar[str] = ""
     HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", N_("Close the dialog"), show=False, id="dialog.close")
+        Binding("escape", "close", N_("Close the dialog"), show=False, id="dialog.close"),
+        Binding("f1", "help", N_("Help for the dialog"), show=False, id="dialog.help"),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]  # noqa: RUF012  as in Textual
     VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012
@@ -135,6 +138,12 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         }
     }
     """
+
+    @dataclass
+    class HelpRequested(Message):
+        """The user wants the keys of ``scope``."""
+
+        scope: Scope
 
     def compose(self) -> ComposeResult:
         """The frame, what is in it, and its keys."""
@@ -199,6 +208,12 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
     def action_close(self) -> None:
         """Close without a result."""
         self.finish(None)
+
+    def action_help(self) -> None:
+        """Ask for the help on the keys of this dialog."""
+        own = {binding.id.split(".")[0] for _, binding in self._bindings if binding.id}
+        scopes = (scope for scope in Scope if scope.lower() in own)
+        self.post_message(self.HelpRequested(next(scopes, Scope.LISTS)))
 
     def finish(self, result: Result | None) -> None:
         """Close with ``result``; the second key of a double press finds it closed already."""

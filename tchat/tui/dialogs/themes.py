@@ -2,81 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 from textual.timer import Timer
 from textual.widgets import Static
 
+from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import Hint, ListDialog
+from tchat.tui.themes import DEFAULT
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
+from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.view import Transcript
 
 REST = 0.06  # seconds that the cursor rests before the screen changes: a held key stays smooth
+QUESTION = N_("Why is the sky blue?")
+REPLY = N_(
+    """\
+Short waves **scatter** more, see [Rayleigh scattering](https://example.org).
 
-# A style that names a variable follows the theme by itself.
-SAMPLE = Content("\n").join(
-    Content.assemble(*line)
-    for line in (
-        [("You  ", "bold $user"), ("Why is the sky blue?", "$user on $user-background")],
-        [("Thought for 2 s", "italic $reasoning")],
-        [("Short waves scatter more. ", "$assistant"), ("More", "underline $link")],
-        [
-            (" for ", "bold $syntax-keyword on $code-background"),
-            ("wave in 'light' ", "$code on $code-background"),
-            ("  hit", "bold $match"),
-        ],
-        [("███ ok ", "$gauge-ok"), ("████ tight ", "$gauge-warn"), ("█████ full", "$gauge-full")],
-    )
+```python
+def scattering(wave: float) -> float:
+    return 1 / wave**4  # "blue" wins
+```
+
+| wave | length |
+|------|-------:|
+| blue | 450 nm |
+| red  | 700 nm |
+
+> At dusk `red` is left.
+"""
 )
+REASONING = N_("First the wavelengths.")
+NOTICE, ERROR = N_("2 messages left the context"), N_("the model does not fit")
 
 
 class ThemePicker(ListDialog):
-    """Themes by name, each applied while it is highlighted; it ends with the one chosen.
+    """Themes by kind, each applied while it is highlighted; it ends with the one chosen.
 
-    Esc takes the theme from before. The box stands aside, so that the chat shows the colours.
+    A turn beside the list shows every colour. In a narrow terminal the list stands aside, so that
+    the chat shows them. Esc takes the theme from before.
     """
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "keep"), Hint("dialog.close", "back"))
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", N_("keep")),
+        Hint("dialog.close", N_("back")),
+    )
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-beside")]  # noqa: RUF012  as in Textual
     DEFAULT_CSS = """
     ThemePicker {
         align: right middle;
         background: transparent;
-        & > #frame { width: 44; max-width: 80%; height: 100%; max-height: 100%; }
-        & #sample {
-            height: 7;
-            margin-top: 1;
-            padding: 1;
-            background: $background;
+        & > #frame, &.-short > #frame { width: 44; max-width: 80%; height: 100%; max-height: 100%; }
+        & #columns { height: 1fr; }
+        & #preview { display: none; }
+        &.-beside {
+            align: center middle;
+            & > #frame { width: 94%; max-width: 140; height: 92%; max-height: 46; }
+            & FuzzyList { width: 36; }
+            & #preview {
+                display: block;
+                width: 1fr;
+                margin-left: 1;
+                border-left: solid $muted 40%;
+                background: $background;
+            }
+            & #preview Transcript { height: 1fr; }
+            & #status { background: $background; padding: 0 1; height: 1; }
         }
-        &.-short #sample { display: none; }
     }
     """
 
     def __init__(self, themes: Sequence[Theme], current: str) -> None:
-        items = [
-            Item(
-                key=theme.name,
-                title=theme.name,
-                columns=("dark" if theme.dark else "light",),
-                also="dark" if theme.dark else "light",
-                marked=theme.name == current,
-            )
-            for theme in themes
-        ]
-        super().__init__("Themes", items, cursor=current)
+        super().__init__(tr("Themes"), theme_items(themes, current), cursor=current)
         self._before = current
         self._wanted = current
         self._resting: Timer | None = None
 
     def body(self) -> ComposeResult:
-        """The list, and every colour of tchat's in a few lines."""
-        yield from super().body()
-        yield Static(SAMPLE, id="sample", markup=False)
+        """The list, and a turn in the colours of the theme."""
+        with Horizontal(id="columns"):
+            yield self.list
+            with Vertical(id="preview"):
+                transcript = Transcript()
+                transcript.can_focus = False
+                yield transcript
+                yield Static(_status(), id="status", markup=False)
+
+    def opened(self) -> None:
+        """Show the turn, and begin to type at once."""
+        super().opened()
+        self.query_one(Transcript).show(_turn())
 
     @on(FuzzyList.Highlighted)
     def preview(self, event: FuzzyList.Highlighted) -> None:
@@ -106,3 +129,43 @@ class ThemePicker(ListDialog):
         self._wanted = theme
         self._apply_theme()
         self.finish(result)
+
+
+def theme_items(themes: Sequence[Theme], current: str) -> Iterator[Item]:
+    """tchat's and the user's themes, the default first, dark before light; then Textual's."""
+
+    def is_textuals(theme: Theme) -> bool:
+        return BUILTIN_THEMES.get(theme.name) == theme
+
+    def order(theme: Theme) -> tuple[bool, bool, bool, str]:
+        return is_textuals(theme), not theme.dark, theme.name != DEFAULT, theme.name
+
+    for theme in sorted(themes, key=order):
+        kind = tr("Dark") if theme.dark else tr("Light")
+        yield Item(
+            key=theme.name,
+            title=theme.name,
+            columns=(kind.lower(),) if is_textuals(theme) else (),
+            also=f"{kind} {'dark' if theme.dark else 'light'}",
+            group=tr("Textual's") if is_textuals(theme) else kind,
+            marked=theme.name == current,
+        )
+
+
+def _turn() -> list[Entry]:
+    return [
+        Entry(key=1, role="user", text=tr(QUESTION)),
+        Entry(key=2, role="assistant", text=tr(REPLY), reasoning=tr(REASONING), reasoning_tokens=5),
+        Entry(key=3, role="notice", text=tr(NOTICE)),
+        Entry(key=4, role="error", text=tr(ERROR)),
+    ]
+
+
+def _status() -> Content:
+    """The bars of the context at each of their levels; the styles follow the theme."""
+    return Content.assemble(
+        ("43 tok/s  ", "$muted"),
+        ("━━━ 1.1k/8k  ", "$gauge-ok"),
+        ("━━━━━ 5.2k/8k  ", "$gauge-warn"),
+        ("━━━━━━━ 7.9k/8k", "$gauge-full"),
+    )
