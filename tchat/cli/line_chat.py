@@ -347,9 +347,11 @@ class LineChat:
 
         def work() -> None:
             with ReplyOutput(self.console, options) as output:
-                if reply_prefix:
-                    output.show(TextDelta(reply_prefix))
+                begun = False
                 for event in act(self._chat):
+                    if reply_prefix and not begun:  # not for a turn that is refused
+                        output.show(TextDelta(reply_prefix))
+                    begun = True
                     output.show(event)
                     if isinstance(event, Ranked):
                         scores[event.ranker] = event.scores[0][1]

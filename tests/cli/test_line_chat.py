@@ -316,3 +316,11 @@ def test_a_missing_file_that_is_mentioned_is_told_and_nothing_is_sent(
 
 def test_an_unknown_setting_names_the_command_that_lists_them(store: Path) -> None:
     assert said("/set zzzzqq 1") == ["tchat: there is no setting `zzzzqq`; /show lists them all"]
+
+
+def test_a_refused_prefill_prints_nothing(store: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(io.BytesIO(b"/prefill Paris is\n"), out, err, os.environ)
+    assert program(["--plain"], console) == 0
+    assert out.getvalue() == ""
+    assert "no message yet" in err.getvalue()
