@@ -72,6 +72,9 @@ class FakeSessionService(SessionService):
         await self._do("search", query)
         return [hit for hit in self.hits if query in hit.snippet]
 
+    async def preview(self, session_id: str) -> Sequence[Message]:
+        return ()
+
     async def rename(self, session_id: str, title: str) -> None:
         await self._do("rename", session_id, title)
 

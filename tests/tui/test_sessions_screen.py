@@ -12,9 +12,13 @@ from textual.containers import Horizontal
 from textual.events import Resize
 from textual.widgets import Input
 
-from tchat.sessions.records import Session
+from tchat.paths import Paths
+from tchat.sessions.records import Role, Session
+from tchat.settings import Settings
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
 from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
+from tests.sessions.stores import new_session
+from tests.tui.chat_stage import opened
 from tests.tui.session_service import DAY, NOW, FakeSessionService, session
 
 from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, text, until
@@ -283,3 +287,27 @@ async def test_the_sidebar_folds_where_there_is_no_room_and_comes_back() -> None
         assert not sidebar.fit(60)
         assert not sidebar.toggle()
         assert not sidebar.fit(120)
+
+
+# The preview
+
+
+async def test_a_wide_terminal_shows_the_messages_of_the_highlighted_session(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(170, 40)) as chat:
+        app = chat.pilot.app
+        for title, told in (("Tides", "the moon pulls"), ("Maps", f"{HOSTILE} north is up")):
+            session = new_session(chat.store, title=title)
+            chat.store.add(session.id, Role.USER, told, parent_id=None)
+        await chat.pilot.press("ctrl+o")
+        await chat.until(lambda: "north is up" in text(app))
+        assert is_tame(app)
+        await chat.pilot.press("down")
+        await chat.until(lambda: "the moon pulls" in text(app))
+        await chat.pilot.resize_terminal(100, 30)
+        await chat.until(lambda: "the moon pulls" not in text(app))
+        await chat.pilot.resize_terminal(170, 40)
+        await chat.until(lambda: "the moon pulls" in text(app))
+        await chat.pilot.press("tab", *"north")
+        await chat.until(lambda: text(app).count("north is up") > 1)  # the hit, and its message

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.content import Content
 from textual.timer import Timer
 
-from tchat.sanitize import single_line
+from tchat.sanitize import printable, single_line
 from tchat.sessions.records import Message, SearchHit, Session, Status
-from tchat.translation import tr
+from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
@@ -30,7 +32,8 @@ from tchat.tui.widgets.sidebar import (
     session_items,
 )
 
-REST = 0.12  # seconds of rest before a search starts
+REST = 0.12  # seconds of rest before a search starts, or a preview is read
+ABOUT, PREVIEWED = 4000, 600  # characters of a message, alone and among others, beside the list
 
 
 class SessionChoice(NamedTuple):
@@ -49,20 +52,24 @@ class SessionsScreen(Dialog[SessionChoice]):
     """
 
     TITLES: ClassVar[tuple[Hint, ...]] = (
-        Hint("enter", "open"),
-        Hint("sessions.full-text", "search texts"),
-        Hint("sessions.rename", "rename"),
-        Hint("sessions.delete", "delete"),
-        Hint("sessions.undo", "undo"),
-        Hint("sessions.export", "export"),
+        Hint("enter", N_("open")),
+        Hint("sessions.full-text", N_("search texts")),
+        Hint("sessions.rename", N_("rename")),
+        Hint("sessions.delete", N_("delete")),
+        Hint("sessions.undo", N_("undo")),
+        Hint("sessions.export", N_("export")),
         CLOSE,
     )
     TEXTS: ClassVar[tuple[Hint, ...]] = (
-        Hint("enter", "go there"),
-        Hint("sessions.full-text", "titles"),
+        Hint("enter", N_("go there")),
+        Hint("sessions.full-text", N_("titles")),
         CLOSE,
     )
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SESSIONS)]
+    DEFAULT_CSS = """
+    SessionsScreen FuzzyList > .about { display: none; }
+    SessionsScreen.-wide FuzzyList > .about { display: block; color: $assistant; }
+    """
 
     def __init__(
         self,
@@ -84,6 +91,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._hits: Sequence[SearchHit] = ()
         self._deleted: list[tuple[int, Session]] = []
         self._resting: Timer | None = None
+        self._previewing: Timer | None = None
         self.list = FuzzyList(empty=tr(EMPTY))
 
     def body(self) -> ComposeResult:
@@ -154,30 +162,50 @@ class SessionsScreen(Dialog[SessionChoice]):
         if self._full_text:
             self._resting = self.set_timer(REST, self._search)
 
+    @on(FuzzyList.Highlighted)
+    def preview_soon(self, event: FuzzyList.Highlighted) -> None:
+        """Show the messages of the highlighted session beside the list, once the cursor rests."""
+        if self._previewing is not None:
+            self._previewing.stop()
+        if event.item is not None and not self._full_text and self.has_class("-wide"):
+            preview = partial(self._preview, event.item.key)
+            self._previewing = self.set_timer(REST, preview)
+
+    def on_resize(self) -> None:
+        """Show them where the terminal became wide."""
+        self.call_after_refresh(self.list.highlight_again)
+
+    @background(group="preview", exclusive=True)
+    async def _preview(self, session_id: str) -> None:
+        messages = await self._service.preview(session_id)
+        item = self.list.item
+        if item is not None and item.key == session_id and not self._full_text:
+            self.list.set_about(preview(messages))
+
     def _show_mode(self) -> None:
         if self._full_text:
-            self.set_heading("Search all messages")
+            self.set_heading(tr("Search all messages"))
             self.show_hints(self.TEXTS)
             self._hits = ()
             self.list.set_items(
                 (),
-                empty="Type words to search for.",
+                empty=tr("Type words to search for."),
                 matching=False,
-                placeholder="Words to search for",
+                placeholder=tr("Words to search for"),
             )
             self._search()
         else:
-            self.set_heading("Sessions", f"{len(self._sessions):,}")
+            self.set_heading(tr("Sessions"), f"{len(self._sessions):,}")
             self.show_hints(self.TITLES)
             self._show_sessions(self._current)
 
     def _show_sessions(self, cursor: str | None = None) -> None:
         self.list.set_items(
-            session_items(self._sessions, self._current, self._now),
+            _with_room_for_preview(session_items(self._sessions, self._current, self._now)),
             cursor=cursor,
             empty=tr(EMPTY),
             matching=True,
-            placeholder="Type to filter the titles",
+            placeholder=tr("Type to filter the titles"),
         )
 
     @background(group="search", exclusive=True)
@@ -187,9 +215,13 @@ class SessionsScreen(Dialog[SessionChoice]):
         if not self._full_text:
             return
         self._hits = hits
-        empty = f"No message contains “{query}”." if query else "Type words to search for."
+        empty = (
+            tr("No message contains “{query}”.", query=query)
+            if query
+            else tr("Type words to search for.")
+        )
         self.list.set_items(hit_items(hits, self._now), empty=empty)
-        self.set_heading("Search all messages", f"{len(hits):,}" if query else "")
+        self.set_heading(tr("Search all messages"), f"{len(hits):,}" if query else "")
 
     @background(group="sessions")
     async def _rename(self, session_id: str, title: str) -> None:
@@ -206,25 +238,47 @@ class SessionsScreen(Dialog[SessionChoice]):
         self._deleted.append((at, session))
         follower = self._sessions[min(at, len(self._sessions) - 1)].id if self._sessions else ""
         self._show_sessions(follower)
-        self.set_heading("Sessions", f"deleted “{single_line(session.title, 30)}”")
+        self.set_heading(
+            tr("Sessions"), tr("deleted “{title}”", title=single_line(session.title, 30))
+        )
 
     @background(group="sessions")
     async def _restore(self, at: int, session: Session) -> None:
         await self._service.restore(session.id)
         self._sessions.insert(at, session)
         self._show_sessions(session.id)
-        self.set_heading("Sessions", f"{len(self._sessions):,}")
+        self.set_heading(tr("Sessions"), f"{len(self._sessions):,}")
 
     @background(group="sessions")
     async def _export(self, session_id: str) -> None:
         place = await self._service.export(session_id)
-        self.notify(f"Written to {single_line(place)}.", markup=False)
+        self.notify(tr("Written to {path}.", path=single_line(place)), markup=False)
 
     def _index(self, session_id: str) -> int:
         return [each.id for each in self._sessions].index(session_id)
 
 
-SPEAKERS = {"user": "you", "assistant": "model", "system": "system"}
+SPEAKERS = {"user": N_("you"), "assistant": N_("model"), "system": N_("system")}
+
+
+def _speaker(message: Message) -> str:
+    return tr(SPEAKERS[message.role]) if message.role in SPEAKERS else message.role
+
+
+def _with_room_for_preview(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        yield replace(item, about=item.title)
+
+
+def preview(messages: Sequence[Message]) -> Content:
+    """The last messages of a session, to be recognized by."""
+    parts: list[tuple[str, str]] = []
+    for message in messages:
+        parts.append((f"{_speaker(message)}\n", "bold $muted"))
+        text = printable(message.text.strip())
+        shown = text if len(text) <= PREVIEWED else text[:PREVIEWED].rstrip() + "…"
+        parts.append((f"{shown}\n\n", ""))
+    return Content.assemble(*parts) if parts else Content(tr("This session has no message yet."))
 
 
 class Snippet(NamedTuple):
@@ -243,7 +297,7 @@ def hit_items(hits: Sequence[SearchHit], now: float = 0) -> Iterator[Item]:
         snippet = safe_snippet(hit.snippet, hit.spans)
         message = hit.message
         used = local_time(message.created_at if message else hit.session.updated_at)
-        speaker = SPEAKERS.get(message.role, message.role) if message else "title"
+        speaker = _speaker(message) if message else tr("title")
         day = day_text(local_time(hit.session.updated_at), today)
         yield Item(
             key=str(at),
@@ -251,6 +305,7 @@ def hit_items(hits: Sequence[SearchHit], now: float = 0) -> Iterator[Item]:
             places=snippet.places,
             columns=(speaker, clock_text(used, today)),
             group=f"{single_line(hit.session.title, 60) or tr(UNTITLED)} · {day}",
+            about=message.text[:ABOUT] if message else "",
         )
 
 
@@ -274,7 +329,7 @@ def _first_of_session(hits: Sequence[SearchHit], at: int) -> int:
     return next(place for place, hit in enumerate(hits) if hit.session.id == wanted)
 
 
-PREVIEW, ABOUT = 200, 400  # characters of a message on its line, and below the list
+PREVIEW = 200  # characters of a message on its line
 WIDEST_GUIDE = 24  # cells; deeper branches lose the lines on the left
 FORK, LAST_FORK, PASSING, NOTHING = "├─ ", "╰─ ", "│  ", "   "
 
@@ -282,10 +337,10 @@ FORK, LAST_FORK, PASSING, NOTHING = "├─ ", "╰─ ", "│  ", "   "
 def tree_picker(messages: Sequence[Message], active: Collection[int], now: float = 0) -> Picker:
     """The messages of a session as a tree; it ends with the id of the one to go to, as text."""
     return Picker(
-        "Branches of this session",
+        tr("Branches of this session"),
         tree_items(messages, active, now),
         cursor=str(max(active, default="")),
-        empty="This session has no message yet.",
+        empty=tr("This session has no message yet."),
     )
 
 
@@ -307,12 +362,12 @@ def tree_items(
             key=str(message.id),
             title=_preview(message),
             columns=(
-                SPEAKERS.get(message.role, message.role),
+                _speaker(message),
                 clock_text(local_time(message.created_at), today),
             ),
             guide=guide,
             marked=message.id in active,
-            about=single_line(message.text, ABOUT),
+            about=message.text[:ABOUT],
         )
         waiting += _forked(children.get(message.id, []), below)
 

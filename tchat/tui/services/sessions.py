@@ -19,6 +19,8 @@ from tchat.tui.background import off_loop
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.transcript.entry import Entry
 
+PREVIEWED = 8  # messages
+
 
 class SessionService:
     """The stored sessions as `SessionsScreen` uses them; what was deleted can be brought back.
@@ -48,6 +50,13 @@ class SessionService:
             )
         finally:
             stopped.set()
+
+    async def preview(self, session_id: str) -> Sequence[Message]:
+        """The last messages of a stored session; none of one that was deleted meanwhile."""
+        persistent = self._conversation.persistent
+        with suppress(UsageError):
+            return await asyncio.to_thread(persistent.branch, session_id, PREVIEWED)
+        return ()
 
     async def rename(self, session_id: str, title: str) -> None:
         """Give a session another title."""

@@ -207,6 +207,10 @@ class FuzzyList(Widget):
         """Replace the text about the highlighted item until the cursor moves; it is shown as is."""
         self._about.update(about)
 
+    def highlight_again(self) -> None:
+        """Post `Highlighted` for the item under the cursor again."""
+        self._view.post_message(self.Highlighted(self._view.item))
+
     async def edit(self, text: str | None = None, *, behind_title: bool = False) -> None:
         """Let the user change a text on the line of the highlighted item.
 
