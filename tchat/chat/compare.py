@@ -18,8 +18,8 @@ from tchat.engine.events import (
     TextDelta,
 )
 from tchat.errors import DoesNotFit, ModelError, PromptTooLong, TchatError, UsageError
-from tchat.humanize import size_text
-from tchat.models.files import has_gguf_ending
+from tchat.humanize import size_text, speed_text
+from tchat.models.files import has_gguf_ending, short_model_name
 from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
@@ -27,6 +27,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.models.metadata import MetadataCache, ModelMetadata
     from tchat.settings import Settings
 
 COMPARE = "compare"  # the kind of its notices
@@ -150,7 +151,7 @@ class _Comparison:
                     stays = False
                 except ModelError:  # told when it is its turn
                     continue
-                parts.append(f"{single_line(name, 60)} ({size_text(metadata.size)})")
+                parts.append(_described(name, metadata, metadata_cache))
         models = ", ".join(parts)
         if stays:
             return tr("One after the other: {models}", models=models), True
@@ -159,7 +160,7 @@ class _Comparison:
                 "One after the other, since memory holds one at a time: {models}; then {model} is "
                 "loaded again",
                 models=models,
-                model=single_line(self._chat.settings.model, 60),
+                model=_shown(self._chat.settings.model),
             ),
             False,
         )
@@ -190,9 +191,7 @@ class _Comparison:
                 yield from self._written(index, events)
         except (ModelError, DoesNotFit, PromptTooLong) as error:
             self._failure = error
-            text = tr(
-                "{model} is left out: {reason}", model=single_line(name, 60), reason=str(error)
-            )
+            text = tr("{model} is left out: {reason}", model=_shown(name), reason=str(error))
             yield Notice(COMPARE, text)
             yield from self._end(CandidateEvent(index, _empty("")))
         finally:
@@ -231,6 +230,32 @@ class _Comparison:
             yield event
         else:
             self._ended.append(event)
+
+
+def _described(name: str, metadata: ModelMetadata, metadata_cache: MetadataCache) -> str:
+    """A model with its size, and how fast it writes here, as far as that is known."""
+    from tchat.chat.machine import machine_name, this_machine
+    from tchat.models.fit_report import default_plan, expected_speed
+
+    speed = metadata_cache.speed(metadata)
+    if not speed:
+        rate, _ = metadata_cache.machine_rate(machine_name())
+        machine = replace(this_machine(), speed=rate)
+        plan = default_plan(metadata.dimensions, metadata.context_length, machine)
+        speed = expected_speed(metadata.dimensions, plan, machine)
+    size = size_text(metadata.size)
+    if not speed:
+        return f"{_shown(name)} ({size})"
+    return tr(
+        "{model} ({size}, about {speed} tok/s)",
+        model=_shown(name),
+        size=size,
+        speed=speed_text(speed),
+    )
+
+
+def _shown(name: str) -> str:
+    return single_line(short_model_name(name), 60)
 
 
 def _empty(text: str) -> Finished:

@@ -52,9 +52,7 @@ def test_each_model_replies_and_is_stored_with_its_reply(
     branch = store.branch(chat.session.id)
     assert [each.text for each in branch if each.role == "user"] == ["Hello"]
     assert branch[-1].model == models[0]  # the first one is the active one
-    assert "One after the other: tiny-spm.gguf" in notices(events).replace(
-        models[0], "tiny-spm.gguf"
-    )
+    assert "One after the other: tiny-spm (317 kB), tiny (356 kB)" in notices(events)
     assert chat.model is not None
     assert str(chat.model.metadata.path) == chat.settings.model
     list(chat.send("And now?"))

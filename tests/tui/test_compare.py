@@ -71,3 +71,22 @@ async def test_escape_ends_all_and_what_was_written_can_be_taken(
         await chat.idle()
         assert chat.messages[-1].model == str(tiny_model)
         assert chat.messages[-1].text
+
+
+async def test_one_is_stopped_and_taken_and_the_next_goes_on(
+    settings: Settings, paths: Paths, tiny_model: Path, tiny_spm: Path
+) -> None:
+    slow = replace(settings, sampling=replace(ENDLESS, max_tokens=30_000))
+    async with opened(slow, paths) as chat:
+        await chat.type(f"/compare {tiny_model} {tiny_spm} Hello there")
+        await chat.until(lambda: bool(chat.screen.query(Candidates)))
+        await chat.until(lambda: columns(chat)[0].standing.tokens > 3)
+        await chat.pilot.press("s")
+        await chat.until(lambda: columns(chat)[1].standing.tokens > 0)
+        assert columns(chat)[0].standing.stage is Stage.STOPPED
+        assert columns(chat)[0].entry.text
+        await chat.pilot.press("1", "enter")
+        await chat.until(lambda: not chat.screen.query(Candidates))
+        await chat.idle()
+        assert chat.messages[-1].model == str(tiny_model)
+        assert chat.messages[-1].picked_at

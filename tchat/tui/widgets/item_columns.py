@@ -39,7 +39,7 @@ def share_width(
 ) -> tuple[int, ...]:
     """The cells of each column in a line of ``room`` cells; 0 for one that is left out.
 
-    The first column is never left out; the last one and the first one shrink before another is.
+    The first column is never left out; the last one, then the first one shrink before another is.
     ``longest`` holds the cells of the longest text of each.
     """
     natural = [
@@ -57,12 +57,10 @@ def share_width(
         kept.remove(min(kept[1:], key=lambda place: columns[place].keep))
     widths = [cells if place in kept else 0 for place, cells in enumerate(natural)]
     if spare < 0:
-        given = min(-spare, name_gives)
-        widths[0] = max(0, widths[0] - given)
+        given = min(-spare, can_give)
         if last is not None:
-            widths[last] -= min(-spare - given, can_give)
-        else:
-            widths[0] = min(widths[0], max(0, room))
+            widths[last] -= given
+        widths[0] = max(0, min(widths[0] + spare + given, room))
     elif len(kept) > 1:
         more = min(SPREAD, spare // len(kept))
         widths = [cells + more if cells else 0 for cells in widths]
