@@ -30,11 +30,11 @@ from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import (
     DraftCost,
-    Hint,
     Phase,
     Reading,
     State,
     StatusData,
+    StatusHint,
     StatusLine,
     Writing,
 )
@@ -135,7 +135,7 @@ class Chat(Screen[None]):
         header = self.query_one(Header)
         header.show(said)
         folded = None if header.display else said
-        data = StatusData(state, 1_126, 8_192, hint=Hint("F1", "help"), header=folded, **more)
+        data = StatusData(state, 1_126, 8_192, hint=StatusHint("F1", "help"), header=folded, **more)
         self.query_one(StatusLine).show(data)
 
     @property

@@ -21,12 +21,12 @@ from tchat.tui.widgets.status import (
     STILL,
     TURN,
     DraftCost,
-    Hint,
     Loading,
     Phase,
     Reading,
     State,
     StatusData,
+    StatusHint,
     StatusLine,
     Writing,
 )
@@ -123,7 +123,7 @@ async def test_the_context_is_told_short_with_a_bar_where_it_matters(
 )
 async def test_a_draft_is_told_only_where_it_matters(draft: DraftCost, told: str) -> None:
     line = StatusLine()
-    hint = Hint("F1", "help")
+    hint = StatusHint("F1", "help")
     async with staged(line) as (pilot, app):
         line.show(StatusData(context=8_192, draft=draft, hint=hint))
         await pilot.pause()
@@ -146,7 +146,7 @@ async def test_a_draft_is_told_only_where_it_matters(draft: DraftCost, told: str
 async def test_the_status_line_tells_the_state_and_how_to_stop_it(state: State, told: str) -> None:
     line = StatusLine()
     async with staged(line) as (pilot, app):
-        line.show(StatusData(state=state, hint=Hint("F1", "help"), queued=2))
+        line.show(StatusData(state=state, hint=StatusHint("F1", "help"), queued=2))
         await pilot.pause()
         assert told in text(app)
         assert text(app).strip()[0] in SPINNER

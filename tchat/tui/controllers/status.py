@@ -16,7 +16,7 @@ from tchat.translation import tr
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.header import TITLE, Header, HeaderData
-from tchat.tui.widgets.status import DraftCost, Hint, StatusData, StatusLine
+from tchat.tui.widgets.status import DraftCost, StatusData, StatusHint, StatusLine
 
 if TYPE_CHECKING:
     from tchat.tui.services.conversation import Conversation
@@ -82,7 +82,7 @@ class StatusController:
             pulling=context.downloads.words,
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
             stop=self._key("chat.stop"),
-            hint=Hint(self._key("chat.help"), tr("help")),
+            hint=StatusHint(self._key("chat.help"), tr("help")),
         )
 
     def header(self) -> HeaderData:

@@ -85,7 +85,7 @@ class DraftCost(NamedTuple):
     reload: tuple[str, str] = ("", "")
 
 
-class Hint(NamedTuple):
+class StatusHint(NamedTuple):
     """A key and what it does."""
 
     key: str
@@ -116,7 +116,7 @@ class StatusData(NamedTuple):
     pulling: str = ""
     offline: bool = False
     stop: str = "Esc"
-    hint: Hint | None = None
+    hint: StatusHint | None = None
     header: HeaderData | None = None
 
 
@@ -178,7 +178,7 @@ class StatusLine(Row):
         if data.state is not Phase.IDLE:
             spinner = SPINNER[self._turned % len(SPINNER)] if self._is_moving else STILL
             left += _state(data.state, spinner)
-            left.append(_hint(Hint(data.stop, tr("stops")), keep=2))
+            left.append(_hint(StatusHint(data.stop, tr("stops")), keep=2))
         if data.queued:
             queued = trn("{count:,} queued", "{count:,} queued", data.queued)
             left.append(part(queued, "", keep=(7,)))
@@ -227,7 +227,7 @@ def _words(state: State) -> tuple[str, str]:
             return tr("Preparing"), ""
 
 
-def _hint(hint: Hint, keep: int) -> Part:
+def _hint(hint: StatusHint, keep: int) -> Part:
     shown = Content.assemble((hint.key, "bold"), f" {hint.does}")
     return Part((shown, Content("")), (keep,), "  ")
 
