@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import io
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +124,18 @@ def template() -> Catalog:
         extractor.visit(ast.parse(path.read_text()))
         for _, message in extractor.found:
             catalog.add(message, locations=[(str(path.relative_to(ROOT)), 0)])
+    for path, text in data_texts():
+        catalog.add(text, locations=[(str(path.relative_to(ROOT)), 0)])
     return catalog
+
+
+def data_texts() -> Iterator[tuple[Path, str]]:
+    """The texts of the data files: what models and prompt templates are for."""
+    models = ROOT / "tchat" / "models" / "catalogue.toml"
+    for family in tomllib.loads(models.read_text()).values():
+        yield from ((models, family[name]) for name in ("purpose", "languages"))
+    for path in sorted((ROOT / "tchat" / "data" / "prompts").glob("*.toml")):
+        yield path, tomllib.loads(path.read_text())["description"]
 
 
 def catalog_file(folder: str, suffix: str = ".po") -> Path:

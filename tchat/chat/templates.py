@@ -68,6 +68,11 @@ class PromptTemplate:
     sampling: Mapping[str, Value]
 
     @property
+    def shown_description(self) -> str:
+        """The description, of a built-in template in the user's language."""
+        return tr(self.description) if self.is_builtin and self.description else self.description
+
+    @property
     def is_builtin(self) -> bool:
         """Whether it came with tchat."""
         return self.path.parent == BUILTIN_TEMPLATES

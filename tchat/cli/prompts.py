@@ -67,7 +67,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
             template.name,
             "tchat" if template.is_builtin else tr("yours"),
             ", ".join(template.variables),
-            template.description,
+            template.shown_description,
         )
         for template in templates
     ]

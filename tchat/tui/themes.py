@@ -17,6 +17,7 @@ from tchat.paths import Paths
 from tchat.sanitize import single_line
 from tchat.settings.keys import FORMER_THEMES, did_you_mean
 from tchat.settings.load import parse_toml, read_text
+from tchat.translation import tr
 
 DEFAULT = "tchat-dark"
 _PACKAGE = Path(__file__).parent.parent
@@ -46,7 +47,11 @@ def load_themes(paths: Paths) -> LoadedThemes:
         try:
             files = _files(folder)
         except OSError as error:
-            problems.append(single_line(f"cannot read {folder}: {error.strerror}"))
+            problems.append(
+                single_line(
+                    tr("cannot read {folder}: {strerror}", folder=folder, strerror=error.strerror)
+                )
+            )
             continue
         for path in files:
             try:
@@ -84,8 +89,8 @@ def require_theme(paths: Paths, name: str) -> str:
     names = sorted({*(theme.name for theme in themes), *BUILTIN_THEMES})
     found = current_name(name, names)
     if found not in names:
-        hint = "; ".join([f"these are: {', '.join(names)}", *problems])
-        raise UsageError(f"there is no theme `{single_line(name, 60)}`", hint)
+        hint = "; ".join([tr("these are: {names}", names=", ".join(names)), *problems])
+        raise UsageError(tr("there is no theme `{name}`", name=single_line(name, 60)), hint)
     return found
 
 
@@ -272,15 +277,23 @@ def read_theme(path: Path) -> Theme:
     """
     if not _NAME.fullmatch(path.stem):
         raise UsageError(
-            f"{path}: this cannot be a theme's name",
-            "use lower-case letters, digits, - and _, at most 64",
+            tr("{path}: this cannot be a theme's name", path=path),
+            tr("use lower-case letters, digits, - and _, at most 64"),
         )
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        raise StorageError(
+            tr("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
+        ) from error
     if size > LARGEST:
-        raise UsageError(f"{path} is larger than a theme can be ({LARGEST // 1024} kB)")
+        raise UsageError(
+            tr(
+                "{path} is larger than a theme can be ({largest} kB)",
+                path=path,
+                largest=LARGEST // 1024,
+            )
+        )
     return parse_theme(read_text(path), path)
 
 
@@ -294,10 +307,16 @@ def parse_theme(text: str, path: Path) -> Theme:
     known = (*COLOURS, "dark", "variables")
     for name in document:
         if name not in known:
-            raise UsageError(f"{path}: there is no colour `{name}`", did_you_mean(name, known))
+            raise UsageError(
+                tr("{path}: there is no colour `{name}`", path=path, name=name),
+                did_you_mean(name, known),
+            )
     for name in NEEDED:
         if name not in document:
-            raise UsageError(f"{path} has no `{name}`", f'add a line such as {name} = "#7aa2f7"')
+            raise UsageError(
+                tr("{path} has no `{name}`", path=path, name=name),
+                tr('add a line such as {name} = "#7aa2f7"', name=name),
+            )
     colours: dict[str, Any] = {
         name: _opaque(document[name], name, path) for name in COLOURS if name in document
     }
@@ -312,7 +331,7 @@ def parse_theme(text: str, path: Path) -> Theme:
 def _dark(document: Mapping[str, Any], path: Path) -> bool:
     dark = document.get("dark", True)
     if not isinstance(dark, bool):
-        raise UsageError(f"{path}: `dark` must be true or false")
+        raise UsageError(tr("{path}: `dark` must be true or false", path=path))
     return dark
 
 
@@ -321,8 +340,13 @@ def _opaque(value: object, name: str, path: Path) -> str:
     color = _color(value)
     if color is None or color.a < 1 or color.ansi is not None:
         raise UsageError(
-            f"{path}: `{name}` must be an opaque colour, not `{value}`",
-            'write one like "#7aa2f7" or "teal"',
+            tr(
+                "{path}: `{name}` must be an opaque colour, not `{value}`",
+                path=path,
+                name=name,
+                value=value,
+            ),
+            tr('write one like "#7aa2f7" or "teal"'),
         )
     return str(value)
 
@@ -336,7 +360,7 @@ def _color(value: object) -> Color | None:
 
 def _variables(table: object, path: Path) -> dict[str, str]:
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: `variables` must be a table, written [variables]")
+        raise UsageError(tr("{path}: `variables` must be a table, written [variables]", path=path))
     return {name: _variable(name, value, path) for name, value in table.items()}
 
 
@@ -345,12 +369,20 @@ def _variable(name: str, value: object, path: Path) -> str:
         return _opaque(value, f"variables.{name}", path)
     if name not in _textual_variables():
         known = (*VARIABLES, *_textual_variables())
-        hint = did_you_mean(name, known) or "tchat's own: " + ", ".join(VARIABLES)
-        raise UsageError(f"{path}: there is no variable `{name}`", hint)
+        hint = did_you_mean(name, known) or tr("tchat's own: {names}", names=", ".join(VARIABLES))
+        raise UsageError(tr("{path}: there is no variable `{name}`", path=path, name=name), hint)
     fits = _is_text_style if name.endswith("-style") else _is_shaded
     if not isinstance(value, str) or not fits(value):
-        what = "a text style" if name.endswith("-style") else "a colour"
-        raise UsageError(f"{path}: `variables.{name}` must be {what}, not `{value}`")
+        what = tr("a text style") if name.endswith("-style") else tr("a colour")
+        raise UsageError(
+            tr(
+                "{path}: `variables.{name}` must be {what}, not `{value}`",
+                path=path,
+                name=name,
+                what=what,
+                value=value,
+            )
+        )
     return value
 
 

@@ -243,7 +243,7 @@ async def _insert_template(host: CommandHost, argument: str) -> None:
         from tchat.chat.templates import list_templates
 
         templates, broken = list_templates(host.paths)
-        lines = [f"  {each.name:<14}{single_line(each.description)}" for each in templates]
+        lines = [f"  {each.name:<14}{single_line(each.shown_description)}" for each in templates]
         host.show("\n".join([*lines, *broken]))
 
 

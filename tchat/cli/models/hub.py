@@ -138,8 +138,8 @@ def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
         speed_text(offer.speed),
         tr("yes") if offer.path else "",
         entry.licence,
-        entry.purpose,
-        entry.languages,
+        tr(entry.purpose),
+        tr(entry.languages),
     )
 
 

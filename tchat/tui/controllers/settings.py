@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from functools import partial
 
 from tchat.errors import TchatError, UsageError
-from tchat.humanize import counted
 from tchat.sanitize import single_line
 from tchat.settings import (
     Key,
@@ -22,6 +21,7 @@ from tchat.settings import (
     with_values,
 )
 from tchat.settings.keys import renamed_theme
+from tchat.translation import tr, trn
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -85,7 +85,10 @@ class SettingsController:
         from tchat.tui.dialogs.settings import SettingsScreen
 
         await self._context.conversation.change(old)
-        unchanged = TchatError(f"{', '.join(old)} not changed: {failure.message}", failure.hint)
+        unchanged = TchatError(
+            tr("{old} not changed: {value}", old=", ".join(old), value=failure.message),
+            failure.hint,
+        )
         self._transcript.show_error(unchanged)
         for screen in self.screen.app.screen_stack:
             if isinstance(screen, SettingsScreen):
@@ -94,11 +97,17 @@ class SettingsController:
 
     async def _show_loading(self) -> None:
         conversation = self._context.conversation
-        told = f"Loading the model {single_line(conversation.settings.model)}"
+        model = single_line(conversation.settings.model)
+        text = tr("Loading {model}.", model=model)
         if messages := len(await self._context.messages.branch()):
-            what = counted(messages, "message is", "messages are")
-            told = f"{told}: the session stays open, its {what} processed again"
-        self._transcript.show_notice(f"{told}.")
+            text = trn(
+                "Loading {model}: the session stays open, its message is processed again.",
+                "Loading {model}: the session stays open, its {count:,} messages are processed "
+                "again.",
+                messages,
+                model=model,
+            )
+        self._transcript.show_notice(text)
 
     async def _checked(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """``values``, with the present name of a theme."""
@@ -118,7 +127,9 @@ class SettingsController:
         themes = self.screen.app.available_themes
         found = current_name(name, themes)
         if found not in themes:
-            raise UsageError(f"there is no theme {single_line(name)}", "/theme lists them")
+            raise UsageError(
+                tr("there is no theme {name}", name=single_line(name)), tr("/theme lists them")
+            )
         if found != name:
             self._context.notify(renamed_theme(name))
         return found

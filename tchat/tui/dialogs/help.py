@@ -143,7 +143,10 @@ def _item(template: PromptTemplate) -> Item:
     return Item(
         key=template.name,
         title=template.name,
-        columns=("" if template.is_builtin else tr("yours"), single_line(template.description)),
-        also=f"{template.description} {' '.join(template.variables)}",
+        columns=(
+            "" if template.is_builtin else tr("yours"),
+            single_line(template.shown_description),
+        ),
+        also=f"{template.shown_description} {' '.join(template.variables)}",
         about=printable(template.prompt.strip()),
     )

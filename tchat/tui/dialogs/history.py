@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from tchat.sanitize import printable
-from tchat.translation import tr, trn
+from tchat.translation import N_, tr, trn
 from tchat.tui.dialogs.dialog import CLOSE, Hint, ListDialog
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
@@ -24,7 +24,7 @@ PREVIEW = 4000  # characters of a prompt that the preview shows
 class HistoryScreen(ListDialog):
     """Earlier prompts, the newest first; it ends with the index of the one chosen."""
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "put it into the prompt"), CLOSE)
+    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", N_("put it into the prompt")), CLOSE)
     DEFAULT_CSS = """
     HistoryScreen {
         & #preview {

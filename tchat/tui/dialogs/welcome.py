@@ -9,14 +9,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from tchat.translation import N_, tr, trn
 from tchat.tui.dialogs.dialog import Dialog, Hint
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
 
 BROWSE, AGAIN = "browse", "again"
-TEXT = """\
-tchat talks to a language model on this machine; nothing you type leaves it. It needs a model: \
-a GGUF file. There is none yet."""
+TEXT = N_(
+    "tchat talks to a language model on this machine; nothing you type leaves it. It needs a "
+    "model: a GGUF file. There is none yet."
+)
 INSTALL = "pip install 'tchat[starter]'"
 PULL_LINE = "tchat models pull NAME"
 _COPIED = {"install": INSTALL, "pull": PULL_LINE}
@@ -30,8 +32,11 @@ class Welcome(Dialog[str]):
     copied.
     """
 
-    HEADING: ClassVar[str] = "Welcome to tchat"
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", "choose"), Hint("dialog.close", "later"))
+    HEADING: ClassVar[str] = N_("Welcome to tchat")
+    HINTS: ClassVar[tuple[Hint, ...]] = (
+        Hint("enter", N_("choose")),
+        Hint("dialog.close", N_("later")),
+    )
     DEFAULT_CSS = """
     Welcome {
         & > #frame { max-width: 84; height: auto; max-height: 100%; padding: 1 2 0 2; }
@@ -46,12 +51,15 @@ class Welcome(Dialog[str]):
         super().__init__()
         self._found = found
         self.list = FuzzyList(
-            self._items(), placeholder="Or type the path of a GGUF file", empty="", matching=False
+            self._items(),
+            placeholder=tr("Or type the path of a GGUF file"),
+            empty="",
+            matching=False,
         )
 
     def body(self) -> ComposeResult:
         """Text and choices."""
-        yield Static(TEXT, id="text", markup=False)
+        yield Static(tr(TEXT), id="text", markup=False)
         yield self.list
 
     def opened(self) -> None:
@@ -61,7 +69,7 @@ class Welcome(Dialog[str]):
     @on(FuzzyList.Filtered)
     def _offer_path(self, event: FuzzyList.Filtered) -> None:
         path = event.query.strip()
-        typed = [Item(key=path, title=f"Load the file {path}")] if path else []
+        typed = [Item(key=path, title=tr("Load the file {path}", path=path))] if path else []
         self.list.set_items([*typed, *self._items()], cursor=path)
 
     @on(FuzzyList.Chosen)
@@ -71,25 +79,33 @@ class Welcome(Dialog[str]):
             self.finish(event.item.key)
             return
         self.app.copy_to_clipboard(line)
-        self.notify(f"Copied for your shell: {line}", markup=False)
+        self.notify(tr("Copied for your shell: {line}", line=line), markup=False)
 
     def _items(self) -> Iterator[Item]:
         if self._found:
             yield Item(
                 key=BROWSE,
-                title=f"Choose from {self._found:,} file{'s' * (self._found != 1)} on this machine",
-                about="Model files of other programs are used in place.",
+                title=trn(
+                    "Choose from {count:,} file on this machine",
+                    "Choose from {count:,} files on this machine",
+                    self._found,
+                ),
+                about=tr("Model files of other programs are used in place."),
             )
         yield Item(
             key="install",
             title=INSTALL,
-            about="The starter model, 98 MB, small and quick. Enter copies the line; run it in "
-            "another terminal, then check again.",
+            about=tr(
+                "The starter model, 98 MB, small and quick. Enter copies the line; run it in "
+                "another terminal, then check again."
+            ),
         )
         yield Item(
             key="pull",
             title=PULL_LINE,
-            about="Any model of the Hugging Face hub, into the cache shared with other programs. "
-            "Enter copies the line.",
+            about=tr(
+                "Any model of the Hugging Face hub, into the cache shared with other programs. "
+                "Enter copies the line."
+            ),
         )
-        yield Item(key=AGAIN, title="Check again", about="After a model was installed.")
+        yield Item(key=AGAIN, title=tr("Check again"), about=tr("After a model was installed."))

@@ -126,7 +126,7 @@ def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
     return replace(
         row,
         speed=row.speed or offer.speed,
-        purpose=offer.purpose,
+        purpose=offer.purpose and tr(offer.purpose),
         abilities=offer.abilities,
         reason=offer.reason,
     )
@@ -167,7 +167,7 @@ def _offer(offer: Recommendation) -> ModelRow:
         speed=offer.speed,
         is_measured=offer.known,
         path=offer.path,
-        purpose=entry.purpose,
+        purpose=tr(entry.purpose),
         abilities=entry.abilities,
         about=tr(
             "{title} by {maker}, {weights} weights, {licence}; {languages}; {fit}",
@@ -175,7 +175,7 @@ def _offer(offer: Recommendation) -> ModelRow:
             maker=entry.maker,
             weights=entry.weights,
             licence=entry.licence,
-            languages=entry.languages,
+            languages=tr(entry.languages),
             fit=offer.fit.summary,
         ),
         here=offer.path is not None,

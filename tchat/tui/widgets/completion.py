@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.widgets.fuzzy_match import Candidate, CompletionMatch, rank
 
@@ -261,7 +262,9 @@ class Completion(Widget, can_focus=False):
 
     def _draw(self) -> None:
         if len(self._matches) > self._shown:
-            self.border_subtitle = f"{self._at + 1} of {len(self._matches)}"
+            self.border_subtitle = tr(
+                "{number} of {count}", number=self._at + 1, count=len(self._matches)
+            )
         else:
             self.border_subtitle = None
         self.refresh()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = N_("Message · / commands · @ files · ? help")
 SHOWN = 3  # queued prompts
-GO_ON = "waiting: Enter sends the next one, ↑ takes the last one back"
+GO_ON = N_("waiting: Enter sends the next one, ↑ takes the last one back")
 
 
 class PromptQueue(Widget):
@@ -51,14 +51,14 @@ class PromptQueue(Widget):
     def render(self) -> Content:
         """The first lines of the queue, and how many more there are."""
         width = max(1, self.content_size.width or self.app.size.width)
-        queued = ("queued ", "bold $user")
+        queued = (tr("queued") + " ", "bold $user")
         lines = [
             Content.assemble(queued, single_line(text, width)) for text in self.waiting[:SHOWN]
         ]
         if len(self.waiting) > SHOWN:
-            lines.append(Content(f"and {len(self.waiting) - SHOWN} more"))
+            lines.append(Content(tr("and {count:,} more", count=len(self.waiting) - SHOWN)))
         if self.held:
-            lines.append(Content(GO_ON))
+            lines.append(Content(tr(GO_ON)))
         return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
     def on_click(self, event: Click) -> None:

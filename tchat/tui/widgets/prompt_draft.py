@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tchat.sanitize import single_line
+from tchat.translation import tr
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -160,8 +161,8 @@ def _replaced(text: str, others: Mapping[str, str]) -> str:
 def _paste_label(text: str) -> str:
     lines = text.removesuffix("\n").count("\n") + 1
     if lines > 1:
-        return f"[pasted {lines:,} lines]"
-    return f"[pasted {len(text):,} characters]"
+        return tr("[pasted {count:,} lines]", count=lines)
+    return tr("[pasted {count:,} characters]", count=len(text))
 
 
 CHIP, BLANK = "chip-area--chip", "chip-area--blank"

@@ -13,6 +13,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from tchat.sanitize import single_line
+from tchat.translation import N_, tr
 
 GAP = 2  # least cells between the two ends
 
@@ -127,9 +128,9 @@ class Level(Enum):
     """How full the context is; the value is a variable of the theme and a word."""
 
     OK = ("$gauge-ok", "")
-    FILLING = ("$gauge-warn", "! filling up")
-    NEARLY_FULL = ("$gauge-full", "!! nearly full")
-    OVER = ("$gauge-full", "✗ does not fit")
+    FILLING = ("$gauge-warn", N_("! filling up"))
+    NEARLY_FULL = ("$gauge-full", N_("!! nearly full"))
+    OVER = ("$gauge-full", N_("✗ does not fit"))
 
     @property
     def colour(self) -> str:
@@ -139,7 +140,7 @@ class Level(Enum):
     @property
     def word(self) -> str:
         """The word behind its sign; empty for `OK`."""
-        return self.value[1]
+        return self.value[1] and tr(self.value[1])
 
     @property
     def sign(self) -> str:
