@@ -333,6 +333,7 @@ async def test_a_system_prompt_with_a_blank_is_never_set(settings: Settings, pat
 
 async def test_shift_tab_leaves_a_prompt_without_blanks(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
         area = shown.pilot.app.focused
         await shown.pilot.press("shift+tab")
         assert shown.pilot.app.focused is not area
