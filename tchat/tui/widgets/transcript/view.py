@@ -48,6 +48,12 @@ class Transcript(ColumnView, can_focus=True):
         overflow: hidden auto;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
+        scrollbar-color: $muted 50%;
+        scrollbar-color-hover: $muted;
+        scrollbar-color-active: $primary;
+        scrollbar-background: $background;
+        scrollbar-background-hover: $background;
+        scrollbar-background-active: $background;
         & > .transcript--user { color: $foreground; background: $user-background; }
         & > .transcript--user-bar { color: $user; background: $user-background; text-style: bold; }
         & > .transcript--role { color: $heading; text-style: bold; }
