@@ -25,7 +25,7 @@ from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_key
 from tchat.tui.textual_patches import FocusPainter, PartialCompositor, attached
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_match import Candidate
-from tchat.tui.widgets.header import Header
+from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import StatusLine
@@ -67,7 +67,7 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The chat column between two lines; the sidebar is mounted when first opened."""
-        header = Header()
+        header = ChatHeader()
         header.fit_height(self.app.size.height)
         yield header
         with Horizontal(id="body"), Vertical(id="main"):
@@ -115,7 +115,7 @@ class ChatScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Hide header and sidebar where there is no room."""
-        self.query_one(Header).fit_height(self.size.height)
+        self.query_one(ChatHeader).fit_height(self.size.height)
         self.context.status.refresh()
         if self.context.is_ready:
             self.controllers.sessions.fit_sidebar()
@@ -269,23 +269,23 @@ class ChatScreen(Screen[None]):
         # Copy a reply without what acts on a terminal.
         self.app.copy_to_clipboard(printable(event.text))
 
-    def _on_header_model_clicked(self) -> None:
+    def _on_chat_header_model_clicked(self) -> None:
         self._run_when_ready("model")
 
-    def _on_header_branch_clicked(self) -> None:
+    def _on_chat_header_branch_clicked(self) -> None:
         self._run_when_ready("tree")
 
-    def _on_header_title_clicked(self) -> None:
+    def _on_chat_header_title_clicked(self) -> None:
         self._run_when_ready("rename")
 
     def _run_when_ready(self, name: str) -> None:
         if self.context.is_ready:
             self.action_run(name)
 
-    def _on_header_renamed(self, event: Header.Renamed) -> None:
+    def _on_chat_header_renamed(self, event: ChatHeader.Renamed) -> None:
         self.controllers.sessions.rename(event.title)
 
-    def _on_header_left(self) -> None:
+    def _on_chat_header_left(self) -> None:
         self.prompt.focus()
 
     def _on_sidebar_opened(self, event: Sidebar.Opened) -> None:
