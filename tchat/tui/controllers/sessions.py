@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from textual.widget import AwaitMount
+
 from tchat.chat.session import usable_settings
 from tchat.sessions.records import Role, Session
 from tchat.translation import tr, trn
@@ -11,7 +13,7 @@ from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.widgets.header import ChatHeader
+from tchat.tui.widgets.header import Header
 from tchat.tui.widgets.sidebar import WIDE, Sidebar
 
 
@@ -33,6 +35,7 @@ class SessionsController:
         self._storage = storage
         self._on_switch = on_switch
         self._sidebar: Sidebar | None = None  # until it is first switched on
+        self._mounted: AwaitMount | None = None
 
     # Finding
 
@@ -78,7 +81,7 @@ class SessionsController:
         if self._context.conversation.session is None:
             self._context.notify(tr("The session gets its title with the first message."))
         else:
-            await self.screen.query_one(ChatHeader).edit()
+            await self.screen.query_one(Header).edit()
 
     @background(group="title")
     async def rename(self, title: str) -> None:
@@ -232,7 +235,7 @@ class SessionsController:
     @background(group="side", exclusive=True)
     async def toggle_sidebar(self) -> None:
         """Show or fold the sessions at the side."""
-        sidebar = self._sidebar or await self._make_sidebar()
+        sidebar = await self._made_sidebar()
         if sidebar.toggle():
             sidebar.focus()
             await self.refresh_sidebar()
@@ -242,10 +245,14 @@ class SessionsController:
                 tr("The terminal is too narrow for the sidebar; {key} finds sessions.", key=key)
             )
 
-    async def _make_sidebar(self) -> Sidebar:
-        self._sidebar = Sidebar()
-        self._sidebar.fit(self.screen.size.width)
-        await self.screen.query_one("#body").mount(self._sidebar, before="#main")
+    async def _made_sidebar(self) -> Sidebar:
+        """The sidebar, made at the first call; several workers can ask for it at once."""
+        if self._sidebar is None:
+            self._sidebar = Sidebar()
+            self._sidebar.fit(self.screen.size.width)
+            self._mounted = self.screen.query_one("#body").mount(self._sidebar, before="#main")
+        if self._mounted is not None:
+            await self._mounted  # also when the worker that made it was cancelled
         return self._sidebar
 
     def fit_sidebar(self) -> None:
@@ -261,7 +268,7 @@ class SessionsController:
 
     @background(group="side")
     async def _open_wide(self) -> None:
-        await self._make_sidebar()
+        await self._made_sidebar()
         await self.refresh_sidebar()
 
     @background(group="side", exclusive=True)
