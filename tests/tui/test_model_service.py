@@ -192,7 +192,10 @@ async def test_what_cannot_be_pulled_is_told_and_stays_to_be_read(
 ) -> None:
     async with opened(settings, paths) as chat:
         chat.screen.controllers.models.pull(name)
-        await chat.until(lambda: told in chat.toasts)
+        await chat.until(lambda: bool(chat.errors))
+        await chat.pilot.pause()
+        assert "was not downloaded" in text(chat.pilot.app)
+        assert told not in chat.toasts  # told once
         [error] = chat.errors
         assert f"{name} was not downloaded: " in error.text
         assert told in error.text

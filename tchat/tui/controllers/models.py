@@ -77,7 +77,8 @@ class ModelsController:
             self._context.notify_error(error)
             return
         except TchatError as error:
-            self._context.notify_error(error)
+            if not self._transcript.shows_what_is_told:
+                self._context.notify_error(error)
             told = tr("{model} was not downloaded: {reason}", model=shown, reason=error.message)
             self._transcript.show_error(TchatError(told, error.hint))
             return
