@@ -196,3 +196,43 @@ async def test_a_terminal_that_grows_gets_the_sidebar(settings: Settings, paths:
         await shown.pilot.press("h", "i")
         assert isinstance(shown.pilot.app.focused, TextArea)
         assert shown.screen.prompt.draft.text == "hi"
+
+
+@pytest.mark.parametrize("last", [150, 60])
+async def test_quick_resizes_make_one_sidebar(settings: Settings, paths: Paths, last: int) -> None:
+    fill(paths, "First")
+    async with opened(settings, paths, (160, 40), ready=False) as shown:
+        await shown.pilot.pause()
+        for width in (60, 200, 60, 150):
+            await shown.pilot.resize_terminal(width, 40)
+        await shown.until(lambda: shown.screen.context.is_ready)
+        for _ in range(2):  # before the first worker runs
+            shown.screen.controllers.sessions._open_wide()
+        await shown.pilot.resize_terminal(last, 40)
+        await shown.until(lambda: len(shown.screen.query(Sidebar)) > 0)
+        await shown.pilot.pause(0.1)
+        assert len(shown.screen.query(Sidebar)) == 1
+        assert sidebar(shown) is (last == 150)
+
+
+async def test_the_key_for_the_sidebar_makes_no_second_one(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, LARGE) as shown:
+        shown.screen.controllers.sessions._open_wide()
+        shown.screen.controllers.sessions._open_wide()
+        shown.screen.controllers.sessions.toggle_sidebar()
+        await shown.until(lambda: sidebar(shown))
+        await shown.pilot.pause(0.1)
+        assert len(shown.screen.query(Sidebar)) == 1
+
+
+@pytest.mark.parametrize("size", [(20, 5), (20, 6), (80, 7), (80, 8)])
+async def test_the_prompt_has_a_row_for_text_in_the_lowest_terminal(
+    settings: Settings, paths: Paths, size: tuple[int, int]
+) -> None:
+    async with opened(settings, paths, size) as shown:
+        await shown.pilot.press("h", "i", "t")
+        await shown.until(lambda: "hit" in page(shown))
+        await shown.pilot.resize_terminal(80, 24)
+        await shown.until(lambda: "╭" in page(shown))  # the border is back

@@ -49,14 +49,14 @@ class HeaderData(NamedTuple):
     server: str = ""
 
 
-class ChatHeader(Row):
+class Header(Row):
     """One row: title and branch on the left; marks and the model on the right.
 
     It is drawn only when its data change. A click on the title lets the user change it.
     """
 
     DEFAULT_CSS = """
-    ChatHeader {
+    Header {
         color: $foreground;
         & > LineEditor.-textual-compact { width: 1fr; padding: 0; background: $surface; }
     }
