@@ -320,3 +320,27 @@ async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
         await pilot.pause()
         assert done == [(True, False), (True, True), (False, False)]
         assert "session; file: true" in text(app)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_setting_that_was_reset_has_its_default(
+    settings: Settings, paths: Paths, again: bool
+) -> None:
+    async with opened(settings, paths) as chat:
+        await chat.screen.conversation.change({"top_k": 7})
+        await chat.pilot.press("f3")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
+        top = chat.pilot.app.screen
+        assert isinstance(top, SettingsScreen)
+        await find(chat.pilot, top, "top_k")
+        assert top.list.item is not None
+        assert top.list.item.columns[1] == "session"
+        await chat.pilot.press("ctrl+d")
+        await chat.until(lambda: bool(top.list.item and top.list.item.columns[1] == "default"))
+        if again:
+            await chat.pilot.press("escape", "escape", "f3")
+            await chat.until(lambda: chat.pilot.app.screen not in (top, chat.screen))
+            top = chat.pilot.app.screen
+            assert isinstance(top, SettingsScreen)
+            words = {item.key: item.columns[1] for item in top.list.shown}
+            assert words["top_k"] == "default"

@@ -201,8 +201,6 @@ class SettingsController:
             value = key.value_in(now)
             if value != key.value_in(state.settings):
                 found[key.name] = MODEL
-            elif key.name in state.session_overrides:
-                found[key.name] = CHANGED
             elif value != key.value_in(stored):
                 found[key.name] = FLAG if value == key.value_in(state.base) else CHANGED
         return found

@@ -116,6 +116,11 @@ class SettingsScreen(Dialog[None]):
         self._one_change = asyncio.Lock()  # in the order in which they were asked for
         self._values = {key.name: key.value_in(settings) for key in keys().values()}
         self._origins = dict(origins)
+        self._below = {  # what holds without the session, where that is not of the file
+            name: (self._values[name], origin)
+            for name, origin in origins.items()
+            if origin not in (DEFAULT, SAVED, CHANGED)
+        }
         self._change = change
         self._only_changed = False
         self.list = FuzzyList(self._items(), placeholder=tr("Type to filter names and meanings"))
@@ -189,17 +194,24 @@ class SettingsScreen(Dialog[None]):
         async with self._one_change:
             await self._change(key, value, False)
             self._values[key.name] = value
-            self._origins[key.name] = SAVED if self._saved.get(key.name) == value else CHANGED
+            self._origins[key.name] = self._origin_of(key.name, value)
             self._show()
 
     def put_back(self, values: Mapping[str, Value]) -> None:
         """Show values that are in force again: the model did not load with others."""
         for name, value in values.items():
             self._values[name] = value
-            kept = self._saved.get(name, keys()[name].default) == value
-            where = SAVED if name in self._saved else DEFAULT
-            self._origins[name] = where if kept else CHANGED
+            self._origins[name] = self._origin_of(name, value)
         self._show()
+
+    def _origin_of(self, name: str, value: Value) -> str:
+        """Where ``value`` comes from: the session, unless that is what holds without it."""
+        if name in self._below:
+            held, origin = self._below[name]
+            return origin if held == value else CHANGED
+        if self._saved.get(name, keys()[name].default) != value:
+            return CHANGED
+        return SAVED if name in self._saved else DEFAULT
 
     @background(group="settings")
     async def _save(self, key: Key) -> None:
