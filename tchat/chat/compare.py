@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 COMPARE = "compare"  # the kind of its notices
 LEAST, MOST = 2, 8  # models
+PULLED = ("qwen3:4b", "gemma3:4b")  # in the example where none are installed
 
 
 def parse_models(argument: str, paths: Paths) -> tuple[list[str], str]:
@@ -67,9 +69,24 @@ def parse_models(argument: str, paths: Paths) -> tuple[list[str], str]:
     if not LEAST <= len(names) <= MOST:
         raise UsageError(
             tr("/compare needs {least} to {most} models", least=LEAST, most=MOST),
-            tr("for example /compare qwen3:4b gemma3:4b Why is the sky blue?"),
+            tr(
+                "for example /compare {models} Why is the sky blue?",
+                models=" ".join(_example(paths)),
+            ),
         )
     return names, rest
+
+
+def _example(paths: Paths) -> Sequence[str]:
+    """Two models that are installed and can be typed as one word, or two that can be pulled."""
+    from tchat.models.sources.registry import local_models
+
+    installed: dict[Path, str] = {}
+    with suppress(TchatError):
+        for model in local_models(paths):
+            if not any(each.isspace() for each in model.name):
+                installed.setdefault(model.path.resolve(), single_line(model.name, 80))
+    return list(installed.values())[:LEAST] if len(installed) >= LEAST else PULLED
 
 
 def _is_written_as_model(word: str, aliases: Container[str]) -> bool:

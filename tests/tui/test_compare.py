@@ -53,6 +53,13 @@ async def test_an_unknown_model_is_told_and_the_line_comes_back(
         assert not chat.screen.query(Candidates)
 
 
+async def test_without_models_the_line_comes_back(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as chat:
+        await chat.type("/compare")
+        await chat.until(lambda: "2 to 8 models" in chat.toasts)
+        await chat.until(lambda: chat.screen.prompt.draft.text == "/compare")
+
+
 async def test_escape_ends_all_and_what_was_written_can_be_taken(
     settings: Settings, paths: Paths, tiny_model: Path, tiny_spm: Path
 ) -> None:

@@ -193,6 +193,11 @@ class SlashCommand(NamedTuple):
         return (self.name, *self.aliases)
 
     @property
+    def needs_argument(self) -> bool:
+        """Whether it cannot do without an argument."""
+        return bool(self.takes) and not self.takes.startswith("[")
+
+    @property
     def usage(self) -> str:
         """Every way to type it: ``/export [FILE], /save [FILE]``."""
         return ", ".join(f"/{name} {self.takes}".strip() for name in self.names)

@@ -115,7 +115,7 @@ class CommandController:
             await call.run(self)
         except (UsageError, ModelNotFound) as error:
             self._context.notify_error(error, timeout=LONG)
-            if call.argument:
+            if call.argument or call.command.needs_argument:
                 self._context.prompt.give_back(typed)
         except TchatError as error:
             self._transcript.show_error(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from rich.cells import cell_len
+
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -13,14 +15,19 @@ from tchat.tui.widgets.transcript.entry import Key
 from tchat.tui.widgets.transcript.find import Hit, Query
 from tchat.tui.widgets.transcript.message_bar import MessageBar
 
+AROUND = 5  # cells around the mode, the count and the keys
 SLICE = 0.008  # seconds of searching between two turns of the event loop
+# The keys that are shown, and how long each is kept where there is no room for all.
 _HINTS = (
-    ("transcript.find", "find"),
-    ("transcript.copy", "copy"),
-    ("transcript.edit", "edit"),
-    ("transcript.regenerate", "regenerate"),
-    ("transcript.fold", "fold"),
-    ("transcript.leave", "leave"),
+    ("transcript.find", "find", 8),
+    ("transcript.copy", "copy", 7),
+    ("transcript.edit", "edit", 6),
+    ("transcript.regenerate", "regenerate", 5),
+    ("transcript.branch", "branch", 4),
+    ("transcript.delete", "delete", 2),
+    ("transcript.pin", "pin", 1),
+    ("transcript.fold", "fold", 3),
+    ("transcript.leave", "leave", 9),
 )
 
 
@@ -154,9 +161,19 @@ class FindController:
             "copy": tr("copy"),
             "edit": tr("edit"),
             "regenerate": tr("regenerate"),
+            "branch": tr("branch"),
+            "delete": tr("delete"),
+            "pin": tr("pin"),
             "fold": tr("fold"),
             "leave": tr("leave"),
         }
         keys = {each.id: each.shown_keys for each in self._context.keys_in_force()}
-        hints = ((keys.get(each, ()), names[does]) for each, does in _HINTS)
-        return "  ".join(f"{shown[0]} {does}" for shown, does in hints if shown)
+        hints = [
+            (keep, f"{keys[each][0]} {names[does]}")
+            for each, does, keep in _HINTS
+            if keys.get(each)
+        ]
+        room = self.screen.query_one("#messages").size.width - cell_len(tr("MESSAGES")) - AROUND
+        while hints and cell_len(shown := "  ".join(hint for _, hint in hints)) > room:
+            hints.remove(min(hints))
+        return shown if hints else ""
