@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from tchat.translation import tr
+
 _BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 
@@ -42,8 +44,10 @@ def counted(count: int, one: str, more: str = "") -> str:
 
 def listed(names: Sequence[str], most: int) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    shown = ", ".join(names[:most])
+    if len(names) <= most:
+        return shown
+    return tr("{names} and {count:,} more", names=shown, count=len(names) - most)
 
 
 class Eta:

@@ -107,9 +107,9 @@ class PromptTemplate:
             if name not in known:
                 raise UsageError(
                     tr(
-                        "the prompt `{name}` needs a value for `{name2}`",
+                        "the prompt `{name}` needs a value for `{variable}`",
                         name=self.name,
-                        name2=name,
+                        variable=name,
                     ),
                     tr("add `-p {name} VALUE`", name=name),
                 )
@@ -150,11 +150,19 @@ class PromptTemplate:
     def _reject_unknown_values(self, values: Mapping[str, str]) -> None:
         for name in values:
             if name not in self.variables:
-                listed = ", ".join(self.variables) or "none"
+                listed = ", ".join(self.variables)
                 raise UsageError(
-                    tr("the prompt `{name}` has no variable `{name2}`", name=self.name, name2=name),
+                    tr(
+                        "the prompt `{name}` has no variable `{variable}`",
+                        name=self.name,
+                        variable=name,
+                    ),
                     did_you_mean(name, self.variables)
-                    or tr("its variables: {listed}", listed=listed),
+                    or (
+                        tr("its variables: {listed}", listed=listed)
+                        if listed
+                        else tr("it has none")
+                    ),
                 )
 
 

@@ -475,10 +475,10 @@ def _sum_vectors(model: Model, vectors: Sequence[ControlVector]) -> array[float]
             raise ModelInvalid(
                 tr(
                     "the control vector {name} is {width} wide, this model's hidden states are "
-                    "{width2}",
+                    "{expected}",
                     name=single_line(vector.path.name),
                     width=vector.width,
-                    width2=width,
+                    expected=width,
                 ),
                 tr("use a vector that was made for this model"),
             )

@@ -171,9 +171,9 @@ def replace_with_links(copies: DuplicateSet) -> int:
                 fresh.unlink(missing_ok=True)
             raise StorageError(
                 tr(
-                    "cannot link {path} to {path2}: {reason}",
+                    "cannot link {path} to {target}: {reason}",
                     path=copy.path,
-                    path2=first.path,
+                    target=first.path,
                     reason=error.strerror or error,
                 ),
                 tr("both must be on one disk and yours"),

@@ -165,7 +165,7 @@ class MetadataCache:
         """The metadata of a model file, cached or read by `read_metadata`."""
         key = file_key(path)
         known = self._cache.run(lambda database: _select_metadata(database, path, key))
-        if known is not None:
+        if known is not None and not known.refusal:  # which is in the language of its time
             return known
         metadata = read_metadata(path)
         self._cache.run(lambda database: _insert_metadata(database, metadata))

@@ -283,7 +283,7 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
         if row := connection.execute(query).fetchone():
             return tr("row {row} of {table} is not one that tchat wrote", row=row[0], table=table)
     if row := connection.execute("PRAGMA foreign_key_check").fetchone():
-        return tr("row {row} of {row2} belongs to nothing", row=row[1], row2=row[0])
+        return tr("row {row} of {table} belongs to nothing", row=row[1], table=row[0])
     if row := connection.execute(_STRANGERS).fetchone():
         return tr("message {row} belongs to another session than what leads to it", row=row[0])
     return "" if _is_utf8(connection, names) else tr("a text in it is not UTF-8")

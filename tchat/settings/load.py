@@ -189,10 +189,10 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
 
 def _position(fault: str, text: str) -> str:
     """tomllib's message with the position in front; "at end of document" becomes numbers too."""
-    what, _, position = fault.rstrip(")").rpartition(tr(" (at "))
+    what, _, position = fault.rstrip(")").rpartition(" (at ")
     if not position.startswith("line"):
         lines = text.rstrip("\n").split("\n")
-        position = tr("line {lines}, column {lines2}", lines=len(lines), lines2=len(lines[-1]) + 1)
+        position = tr("line {line}, column {column}", line=len(lines), column=len(lines[-1]) + 1)
     return f"{position}: {what}"
 
 

@@ -156,10 +156,10 @@ def _check(schema: dict[str, Any], origin: str) -> None:
         path = "/".join(map(str, fault.absolute_path)) or "the top"
         raise UsageError(
             tr(
-                "{origin} is not a JSON schema: {reason} (at {one_line2})",
+                "{origin} is not a JSON schema: {reason} (at {pointer})",
                 origin=origin,
                 reason=_one_line(fault.message),
-                one_line2=_one_line(path),
+                pointer=_one_line(path),
             ),
             tr("see https://json-schema.org/learn"),
         )
@@ -213,9 +213,9 @@ class ReplyValidator:
             path = "/".join(map(str, fault.absolute_path)) or "the top"
             raise ReplyMismatch(
                 tr(
-                    "the model's reply does not follow the schema: {reason} (at {one_line2})",
+                    "the model's reply does not follow the schema: {reason} (at {pointer})",
                     reason=_one_line(fault.message),
-                    one_line2=_one_line(path),
+                    pointer=_one_line(path),
                 ),
                 tr("try again, or a larger model"),
             )

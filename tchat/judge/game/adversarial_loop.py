@@ -39,7 +39,6 @@ from tchat.judge.linear_head import (
     fit_heads,
     probability,
 )
-from tchat.translation import tr
 
 EXTRA_BATCHES = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
@@ -140,10 +139,10 @@ class AdversarialLoop:
             judged = self._judged(best, made.scores, made.replies, ended, number)
             over = self._ending(judged)
         else:
-            reason = steps[-1].attempt.broken or tr("no better score")
+            reason = steps[-1].attempt.broken or "no better score"
             judged = self._judged(best, before, state.current or self._own, state, number)
             judged = replace(judged, note=reason)
-            over = tr("no allowed step helps ({reason})", reason=reason)
+            over = f"no allowed step helps ({reason})"
         judged = replace(judged, tried=tuple(each.attempt for each in steps))
         return replace(ended, rounds=(*state.rounds, judged), over=over)
 
@@ -174,9 +173,9 @@ class AdversarialLoop:
     def _ending(self, judged: GameRound) -> str:
         """Why the game ends after this round; empty if it goes on."""
         if judged.auc <= EQUILIBRIUM:
-            return tr("the discriminator is at chance")
+            return "the discriminator is at chance"
         if self._rules.constraints.used(judged.costs) >= ENOUGH:
-            return tr("the bounds are used up")
+            return "the bounds are used up"
         return ""
 
     def _written(
@@ -280,7 +279,7 @@ class _Step:
 
 
 def _all_played(rounds: int) -> str:
-    return tr("all {rounds} rounds are played", rounds=rounds)
+    return f"all {rounds} rounds are played"
 
 
 def _mean(scores: Vector) -> float:

@@ -299,9 +299,9 @@ class _HeaderParser:
         if (shape[0] if shape else 1) % kind.block:
             raise OutOfBounds(
                 tr(
-                    "the rows of the tensor {name!r} are not whole blocks of {name2}",
+                    "the rows of the tensor {name!r} are not whole blocks of {type}",
                     name=name,
-                    name2=kind.name,
+                    type=kind.name,
                 )
             )
         size = elements // kind.block * kind.size
