@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
+from tchat.errors import UsageError
+from tchat.models.metadata import MetadataCache
+from tchat.paths import user_paths
+from tchat.settings.load import parse_toml
 from tchat.translation import CATALOGS, N_, language, set_language, tr, trn
+from tests.models.hostile import STRING, but, gguf, key
 from tests.translations import (
     catalog_file,
     compiled,
@@ -144,3 +150,25 @@ def test_texts_are_in_the_language_of_the_user(monkeypatch: pytest.MonkeyPatch) 
     assert tr("no such text in any catalog") == "no such text in any catalog"
     assert trn("{count:,} session", "{count:,} sessions", 1200) == "1,200 个会话"
     assert tr("did you mean `{name}`?", name="{x}") == "您是指 `{x}` 吗？"
+
+
+def test_the_place_of_an_error_in_the_settings_is_told_in_any_language(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    with pytest.raises(UsageError) as caught:
+        parse_toml("a = \n", tmp_path / "config.toml")
+    assert "Invalid value" in str(caught.value)
+    assert "line 1, column 5" in str(caught.value)
+
+
+def test_a_refusal_is_told_in_the_language_of_the_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(gguf(but(key("general.type", STRING, "adapter"))))
+    cache = MetadataCache(user_paths({"TCHAT_HOME": str(tmp_path)}))
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    assert "不是能对话的模型" in cache.metadata(file).refusal
+    monkeypatch.setenv("TCHAT_LANG", "en")
+    assert "not a model that can chat" in cache.metadata(file).refusal
