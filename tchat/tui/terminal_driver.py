@@ -97,9 +97,10 @@ class TerminalDriver(LinuxDriver):
         self._gives_way = True
 
     def resume_application_mode(self) -> None:
-        """Take the terminal back."""
+        """Take the terminal back, and draw everything anew: what it showed is lost."""
         self._gives_way = False
         super().resume_application_mode()
+        self._app.refresh(layout=True)
 
     def run_input_thread(self) -> None:
         """Read keys until the end, or until there is no keyboard any more."""
