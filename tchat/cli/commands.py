@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 FOREIGN_COMMANDS = {
     "aliases": "tchat models alias",
     "chat": "tchat",
+    "continue": "tchat -c",
     "cp": "tchat models alias",
     "create": "tchat models add",
     "keys": "",
@@ -60,6 +61,7 @@ FOREIGN_COMMANDS = {
     "ps": "",
     "pull": "tchat models pull",
     "push": "",
+    "resume": "tchat -c",
     "rm": "tchat models rm",
     "run": "tchat -m",
     "search": "tchat models search",
@@ -133,18 +135,37 @@ def _unknown_help(words: list[str]) -> tuple[str, str] | None:
 def foreign_command(words: list[str]) -> str | None:
     """The call for a command of another program; empty if tchat has none, None for a prompt.
 
-    Matches it alone, before one word that looks like a model name (``pull qwen3:4b``), and before
-    flags with one value (``chat -m qwen3:4b``).
+    Matches it alone, before one word that is or looks like the name of a model (``pull qwen3:4b``,
+    ``run starter``), and before flags with one value (``chat -m qwen3:4b``).
     """
     name, rest = FOREIGN_COMMANDS.get(words[0]), words[1:]
     if name is None:
         return None
     flags = bool(rest) and rest[0].startswith("-")
     values = [word for word in rest if not word.startswith("-")]
-    looks_like_model = len(rest) == 1 and bool(MODEL_SIGNS & set(rest[0]))
-    if rest and not (looks_like_model or (flags and len(values) <= 1)):
+    if rest and not (_names_model(rest) or (flags and len(values) <= 1)):
         return None
     return " ".join([name, *rest]) if name else ""
+
+
+def _names_model(words: list[str]) -> bool:
+    """Whether they are the name of a model: by its look, of the catalogue, or on this machine."""
+    if len(words) != 1 or words[0].startswith("-"):
+        return False
+    if MODEL_SIGNS & set(words[0]):
+        return True
+    from tchat.errors import TchatError
+    from tchat.models.catalogue import find_entry, sizes_of
+    from tchat.models.resolve import resolve
+    from tchat.paths import user_paths
+
+    if sizes_of(words[0]) or find_entry(words[0]):
+        return True
+    try:
+        resolve(words[0], user_paths())
+    except (TchatError, OSError):
+        return False
+    return True
 
 
 def likely_command(words: list[str]) -> str:

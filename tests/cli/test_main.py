@@ -12,6 +12,7 @@ from tchat import __version__
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS, likely_command
 from tests.cli.shell import COMMAND, Shell, tchat
+from tests.tiny import write_tiny
 
 
 def test_the_version_is_the_packages() -> None:
@@ -74,12 +75,27 @@ def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None
         ("keys", "`tchat --help` lists the commands; `tchat -- keys` sends it as a prompt"),
         ("serve", "there is no command `serve`"),
         ("pull qwen3:4b", "did you mean `tchat models pull qwen3:4b`?"),
+        ("run starter", "did you mean `tchat -m starter`?"),
+        ("run gemma3", "did you mean `tchat -m gemma3`?"),
+        ("pull smollm2", "did you mean `tchat models pull smollm2`?"),
+        ("resume", "did you mean `tchat -c`?"),
+        ("continue", "did you mean `tchat -c`?"),
     ],
 )
 def test_an_unknown_command_is_not_sent_as_a_prompt(shell: Shell, words: str, told: str) -> None:
     ran = shell(*words.split())
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err
+
+
+def test_the_name_of_an_installed_model_is_known_after_run(shell: Shell, tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "mine.gguf")
+    assert shell("models", "alias", "set", "own", str(model)).code == 0
+    ran = shell("run", "own")
+    assert (ran.code, ran.out) == (2, "")
+    assert "did you mean `tchat -m own`?" in ran.err
+    for prompt in (("run", "away"), ("continue", "the", "story"), ("show", "me")):
+        assert shell(*prompt).out == " ".join(prompt) + "\n"
 
 
 def test_two_dashes_make_a_prompt_of_a_command(shell: Shell) -> None:
