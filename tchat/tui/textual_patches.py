@@ -239,6 +239,14 @@ class SafeNotification(Notification):
         return super().time_left <= 0
 
 
+def drop_information(app: App[Any]) -> None:
+    """Remove toasts that only inform; warnings and errors stay."""
+    for each in list(app._notifications):
+        if each.severity == "information":
+            app._unnotify(each, refresh=False)
+    app._refresh_notifications()
+
+
 def kind_of(notification: Notification) -> str:
     """The text of a toast without its numbers, and one kind for all errors.
 

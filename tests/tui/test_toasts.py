@@ -121,3 +121,16 @@ async def test_an_error_names_keys_of_the_screen(
         await shown.type(typed)
         await shown.until(lambda: hint in shown.toasts)
         assert "tchat " not in shown.toasts
+
+
+@pytest.mark.parametrize("key", ["f3", "ctrl+x"])
+async def test_a_toast_that_informs_goes_when_keys_are_shown_below_it(
+    settings: Settings, paths: Paths, key: str
+) -> None:
+    async with opened(settings, paths, (60, 16)) as shown:
+        shown.pilot.app.notify("Copied.", markup=False)
+        shown.pilot.app.notify("It broke.", severity="error", markup=False)
+        await shown.until(lambda: len(toasts(shown)) >= 2)
+        await shown.pilot.press(key)
+        await shown.until(lambda: shown.toasts == "It broke.")
+        await shown.until(lambda: len(toasts(shown)) == 1)

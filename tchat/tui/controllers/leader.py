@@ -7,6 +7,7 @@ from textual.events import Key
 from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import LEADER, show_key
+from tchat.tui.textual_patches import drop_information
 from tchat.tui.widgets.which_key import FollowingKey, WhichKey
 
 
@@ -29,6 +30,7 @@ class LeaderController:
         self.cancel()
         heading = tr("{key} …  Esc cancels", key=self._context.key_name("chat.leader"))
         self._panel = WhichKey(heading, self._following())
+        drop_information(self._context.screen.app)
         self._context.screen.mount(self._panel)
 
     def cancel(self) -> None:

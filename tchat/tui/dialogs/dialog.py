@@ -22,7 +22,7 @@ from textual.widgets._toast import ToastRack
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
 from tchat.tui.keys import Scope, show_key
-from tchat.tui.textual_patches import attached
+from tchat.tui.textual_patches import attached, drop_information
 from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_columns import TableColumn
 from tchat.tui.widgets.item_view import Item
@@ -161,7 +161,8 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         return attached(super().get_widget_and_offset_at(x, y))
 
     def on_mount(self) -> None:
-        """Tell the keys."""
+        """Tell the keys, which no toast from before hides."""
+        drop_information(self.app)
         self.show_hints(self.HINTS)
         self.opened()
 
