@@ -218,6 +218,26 @@ def test_it_goes_on_without_having_been_put_aside(
     assert writing.keyboards == 0
 
 
+@pytest.mark.usefixtures("home")
+def test_the_keys_of_a_shell_act_as_a_terminal_sends_them() -> None:
+    with Terminal(COMMAND) as terminal:
+        terminal.until(PROMPT)
+        terminal.send("one two\x17\x19\x19\x1b\rthree")  # Ctrl+W, Ctrl+Y twice, Alt+Enter
+        terminal.until(lambda: "│ one twotwo " in terminal.text and "│ three " in terminal.text)
+        terminal.send("\x1b\x7f\x1b/")  # Alt+Backspace, and a redo of nothing
+        terminal.until(lambda: "│ three " not in terminal.text)
+        terminal.send("\x1f")  # Ctrl+_
+        terminal.until("│ three ")
+        terminal.send("\x15\x15\x15")  # Ctrl+U
+        terminal.until(PROMPT)
+        terminal.send("\x18t")  # the leader key
+        terminal.until("tchat-light")
+        terminal.send(ESCAPE)
+        terminal.until(lambda: "tchat-light" not in terminal.text)
+        terminal.send("\x04")  # Ctrl+D
+        assert terminal.ended() == 0
+
+
 def go_on(terminal: Terminal) -> None:
     """Continue the program, and wait until its whole picture is there again."""
     while terminal.read():
