@@ -36,6 +36,14 @@ async def themes(pilot: Pilot[None]) -> None:
     await pilot.pause(0.5)
 
 
+async def models(pilot: Pilot[None]) -> None:
+    """The models that are here and that could be."""
+    await pilot.press("f2")
+    await pilot.pause(2)
+    await pilot.press(*["down"] * 8)  # whose description names no file
+    await pilot.pause(0.5)
+
+
 async def candidates(pilot: Pilot[None]) -> None:
     """Three replies side by side, the second one current."""
     screen: Any = pilot.app.screen_stack[0]
@@ -50,6 +58,7 @@ async def candidates(pilot: Pilot[None]) -> None:
 
 SCENES: dict[str, Scene] = {
     "chat": chat,
+    "models": models,
     "themes": themes,
     "candidates": candidates,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -22,10 +22,15 @@ from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_keys
-from tchat.tui.textual_patches import FocusPainter, PartialCompositor, attached
+from tchat.tui.textual_patches import (
+    FocusPainter,
+    PartialCompositor,
+    attached,
+    let_queued_keys_act,
+)
 from tchat.tui.widgets.empty_state import EmptyState
 from tchat.tui.widgets.fuzzy_match import Candidate
-from tchat.tui.widgets.header import Header
+from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.status import StatusLine
@@ -68,7 +73,7 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The chat column between two lines; the sidebar is mounted when first opened."""
-        header = Header()
+        header = ChatHeader()
         header.fit_height(self.app.size.height)
         yield header
         with Horizontal(id="body"), Vertical(id="main"):
@@ -116,7 +121,7 @@ class ChatScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Hide header and sidebar where there is no room."""
-        self.query_one(Header).fit_height(self.size.height)
+        self.query_one(ChatHeader).fit_height(self.size.height)
         self.context.status.refresh()
         if self.context.is_ready:
             self.controllers.sessions.fit_sidebar()
@@ -211,25 +216,34 @@ class ChatScreen(Screen[None]):
     def _on_choices_left(self) -> None:
         self.prompt.focus()
 
-    def on_key(self, event: events.Key) -> None:
-        """Pass to the prompt what is typed elsewhere and not bound there."""
-        typed = event.character if event.is_printable else None
+    async def _type_into_prompt(self, event: events.Event) -> bool:
+        """Put what is typed or pasted elsewhere, and not bound there, into the prompt.
+
+        This happens before the event is forwarded: what is typed after it finds the focus there.
+        """
         prompt = self.prompt
-        if typed and not prompt.has_focus_within and not self._means_something(event.key):
-            event.stop()
-            self.controllers.transcript.view.leave()
-            prompt.focus().insert(typed)
+        if prompt.has_focus_within or not self._is_free(event):
+            return False
+        await let_queued_keys_act(self.app)
+        if prompt.has_focus_within or not self._is_free(event):
+            return False  # the keys before it moved the focus
+        typed = event.text if isinstance(event, events.Paste) else event.character
+        self.controllers.transcript.view.leave()
+        prompt.focus_at_once().insert(typed or "")
+        return True
 
-    def _means_something(self, key: str) -> bool:
-        """Whether a key is bound where the focus is."""
+    def _is_free(self, event: events.Event) -> TypeGuard[events.Key | events.Paste]:
+        """Whether an event is text that means nothing where the focus is."""
+        focused = self.focused
+        if isinstance(event, events.Paste):
+            return focused is None or not focused.check_consume_key("a", "a")
+        if not isinstance(event, events.Key) or not event.is_printable or not event.character:
+            return False
+        if focused is not None and focused.check_consume_key(event.key, event.character):
+            return False
         if self.controllers.transcript.has_focus_without_cursor():
-            return False  # its keys act on the message under the cursor
-        return key in self.active_bindings
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Pass pasted text to the prompt when something else has the focus."""
-        event.stop()
-        self.prompt.focus().insert(event.text)
+            return True  # its keys act on the message under the cursor
+        return event.key not in self.active_bindings
 
     # Other widgets
 
@@ -270,23 +284,23 @@ class ChatScreen(Screen[None]):
         # Copy a reply without what acts on a terminal.
         self.app.copy_to_clipboard(printable(event.text))
 
-    def _on_header_model_clicked(self) -> None:
+    def _on_chat_header_model_clicked(self) -> None:
         self._run_when_ready("model")
 
-    def _on_header_branch_clicked(self) -> None:
+    def _on_chat_header_branch_clicked(self) -> None:
         self._run_when_ready("tree")
 
-    def _on_header_title_clicked(self) -> None:
+    def _on_chat_header_title_clicked(self) -> None:
         self._run_when_ready("rename")
 
     def _run_when_ready(self, name: str) -> None:
         if self.context.is_ready:
             self.action_run(name)
 
-    def _on_header_renamed(self, event: Header.Renamed) -> None:
+    def _on_chat_header_renamed(self, event: ChatHeader.Renamed) -> None:
         self.controllers.sessions.rename(event.title)
 
-    def _on_header_left(self) -> None:
+    def _on_chat_header_left(self) -> None:
         self.prompt.focus()
 
     def _on_sidebar_opened(self, event: Sidebar.Opened) -> None:
@@ -321,10 +335,13 @@ class ChatScreen(Screen[None]):
     async def follow_leader(self, event: events.Event) -> bool:
         """Whether the leader key came before ``event``; a key after it starts an action.
 
-        Also whether it is a key of Vim's modes, which come before the screen's own keys.
+        Also whether it is a key of Vim's modes, which come before the screen's own keys, or text
+        for the prompt that is typed elsewhere.
         """
         if not self.context.is_ready or not self.controllers.leader.is_pending:
-            return isinstance(event, events.Key) and await self.prompt.takes_first(event)
+            if isinstance(event, events.Key) and await self.prompt.takes_first(event):
+                return True
+            return await self._type_into_prompt(event)
         if isinstance(event, events.Key):
             await self.controllers.leader.follow(event)
             return True

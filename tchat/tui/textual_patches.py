@@ -176,12 +176,18 @@ class OpeningDialog:
 
 
 async def let_earlier_keys_act(app: App[None], key: str) -> None:
-    """Wait until the keys typed before a priority ``key`` have been handled.
+    """Wait until the keys typed before a priority ``key`` have been handled."""
+    if app.focused is not None and len(key) > 1 and _has_priority(app, key):
+        await let_queued_keys_act(app)
 
-    They wait in the queue of what has the focus, and what comes of them in those of its parents.
+
+async def let_queued_keys_act(app: App[None]) -> None:
+    """Wait until the keys that were forwarded to what has the focus have been handled.
+
+    They wait in its queue, and what comes of them in those of its parents.
     """
     focused = app.focused
-    if focused is None or len(key) == 1 or not _has_priority(app, key):
+    if focused is None:
         return
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):

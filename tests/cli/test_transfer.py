@@ -235,7 +235,7 @@ def test_a_copy_that_finds_no_room_is_told(
     monkeypatch.setattr("tempfile.TemporaryFile", lambda: io.FileIO("/dev/full", "r+"))
     ran = shell("sessions", "import", stdin=b"x" * 1_000_000)
     assert (ran.code, ran.err.count("\n")) == (6, 1)
-    assert "cannot copy stdin to a temporary file: No space left" in ran.err
+    assert "cannot copy standard input to a temporary file: No space left" in ran.err
     assert counts(home) == []
 
 

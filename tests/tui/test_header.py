@@ -16,7 +16,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import resume_hint
 from tchat.tui.dialogs.models import ModelPicker
-from tchat.tui.widgets.header import Header, HeaderData
+from tchat.tui.widgets.header import ChatHeader, HeaderData
 from tests.sessions.stores import new_session
 from tests.terminal import Terminal
 
@@ -41,7 +41,7 @@ async def click(shown: Shown | Pilot[None], word: str) -> None:
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
 @pytest.mark.parametrize("title", ["Why is the sky blue?", HOSTILE, "名前" * 60, ""])
 async def test_it_folds_and_its_warnings_stay(width: int, title: str) -> None:
-    row = Header()
+    row = ChatHeader()
     async with staged(row, width) as (pilot, app):
         row.show(HeaderData(title, (2, 3), title, 2, private=True, unstored=True))
         await pilot.pause()
@@ -52,19 +52,19 @@ async def test_it_folds_and_its_warnings_stay(width: int, title: str) -> None:
 
 
 async def test_it_is_drawn_only_when_its_data_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Header()
+    row = ChatHeader()
     async with staged(row) as (pilot, _):
         row.show(HeaderData("Title", model="tiny"))
         await pilot.pause()
         drawn = 0
-        render = Header.render
+        render = ChatHeader.render
 
-        def counted(self: Header) -> object:
+        def counted(self: ChatHeader) -> object:
             nonlocal drawn
             drawn += 1
             return render(self)
 
-        monkeypatch.setattr(Header, "render", counted)
+        monkeypatch.setattr(ChatHeader, "render", counted)
         for _ in range(3):
             row.show(HeaderData("Title", model="tiny"))
             await pilot.pause()
@@ -90,7 +90,7 @@ async def test_the_title_is_seen_at_once_and_can_be_changed_in_place(
                 await click(shown, "Light")
             else:
                 await shown.pilot.press(begin)
-            await shown.until(lambda: shown.screen.query_one(Header).is_editing)
+            await shown.until(lambda: shown.screen.query_one(ChatHeader).is_editing)
             await shown.pilot.press(*"Air", "escape")
             await shown.until(lambda: header(shown).startswith(" Light "))
             assert shown.screen.prompt.has_focus_within

@@ -301,7 +301,7 @@ async def test_one_of_anything_is_told_as_one(settings: Settings, paths: Paths) 
     async with opened(one, paths) as shown:
         await shown.ask("Hello")
         await shown.type("/stats")
-        await shown.until(lambda: "1 reply: 1 token written" in shown.notices)
+        await shown.until(lambda: "1 token written in" in shown.notices)
         assert "\n" not in shown.notices.splitlines()[-1]
         assert not re.search(r"(?<![\d,.])1 tokens", shown.notices)
         await shown.type("/delete")

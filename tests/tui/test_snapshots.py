@@ -25,7 +25,7 @@ from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.welcome import Welcome
 from tchat.tui.widgets.candidates import Candidates, Stage
 from tchat.tui.widgets.fuzzy_match import Candidate
-from tchat.tui.widgets.header import Header, HeaderData
+from tchat.tui.widgets.header import ChatHeader, HeaderData
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import (
@@ -113,7 +113,7 @@ class Chat(Screen[None]):
     """
 
     def compose(self) -> ComposeResult:
-        header = Header()
+        header = ChatHeader()
         header.fit_height(self.app.size.height)
         yield header
         with Horizontal(id="body"):
@@ -132,7 +132,7 @@ class Chat(Screen[None]):
 
     def show_status(self, state: State = Phase.IDLE, *, private: bool = False, **more: Any) -> None:
         said = HeaderData("Why is the sky blue?", (2, 3), "SmolLM2 135M", private=private)
-        header = self.query_one(Header)
+        header = self.query_one(ChatHeader)
         header.show(said)
         folded = None if header.display else said
         data = StatusData(state, 1_126, 8_192, hint=StatusHint("F1", "help"), header=folded, **more)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.keys import _character_to_key
 
 from tchat.chat import reply_journal
 from tchat.chat.reply_journal import ReplyJournal
@@ -174,6 +175,55 @@ async def test_letters_typed_beside_candidates_go_to_the_prompt(
         assert shown.screen.prompt.draft.text == "wc2"
 
 
+@pytest.mark.parametrize("typed", ["/compare starter jsk", "w2c", "/nothing here\r"])
+async def test_text_typed_fast_beside_candidates_arrives_whole(
+    settings: Settings, paths: Paths, typed: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.idle()
+        for character in typed:
+            key = "enter" if character == "\r" else _character_to_key(character)
+            shown.pilot.app.post_message(events.Key(key, character))
+        await shown.pilot.pause()
+        await shown.pilot.pause()
+        prompt = shown.screen.prompt
+        assert prompt.draft.text == typed.strip("\r")  # an unknown command comes back
+        assert bool(shown.screen.query(Candidates))
+
+
+async def test_text_typed_fast_over_a_chosen_message_arrives_whole(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        await shown.point_at(1)
+        before = shown.branch
+        for character in "xdper":
+            shown.pilot.app.post_message(events.Key(character, character))
+        await shown.pilot.pause()
+        await shown.until(lambda: shown.screen.prompt.draft.text == "xdper")
+        assert shown.branch == before
+        assert not shown.messages[1].pinned
+
+
+async def test_a_reply_is_kept_before_text_typed_right_after(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.idle()
+        for key in ("2", "enter", "w", "c"):
+            shown.pilot.app.post_message(events.Key(key, key if len(key) == 1 else "\r"))
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.until(lambda: shown.screen.prompt.draft.text == "wc")
+        await shown.idle()
+        assert len(shown.branch) == 2
+        assert shown.last.sibling == (2, 2)
+
+
 async def test_what_is_pasted_over_the_messages_goes_to_the_prompt(
     settings: Settings, paths: Paths
 ) -> None:
@@ -333,6 +383,7 @@ async def test_a_system_prompt_with_a_blank_is_never_set(settings: Settings, pat
 
 async def test_shift_tab_leaves_a_prompt_without_blanks(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
         area = shown.pilot.app.focused
         await shown.pilot.press("shift+tab")
         assert shown.pilot.app.focused is not area

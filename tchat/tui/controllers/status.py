@@ -15,7 +15,7 @@ from tchat.settings import Settings
 from tchat.translation import tr
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
-from tchat.tui.widgets.header import TITLE, Header, HeaderData
+from tchat.tui.widgets.header import TITLE, ChatHeader, HeaderData
 from tchat.tui.widgets.status import DraftCost, StatusData, StatusHint, StatusLine
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ class StatusController:
         self.refresh()
 
     @cached_property
-    def _header(self) -> Header:
-        return self._context.screen.query_one(Header)
+    def _header(self) -> ChatHeader:
+        return self._context.screen.query_one(ChatHeader)
 
     @cached_property
     def _line(self) -> StatusLine:

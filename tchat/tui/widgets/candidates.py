@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
+from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.rows import Part, PartsRow, part
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
@@ -273,11 +274,17 @@ class Candidates(Widget, can_focus=True):
         """Make another reply current."""
         self._go((self._current + step) % len(self._columns))
 
-    def on_key(self, event: events.Key) -> None:
-        """A digit makes the reply of that number current."""
-        if event.key.isdecimal() and 1 <= int(event.key) <= len(self._columns):
+    async def _on_key(self, event: events.Key) -> None:
+        """A digit makes the reply of that number current; other keys act in the order typed."""
+        if self.check_consume_key(event.key, event.character):
             event.stop()
             self._go(int(event.key) - 1)
+        else:
+            await carry_out_binding(self, event)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:  # noqa: ARG002
+        """Whether ``key`` is the number of a reply."""
+        return key.isdecimal() and 1 <= int(key) <= len(self._columns)
 
     def action_take(self) -> None:
         """Go on with the current reply."""

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
+from tchat.tui.textual_patches import carry_out_binding
 
 PROMPTS = (
     N_("Explain in three sentences how tides work"),
@@ -156,12 +157,18 @@ class EmptyState(Widget):
                 event.stop()
                 self._choose(span.choice)
 
-    def on_key(self, event: Key) -> None:
-        """A number chooses."""
-        if event.key.isdecimal() and 0 < int(event.key) <= len(self.choices):
+    async def _on_key(self, event: Key) -> None:
+        """A number chooses; other keys act in the order typed."""
+        if self.check_consume_key(event.key, event.character):
             event.stop()
             event.prevent_default()
             self._choose(int(event.key) - 1)
+        else:
+            await carry_out_binding(self, event)
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:  # noqa: ARG002
+        """Whether ``key`` is the number of a choice."""
+        return key.isdecimal() and 0 < int(key) <= len(self.choices)
 
     def action_move(self, step: int) -> None:
         """Move the cursor, and stop at the ends."""

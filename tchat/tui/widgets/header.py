@@ -49,14 +49,14 @@ class HeaderData(NamedTuple):
     server: str = ""
 
 
-class Header(Row):
+class ChatHeader(Row):
     """One row: title and branch on the left; marks and the model on the right.
 
     It is drawn only when its data change. A click on the title lets the user change it.
     """
 
     DEFAULT_CSS = """
-    Header {
+    ChatHeader {
         color: $foreground;
         & > LineEditor.-textual-compact { width: 1fr; padding: 0; background: $surface; }
     }

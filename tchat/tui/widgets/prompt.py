@@ -199,6 +199,11 @@ class Prompt(Vertical):
         self._area.focus(scroll_visible)
         return self
 
+    def focus_at_once(self) -> Prompt:
+        """Give the focus to the text area before the next event, which `focus` leaves to a turn."""
+        self.screen.set_focus(self._area)
+        return self
+
     def on_resize(self) -> None:
         """Post `Resized`."""
         self.post_message(self.Resized())

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from tchat.sanitize import printable
 from tchat.translation import N_, tr
+from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
 from tchat.tui.widgets.transcript.entry import Entry, Key
@@ -48,6 +49,12 @@ class Transcript(ColumnView, can_focus=True):
         overflow: hidden auto;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
+        scrollbar-color: $muted 50%;
+        scrollbar-color-hover: $muted;
+        scrollbar-color-active: $primary;
+        scrollbar-background: $background;
+        scrollbar-background-hover: $background;
+        scrollbar-background-active: $background;
         & > .transcript--user { color: $foreground; background: $user-background; }
         & > .transcript--user-bar { color: $user; background: $user-background; text-style: bold; }
         & > .transcript--role { color: $heading; text-style: bold; }
@@ -162,6 +169,10 @@ class Transcript(ColumnView, can_focus=True):
         self._clicked_on: Key | None = None
         self._painter = Painter(self)
         self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied last by key
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Carry out the key's binding at once, so that keys act in the order typed."""
+        await carry_out_binding(self, event)
 
     # Painting.
 
