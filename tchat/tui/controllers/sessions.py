@@ -13,7 +13,7 @@ from tchat.tui.background import background, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
-from tchat.tui.widgets.header import Header
+from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.sidebar import WIDE, Sidebar
 
 
@@ -81,7 +81,7 @@ class SessionsController:
         if self._context.conversation.session is None:
             self._context.notify(tr("The session gets its title with the first message."))
         else:
-            await self.screen.query_one(Header).edit()
+            await self.screen.query_one(ChatHeader).edit()
 
     @background(group="title")
     async def rename(self, title: str) -> None:
