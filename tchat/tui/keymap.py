@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from string import punctuation
+from types import MappingProxyType
 from typing import NamedTuple
 
 from textual.keys import Keys, _character_to_key
@@ -12,7 +13,6 @@ from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
 from tchat.translation import tr
 from tchat.tui.dialogs.dialog import Confirm, Dialog
-from tchat.tui.key_presets import DEFAULT_PRESET, PRESETS
 from tchat.tui.keys import (
     FORMER_IDS,
     FORMER_KEYS,
@@ -33,6 +33,33 @@ from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.transcript.message_bar import MessageBar
 from tchat.tui.widgets.transcript.view import Transcript
+
+DEFAULT_PRESET = "default"
+
+_EMACS = {
+    "chat.sessions": "leader ctrl+f,leader b,ctrl+o,leader o",
+    "chat.sidebar": "leader 3",
+    "chat.search": "f6,leader f,alt+s",
+    "chat.stop": "escape,ctrl+g,leader full_stop",
+    "chat.page-up": "pageup,alt+v,leader left_square_bracket",
+    "chat.page-down": "pagedown,ctrl+v,leader right_square_bracket",
+    "chat.top": "ctrl+home,alt+less_than_sign,leader less_than_sign",
+    "chat.end": "ctrl+end,alt+greater_than_sign,leader greater_than_sign",
+    "chat.export": "leader ctrl+s,leader w",
+    "chat.settings": "f3,leader s",
+    "prompt.editor": "leader ctrl+e,leader e",
+    "prompt.left": "left,ctrl+b",
+    "dialog.close": "escape,ctrl+g",
+}
+
+PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        DEFAULT_PRESET: {},
+        "vim": {},  # the prompt has modes, see `widgets.vim`
+        "emacs": _EMACS,
+    }
+)
+"""The keys of each preset that differ from the default ones, by the id of the action."""
 
 MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")
 ALIASES = {

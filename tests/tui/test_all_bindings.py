@@ -15,8 +15,7 @@ import tchat.tui
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.help import help_items
-from tchat.tui.key_presets import PRESETS
-from tchat.tui.keymap import ALL_BINDINGS, remap
+from tchat.tui.keymap import ALL_BINDINGS, PRESETS, remap
 from tchat.tui.keys import UNBOUND, Scope, split_keys, with_keymap
 from tests.tui.chat_stage import opened
 
