@@ -251,15 +251,11 @@ class _Comparison:
 
 def _described(name: str, metadata: ModelMetadata, metadata_cache: MetadataCache) -> str:
     """A model with its size, and how fast it writes here, as far as that is known."""
-    from tchat.chat.machine import machine_name, this_machine
-    from tchat.models.fit_report import default_plan, expected_speed
+    from tchat.chat.machine import estimated_speed, known_machine
 
-    speed = metadata_cache.speed(metadata)
-    if not speed:
-        rate, _ = metadata_cache.machine_rate(machine_name())
-        machine = replace(this_machine(), speed=rate)
-        plan = default_plan(metadata.dimensions, metadata.context_length, machine)
-        speed = expected_speed(metadata.dimensions, plan, machine)
+    speed = metadata_cache.speed(metadata) or estimated_speed(
+        metadata, known_machine(metadata_cache)
+    )
     size = size_text(metadata.size)
     if not speed:
         return f"{_shown(name)} ({size})"

@@ -83,6 +83,20 @@ def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Ma
     return replace(machine, speed=rate)
 
 
+def known_machine(metadata_cache: MetadataCache) -> Machine:
+    """The memory of this machine, and its memory bandwidth where that was measured before."""
+    rate, _ = metadata_cache.machine_rate(machine_name())
+    return replace(this_machine(), speed=rate)
+
+
+def estimated_speed(metadata: ModelMetadata, machine: Machine) -> float:
+    """Expected decode speed in tokens per second with a short context; 0 when unknown."""
+    from tchat.models.fit_report import default_plan, expected_speed
+
+    plan = default_plan(metadata.dimensions, metadata.context_length, machine)
+    return expected_speed(metadata.dimensions, plan, machine)
+
+
 def machine_name() -> str:
     """The key of this machine's measurement: name, threads and build."""
     import platform

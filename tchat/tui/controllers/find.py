@@ -7,7 +7,7 @@ import time
 
 from rich.cells import cell_len
 
-from tchat.translation import tr
+from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -19,15 +19,15 @@ AROUND = 5  # cells around the mode, the count and the keys
 SLICE = 0.008  # seconds of searching between two turns of the event loop
 # The keys that are shown, and how long each is kept where there is no room for all.
 _HINTS = (
-    ("transcript.find", "find", 8),
-    ("transcript.copy", "copy", 7),
-    ("transcript.edit", "edit", 6),
-    ("transcript.regenerate", "regenerate", 5),
-    ("transcript.branch", "branch", 4),
-    ("transcript.delete", "delete", 2),
-    ("transcript.pin", "pin", 1),
-    ("transcript.fold", "fold", 3),
-    ("transcript.leave", "leave", 9),
+    ("transcript.find", N_("find"), 8),
+    ("transcript.copy", N_("copy"), 7),
+    ("transcript.edit", N_("edit"), 6),
+    ("transcript.regenerate", N_("regenerate"), 5),
+    ("transcript.branch", N_("branch"), 4),
+    ("transcript.delete", N_("delete"), 2),
+    ("transcript.pin", N_("pin"), 1),
+    ("transcript.fold", N_("fold"), 3),
+    ("transcript.leave", N_("leave"), 9),
 )
 
 
@@ -156,22 +156,9 @@ class FindController:
         return self._bar
 
     def _keys(self) -> str:
-        names = {
-            "find": tr("find"),
-            "copy": tr("copy"),
-            "edit": tr("edit"),
-            "regenerate": tr("regenerate"),
-            "branch": tr("branch"),
-            "delete": tr("delete"),
-            "pin": tr("pin"),
-            "fold": tr("fold"),
-            "leave": tr("leave"),
-        }
         keys = {each.id: each.shown_keys for each in self._context.keys_in_force()}
         hints = [
-            (keep, f"{keys[each][0]} {names[does]}")
-            for each, does, keep in _HINTS
-            if keys.get(each)
+            (keep, f"{keys[each][0]} {tr(does)}") for each, does, keep in _HINTS if keys.get(each)
         ]
         room = self.screen.query_one("#messages").size.width - cell_len(tr("MESSAGES")) - AROUND
         while hints and cell_len(shown := "  ".join(hint for _, hint in hints)) > room:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
-from tchat.chat.machine import machine_name, measured_machine, this_machine
+from tchat.chat.machine import estimated_speed, known_machine, measured_machine
 from tchat.humanize import rate_text, size_text
-from tchat.models.fit_report import default_plan, expected_speed
 from tchat.models.metadata import MetadataCache, ModelMetadata
 from tchat.paths import Paths
 from tchat.translation import N_, tr
@@ -55,9 +53,9 @@ def _speed(metadata: ModelMetadata, paths: Paths, measure: bool) -> tuple[float,
     with MetadataCache(paths) as cache:
         if known := cache.speed(metadata):
             return known, ""
-        rate, _ = cache.machine_rate(machine_name())
-    if not rate and not measure:
-        return 0, ""
-    machine = replace(this_machine(), speed=rate) if rate else measured_machine(paths)
-    plan = default_plan(metadata.dimensions, metadata.context_length, machine)
-    return expected_speed(metadata.dimensions, plan, machine), "~"
+        machine = known_machine(cache)
+    if not machine.speed:
+        if not measure:
+            return 0, ""
+        machine = measured_machine(paths)
+    return estimated_speed(metadata, machine), "~"

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Protocol
@@ -122,12 +122,11 @@ class ModelService:
 
     def _known_machine(self) -> Machine:
         """This machine, with its speed where that was measured before."""
-        from tchat.chat.machine import machine_name, this_machine
+        from tchat.chat.machine import known_machine
         from tchat.models.metadata import MetadataCache
 
         with MetadataCache(self._paths) as metadata_cache:
-            rate, _ = metadata_cache.machine_rate(machine_name())
-        return replace(this_machine(), speed=rate)
+            return known_machine(metadata_cache)
 
     # Downloads
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 20  # of the terminal; in a lower one the header gives its row to the messages
 TITLE = 80  # characters at most
 TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
-MODELS = (40, 16, 8)  # of the name of a model or a server
+MODELS = (40, 16, 8)  # of the name of a model
 BRANCH, DOWN, PIN = "⎇", "▾", "▲"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
@@ -37,7 +37,6 @@ class HeaderData(NamedTuple):
         pins: How many messages are pinned.
         private: Whether nothing is stored, as the user wanted.
         unstored: Whether something cannot be stored.
-        server: Name of the server that the model runs on, raw; empty for this machine.
     """
 
     title: str = ""
@@ -46,7 +45,6 @@ class HeaderData(NamedTuple):
     pins: int = 0
     private: bool = False
     unstored: bool = False
-    server: str = ""
 
 
 class ChatHeader(Row):
@@ -166,8 +164,6 @@ def marks(data: HeaderData) -> list[Part]:
         found.append(_warning("$error", tr("NOT STORED, in memory only"), tr("NOT STORED")))
     if data.pins:
         found.append(part(f"{PIN} {data.pins}", "", keep=(3,), style="$muted"))
-    if data.server:
-        found.append(part(_cut(data.server, MODELS[1]), "", keep=(4,), style="$muted"))
     return found
 
 
