@@ -14,7 +14,7 @@ from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
 from tchat.settings.load import parse_toml
 from tchat.translation import CATALOGS, N_, language, set_language, tr, trn
-from tests.models.hostile import STRING, but, gguf, key
+from tests.models.gguf_builder import STRING, but, gguf, key
 from tests.translations import (
     catalog_file,
     compiled,

@@ -63,31 +63,6 @@ OTHERS = (
     *("ctrl+w", "ctrl+y", "alt+y", "ctrl+p", "alt+slash"),
     *("alt+up", "alt+down", "left", "right", "enter"),
 )
-DIALOGS = ("dialog", "session", "quit", "save", "command", "pull", "files")
-REMEMBERED = 25  # steps that are told when one fails
-SIZES = ((100, 30), (60, 16), (40, 10), (160, 50), (20, 6))
-
-TEXT = "The quick **brown** fox `jumps`.\n\n- one\n- two\n\n```python\nx = {0}\n```\n"
-
-# What leaves the draft as it is.
-HARMLESS = (
-    *("pageup", "pagedown", "ctrl+home", "ctrl+end", "alt+r", "alt+g", "alt+c", "alt+z"),
-    *("f7", "f9", "ctrl+b", "f8", "alt+n"),
-)
-# What may empty it, or put something else there.
-OTHERS = (
-    *(
-        "escape",
-        "escape",
-        "up",
-        "down",
-        "tab",
-        "ctrl+c",
-        "backspace",
-        "alt+t",
-    ),
-    *("alt+up", "alt+down", "left", "right", "enter"),
-)
 DIALOGS = ("f1", "alt+x", "ctrl+o", "ctrl+r", "f6", "alt+k", "f2", "f3", "f4", "f5", "alt+j")
 IN_DIALOGS = ("down", "up", "enter", "escape", "tab", "a", "e", "backspace", "pagedown", "ctrl+d",
               "ctrl+underscore", "ctrl+s", "f2", "home", "end")  # fmt: skip

@@ -25,6 +25,7 @@ from textual.theme import BUILTIN_THEMES
 import tchat.tui
 from tchat.paths import Paths, user_paths
 from tchat.settings import Settings
+from tchat.tui.app import TchatApp
 from tchat.tui.color_filters import (
     EightBitColors,
     NoColors,
@@ -154,7 +155,8 @@ async def test_every_text_of_the_real_screen_can_be_read_in_every_theme(
     """Header, status, the empty chat, and every dialog that a key opens."""
     async with opened(settings, paths, size=size) as shown:
         app, pilot = shown.pilot.app, shown.pilot
-        shown.screen.app._line_filters.clear()  # whatever the terminal of the tests has
+        assert isinstance(app, TchatApp)
+        app._line_filters.clear()  # whatever the terminal of the tests has
         poor = {"chat": await poor_texts(app, pilot, themes)}
         for dialog in DIALOGS:
             shown.screen.controllers.actions[dialog]()

@@ -340,7 +340,7 @@ async def test_a_setting_that_was_reset_has_its_default(
         if again:
             await chat.pilot.press("escape", "escape", "f3")
             await chat.until(lambda: chat.pilot.app.screen not in (top, chat.screen))
-            top = chat.pilot.app.screen
-            assert isinstance(top, SettingsScreen)
-            words = {item.key: item.columns[1] for item in top.list.shown}
+            reopened = chat.pilot.app.screen
+            assert isinstance(reopened, SettingsScreen)
+            words = {item.key: item.columns[1] for item in reopened.list.shown}
             assert words["top_k"] == "default"
