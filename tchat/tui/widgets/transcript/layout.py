@@ -59,6 +59,35 @@ class Shape:
     apart: bool = False
 
 
+class Sections(NamedTuple):
+    """The lines of an entry from top to bottom; a tail may still change while text streams in."""
+
+    above: list[Line]
+    role: list[Line]
+    reasoning_head: list[Line]
+    reasoning: list[Line]
+    reasoning_tail: list[Line]
+    between: list[Line]
+    text: list[Line]
+    text_tail: list[Line]
+    text_fold: list[Line]
+    footer: list[Line]
+    below: list[Line]
+
+    def part(self, fold: Fold) -> list[Line]:
+        """The lines of a part that can be folded."""
+        if fold is REASONING:
+            return [*self.reasoning, *self.reasoning_tail]
+        return [*self.text, *self.text_tail]
+
+    def start_of(self, fold: Fold) -> int:
+        """The number of the first line of a part."""
+        before = len(self.above) + len(self.role) + len(self.reasoning_head)
+        if fold is REASONING:
+            return before
+        return before + len(self.reasoning) + len(self.reasoning_tail) + len(self.between)
+
+
 class EntryLayout:
     """The lines of one entry, the last of them empty.
 
@@ -88,7 +117,9 @@ class EntryLayout:
     @property
     def settled(self) -> int:
         """The number of lines at the start that more text cannot change."""
-        return sum(map(len, self._sections[:7])) if self.is_folded(REASONING) else 0
+        if not self.is_folded(REASONING):
+            return 0
+        return self._sections.start_of(TEXT) + len(self._sections.text)
 
     @property
     def fences(self) -> Sequence[Fence]:
@@ -122,7 +153,7 @@ class EntryLayout:
         number = 0
         for section in self._sections:
             for row in section:
-                if section is self._text_fold and self.is_folded(TEXT):
+                if section is self._sections.text_fold and self.is_folded(TEXT):
                     yield from ((number, hidden) for hidden in self._body.lines[TEXT.shown :])
                 else:
                     yield number, row
@@ -130,9 +161,7 @@ class EntryLayout:
 
     def part_lines(self, part: Fold) -> tuple[int, Sequence[Line]]:
         """The number of the first line of a part, and its lines as far as it is not folded."""
-        first, last = (3, 5) if part is REASONING else (6, 8)
-        before = sum(map(len, self._sections[:first]))
-        return before, [row for section in self._sections[first:last] for row in section]
+        return self._sections.start_of(part), self._sections.part(part)
 
     def feed(self, text: str = "", reasoning: str = "") -> None:
         """Add text to a reply that streams in, raw."""
@@ -183,20 +212,19 @@ class EntryLayout:
         thought, body = self._reasoning, self._body
         waiting = self.entry.status == "streaming" and not (head or body.lines)
         folded = self.is_folded(TEXT)
-        self._text_fold = self._fold_line(folded=folded)
-        self._sections: list[list[Line]] = [
-            [Line()] if self.shape.apart else [],
-            self._role,
-            head,
-            thought.lines if thought else [],
-            thought.tail if thought else [],
-            [Line()] if head and (body.lines or body.tail) else [],
-            body.lines[: TEXT.shown] if folded else body.lines,
-            body.tail or ([line([Segment("▍", self._palette.muted)])] if waiting else []),
-            self._text_fold,
-            self._footer,
-            [Line()],
-        ]
+        self._sections = Sections(
+            above=[Line()] if self.shape.apart else [],
+            role=self._role,
+            reasoning_head=head,
+            reasoning=thought.lines if thought else [],
+            reasoning_tail=thought.tail if thought else [],
+            between=[Line()] if head and (body.lines or body.tail) else [],
+            text=body.lines[: TEXT.shown] if folded else body.lines,
+            text_tail=body.tail or ([line([Segment("▍", self._palette.muted)])] if waiting else []),
+            text_fold=self._fold_line(folded=folded),
+            footer=self._footer,
+            below=[Line()],
+        )
         self.height = sum(map(len, self._sections))
 
     def _fold_line(self, *, folded: bool) -> list[Line]:
