@@ -112,6 +112,11 @@ def gigabytes(size: int) -> str:
     return f"{size / 10**9:.2f} GB"
 
 
+def when(seconds: float) -> str:
+    """A time since the epoch in the local zone, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 def clock_text(seconds: float) -> str:
     """Seconds as text: ``8 s``, ``1:05``."""
     whole = max(0, round(seconds))

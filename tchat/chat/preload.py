@@ -7,7 +7,6 @@ The one needs no GIL, so they go on side by side; what is imported here comes be
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -255,11 +254,12 @@ def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:
 def restore_status(known: ModelRecord) -> str:
     """Describe whether the snapshots of a model are restored."""
     from tchat.engine.snapshots.index import RECHECK_SECONDS
+    from tchat.humanize import when
 
     if known.exact:
         return tr("chats reopen at once")
     if known.restores is False:
-        again = time.strftime("%Y-%m-%d %H:%M", time.localtime(known.checked + RECHECK_SECONDS))
+        again = when(known.checked + RECHECK_SECONDS)
         return tr(
             "chats are read again, until a check after {again}: {reason}",
             again=again,

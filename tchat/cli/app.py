@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
 from tchat.cli.console import Console
-from tchat.cli.translated_help import translated
+from tchat.cli.translated_help import VERBATIM, translated
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.settings import load
 from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
@@ -30,17 +30,17 @@ from tchat.translation import (
 JSON = typer.Option(False, "--json", help="Print JSON")
 ALWAYS_JSON = typer.Option(False, "--json", help="Accepted; the output is always JSON lines")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
-EPILOG = N_("""\
-\b
+EXAMPLES = N_("""\
 Examples:
   tchat "Why is the sky blue?"
   git diff --staged | tchat -t commit
   tchat -f 'docs/*.md' "What is missing here?"
   tchat --yes-no "Is this a complaint?" < mail.txt
-  tchat -c "And shorter?"
-\b
-`tchat ask --help` lists every flag of a prompt. `tchat -- WORD` sends a prompt
-that looks like a command.""")
+  tchat -c "And shorter?\"""")
+POINTERS = N_(
+    "`tchat ask --help` lists every flag of a prompt. `tchat -- WORD` sends a prompt that looks "
+    "like a command."
+)
 
 
 class RootGroup(TyperGroup):
@@ -133,7 +133,7 @@ def _application() -> typer.Typer:
     app = typer.Typer(
         cls=RootGroup,
         help="Chat with local language models. Without a prompt, `tchat` opens a chat.",
-        epilog=EPILOG,
+        epilog=f"{VERBATIM}\n{tr(EXAMPLES)}\n\n{tr(POINTERS)}",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -9,10 +9,10 @@ import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
-from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.cli.sessions import open_sessions, sessions_to_read
 from tchat.errors import UsageError
-from tchat.humanize import size_text
+from tchat.humanize import size_text, when
 from tchat.sanitize import printable, single_line
 from tchat.settings import load
 from tchat.translation import N_, tr

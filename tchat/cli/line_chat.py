@@ -22,6 +22,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console, ask_yes_no
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.cli.output.status import terminal_width
+from tchat.cli.type_ahead import hidden_typing
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked, TextDelta
@@ -47,6 +48,7 @@ class LineChat:
     Attributes:
         session_state: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
+        listed_sessions: Ids of the sessions that were listed last, in the order printed.
         ended: Whether the user asked to end the chat.
     """
 
@@ -58,6 +60,7 @@ class LineChat:
         self.console = console
         self.session_state = SessionState(settings, store)
         self.candidate_ids: list[int] = []
+        self.listed_sessions: list[str] = []
         self.ended = False
         self._cancel = Cancel()
         self._attached: list[str] = []
@@ -421,14 +424,15 @@ class LineChat:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""
         self._cancel.clear()
         try:
-            run_on_engine_thread(work, self._cancel)
+            with hidden_typing(self.console):
+                run_on_engine_thread(work, self._cancel)
         except Abandoned:
             self._joined_chat = None  # the model is still in use
             raise
         except Interrupted as interrupted:
             if interrupted.exit_code != 128 + signal.SIGINT:
                 raise
-            self.show()
+            self.show(tr("Stopped."))
 
     async def edit(self, message: Message) -> None:  # noqa: ARG002
         """A line holds the new text."""

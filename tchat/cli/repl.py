@@ -66,7 +66,10 @@ class Repl:
         try:
             if console.stdin_is_terminal:
                 chat.show(
-                    tr("Type a message, or /help. Ctrl+C stops a reply, Ctrl+D ends the chat.")
+                    tr(
+                        "Type a message, or a command: /find, /settings, /models, /help. "
+                        "Ctrl+C stops a reply, Ctrl+D ends the chat."
+                    )
                 )
             with (
                 write_back_at_end(chat.session_state.fallbacks, console),

@@ -15,8 +15,9 @@ import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm, decode_words
-from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.errors import StorageError, UsageError
+from tchat.humanize import when
 from tchat.paths import is_writable, write_new
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format

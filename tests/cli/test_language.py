@@ -10,8 +10,10 @@ import pytest
 from babel.messages.mofile import write_mo
 
 from tchat import translation
+from tchat.cli.app import EXAMPLES
 from tchat.cli.cells import cell_width
 from tchat.cli.commands import COMMANDS
+from tchat.translation import LANGUAGES
 from tests.cli.shell import Ran, Shell, tchat
 from tests.translations import template
 
@@ -25,7 +27,7 @@ def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     catalog.locale = "zh_CN"
     for message in filter(lambda each: each.id, catalog):
         one = str(message.id[0] if isinstance(message.id, (list, tuple)) else message.id)
-        text = one if one.startswith("\b") else f"「{one}」"
+        text = f"「{one}」"
         message.string = (text,) if message.pluralizable else text
     folder = tmp_path / "locale" / "zh_CN" / "LC_MESSAGES"
     folder.mkdir(parents=True)
@@ -63,6 +65,19 @@ def test_the_help_of_each_command_is_translated(
         outside = re.sub("「[^」]*」", "", printed.partition("\n")[2])  # without "Usage: tchat …"
         assert not ENGLISH.findall(outside), outside
         assert all(cell_width(line) <= 100 for line in printed.splitlines()), printed
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_each_example_of_the_help_is_on_a_line_of_its_own(
+    shell: Shell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, lang: str
+) -> None:
+    for name in ("TCHAT_LANG", "LANGUAGE"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+    assert shell("--help", "--lang", lang).code == 0
+    lines = capsys.readouterr().out.splitlines()
+    examples = [line[2:] for line in lines if line.startswith(("    tchat ", "    git "))]
+    assert examples == EXAMPLES.splitlines()[1:]
+    assert not [line for line in lines if "\b" in line]
 
 
 def test_the_flag_is_no_part_of_a_prompt(shell: Shell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -171,6 +172,35 @@ def test_a_session_is_opened_by_its_title(store: Path) -> None:
     assert told[0].endswith(": about whales")
     assert [line for line in told if "no session 'nowhere'" in line]
     assert "2 sessions have 'bread' in the title; name one by its id: " in told[-1]
+
+
+def test_a_session_is_opened_by_its_number_in_the_list(store: Path) -> None:
+    said("about whales", "/new", "about bread", "/new", "about ships")
+    told = said("/sessions", "a new one", "/open 2", "/title Opened", "/open 3")
+    listed = [re.fullmatch(r" (\d)  [\d-]{10} \d\d:\d\d  (.+)", line) for line in told[:3]]
+    assert [found.groups() for found in listed if found] == [
+        ("1", "about ships"),
+        ("2", "about bread"),
+        ("3", "about whales"),
+    ]
+    assert told[3] == "/open N opens one."
+    # The numbers are those of the list, although another session was used since.
+    assert [line for line in told[4:] if line.endswith(": about bread")]
+    assert [line for line in told[4:] if line.endswith(": about whales")]
+    assert "Opened" in told
+
+
+def test_a_number_that_is_not_in_the_list_is_a_title(store: Path) -> None:
+    said("one", "/title 1984", "/new", "two")
+    assert said("/open 1984")[0].endswith(": one")
+    assert "no session '7'" in said("/sessions", "/open 7")[-1]
+
+
+@pytest.mark.parametrize("name", ["find", "settings", "models"])
+def test_the_names_in_the_first_hint_are_commands(store: Path, name: str) -> None:
+    told = said("about whales", f"/{name} whales" if name == "find" else f"/{name}")
+    found = {"find": "about whales", "settings": "temp = 0.7", "models": "/model NAME changes it"}
+    assert [line for line in told if found[name] in line]
 
 
 def test_a_prefilled_reply_is_printed_with_its_beginning(tiny_home: Path) -> None:

@@ -265,7 +265,8 @@ def test_titles_sessions_and_statistics_are_told(shell: Shell, home: Path) -> No
     assert "this session has no message yet" in err[0]
     assert err[1] == err[2] == "A title"
     assert err[3].endswith("A title")
-    assert err[4].startswith("1 reply; ")
+    assert err[4] == "/open N opens one."
+    assert err[5].startswith("1 reply; ")
 
 
 def test_another_session_can_be_opened(shell: Shell, home: Path) -> None:
@@ -295,7 +296,7 @@ def test_help_explains_a_command_and_a_group(shell: Shell) -> None:
         "List the branches, or switch to one.",
     ]
     _, group = chat(shell, "/help sessions")
-    assert "/open [ID]  Open another session by its id or title" in group
+    assert "/open [N|ID]  Open another session by its number, id or title" in group
     assert chat(shell, "/help sesions")[1] == [
         "tchat: there is no command /sesions; did you mean `sessions`?"
     ]

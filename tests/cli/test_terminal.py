@@ -318,6 +318,39 @@ def test_the_line_chat_names_who_speaks_and_draws_nothing(
     assert not set("│━╌") & set(terminal.shown)
 
 
+@pytest.mark.parametrize(("during", "after"), [("/versio", "n\r"), ("/version\r", "")])
+def test_text_typed_during_a_reply_is_read_by_the_next_prompt(
+    plain: Terminal, during: str, after: str
+) -> None:
+    plain.press("write\r")
+    plain.until(r"Assistant:\s+\S")
+    plain.press(during)
+    plain.until("[^/]{40}")
+    plain.press("\x03")
+    plain.until(r"\r\nStopped\.\r\n")
+    reply = plain.shown.partition("Assistant:")[2]
+    assert "/versio" not in reply
+    assert "^C" not in reply
+    plain.until("You: ")
+    plain.press(after)
+    plain.until(r"/version\r\ntchat [0-9.]+\r\n")
+    plain.until("You: ")
+    plain.press("\x04")
+    assert plain.end() == 0
+
+
+def test_ctrl_d_during_a_reply_ends_the_chat_behind_it(
+    open_terminal: Open, tiny_home: Path
+) -> None:
+    terminal = open_terminal("--accessible", "--max-tokens", "40", "--ctx-size", "4096")
+    terminal.until("You: ")
+    terminal.press("write\r")
+    terminal.until("write\r\n")
+    terminal.press("\x04")
+    assert terminal.end() == 0
+    assert messages(tiny_home)[-1].status is Status.DONE
+
+
 def test_ctrl_d_asks_before_a_private_chat_is_left(open_terminal: Open, tiny_home: Path) -> None:
     terminal = open_terminal("--plain", "--max-tokens", "2")
     terminal.until("You: ")

@@ -20,7 +20,7 @@ from tchat.chat.commands.command import (
 )
 from tchat.chat.commands.help import command_help
 from tchat.errors import UsageError
-from tchat.humanize import rate_text
+from tchat.humanize import rate_text, when
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
 
@@ -264,7 +264,16 @@ async def _choose_model(host: CommandHost, name: str) -> None:
         await host.change({"model": name})
         host.acknowledge(tr("Model: {name}", name=single_line(name)))
     elif not host.open_dialog(CommandDialog.MODELS):
-        host.show(tr("Model: {model}", model=single_line(host.settings.model)))
+        from tchat.models.sources.registry import local_models
+
+        paths = host.paths
+        models = await host.read_all(lambda _: local_models(paths, own_only=True))
+        lines = [
+            tr("Model: {model}", model=single_line(host.settings.model)),
+            tr("/model NAME changes it. The models:"),
+            *(f"  {single_line(each.name)}" for each in models),
+        ]
+        host.show("\n".join(lines))
 
 
 async def _change_setting(host: CommandHost, argument: str) -> None:
@@ -316,12 +325,18 @@ async def _session_title(host: CommandHost, title: str) -> None:
 async def _list_sessions(host: CommandHost, _: str) -> None:
     if not host.open_dialog(CommandDialog.SESSIONS):
         sessions = await host.read_all(lambda store: store.sessions(LATEST))
-        host.show("\n".join(map(describe_session, sessions)) or tr("There is no session yet."))
+        host.listed_sessions[:] = [each.id for each in sessions]
+        lines = [f"{number:>2}  {_dated(each)}" for number, each in enumerate(sessions, 1)]
+        if lines:
+            lines.append(tr("/open N opens one."))
+        host.show("\n".join(lines) or tr("There is no session yet."))
 
 
 async def _open_stored(host: CommandHost, name: str) -> None:
     if not name and host.open_dialog(CommandDialog.SESSIONS):
         return
+    if name.isdecimal() and 1 <= int(name[:6]) <= len(host.listed_sessions):
+        name = host.listed_sessions[int(name) - 1]
     session = await host.read_all(lambda store: find_session(store, name))
     if session is None:
         raise UsageError(tr("there is no session yet"), tr("send a prompt first"))
@@ -407,6 +422,11 @@ async def _toggle_private(host: CommandHost, _: str) -> None:
 def describe_session(session: Session) -> str:
     """A session on one line: its id and title."""
     return f"{session.id}  {single_line(session.title)}"
+
+
+def _dated(session: Session) -> str:
+    """A session on one line: when it was used, and its title."""
+    return f"{when(session.updated_at)}  {single_line(session.title)}"
 
 
 def _describe_hit(hit: SearchHit) -> str:
@@ -503,14 +523,18 @@ COMMANDS = (
     SlashCommand("file", "PATH", N_("Attach a file to the next message"), _attach_file, ("read",)),
     SlashCommand("prompt", "[NAME] [TEXT]", N_("Insert a prompt template"), _insert_template),
     SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
-    SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model),
+    SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model, ("models",)),
     SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
-    SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings),
+    SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings, ("settings",)),
     SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
     SlashCommand("title", "[TEXT]", N_("Show or set the session's title"), _session_title),
     SlashCommand("sessions", "", N_("List the latest sessions"), _list_sessions),
-    SlashCommand("open", "[ID]", N_("Open another session by its id or title"), _open_stored),
-    SlashCommand("search", "[WORDS]", N_("Find messages in all sessions"), _search_messages),
+    SlashCommand(
+        "open", "[N|ID]", N_("Open another session by its number, id or title"), _open_stored
+    ),
+    SlashCommand(
+        "search", "[WORDS]", N_("Find messages in all sessions"), _search_messages, ("find",)
+    ),
     SlashCommand(
         "export",
         "[FILE]",

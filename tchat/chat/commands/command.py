@@ -79,6 +79,10 @@ class CommandHost(Protocol):
     def candidate_ids(self) -> Sequence[int]:
         """The replies that were written side by side last, in the order shown."""
 
+    @property
+    def listed_sessions(self) -> list[str]:
+        """Ids of the sessions that were listed last, in the order shown; it can be replaced."""
+
     # Output
 
     def show(self, text: str) -> None:

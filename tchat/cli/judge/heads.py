@@ -14,10 +14,10 @@ from tchat.cli.app import ALWAYS_JSON, JSON
 from tchat.cli.cells import cell_width
 from tchat.cli.chat_setup import run_with_model, settings_for_model
 from tchat.cli.console import Console, read_text
-from tchat.cli.output.columns import fields, iso, print_json, when
+from tchat.cli.output.columns import fields, iso, print_json
 from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import DoesNotFit, UsageError
-from tchat.humanize import Eta
+from tchat.humanize import Eta, when
 from tchat.sanitize import printable_json, single_line
 from tchat.translation import N_, tr, trn
 

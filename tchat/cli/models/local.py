@@ -14,10 +14,10 @@ import typer
 
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
-from tchat.cli.output.columns import fields, iso, print_json, print_rows, when
+from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus, show_events
 from tchat.errors import TchatError, UsageError
-from tchat.humanize import count_text, size_text
+from tchat.humanize import count_text, size_text, when
 from tchat.models.models_file import MODEL_SETTINGS
 from tchat.sanitize import single_line
 from tchat.settings import find_key, load, renamed, spell

@@ -84,6 +84,7 @@ class CommandController:
         self._typed = Draft("")
         self._running = False
         self._waiting: deque[Draft] = deque()
+        self.listed_sessions: list[str] = []  # none: a dialog lists them
 
     def wait(self, draft: Draft) -> bool:
         """Queue a draft behind the running command; False when none runs."""
