@@ -189,7 +189,7 @@ def test_reasoning_is_one_line_until_it_is_asked_for() -> None:
 
 def test_reasoning_is_shown_while_it_streams_and_folded_at_the_answer() -> None:
     made = layout(reply("", status="streaming"))
-    assert [row.text for row in made.lines()] == ["▍", ""]
+    assert [row.text for row in made.lines()] == ["", ""]
     made.feed(reasoning="Let me")
     made.feed(reasoning=" think")
     assert [row.text for row in made.lines()][:2] == [

@@ -122,6 +122,12 @@ class EntryLayout:
         return self._sections.start_of(TEXT) + len(self._sections.text)
 
     @property
+    def end(self) -> int:
+        """The number of the line that more text goes on in, or after."""
+        parts = self._sections
+        return parts.start_of(TEXT) + len(parts.text) + len(parts.text_tail) - 1
+
+    @property
     def fences(self) -> Sequence[Fence]:
         """The blocks of code by their numbers."""
         return () if isinstance(self._body, PlainText) else self._body.fences
@@ -220,7 +226,7 @@ class EntryLayout:
             reasoning_tail=thought.tail if thought else [],
             between=[Line()] if head and (body.lines or body.tail) else [],
             text=body.lines[: TEXT.shown] if folded else body.lines,
-            text_tail=body.tail or ([line([Segment("▍", self._palette.muted)])] if waiting else []),
+            text_tail=body.tail or ([Line()] if waiting else []),
             text_fold=self._fold_line(folded=folded),
             footer=self._footer,
             below=[Line()],

@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from tchat.markdown.syntax import SyntaxStyles
 from tchat.translation import trn
+from tchat.tui.widgets.transcript.caret import Caret, with_caret
 from tchat.tui.widgets.transcript.column import encoded
 from tchat.tui.widgets.transcript.entry import GUTTER, Key
 from tchat.tui.widgets.transcript.find import Hit, Query
@@ -47,13 +48,14 @@ class Painter:
         hit: The one of its places that was gone to.
     """
 
-    def __init__(self, view: ColumnView) -> None:
+    def __init__(self, view: ColumnView, caret: Caret) -> None:
         self.cursor: Key | None = None
         self.pointed: tuple[Key | None, ...] = ()
         self.found: tuple[Key, re.Pattern[str]] | None = None
         self.query: Query | None = None
         self.hit: Hit | None = None
         self._view = view
+        self._caret = caret
         self._strips = StripCache()
         self._drawn: dict[tuple[Key, str], tuple[object, list[list[Place]]]] = {}
         self._shown = ShownStrips()
@@ -99,6 +101,8 @@ class Painter:
         cursor = entry.key == self.cursor
         if cursor or entry.key in self.pointed:
             row = self._lit(layout, place, number) or row
+        if self._caret.is_at(layout, number):
+            row = with_caret(row, form.palette.muted)
         bar = gutter(layout, number, cursor=cursor, last=last, palette=form.palette)
         offset = encoded(place, number)
         marks = [*self._hits(layout, number, row), *_selected(offset, selection, form.palette)]

@@ -64,6 +64,11 @@ class ColumnView(ScrollView):
         self._arrange()
         self.refresh()
 
+    def refresh_row(self, position: int) -> None:
+        """Draw the row at ``position`` again, if it is in view."""
+        if self._top <= position < self._top + self._rows:
+            self.refresh_lines(position, 1)
+
     @property
     def _rows(self) -> int:
         return self.size.height

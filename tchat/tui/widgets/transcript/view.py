@@ -19,6 +19,7 @@ from textual.strip import Strip
 from tchat.sanitize import printable
 from tchat.translation import N_, tr
 from tchat.tui.textual_patches import carry_out_binding
+from tchat.tui.widgets.transcript.caret import Caret
 from tchat.tui.widgets.transcript.column import decoded, selected_text, whole
 from tchat.tui.widgets.transcript.document import CODE
 from tchat.tui.widgets.transcript.entry import Entry, Key
@@ -167,7 +168,8 @@ class Transcript(ColumnView, can_focus=True):
         self.column.form = replace(self.column.form, roles=roles)
         self._hovered: Key | None = None
         self._clicked_on: Key | None = None
-        self._painter = Painter(self)
+        self._caret = Caret(self)
+        self._painter = Painter(self, self._caret)
         self._copied: tuple[Key | None, int] = (None, 0)  # message and block copied last by key
 
     async def _on_key(self, event: events.Key) -> None:
@@ -177,8 +179,9 @@ class Transcript(ColumnView, can_focus=True):
     # Painting.
 
     def on_mount(self) -> None:
-        """Take the colours of the style sheet."""
+        """Take the colours of the style sheet; a reply may have begun already."""
         self._painter.update_palette()
+        self._caret.start()
 
     def notify_style_update(self) -> None:
         """Take the colours of a changed style sheet once the components have theirs."""
@@ -235,6 +238,7 @@ class Transcript(ColumnView, can_focus=True):
 
     def begin(self, entry: Entry) -> None:
         """Add a reply that streams in; replies before it that were read fold."""
+        self._caret.begin(entry.key)
         self.append(replace(entry, status="streaming"))
         with self._keep_top_line():
             self.column.fold_read(self._top, self._rows)
@@ -243,7 +247,8 @@ class Transcript(ColumnView, can_focus=True):
         """Add text to a reply; call it some 30 times a second, not for each token."""
         place = self.column.place(key)
         before = self.column.layout(place)
-        height, first = before.height, before.settled
+        height, first = before.height, min(before.settled, before.end)
+        self._caret.advance()
         self.column.feed(key, text, reasoning)
         self._on_appended(self.column.layout(place).height - height)
         self._refresh_from(self.column.top(place) + first)
