@@ -28,7 +28,7 @@ from tchat.tui.textual_patches import (
     attached,
     let_queued_keys_act,
 )
-from tchat.tui.widgets.empty_state import EmptyState
+from tchat.tui.widgets.first_screen import FirstScreen
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.prompt import Prompt
@@ -77,7 +77,7 @@ class ChatScreen(Screen[None]):
         header.fit_height(self.app.size.height)
         yield header
         with Horizontal(id="body"), Vertical(id="main"):
-            yield EmptyState(first_keys(self._first_keys()))
+            yield FirstScreen(first_keys(self._first_keys()))
             messages = Vertical(id="messages")
             messages.display = False  # until it has any
             yield messages
@@ -204,15 +204,15 @@ class ChatScreen(Screen[None]):
 
     @on(Prompt.TabPressed)
     def _on_tab_pressed(self) -> None:
-        state = self.query_one(EmptyState)
+        state = self.query_one(FirstScreen)
         if state.display:
             state.select()
 
-    @on(EmptyState.Chosen)
-    def _on_choice(self, event: EmptyState.Chosen) -> None:
+    @on(FirstScreen.Chosen)
+    def _on_choice(self, event: FirstScreen.Chosen) -> None:
         self.controllers.first_screen.choose(event.choice)
 
-    @on(EmptyState.Left)
+    @on(FirstScreen.Left)
     def _on_choices_left(self) -> None:
         self.prompt.focus()
 

@@ -27,7 +27,7 @@ from tchat.tui.keys import (
     with_keymap,
 )
 from tchat.tui.widgets.candidates import Candidates
-from tchat.tui.widgets.empty_state import EmptyState
+from tchat.tui.widgets.first_screen import FirstScreen
 from tchat.tui.widgets.fuzzy_list import FuzzyList, LineEditor
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.sidebar import Sidebar
@@ -254,7 +254,7 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(FuzzyList.BINDINGS, Scope.LISTS),
     *declared(LineEditor.BINDINGS, Scope.LISTS),
     *declared(Sidebar.BINDINGS, Scope.LISTS),
-    *declared(EmptyState.BINDINGS, Scope.LISTS),
+    *declared(FirstScreen.BINDINGS, Scope.LISTS),
     *declared(Dialog.BINDINGS, Scope.DIALOGS),
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
 )

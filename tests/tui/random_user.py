@@ -32,8 +32,8 @@ from tchat.sessions.records import Message, Role, Session, SessionTree
 from tchat.sessions.store import SessionStore, Store
 from tchat.settings import Sampling, Settings
 from tchat.tui.app import TchatApp
+from tchat.tui.engine_state import Phase
 from tchat.tui.widgets.prompt_area import PromptArea
-from tchat.tui.widgets.status import Phase
 from tchat.tui.widgets.transcript.entry import GUTTER
 from tchat.tui.widgets.transcript.layout import EntryLayout
 from tests.sessions.stores import new_session

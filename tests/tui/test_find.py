@@ -29,7 +29,7 @@ async def reading(
     async with opened(settings, paths, size=size, ready=False) as shown:
         transcript = shown.screen.controllers.transcript
         transcript.view.show(entries)
-        transcript.update_empty_state()
+        transcript.update_first_screen()
         await shown.pilot.pause()
         await shown.pilot.press("alt+up")
         await shown.pilot.pause()

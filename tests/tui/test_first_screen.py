@@ -13,8 +13,8 @@ from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.translation import tr
-from tchat.tui.services.model_verdict import model_verdict
-from tchat.tui.widgets.empty_state import PROMPTS, facts_line
+from tchat.tui.services.model_summary import model_summary
+from tchat.tui.widgets.first_screen import PROMPTS, facts_line
 from tchat.tui.widgets.sidebar import Sidebar
 from tests.sessions.stores import new_session
 from tests.tui.chat_stage import Shown, opened
@@ -132,13 +132,13 @@ def test_the_verdict_names_the_measured_speed_else_an_estimate(
 ) -> None:
     metadata = read_metadata(starter_model)
     facts = ["SmolLM2 135M", "98 MB", "demonstration model"]
-    assert model_verdict(metadata, paths) == [*facts, "fits this machine"]
-    measured = model_verdict(metadata, paths, measure=True)
+    assert model_summary(metadata, paths) == [*facts, "fits this machine"]
+    measured = model_summary(metadata, paths, measure=True)
     assert " here: ~" in measured[-1]
-    assert model_verdict(metadata, paths) == measured  # it is measured once
+    assert model_summary(metadata, paths) == measured  # it is measured once
     with MetadataCache(paths) as cache:
         cache.record_speed(metadata, 5.4)
-    assert model_verdict(metadata, paths) == [*facts, "reading speed here: 5.4 tok/s"]
+    assert model_summary(metadata, paths) == [*facts, "reading speed here: 5.4 tok/s"]
 
 
 def test_a_narrow_line_keeps_the_name_and_the_speed() -> None:

@@ -130,7 +130,30 @@ async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
         await until(pilot, lambda: isinstance(app.screen, ModelPicker))  # where it is followed
 
 
-@pytest.mark.parametrize("answer", [("enter",), ("n",), ("escape",)])
+@pytest.mark.parametrize(
+    ("typed", "offered", "asked"),
+    [
+        ("gemma3:1b", "❯ gemma3:1b", [("pull", "gemma3:1b")]),
+        ("acme/x:q4_0", "Download acme/x:q4_0", [("plan pull", "acme/x:q4_0")]),
+    ],
+    ids=["there is space", "there is none"],
+)
+async def test_enter_downloads_only_what_the_disk_has_space_for(
+    typed: str, offered: str, asked: list[tuple[str, ...]]
+) -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        await until(pilot, lambda: "phi4:14b" in text(app))
+        await pilot.press(*typed)
+        await until(pilot, lambda: offered in text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ModelPicker))
+        assert files.asked == asked
+
+
+@pytest.mark.parametrize("answer", [("n",), ("escape",)])
 async def test_nothing_is_pulled_without_a_yes(answer: tuple[str, ...]) -> None:
     files = FakeModelService()
     async with shown(picker(files)) as (app, pilot):

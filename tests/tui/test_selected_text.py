@@ -69,7 +69,7 @@ def fill(shown: Shown) -> None:
             Entry(key="n", role="notice", text="noticeword"),
         ]
     )
-    shown.screen.controllers.transcript.update_empty_state()
+    shown.screen.controllers.transcript.update_first_screen()
 
 
 async def test_selected_text_of_the_transcript_can_be_read_in_every_theme(

@@ -23,6 +23,7 @@ from textual.widgets import TextArea
 
 from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.welcome import Welcome
+from tchat.tui.engine_state import Decoding, Phase, Prefilling, State
 from tchat.tui.widgets.candidates import Candidates, Stage
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.header import ChatHeader, HeaderData
@@ -30,13 +31,9 @@ from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.sidebar import Sidebar
 from tchat.tui.widgets.status import (
     DraftCost,
-    Phase,
-    Reading,
-    State,
     StatusData,
     StatusHint,
     StatusLine,
-    Writing,
 )
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
@@ -174,7 +171,7 @@ async def writing(chat: Chat, pilot: Pilot[None]) -> None:
     chat.transcript.show(TALK[:1])
     chat.transcript.begin(Entry(key=2, role="assistant"))
     chat.transcript.feed(2, REPLY[:230])
-    chat.show_status(Writing(54, (20, 40, 60, 54)), queued=2)
+    chat.show_status(Decoding(54, (20, 40, 60, 54)), queued=2)
     chat.prompt.queue = ["and then?", "why?"]
 
 
@@ -199,7 +196,7 @@ async def private(chat: Chat, pilot: Pilot[None]) -> None:
     chat.prompt.private = True
     chat.prompt.mode = "editing a message · Esc cancels"
     chat.prompt.load("one line\nanother, 名前")
-    chat.show_status(Reading(1_024, 3_072, 65), private=True, offline=True)
+    chat.show_status(Prefilling(1_024, 3_072, 65), private=True, offline=True)
 
 
 async def large_draft(chat: Chat, pilot: Pilot[None]) -> None:

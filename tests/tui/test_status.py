@@ -13,6 +13,7 @@ from textual.widget import Widget
 from tchat.engine.events import Event, LoadProgress, PromptProgress, TextDelta
 from tchat.humanize import clock_text
 from tchat.tui.controllers.turn_state import TurnProgress
+from tchat.tui.engine_state import Decoding, Loading, Phase, Prefilling, State
 from tchat.tui.themes import variable_defaults
 from tchat.tui.widgets.header import HeaderData
 from tchat.tui.widgets.rows import sparkline
@@ -21,14 +22,9 @@ from tchat.tui.widgets.status import (
     STILL,
     TURN,
     DraftCost,
-    Loading,
-    Phase,
-    Reading,
-    State,
     StatusData,
     StatusHint,
     StatusLine,
-    Writing,
 )
 from tests.tui.stage import HOSTILE, is_tame, text
 
@@ -135,11 +131,11 @@ async def test_a_draft_is_told_only_where_it_matters(draft: DraftCost, told: str
     [
         (Phase.PREPARING, "Preparing"),
         (Loading(0.42), "Loading model 42%"),
-        (Reading(1_024, 3_072, 65), "Reading 1,024/3,072 tokens"),
-        (Reading(1_024, 3_072, 65), "1:05 left"),
-        (Writing(54.2, (10, 20, 54.2)), "54 tok/s"),
-        (Writing(54.2, (10, 20, 54.2)), "▂▄█"),
-        (Writing(0), "Writing"),
+        (Prefilling(1_024, 3_072, 65), "Reading 1,024/3,072 tokens"),
+        (Prefilling(1_024, 3_072, 65), "1:05 left"),
+        (Decoding(54.2, (10, 20, 54.2)), "54 tok/s"),
+        (Decoding(54.2, (10, 20, 54.2)), "▂▄█"),
+        (Decoding(0), "Writing"),
         (Phase.STOPPING, "Stopping"),
     ],
 )
@@ -186,14 +182,14 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
     async with staged(line) as (pilot, app):
         seen = []
         for now in (1.0, 1.1, 1.2, 1.3):
-            line.show(StatusData(state=Writing(100 * now)))
+            line.show(StatusData(state=Decoding(100 * now)))
             await pilot.pause()
             seen.append(text(app).split()[1])
         assert seen == ["100", "100", "100", "130"]
         line.show(StatusData(state=Phase.IDLE))
         await pilot.pause()
         assert not text(app).strip()
-        line.show(StatusData(state=Writing(70)))
+        line.show(StatusData(state=Decoding(70)))
         await pilot.pause()
         assert "70 tok/s" in text(app)
 
@@ -205,7 +201,7 @@ async def test_the_status_line_folds_and_its_state_stays(width: int, model: str)
     async with staged(line, width) as (pilot, app):
         line.show(
             StatusData(
-                Writing(54, (1, 2)),
+                Decoding(54, (1, 2)),
                 1_024,
                 8_192,
                 queued=2,
@@ -266,6 +262,6 @@ def test_no_speed_is_told_before_there_is_one() -> None:
         now = seconds
         for _ in range(5):
             progress.record(TextDelta("a"))
-        assert isinstance(progress.state, Writing)
+        assert isinstance(progress.state, Decoding)
         rates.append(progress.state.rate)
     assert rates == [0, 0, 0, 32, 32]

@@ -9,7 +9,7 @@ from tchat.models.files import short_model_name
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.widgets.empty_state import Choice, EmptyState
+from tchat.tui.widgets.first_screen import Choice, FirstScreen
 from tchat.tui.widgets.sidebar import UNTITLED, used_text
 
 RECENT = 3  # chats
@@ -31,17 +31,17 @@ class FirstScreenController:
     @background(group="first-screen", exclusive=True)
     async def refresh(self) -> None:
         """Show recent chats and the model in use, where the first screen is shown."""
-        if not self._state.display:
+        if not self._widget.display:
             return
-        self._state.show_chats(await self._recent())
+        self._widget.show_chats(await self._recent())
         metadata = self._context.conversation.metadata
         if metadata is None:
-            self._state.show_model(short_model_name(self._context.settings.model))
+            self._widget.show_model(short_model_name(self._context.settings.model))
             return
-        self._state.show_model(*await self._verdict(measure=False))
+        self._widget.show_model(*await self._model_facts(measure=False))
         await asyncio.sleep(REST)
-        if self._state.display and self._is_at_rest:
-            self._state.show_model(*await self._verdict(measure=True))
+        if self._widget.display and self._is_at_rest:
+            self._widget.show_model(*await self._model_facts(measure=True))
 
     def choose(self, choice: Choice) -> None:
         """Open a recent chat, or put a prompt into the prompt."""
@@ -52,8 +52,8 @@ class FirstScreenController:
             self._context.prompt.focus()
 
     @property
-    def _state(self) -> EmptyState:
-        return self.screen.query_one(EmptyState)
+    def _widget(self) -> FirstScreen:
+        return self.screen.query_one(FirstScreen)
 
     @property
     def _is_at_rest(self) -> bool:
@@ -66,10 +66,10 @@ class FirstScreenController:
             for each in sessions
         ]
 
-    async def _verdict(self, *, measure: bool) -> list[str]:
-        from tchat.tui.services.model_verdict import model_verdict
+    async def _model_facts(self, *, measure: bool) -> list[str]:
+        from tchat.tui.services.model_summary import model_summary
 
         metadata, paths = self._context.conversation.metadata, self._context.paths
         if metadata is None:
             return []
-        return await asyncio.to_thread(model_verdict, metadata, paths, measure=measure)
+        return await asyncio.to_thread(model_summary, metadata, paths, measure=measure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tchat.chat.prompt_history import HistoryEntry, PromptHistory
+from tchat.chat.prompt_history import MAX_ENTRIES, HistoryEntry, PromptHistory
 from tchat.errors import TchatError
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -49,9 +49,9 @@ class HistoryController:
             prompt.load(drafts[int(chosen)])
             prompt.focus()
 
-    async def _read(self, **given: None) -> list[HistoryEntry]:
+    async def _read(self, most: int | None = MAX_ENTRIES) -> list[HistoryEntry]:
         try:
-            return await asyncio.to_thread(self._history.entries, **given)
+            return await asyncio.to_thread(self._history.entries, most)
         except TchatError as error:
             self._context.notify(str(error), severity="warning")
             return []

@@ -110,7 +110,7 @@ class ReplyController:
             for notice in self._notices:
                 view.append(notice)
         view.begin(reply)
-        self._transcript.update_empty_state()
+        self._transcript.update_first_screen()
         self._storage.show_failure()
 
     def _follows(self, question: Message, entry: Entry) -> bool:

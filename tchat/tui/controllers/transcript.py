@@ -13,7 +13,7 @@ from tchat.sessions.database import DatabaseReplaced
 from tchat.translation import tr
 from tchat.tui.background import background, explained
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.widgets.empty_state import EmptyState
+from tchat.tui.widgets.first_screen import FirstScreen
 from tchat.tui.widgets.prompt_draft import Draft
 from tchat.tui.widgets.transcript.entry import Entry, Key
 
@@ -142,11 +142,11 @@ class TranscriptController:
             for each in entries
         ]
         shown.show([*current, *pending])
-        self.update_empty_state()
+        self.update_first_screen()
 
-    def update_empty_state(self) -> None:
+    def update_first_screen(self) -> None:
         """Show how to begin while there is no message."""
-        state, is_empty = self.screen.query_one(EmptyState), len(self.view.column) == 0
+        state, is_empty = self.screen.query_one(FirstScreen), len(self.view.column) == 0
         state.display = self.view.last_message is None and not self.has_pending
         state.is_crowded = not is_empty
         self.screen.query_one("#messages").display = not (state.display and is_empty)
@@ -171,7 +171,7 @@ class TranscriptController:
             )
         )
         self.view.follow()
-        self.update_empty_state()
+        self.update_first_screen()
 
     def drop_pending(self) -> None:
         """Take out the prompt that is not stored yet, where there is one."""
@@ -212,7 +212,7 @@ class TranscriptController:
     def _append(self, entry: Entry) -> None:
         """Append ``entry``, in view unless a turn under way says it, whose text is not in view."""
         self.view.append(entry)
-        self.update_empty_state()
+        self.update_first_screen()
         if not self._context.turn_state.is_running:
             self.view.follow()
 

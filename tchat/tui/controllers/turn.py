@@ -17,8 +17,8 @@ from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
+from tchat.tui.engine_state import Loading, Phase
 from tchat.tui.widgets.prompt_draft import Draft
-from tchat.tui.widgets.status import Loading, Phase
 
 if TYPE_CHECKING:
     from tchat.engine.engine_thread import Request

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tchat.tui.widgets import status
+from tchat.tui.engine_state import Decoding, Loading, Phase, Prefilling, State
 
 if TYPE_CHECKING:
     from tchat.engine import events
@@ -67,11 +67,11 @@ class TurnProgress:
         self._rates: deque[float] = deque(maxlen=SAMPLES)
         self._tokens = 0
         self.used: int | None = 0
-        self.state: status.State = status.Phase.IDLE
+        self.state: State = Phase.IDLE
 
     def begin(self) -> None:
         """Work has begun; there is no event yet."""
-        self.state = status.Phase.PREPARING
+        self.state = Phase.PREPARING
 
     def set_used(self, tokens: int | None) -> None:
         """Set the number of tokens in the context; None while they are counted."""
@@ -83,7 +83,7 @@ class TurnProgress:
 
         if isinstance(event, events.LoadProgress):
             done = event.progress >= 1
-            self._set_state(status.Phase.PREPARING if done else status.Loading(event.progress))
+            self._set_state(Phase.PREPARING if done else Loading(event.progress))
         elif isinstance(event, events.PromptProgress):
             self._read(event)
         elif isinstance(event, events.TextDelta | events.ReasoningDelta):
@@ -91,17 +91,17 @@ class TurnProgress:
         elif isinstance(event, events.Finished):
             usage = event.usage
             self.used = usage.prompt + usage.completion
-            self.state = status.Phase.IDLE
+            self.state = Phase.IDLE
 
     def stop(self) -> None:
         """The user asked to stop."""
-        if self.state is not status.Phase.IDLE:
-            self.state = status.Phase.STOPPING
+        if self.state is not Phase.IDLE:
+            self.state = Phase.STOPPING
 
     def end(self) -> bool:
         """The work ended; returns whether the user stopped it."""
-        stopped = self.state is status.Phase.STOPPING
-        self.state = status.Phase.IDLE
+        stopped = self.state is Phase.STOPPING
+        self.state = Phase.IDLE
         return stopped
 
     def _read(self, event: events.PromptProgress) -> None:
@@ -111,7 +111,7 @@ class TurnProgress:
         read, left = event.done - event.reused, event.total - event.done
         seconds = left * (now - self._began) / read if read else None
         self.used = event.done
-        self._set_state(status.Reading(event.done, event.total, seconds))
+        self._set_state(Prefilling(event.done, event.total, seconds))
         if not left:
             self._began, self._tokens = now, 0
             self._sampled = (now, 0)
@@ -127,8 +127,8 @@ class TurnProgress:
             self._sampled = (now, self._tokens)
         # The first ones come at once, whatever time the model takes for one.
         rate = self._rates[-1] if self._rates else 0.0
-        self._set_state(status.Writing(rate, tuple(self._rates)))
+        self._set_state(Decoding(rate, tuple(self._rates)))
 
-    def _set_state(self, state: status.State) -> None:
-        if self.state is not status.Phase.STOPPING:  # which holds until the end
+    def _set_state(self, state: State) -> None:
+        if self.state is not Phase.STOPPING:  # which holds until the end
             self.state = state

@@ -76,13 +76,20 @@ def pull_question(plan: PullPlan, fit: str, speed: str) -> Confirm:
     )
     facts = " · ".join(filter(None, (single_line(plan.quantization, 20), fit, speed)))
     free = size_text(plan.free) or "0"
+    has_space = plan.free >= plan.size
     space = (
-        tr("✗ Only {size} are free on the disk.", size=free)
-        if plan.free < plan.size
-        else tr("{size} free on the disk", size=free)
+        tr("{size} free on the disk", size=free)
+        if has_space
+        else tr("✗ Only {size} are free on the disk.", size=free)
     )
     detail = "\n".join(filter(None, (facts, space, plan.reason)))
-    return Confirm(question, detail, yes=tr("Download"), no=tr("Cancel"), danger=True)
+    return Confirm(
+        question,
+        detail,
+        yes=tr("Download"),
+        no=tr("Cancel"),
+        danger=not (has_space and plan.usable),
+    )
 
 
 def removal_question(plan: RemovalPlan) -> Confirm:

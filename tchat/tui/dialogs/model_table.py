@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
@@ -48,22 +49,56 @@ FITS = MappingProxyType(
 # In the order of the list; models of servers come last.
 INSTALLED, AVAILABLE, OTHERS = N_("Installed"), N_("Available"), N_("Other programs")
 SECTIONS = (INSTALLED, AVAILABLE, OTHERS)
-NAME, SIZE, SPEED, FIT = "name", "size", "speed", "fit"
-SORTS = MappingProxyType(
-    {NAME: N_("name"), SIZE: N_("size"), SPEED: N_("speed"), FIT: N_("fit")}
-)  # what the rows can be sorted by
-SIGNS = MappingProxyType({NAME: "▲", SIZE: "▲", SPEED: "▼", FIT: "▲"})
+
+
+class Sort(StrEnum):
+    """What the rows are sorted by; the keys of the columns."""
+
+    CATALOGUE = ""
+    NAME = "name"
+    SIZE = "size"
+    SPEED = "speed"
+    FIT = "fit"
+
+    @property
+    def label(self) -> str:
+        """Its name, in the user's language."""
+        return tr(_SORT_TITLES[self])
+
+    @property
+    def sign(self) -> str:
+        """The direction, to be put behind the title of the column."""
+        if self is Sort.CATALOGUE:
+            return ""
+        return " ▼" if self is Sort.SPEED else " ▲"
+
+    @property
+    def following(self) -> Sort:
+        """The next one, when the user goes through them."""
+        orders = list(Sort)
+        return orders[(orders.index(self) + 1) % len(orders)]
+
+
+_SORT_TITLES = MappingProxyType(
+    {
+        Sort.CATALOGUE: "",
+        Sort.NAME: N_("name"),
+        Sort.SIZE: N_("size"),
+        Sort.SPEED: N_("speed"),
+        Sort.FIT: N_("fit"),
+    }
+)
 
 
 def columns() -> tuple[TableColumn, ...]:
     """The columns; in a narrow terminal the least important leave first."""
     return (
-        TableColumn(tr("Model"), key=NAME),
+        TableColumn(tr("Model"), key=Sort.NAME),
         TableColumn(tr("Quant"), keep=2),
-        TableColumn(tr("Size"), keep=5, is_right=True, key=SIZE),
-        TableColumn(tr("tok/s"), keep=4, is_right=True, key=SPEED),
+        TableColumn(tr("Size"), keep=5, is_right=True, key=Sort.SIZE),
+        TableColumn(tr("tok/s"), keep=4, is_right=True, key=Sort.SPEED),
         TableColumn("", keep=1),
-        TableColumn(tr("Fit"), keep=6, key=FIT),
+        TableColumn(tr("Fit"), keep=6, key=Sort.FIT),
         TableColumn(tr("Good for"), keep=3),
     )
 
@@ -80,7 +115,7 @@ def section(row: ModelRow) -> str:
     return OTHERS if row.owner else INSTALLED
 
 
-def arranged(rows: Iterable[ModelRow], sort: str, abilities: Iterable[str]) -> list[ModelRow]:
+def arranged(rows: Iterable[ModelRow], sort: Sort, abilities: Iterable[str]) -> list[ModelRow]:
     """The rows that have all ``abilities``, by section, then by ``sort``."""
     wanted = set(abilities)
     fits = list(Fit)
@@ -88,13 +123,13 @@ def arranged(rows: Iterable[ModelRow], sort: str, abilities: Iterable[str]) -> l
     def place(row: ModelRow) -> tuple[object, ...]:
         section_place = SECTIONS.index(section(row))
         match sort:
-            case "name":
+            case Sort.NAME:
                 return section_place, row.name.casefold()
-            case "size":
+            case Sort.SIZE:
                 return section_place, not row.size, row.size
-            case "speed":
+            case Sort.SPEED:
                 return section_place, -row.speed
-            case "fit":
+            case Sort.FIT:
                 return section_place, fits.index(row.fit), -row.speed
         return (section_place,)
 
@@ -193,10 +228,10 @@ class ChipRow(Widget):
         super().__init__()
         self._keys: Mapping[str, str] = {}
         self._chosen: frozenset[str] = frozenset()
-        self._sort = ""
+        self._sort = Sort.CATALOGUE
         self._spans: Sequence[tuple[int, int, str]] = ()
 
-    def show(self, keys: Mapping[str, str], chosen: Iterable[str], sort: str) -> None:
+    def show(self, keys: Mapping[str, str], chosen: Iterable[str], sort: Sort) -> None:
         """Show the chips with these keys, those that are chosen, and the order."""
         self._keys, self._chosen, self._sort = keys, frozenset(chosen), sort
         self.refresh()
@@ -210,7 +245,7 @@ class ChipRow(Widget):
         self._spans = spans
         if not self._sort:
             return full
-        order = tr("Sorted by {column}", column=tr(SORTS[self._sort]))
+        order = tr("Sorted by {column}", column=self._sort.label)
         gap = width - full.cell_length - cell_len(order)
         if gap < 2:
             return full

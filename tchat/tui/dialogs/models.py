@@ -33,9 +33,8 @@ from tchat.tui.dialogs.model_actions import (
 from tchat.tui.dialogs.model_table import (
     FITS,
     PULL,
-    SIGNS,
-    SORTS,
     ChipRow,
+    Sort,
     arranged,
     columns,
     model_item,
@@ -81,7 +80,7 @@ class ModelPicker(ListDialog):
         self._hits: Sequence[ModelRow] = ()
         self._everything = True
         self._abilities: frozenset[str] = frozenset()
-        self._sort = ""
+        self._sort = Sort.CATALOGUE
         self._working = ""  # how far a check or a search is
         self._stop = Event()
         self._seen: object = None
@@ -231,10 +230,9 @@ class ModelPicker(ListDialog):
 
     def action_sort(self) -> None:
         """Sort by the next column."""
-        orders = ["", *SORTS]
-        self._sort_by(orders[(orders.index(self._sort) + 1) % len(orders)])
+        self._sort_by(self._sort.following)
 
-    def _sort_by(self, sort: str) -> None:
+    def _sort_by(self, sort: Sort) -> None:
         self._sort = sort
         self._show()
         self._show_order()
@@ -242,7 +240,7 @@ class ModelPicker(ListDialog):
     def _show_order(self) -> None:
         keys = {each: self._key(f"models.{each}") for each in ABILITIES}
         self._chips.show(keys, self._abilities, self._sort)
-        self.list.head.mark(self._sort, f" {SIGNS[self._sort]}" if self._sort else "")
+        self.list.head.mark(self._sort, self._sort.sign)
 
     def _key(self, binding: str) -> str:
         keys = (each.binding for each in self.active_bindings.values())
@@ -261,7 +259,7 @@ class ModelPicker(ListDialog):
     @on(ListHead.Clicked)
     def sort_by_column(self, event: ListHead.Clicked) -> None:
         """Sort by the column, or no longer."""
-        self._sort_by("" if self._sort == event.key else event.key)
+        self._sort_by(Sort.CATALOGUE if self._sort == event.key else Sort(event.key))
 
     # Choosing
 

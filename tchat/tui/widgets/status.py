@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from textual.content import Content
 from textual.timer import Timer
@@ -13,6 +12,7 @@ from textual.timer import Timer
 from tchat.humanize import clock_text, rate_text
 from tchat.sanitize import single_line
 from tchat.translation import tr, trn
+from tchat.tui.engine_state import Decoding, Loading, Phase, Prefilling, State
 from tchat.tui.widgets.header import HeaderData, branch_part, marks, model_part
 from tchat.tui.widgets.rows import (
     Ends,
@@ -35,38 +35,6 @@ STILL = "●"  # where nothing moves
 BAR_FROM = 0.6  # share of the context from which its bar is shown
 LARGE, LARGE_SHARE = 512, 16  # tokens of a draft that are told, or one part in so many
 PULLING = 48  # characters
-
-
-class Phase(Enum):
-    """What the engine is doing, where there is no figure to tell."""
-
-    IDLE = "idle"
-    PREPARING = "preparing"  # a file is checked, a prompt counted
-    STOPPING = "stopping"  # the user asked for it, and the engine has not yet
-
-
-class Loading(NamedTuple):
-    """The model is being loaded; ``progress`` is 0..1."""
-
-    progress: float
-
-
-class Reading(NamedTuple):
-    """``done`` of ``total`` prompt tokens are processed; ``left`` is seconds, None if unknown."""
-
-    done: int
-    total: int
-    left: float | None = None
-
-
-class Writing(NamedTuple):
-    """A reply is written at ``rate`` tokens a second, 0 if unknown; ``rates``: oldest first."""
-
-    rate: float
-    rates: tuple[float, ...] = ()
-
-
-State: TypeAlias = Phase | Loading | Reading | Writing
 
 
 class DraftCost(NamedTuple):
@@ -141,7 +109,7 @@ class StatusLine(Row):
         Nobody reads numbers faster, and this row would add a tenth to the cost of each flush.
         """
         now = self._clock()
-        if not isinstance(data.state, Writing):
+        if not isinstance(data.state, Decoding):
             self._written = now - CALM
         elif now - self._written < CALM:
             return
@@ -156,7 +124,7 @@ class StatusLine(Row):
         """Let the spinner turn by itself, but for a reply, whose numbers turn it."""
         turns = self.is_attached and self._is_moving
         turns = turns and self._data.state is not Phase.IDLE
-        if turns and not isinstance(self._data.state, Writing):
+        if turns and not isinstance(self._data.state, Decoding):
             self._timer = self._timer or self.set_interval(TURN, self._turn)
         elif self._timer is not None:
             self._timer.stop()
@@ -200,13 +168,13 @@ def _state(state: State, spinner: str) -> list[Part]:
     colour = "$warning" if state is Phase.STOPPING else "$assistant"
     signed = (f"{spinner} {long}", f"{spinner} {short}".rstrip())
     parts = [part(*signed, keep=(5,), lead="  ", style=colour)]
-    if isinstance(state, Reading) and state.left is not None:
+    if isinstance(state, Prefilling) and state.left is not None:
         left = tr("{time} left", time=clock_text(state.left))
         parts.append(_optional(left, 6))
-    if isinstance(state, Reading) and state.total:
+    if isinstance(state, Prefilling) and state.total:
         drawn = bar(state.done / state.total, BAR)
         parts.append(part(drawn, "", keep=(3,), lead=" ", style=colour))
-    if isinstance(state, Writing) and state.rates:
+    if isinstance(state, Decoding) and state.rates:
         parts.append(part(sparkline(state.rates), "", keep=(3,), lead=" ", style=colour))
     return parts
 
@@ -216,10 +184,10 @@ def _words(state: State) -> tuple[str, str]:
     match state:
         case Loading(progress):
             return tr("Loading model {share:.0%}", share=progress), f"{progress:.0%}"
-        case Reading(done, total):
+        case Prefilling(done, total):
             counts = f"{done:,}/{total:,}"
             return tr("Reading {counts} tokens", counts=counts), counts
-        case Writing(rate):
+        case Decoding(rate):
             return (rate_text(rate),) * 2 if rate else (tr("Writing"), "")
         case Phase.STOPPING:
             return tr("Stopping"), tr("Stopping")

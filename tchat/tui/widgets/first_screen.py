@@ -59,7 +59,7 @@ class ClickableLine(NamedTuple):
     spans: tuple[Span, ...] = ()
 
 
-class EmptyState(Widget):
+class FirstScreen(Widget):
     """The model, recent chats, prompts to try, and keys: as much of it as there is room for.
 
     Args:
@@ -78,8 +78,8 @@ class EmptyState(Widget):
                 id="first-screen.leave"),
     ]  # fmt: skip
     DEFAULT_CSS = """
-    EmptyState { height: 1fr; color: $muted; }
-    EmptyState.-crowded { height: auto; padding: 1 0; }
+    FirstScreen { height: 1fr; color: $muted; }
+    FirstScreen.-crowded { height: auto; padding: 1 0; }
     """
 
     @dataclass

@@ -26,7 +26,7 @@ PACES = (  # by tokens per second, from which each begins
 _TUNED = re.compile(r"[-_ ](?:instruct|chat|it)$", re.IGNORECASE)
 
 
-def model_verdict(metadata: ModelMetadata, paths: Paths, *, measure: bool = False) -> list[str]:
+def model_summary(metadata: ModelMetadata, paths: Paths, *, measure: bool = False) -> list[str]:
     """Facts about a model that is loaded, raw.
 
     For example ``SmolLM2 135M``, ``98 MB``, ``demonstration model``, ``fast here: ~54 tok/s``.

@@ -1,0 +1,38 @@
+"""What the engine is doing, as the screen tells it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+
+class Phase(Enum):
+    """What the engine is doing, where there is no figure to tell."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"  # a file is checked, a prompt counted
+    STOPPING = "stopping"  # the user asked for it, and the engine has not yet
+
+
+class Loading(NamedTuple):
+    """The model is being loaded; ``progress`` is 0..1."""
+
+    progress: float
+
+
+class Prefilling(NamedTuple):
+    """``done`` of ``total`` prompt tokens are processed; ``left`` is seconds, None if unknown."""
+
+    done: int
+    total: int
+    left: float | None = None
+
+
+class Decoding(NamedTuple):
+    """A reply is written at ``rate`` tokens a second, 0 if unknown; ``rates``: oldest first."""
+
+    rate: float
+    rates: tuple[float, ...] = ()
+
+
+State: TypeAlias = Phase | Loading | Prefilling | Decoding
