@@ -11,7 +11,7 @@ from textual.keys import Keys, _character_to_key
 
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
-from tchat.translation import tr
+from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.keys import (
     FORMER_IDS,
@@ -86,6 +86,18 @@ _TOGETHER = (
 )
 
 
+# Of each of these actions one must have a key, and what is told of a key that prevents that.
+_NEEDED = (
+    (("prompt.send",), N_("no key would be left to send a prompt; the default stays")),
+    (("chat.quit", "chat.interrupt"), N_("no key would be left to quit; the default stays")),
+    (
+        ("chat.stop", "chat.interrupt"),
+        N_("no key would be left to stop a reply; the default stays"),
+    ),
+    (("dialog.close",), N_("no key would be left to close a dialog; the default stays")),
+)
+
+
 class Remapped(NamedTuple):
     """What ``[keys]`` comes to: for `App.set_keymap`, and one line for each thing wrong with it."""
 
@@ -99,13 +111,15 @@ def remap(
     """Put ``configured`` (keys by id) over the keys of ``preset``.
 
     A configured key is taken from an action that has it by default; an action that is left without
-    a key is told. What names no action or no key, or a key that is configured twice, is left out
-    and told. Keys behind the leader key stay unless others are configured.
+    a key is told. What names no action or no key, a key that is configured twice, or what leaves no
+    key to send, to quit or to stop, is left out and told. Keys behind the leader key stay unless
+    others are configured.
     """
     known = {action.id: action for action in actions}
     base = {name: keys for name, keys in PRESETS[preset].items() if name in known}
     defaults = {each.id: each for each in with_keymap(base, known.values())}
     chosen: dict[str, str] = {}
+    spelled: dict[str, str] = {}  # as the user wrote the names
     problems: list[str] = []
     for written, text in configured.items():
         name = FORMER_IDS.get(written, written)
@@ -118,7 +132,11 @@ def remap(
         elif clash := _clash(name, keys, chosen, known):
             problems.append(f"`{written}`: {clash}")
         else:
-            chosen[name] = ",".join(dict.fromkeys(keys))
+            chosen[name], spelled[name] = ",".join(dict.fromkeys(keys)), written
+    while refused := _dead_end(chosen, defaults):
+        name, problem = refused
+        del chosen[name]
+        problems.append(f"`{spelled[name]}`: {problem}")
     chosen = {name: _with_leader_keys(name, chosen, defaults) for name in chosen}
     lost = _without_taken(chosen, defaults)
     problems += [
@@ -128,6 +146,38 @@ def remap(
     ]
     told = [tr("config.toml, [keys]: {problem}", problem=each) for each in problems]
     return Remapped({**base, **lost, **chosen}, list(map(single_line, told)))
+
+
+def _dead_end(
+    chosen: Mapping[str, str], defaults: Mapping[str, KeyAction]
+) -> tuple[str, str] | None:
+    """The last chosen action without which a needed one has a key, and what to say of it."""
+    for ids, problem in _NEEDED:
+        if not chosen or not set(ids) <= defaults.keys() or _can_be_reached(ids, chosen, defaults):
+            continue
+        for name in reversed([*chosen]):
+            others = {other: keys for other, keys in chosen.items() if other != name}
+            if _can_be_reached(ids, others, defaults):
+                return name, tr(problem)
+        return [*chosen][-1], tr(problem)  # several prevent it
+    return None
+
+
+def _can_be_reached(
+    ids: Iterable[str], chosen: Mapping[str, str], defaults: Mapping[str, KeyAction]
+) -> bool:
+    """Whether one of some actions has a key, and the leader key one where that is behind it."""
+    chosen = {name: _with_leader_keys(name, chosen, defaults) for name in chosen}
+    in_force = {**_without_taken(chosen, defaults), **chosen}
+
+    def keys(name: str) -> list[str]:
+        found = split_keys(in_force.get(name) or defaults[name].keys)
+        return [key for key in found if key != UNBOUND]
+
+    has_leader = "chat.leader" not in defaults or not all(
+        map(_is_behind_leader, keys("chat.leader"))
+    )
+    return any(has_leader or not _is_behind_leader(key) for name in ids for key in keys(name))
 
 
 def _with_leader_keys(

@@ -11,7 +11,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from tchat.tui.keymap import remap
+from tchat.tui.keymap import ALL_BINDINGS, PRESETS, remap
 from tchat.tui.keys import KEYS, UNBOUND, Scope, bindings, declared, show_key, with_keymap
 
 
@@ -109,6 +109,81 @@ def test_a_key_is_configured_for_one_action_only() -> None:
     assert warnings == [
         "config.toml, [keys]: `chat.branches`: F12 belongs to `chat.sidebar` already"
     ]
+
+
+SEND = "no key would be left to send a prompt; the default stays"
+QUIT = "no key would be left to quit; the default stays"
+STOP = "no key would be left to stop a reply; the default stays"
+CLOSE = "no key would be left to close a dialog; the default stays"
+NO_LEADER = {"chat.leader": "leader x", "chat.help": "ctrl+x"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "refused", "told"),
+    [
+        ({"prompt.newline": "enter"}, ["prompt.newline"], SEND),
+        ({"chat.tree": "enter"}, ["chat.tree"], SEND),
+        ({"chat.help": "f10", "prompt.yank": "enter,f9"}, ["prompt.yank"], SEND),
+        ({**NO_LEADER, "prompt.send": "leader s"}, ["prompt.send"], SEND),
+        (
+            {"chat.sidebar": "ctrl+q,ctrl+x", "chat.model": "ctrl+c"},
+            ["chat.model"],
+            QUIT,
+        ),
+        (
+            {"chat.leader": "leader x", "chat.theme": "escape", "prompt.help": "ctrl+c"},
+            ["prompt.help"],
+            STOP,
+        ),
+        ({"list.down": "escape"}, ["list.down"], CLOSE),
+    ],
+)
+def test_what_would_leave_no_key_to_send_to_quit_or_to_stop_is_left_out(
+    configured: dict[str, str], refused: list[str], told: str
+) -> None:
+    keymap, warnings = remap(configured, ALL_BINDINGS)
+    assert not keymap.keys() & set(refused)
+    assert [line for line in warnings if told in line] == [
+        f"config.toml, [keys]: `{name}`: {told}" for name in refused
+    ]
+    kept = {name: keys for name, keys in configured.items() if name not in refused}
+    assert keymap.items() >= remap(kept, ALL_BINDINGS).keymap.items()
+
+
+@pytest.mark.parametrize(
+    "configured",
+    [
+        {"prompt.newline": "enter", "prompt.send": "ctrl+s"},
+        {"prompt.send": "ctrl+s", "prompt.newline": "enter"},
+        {"chat.interrupt": "f10", "chat.quit": "f11", "chat.stop": "f12"},
+        {"chat.model": "ctrl+c,escape,ctrl+q"},  # the leader key is left
+    ],
+)
+def test_keys_that_leave_others_to_send_to_quit_and_to_stop_are_taken(
+    configured: dict[str, str],
+) -> None:
+    keymap, warnings = remap(configured, ALL_BINDINGS)
+    assert all(keys in keymap[name] for name, keys in configured.items())
+    assert not any("would be left" in line for line in warnings)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([action.id for action in ALL_BINDINGS]),
+        st.sampled_from([action.keys for action in ALL_BINDINGS]),
+        max_size=12,
+    ),
+    st.sampled_from(sorted(PRESETS)),
+)
+def test_whatever_is_configured_a_prompt_can_be_sent_and_the_chat_left(
+    configured: dict[str, str], preset: str
+) -> None:
+    keymap = remap(configured, ALL_BINDINGS, preset).keymap
+    keys = {each.id: each.keys.split(",") for each in with_keymap(keymap, ALL_BINDINGS)}
+    leader = any(not key.startswith("leader ") for key in keys["chat.leader"] if key != UNBOUND)
+    for ids in (("prompt.send",), ("chat.quit", "chat.interrupt"), ("chat.stop", "chat.interrupt")):
+        found = {key for name in ids for key in keys[name]} - {UNBOUND}
+        assert any(leader or not key.startswith("leader ") for key in found)
 
 
 def test_a_former_name_of_an_action_works() -> None:
