@@ -26,7 +26,7 @@ from tchat.settings.keys import FORMER_THEMES, renamed_theme
 from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
-from tchat.tui.terminal import guarded
+from tchat.tui.terminal import can_be_resumed, guarded
 from tchat.tui.textual_patches import (
     LOOK,
     OpeningDialog,
@@ -301,6 +301,20 @@ class TchatApp(App[None]):
             last = threading.Timer(GIVE_UP, os._exit, [code])
             last.daemon = True
             last.start()
+
+    def action_suspend_process(self) -> None:
+        """Back to the shell that tchat was started from; without one, say so and go on."""
+        if self._driver is not None and self._driver.can_suspend and can_be_resumed():
+            from tchat.tui.terminal_driver import TerminalDriver
+
+            if isinstance(self._driver, TerminalDriver):
+                self._suspend_signal()
+                self._driver.suspend_group()
+            else:
+                super().action_suspend_process()
+        else:
+            problem = tr("Not suspended: tchat was not started by a shell that could resume it.")
+            self.notify(problem, severity="warning", markup=False)
 
     def notify(
         self,

@@ -1,4 +1,4 @@
-"""The terminal around the screen: output of C libraries, crashes, the clipboard."""
+"""The terminal around the screen: output of C libraries, crashes, job control, the clipboard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tchat.translation import tr
 # mouse reports, no bracketed paste, no reports of keys and of the focus, the title that it had, a
 # visible cursor.
 _GUARD = r"""
-trap '' INT TERM TTOU
+trap '' INT TERM TTOU TSTP
 read -r word && exit 0
 stty sane <&1
 printf '\033[?1049l\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1004l\033[?2004l'
@@ -93,6 +93,34 @@ def _guard(log_file: Path) -> Iterator[None]:
             guard.communicate(b"done\n", timeout=_PATIENCE)
 
 
+def can_be_resumed() -> bool:
+    """Whether somebody could continue this process after it is suspended: a shell with job control.
+
+    Such a shell gives each job a process group of its own, and stays in another one of the same
+    session. A terminal emulator, ``tmux new tchat`` and ``exec tchat`` leave no such shell.
+    """
+    if sys.platform == "win32":
+        return False
+    group, session = os.getpgrp(), os.getsid(0)
+    parent = os.getpid()
+    with suppress(OSError, ValueError):
+        while os.getpgid(parent) == group:  # a script that started this one is suspended with it
+            if parent == session:
+                return False
+            parent = _parent_of(parent)
+        return os.getsid(parent) == session
+    return False
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:  # no Linux
+        listed = ("ps", "-o", "ppid=", "-p", str(pid))
+        return int(subprocess.run(listed, capture_output=True, check=False).stdout)
+    return int(status.rpartition(")")[2].split()[1])
+
+
 @runtime_checkable
 class TitledDriver(Protocol):
     """A driver that can title the terminal."""
@@ -141,7 +169,8 @@ def _accepted(command: list[str], data: bytes) -> bool:
     if shutil.which(command[0]) is None:
         return False
     try:
-        # xclip stays behind to serve the selection: its output must not be waited for.
+        # xclip stays behind to serve the selection: its output must not be waited for, and it
+        # must not be suspended with tchat.
         done = subprocess.run(
             command,
             input=data,
@@ -149,6 +178,7 @@ def _accepted(command: list[str], data: bytes) -> bool:
             stderr=subprocess.DEVNULL,
             timeout=PATIENCE,
             check=False,
+            start_new_session=True,
         )
     except (OSError, subprocess.SubprocessError):
         return False

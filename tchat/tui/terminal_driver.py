@@ -41,15 +41,39 @@ class TerminalDriver(LinuxDriver):
         self._title: str | None = None  # that the terminal is to have; None for its own
         self._is_titled = False
         self._gives_way = False  # another program has the terminal, such as the user's editor
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
-        loop.add_signal_handler(signal.SIGCONT, self._sigcont_application)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
+        self._loop.add_signal_handler(signal.SIGCONT, self._sigcont_application)
+
+    def suspend_group(self) -> None:
+        """Suspend this process and its group, as a terminal does it, once the terminal is released.
+
+        A script that started tchat is suspended with it: the shell waits for the script. The system
+        ignores the signal where the group has no shell that could resume it.
+        """
+        self.suspend_application_mode()
+        self._must_signal_resume = True
+        self._loop.remove_signal_handler(signal.SIGTSTP)  # the default stops it at once
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._sigtstp_application)
 
     def _sigcont_application(self, *_: object) -> None:
-        """Take the terminal back, also after a SIGSTOP, which leaves no time to release it."""
+        """Take the terminal back, also after a SIGSTOP, which leaves no time to release it.
+
+        In the background, where `bg` continues it, nothing can be drawn: it waits for `fg`.
+        """
+        if self._auto_restart and not self._is_in_foreground():
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
         if self._auto_restart and not self._gives_way:
             self.suspend_application_mode()
         super()._sigcont_application()
+
+    def _is_in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
+        except OSError:  # no terminal, or one of another session
+            return True
 
     def write(self, data: str) -> None:
         """Write while the terminal is open."""
@@ -81,7 +105,9 @@ class TerminalDriver(LinuxDriver):
             self.write(SET_TITLE.format("") + POP_TITLE)
 
     def start_application_mode(self) -> None:
-        """Take the terminal, with the title that it had when it was released."""
+        """Take the terminal, once it is ours, with the title that it had when it was released."""
+        while not self._is_in_foreground():  # started with `&`
+            os.kill(os.getpid(), signal.SIGSTOP)
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self._title is not None:
             self._show_title(self._title)
