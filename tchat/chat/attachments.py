@@ -79,6 +79,16 @@ def split_attachments(prompt: str) -> tuple[list[str], str]:
     return names, prompt[at:]
 
 
+def attachment_sizes(prompt: str) -> list[tuple[int, str]]:
+    """The bytes of each file at the beginning of a prompt, with its name."""
+    sizes: list[tuple[int, str]] = []
+    at = 0
+    while match := _FILE.match(prompt, at):
+        sizes.append((len(match[0].encode()), match["name"]))
+        at = match.end()
+    return sizes
+
+
 def join_parts(parts: Iterable[str]) -> str:
     """Join the parts that are not blank, with an empty line between them."""
     return "\n\n".join(part for part in parts if part.strip())
@@ -191,7 +201,7 @@ def _matches(pattern: str) -> list[Path]:
 MAX_PATHS = 4000
 _BEHIND = ",;:!?.)]}'\""  # what a sentence puts behind a name
 # Full of files that nobody wrote by hand.
-_SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
+GENERATED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
 
 
 def complete_paths(word: str, folder: Path | None = None) -> list[str]:
@@ -287,7 +297,9 @@ def _walk(root: Path, hidden: bool) -> Iterator[str]:
                 yield name
                 continue
             yield f"{name}/"
-            if not (entry.name.startswith(".") or entry.name in _SKIPPED or entry.is_symlink()):
+            if not (
+                entry.name.startswith(".") or entry.name in GENERATED_FOLDERS or entry.is_symlink()
+            ):
                 waiting.append(f"{name}/")
 
 

@@ -22,6 +22,7 @@ from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, TextDelta
+from tchat.errors import PromptTooLong
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -57,7 +58,22 @@ def _answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloade
         chat = resources.enter_context(
             open_chat(settings, console, session_store, session, cancel, preloaded=preloaded)
         )
-        return _print(turn, settings, chat, console)
+        try:
+            return _print(turn, settings, chat, console)
+        except PromptTooLong as error:
+            raise _with_file_sizes(error, turn.prompt) from None
+
+
+def _with_file_sizes(error: PromptTooLong, prompt: str) -> PromptTooLong:
+    """The error, which names the largest of several files in the prompt."""
+    from tchat.chat.attachments import attachment_sizes
+
+    sizes = attachment_sizes(prompt)
+    if len(sizes) < 2:
+        return error
+    from tchat.chat.folder_files import largest_text
+
+    return PromptTooLong(error.message, f"{error.hint}; {largest_text(sizes)}")
 
 
 def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:

@@ -53,7 +53,11 @@ TEMPLATE = typer.Option(
     callback=require_value,
 )
 FILES = typer.Option(
-    None, "-f", "--file", metavar="PATH", help="Prepend a file; accepts globs; repeatable"
+    None,
+    "-f",
+    "--file",
+    metavar="PATH",
+    help="Prepend a file, a folder's text files, or `-` for piped input; accepts globs; repeatable",
 )
 EXTRACT = typer.Option(
     False, "-x", "--extract", help="Print only the first code block, or everything if there is none"
@@ -97,7 +101,7 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print the reply and its metadata as JSON"),
     schema: str = SCHEMA,
     grammar: str = GRAMMAR,
-    choose: str = CHOOSE,
+    choose: list[str] = CHOOSE,
     yes_no: bool = YES_NO,
     threshold: float = THRESHOLD,
     candidates: int = CANDIDATES,
@@ -121,7 +125,7 @@ def command(
         as_json=as_json,
         schema=schema,
         grammar=grammar,
-        choose=choose,
+        choose=tuple(choose or ()),
         yes_no=yes_no,
         threshold=threshold,
         candidates=candidates,

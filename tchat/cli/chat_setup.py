@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -57,7 +57,7 @@ class AskRequest:
     as_json: bool = False
     schema: str = ""
     grammar: str = ""
-    choose: str = ""
+    choose: tuple[str, ...] = ()
     yes_no: bool = False
     threshold: float | None = None
     stream: bool = True
@@ -87,17 +87,36 @@ class AskRequest:
         """The labels to choose from; empty for free text."""
         if self.yes_no:
             return ("yes", "no")
-        return tuple(label.strip() for label in self.choose.split(",")) if self.choose else ()
+        if len(self.choose) != 1:
+            return tuple(label.strip() for label in self.choose)
+        return _labels_in(self.choose[0])
 
     def with_labels(self, prompt: str) -> str:
         """The prompt with the labels to choose from, if any."""
-        return (
-            f"{prompt}\n\nAnswer with one of: {', '.join(self.labels)}." if self.labels else prompt
-        )
+        if not self.labels:
+            return prompt
+        separator = "; " if any("," in label for label in self.labels) else ", "
+        return f"{prompt}\n\nAnswer with one of: {separator.join(self.labels)}."
 
     def is_unsure(self, probability: float) -> bool:
         """Whether ``probability`` is too low to answer yes or no."""
         return probability < (UNSURE_BELOW if self.threshold is None else self.threshold)
+
+
+def _labels_in(text: str) -> tuple[str, ...]:
+    """The labels in one ``--choose``: a JSON list of texts, or separated by commas."""
+    labels: object = text.split(",")
+    if text.lstrip().startswith("["):
+        import json
+
+        with suppress(ValueError, RecursionError):
+            labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UsageError(
+            tr("--choose takes labels, not other JSON"),
+            tr("for example {value}", value="""--choose '["red", "dark blue"]'"""),
+        )
+    return tuple(label.strip() for label in labels)
 
 
 class AskTurn(NamedTuple):

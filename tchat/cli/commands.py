@@ -73,6 +73,12 @@ FOREIGN_COMMANDS = {
 MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few words of prompts
 
 
+def is_dashed_text(argument: str) -> bool:
+    """Whether it is text that begins with dashes, such as a list, and no flag."""
+    behind = argument.lstrip("-")
+    return behind[:1].isspace() and behind != argument
+
+
 def help_arguments(words: list[str]) -> list[str] | None:
     """The arguments meant by ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND``.
 

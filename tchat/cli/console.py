@@ -7,8 +7,9 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tchat.errors import Abandoned, ExitCode, Interrupted, StorageError, TchatError, UsageError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     OpenChat = Callable[..., Chat]
 
 LONGEST_LINE = 2000
+STDIN = "-"  # what stands for standard input among words and files
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,26 +261,60 @@ def read_prompt(
     """Read a prompt: files (also patterns), standard input and words, separated by blank lines.
 
     The document precedes the question, so that a second question reuses its KV cache. A terminal
-    is not read.
+    is not read, unless `STDIN` stands for it: before or behind all other words, or among the files,
+    where it is read in its place.
 
     Raises:
         UsageError: A file is missing or is not text, or there is too much.
         StorageError: A file cannot be read.
     """
-    parts = _read_files(console, files, encoding) if files else []
-    if not console.stdin_is_terminal:
-        parts.append(read_text(console, encoding).strip("\n"))
-    parts.append(decode_words(words, console))
+    typed = words[words[:1] == (STDIN,) :]
+    typed = typed[:-1] if typed and typed[-1] == STDIN else typed
+    parts = list(_read_files(console, files, encoding)) if files else []
+    if STDIN not in files and (len(typed) < len(words) or not console.stdin_is_terminal):
+        parts.append(_read_stdin(console, encoding))
+    parts.append(decode_words(typed, console))
     return "\n\n".join(filter(str.strip, parts))
 
 
-def _read_files(console: Console, files: Sequence[str], encoding: str) -> list[str]:
+def _read_stdin(console: Console, encoding: str) -> str:
+    if console.stdin_is_terminal:
+        console.notice(tr("type the text, and end it with Ctrl+D on a line of its own"))
+    return read_text(console, encoding).strip("\n")
+
+
+def _read_files(console: Console, names: Sequence[str], encoding: str) -> Iterator[str]:
+    """Each file once, as text for a prompt."""
     from tchat.chat.attachments import Attachment, expand_patterns, read_file
 
-    return [
-        str(Attachment(str(path), report_decoding(console, read_file(path, encoding))))
-        for path in expand_patterns(files)
-    ]
+    seen: set[Path] = set()
+    for name in dict.fromkeys(names):
+        if name == STDIN:
+            yield _read_stdin(console, encoding)
+            continue
+        for path in expand_patterns([name]):
+            if path in seen:
+                continue
+            seen.add(path)
+            if path.is_dir():
+                yield from _read_folder(console, path, encoding, seen)
+            else:
+                yield str(
+                    Attachment(str(path), report_decoding(console, read_file(path, encoding)))
+                )
+
+
+def _read_folder(console: Console, folder: Path, encoding: str, seen: set[Path]) -> Iterator[str]:
+    from tchat.chat.folder_files import read_folder
+
+    found = read_folder(folder, encoding)
+    console.notice(found.summary)
+    for each in found.attachments:
+        if Path(each.name) not in seen:
+            seen.add(Path(each.name))
+            if each.assumed:
+                console.notice(each.assumed)
+            yield str(each)
 
 
 def decode_words(words: Sequence[str], console: Console | None = None) -> str:

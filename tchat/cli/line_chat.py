@@ -35,6 +35,8 @@ from tchat.settings.keys import renamed_theme
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tchat.chat.chat import Chat
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore, Store
@@ -443,11 +445,21 @@ class LineChat:
         from tchat.chat.attachments import expand_patterns, read_attachment
 
         for each in expand_patterns([path]):
+            if each.is_dir():
+                self._attach_folder(each)
+                continue
             attached = read_attachment(str(each), encoding=self.settings.encoding)
             self._attached.append(str(attached))
             if attached.assumed:
                 self.console.notice(attached.assumed)
             self.show(tr("{each} goes with your next message.", each=single_line(str(each))))
+
+    def _attach_folder(self, folder: Path) -> None:
+        from tchat.chat.folder_files import read_folder
+
+        found = read_folder(folder, self.settings.encoding)
+        self._attached += map(str, found.attachments)
+        self.show(tr("{each} goes with your next message.", each=found.summary))
 
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.

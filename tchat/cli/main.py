@@ -104,7 +104,10 @@ def _plain_words(argv: list[str]) -> list[str] | None:
     if not argv:
         return []
     if any(word.startswith("-") for word in argv):
-        return None
+        from tchat.cli.commands import is_dashed_text
+
+        if not all(word[:1] != "-" or word == "-" or is_dashed_text(word) for word in argv):
+            return None
     if " " in argv[0]:  # no command has one
         return argv
     from tchat.cli.commands import COMMANDS, help_arguments, unknown_command

@@ -12,6 +12,7 @@ import click
 import typer
 from typer.core import TyperCommand
 
+from tchat.cli.commands import is_dashed_text
 from tchat.errors import UsageError
 from tchat.settings import Key, Value, find_key, keys, renamed
 from tchat.settings.keys import parse
@@ -40,6 +41,23 @@ class SettingsCommand(TyperCommand, ABC):
     @abstractmethod
     def pairs(self) -> list[click.Parameter]:
         """Options of a name and a value."""
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """A parser that takes ``- eggs`` for an argument: no flag has white space behind dashes.
+
+        click has no public hook that sees an argument before it is taken for a flag.
+        """
+        parser = super().make_parser(ctx)
+        process = parser._process_opts
+
+        def process_options(argument: str, state: Any) -> None:
+            if is_dashed_text(argument):
+                state.largs.append(argument)
+            else:
+                process(argument, state)
+
+        parser._process_opts = process_options  # type: ignore[method-assign,assignment]
+        return parser
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in sections: arguments and options, then the settings."""
@@ -149,6 +167,11 @@ def require_value(param: typer.CallbackParam, value: str | None) -> str:
     return value or ""
 
 
+def require_values(param: typer.CallbackParam, values: list[str] | None) -> list[str]:
+    """The values of a repeatable flag, each as `require_value` takes it."""
+    return [require_value(param, value) for value in values or ()]
+
+
 def require_finite(param: typer.CallbackParam, value: float | None) -> float | None:
     """The number of a flag; rejects NaN, which ranges let through.
 
@@ -175,7 +198,10 @@ GRAMMAR = typer.Option(
     None, metavar="FILE", help="Constrain the reply to a GBNF grammar", callback=require_value
 )
 CHOOSE = typer.Option(
-    None, metavar="A,B,C", help="Choose one of these labels", callback=require_value
+    None,
+    metavar="A,B,C",
+    help="Choose one of these labels; repeat it, or give a JSON list, for labels with commas",
+    callback=require_values,
 )
 THRESHOLD = typer.Option(
     None,

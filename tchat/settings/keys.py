@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, fields, replace
 from types import MappingProxyType
@@ -72,7 +73,7 @@ class Key:
     `int`, `float`, `str`, or `tuple` for a list of texts. ``unit`` is what a number counts, or
     empty. ``flags`` is empty for a setting that no flag sets. ``former`` is the name it had
     before, or empty. ``live`` ones need no loading anew; ``require`` raises for a text that is not
-    allowed.
+    allowed; ``escapes`` are read in typed texts, see `unescaped`.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Key:
     former: str
     live: bool
     require: Callable[[str], object] | None
+    escapes: bool
 
     @property
     def variable(self) -> str:
@@ -218,6 +220,7 @@ def _key(field: Field[Any], section: str) -> Key:
         former=metadata["former"],
         live=bool(section) or metadata["live"],
         require=metadata["require"],
+        escapes=metadata["escapes"],
     )
 
 
@@ -316,19 +319,25 @@ def _spelled(key: Key, text: str) -> object:
     if key.kind is float:
         return float(text)
     if key.kind is tuple:
-        return _list_spelled(text)
+        return _list_spelled(text, unescaped if key.escapes else str)
     return text
 
 
-def _list_spelled(text: str) -> object:
+def unescaped(text: str) -> str:
+    """``text`` with the characters that its escapes stand for; other backslashes are themselves."""
+    characters = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+    return re.sub(r"\\([ntr\\])", lambda match: characters[match[1]], text)
+
+
+def _list_spelled(text: str, spelled: Callable[[str], str]) -> object:
     if not text.lstrip().startswith("["):
-        return (text,)
+        return (spelled(text),)
     import json
 
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return (text,)  # a stop string such as "[/INST]"
+        return (spelled(text),)  # a stop string such as "[/INST]"
 
 
 def _allowed(key: Key, value: object) -> bool:

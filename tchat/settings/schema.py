@@ -21,6 +21,7 @@ def setting(
     former: str = "",
     live: bool = False,
     require: Callable[[str], object] | None = None,
+    escapes: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -36,6 +37,7 @@ def setting(
         former: The name it had before; it is still accepted, with a notice.
         live: Whether a loaded model goes on with another value; sampling always is.
         require: Raises `UsageError` for a text that is not allowed.
+        escapes: Whether ``\\n``, ``\\t``, ``\\r`` and ``\\\\`` are escapes in a typed text.
     """
     metadata = {
         "help": help,
@@ -47,6 +49,7 @@ def setting(
         "former": former,
         "live": live,
         "require": require,
+        "escapes": escapes,
     }
     return field(default=default, metadata=metadata)
 
@@ -123,7 +126,11 @@ class Sampling:
     max_tokens: int = setting(
         -1, "Maximum tokens of a reply; -1 is up to the context", low=-1, unit=N_("tokens")
     )
-    stop: tuple[str, ...] = setting((), "Stop sequence; the reply ends before it; repeatable")
+    stop: tuple[str, ...] = setting(
+        (),
+        "Stop sequence; the reply ends before it; \\n and \\t are read as escapes; repeatable",
+        escapes=True,
+    )
     grammar: str = setting("", "GBNF grammar that constrains the reply", flag="-")
 
 

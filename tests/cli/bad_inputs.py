@@ -137,7 +137,7 @@ INPUT = {
     "missing file": Bad(args=("-f", "x.md", "hi"), code=2, told=("`x.md`", "check its name")),
     "empty pattern": Bad(args=("-f", "*.x", "hi"), code=2, told=("`*.x`",)),
     "folder as file": Bad(
-        args=("-f", "d", "hi"), code=2, told=("d is a folder", "*.md"), files={"d": folder}
+        args=("-f", "d", "hi"), code=2, told=("no text file in d",), files={"d": folder}
     ),
     "FIFO as file": Bad(
         args=("-f", "p", "hi"), code=2, told=("p is not a file",), files={"p": fifo}
