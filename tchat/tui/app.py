@@ -33,6 +33,7 @@ from tchat.tui.textual_patches import (
     SafeNotification,
     kind_of,
     let_earlier_keys_act,
+    let_queued_keys_act,
 )
 from tchat.tui.themes import (
     DEFAULT,
@@ -178,7 +179,10 @@ class TchatApp(App[None]):
                 return
             with self._dialog.noted():
                 if not isinstance(chat, ChatScreen) or not await chat.follow_leader(event):
+                    single = isinstance(chat, ChatScreen) and chat.keys_act_on_messages
                     await super().on_event(event)
+                    if single:  # the next letter may be text to find, or act on a message
+                        await let_queued_keys_act(self)
 
     @background(group="keys")
     async def _delay_keys(self) -> None:

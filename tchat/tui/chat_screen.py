@@ -257,7 +257,7 @@ class ChatScreen(Screen[None]):
             self.prompt.focus()
 
     def _on_transcript_find_requested(self) -> None:
-        self._complete(self.controllers.find.begin())
+        self.controllers.find.begin()
 
     def _on_transcript_find_stepped(self, event: Transcript.FindStepped) -> None:
         self.controllers.find.step(event.step)
@@ -331,6 +331,11 @@ class ChatScreen(Screen[None]):
             return False
         bound = self._bindings.key_to_bindings.get(event.key, ())
         return any(each.action.startswith("run(") for each in bound)
+
+    @property
+    def keys_act_on_messages(self) -> bool:
+        """Whether the message cursor has the keys."""
+        return self.context.is_ready and self.controllers.transcript.has_focus_with_cursor()
 
     async def follow_leader(self, event: events.Event) -> bool:
         """Whether the leader key came before ``event``; a key after it starts an action.

@@ -71,8 +71,8 @@ class KeyAction(NamedTuple):
     ``id`` is its name in ``[keys]``, with the scope in front; ``keys`` are separated by commas, as
     Textual spells them. ``leader m`` is the leader key, then ``m``. ``action`` is the method
     ``action_…`` of the widget that binds it; ``priority`` puts it before what the focused widget
-    does with the key. ``help`` is translated where it is shown. ``leader`` is the leader key in
-    force.
+    does with the key. ``help`` is translated where it is shown, ``also`` where it is searched for:
+    other words for the action. ``leader`` is the leader key in force.
     """
 
     id: str
@@ -82,6 +82,7 @@ class KeyAction(NamedTuple):
     scope: Scope
     priority: bool = False
     leader: str = LEADER_KEY
+    also: str = ""
 
     @property
     def shown_keys(self) -> tuple[str, ...]:
@@ -103,9 +104,9 @@ def _chat(name: str, keys: str, action: str, help_text: str, priority: bool = Tr
     return KeyAction(f"chat.{name}", keys, action, help_text, Scope.CHAT, priority)
 
 
-def _run(name: str, keys: str, action: str, help_text: str) -> KeyAction:
+def _run(name: str, keys: str, action: str, help_text: str, also: str = "") -> KeyAction:
     """An action of one controller, see `Controllers.actions`."""
-    return _chat(name, keys, f"run('{action}')", help_text)
+    return _chat(name, keys, f"run('{action}')", help_text)._replace(also=also)
 
 
 def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> KeyAction:
@@ -121,6 +122,7 @@ KEYS = (
     _run("rename", "alt+e,leader l", "rename", N_("Rename this session")),
     _run("history", "ctrl+r,leader slash", "history", N_("Search earlier prompts")),
     _run("search", "f6,leader f", "search", N_("Search all messages")),
+    _run("find", "alt+i,leader question_mark", "find", N_("Find in this chat"), N_("search")),
     _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),
     _run("branches", "alt+k,leader g", "tree", N_("Branches of this session")),
     _run("model", "f2,leader m", "model", N_("Choose the model")),

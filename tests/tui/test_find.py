@@ -8,10 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from textual import events
 
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.controllers.controllers import TWICE_ESCAPE
+from tchat.tui.dialogs.help import help_items, palette_items
+from tchat.tui.keys import KEYS
+from tchat.tui.widgets.fuzzy_list import ranked
 from tchat.tui.widgets.transcript.entry import Entry
 from tchat.tui.widgets.transcript.view import Transcript
 from tests.growth import growth
@@ -115,6 +119,82 @@ async def test_escape_leaves_the_search_where_it_began(settings: Settings, paths
         assert bar(shown).startswith("MESSAGES")
         await find(shown, "straw")
         assert "not found" in bar(shown)
+
+
+@asynccontextmanager
+async def typing(
+    settings: Settings, paths: Paths, *entries: Entry
+) -> AsyncIterator[tuple[Shown, Transcript]]:
+    """The chat with these entries, and the prompt has the focus."""
+    async with reading(settings, paths, *entries) as (shown, view):
+        await shown.pilot.press("escape")
+        await shown.pilot.pause()
+        assert view.cursor is None
+        yield shown, view
+
+
+def type_at_once(shown: Shown, *keys: str) -> None:
+    """Press keys as fast as a terminal sends them."""
+    for key in keys:
+        shown.pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+@pytest.mark.parametrize("key", ["alt+i", "ctrl+x question_mark"])
+async def test_a_key_finds_text_from_the_prompt(key: str, settings: Settings, paths: Paths) -> None:
+    entries = [message(1, "needle"), *(message(n, f"hay {n}") for n in range(2, 20))]
+    async with typing(settings, paths, *entries) as (shown, view):
+        await shown.pilot.press("d", *key.split())
+        await shown.until(lambda: bar(shown).startswith("FIND"))
+        await shown.pilot.press(*"needle")
+        await shown.until(lambda: marked(view) == ["[needle]"])
+        await shown.pilot.press("enter", "n")
+        await shown.until(lambda: "1 of 1" in bar(shown))
+        assert view.cursor == 1
+        assert shown.screen.prompt.draft.text == "d"
+
+
+@pytest.mark.parametrize("typed", ["needle", ""])
+async def test_escape_goes_back_to_the_prompt_that_the_search_began_in(
+    typed: str, settings: Settings, paths: Paths
+) -> None:
+    entries = [message(1, "needle"), *(message(n, f"hay {n}") for n in range(2, 20))]
+    async with typing(settings, paths, *entries) as (shown, view):
+        type_at_once(shown, "alt+i", *typed)
+        await shown.until(lambda: bar(shown).startswith("FIND"))
+        await shown.until(lambda: bool(marked(view)) == bool(typed))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.screen.prompt.has_focus_within)
+        await shown.until(lambda: bar(shown) == "")
+        assert (view.cursor, view.following, marked(view)) == (None, True, [])
+
+
+@pytest.mark.parametrize("begin", ["alt+i", "slash"])
+async def test_what_is_typed_at_once_is_what_is_to_be_found(
+    begin: str, settings: Settings, paths: Paths
+) -> None:
+    """And no key of it acts on a message."""
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        if begin == "slash":
+            await shown.pilot.press("alt+up")
+        type_at_once(shown, begin, *"dedy")
+        await shown.until(lambda: "dedy" in "".join(lines(shown.pilot.app)))
+        assert bar(shown).startswith("FIND")
+        assert len(shown.messages) == 2
+        assert shown.screen.prompt.draft.text == ""
+
+
+async def test_without_messages_there_is_nothing_to_find(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths, ready=False) as shown:
+        await shown.pilot.press("alt+i")
+        await shown.until(lambda: "no message" in shown.toasts)
+        assert shown.screen.prompt.has_focus_within
+
+
+@pytest.mark.parametrize("word", ["find", "search"])
+def test_it_is_found_by_both_words(word: str) -> None:
+    for items in (help_items(KEYS, ()), palette_items(KEYS, ())):
+        assert "chat.find" in {item.key for item in ranked(items, word)[:6]}
 
 
 @pytest.mark.parametrize(

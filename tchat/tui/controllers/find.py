@@ -44,6 +44,8 @@ class FindController:
         self._searched = -1  # the revision of the messages that were searched
         self._at = 0
         self._origin: Key | None = None  # where the cursor was when the search began
+        self._from_prompt = False  # whether there was none
+        self._mounting = asyncio.Lock()
 
     async def show_cursor(self, key: Key | None) -> None:
         """Show the keys of the message cursor while it is on a message."""
@@ -57,9 +59,31 @@ class FindController:
             bar.display = True
             bar.show_keys(self._keys())
 
+    # The keys typed after one that opens a dialog wait for it, and so they do here.
+    @background(group="dialog", exclusive=True)
+    async def begin_anywhere(self) -> None:
+        """Begin where no message is selected too: at the last one in view."""
+        view = self._transcript.view
+        if not view.display:  # several replies are shown in its place
+            self._context.notify(tr("Choose one of the replies first."))
+            return
+        is_first = view.cursor is None
+        if is_first:
+            view.move_cursor(-1)
+        if view.cursor is None:
+            self._context.notify(tr("There is no message yet."))
+            return
+        await self.show_cursor(view.cursor)
+        await self._edit()
+        self._from_prompt = is_first
+
+    @background(group="dialog", exclusive=True)
     async def begin(self) -> None:
         """Let the user type what is to be found."""
-        self._origin = self._transcript.view.cursor
+        await self._edit()
+
+    async def _edit(self) -> None:
+        self._origin, self._from_prompt = self._transcript.view.cursor, False
         bar = await self._mounted()
         bar.clear()
         bar.edit()
@@ -69,6 +93,11 @@ class FindController:
         view, bar = self._transcript.view, self._bar
         if not entered or not (bar and bar.text.strip()):
             self._forget()
+            if self._from_prompt:
+                view.leave()
+                view.follow()
+                self._context.prompt.focus_at_once()
+                return
             if self._origin is not None and view.has(self._origin):
                 view.point_at(self._origin)
         if bar is not None:
@@ -98,7 +127,7 @@ class FindController:
     async def step(self, count: int) -> None:
         """Go ``count`` places on, from the last to the first."""
         if self._query is None:
-            await self.begin()
+            await self._edit()
             return
         if self._searched != self._transcript.view.column.revision:
             before = self._hits[self._at] if self._hits else None
@@ -149,10 +178,11 @@ class FindController:
             self._bar.clear()
 
     async def _mounted(self) -> MessageBar:
-        if self._bar is None:
-            self._bar = MessageBar()
-            self._bar.display = False
-            await self.screen.query_one("#messages").mount(self._bar)
+        async with self._mounting:
+            if self._bar is None:
+                self._bar = MessageBar()
+                self._bar.display = False
+                await self.screen.query_one("#messages").mount(self._bar)
         return self._bar
 
     def _keys(self) -> str:

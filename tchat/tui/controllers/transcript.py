@@ -57,6 +57,11 @@ class TranscriptController:
             and self._view.cursor is None
         )
 
+    def has_focus_with_cursor(self) -> bool:
+        """Whether the messages have the focus and one of them is chosen."""
+        view = self._view
+        return view is not None and self.screen.focused is view and view.cursor is not None
+
     def move_cursor(self, step: int) -> None:
         """Move the message cursor ``step`` messages down."""
         self.view.focus()

@@ -74,7 +74,7 @@ def help_items(
             key=action.id,
             title=", ".join(action.shown_keys[:MOST_KEYS]),
             columns=(tr(action.help),),
-            also=f"{tr(action.help)} {action.help} {action.id}",
+            also=f"{tr(action.help)} {action.help} {action.id} {other_words(action)}",
             group=tr("Keys · {scope}", scope=tr(action.scope)),
             about=tr(
                 "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
@@ -88,6 +88,11 @@ def help_items(
             also=f"{tr(command.help)} {command.help}",
             group=tr("Commands"),
         )
+
+
+def other_words(action: KeyAction) -> str:
+    """What an action is searched for by, beside its help: translated, and as it is declared."""
+    return f"{tr(action.also)} {action.also}" if action.also else ""
 
 
 def command_palette(
@@ -110,7 +115,7 @@ def palette_items(
             key=action.id,
             title=tr(action.help),
             columns=(", ".join(action.shown_keys[:MOST_KEYS]),),
-            also=f"{action.id} {action.help}",
+            also=f"{action.id} {action.help} {other_words(action)}",
             group=tr("Navigation") if action.id in NAVIGATION else tr("Actions"),
         )
         for action in sorted(actions, key=lambda each: each.id in NAVIGATION)

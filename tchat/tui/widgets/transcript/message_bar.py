@@ -78,7 +78,7 @@ class MessageBar(Horizontal):
         self.query_one(".keys", Static).display = False
         typed = self.query_one(Input)
         typed.display = True
-        typed.focus()
+        self.screen.set_focus(typed)  # before the next event, which `focus` leaves to a turn
 
     def clear(self) -> None:
         """Forget the text to be found."""
