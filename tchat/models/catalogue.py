@@ -20,7 +20,7 @@ from tchat.humanize import count_text
 from tchat.models.hub.repository import HubName, ModelNotDownloaded
 from tchat.models.memory import Machine, ModelDimensions
 from tchat.models.sources.hub_cache import HubCacheSource
-from tchat.models.sources.starter import starter_file
+from tchat.models.sources.starter import STARTER, is_starter, starter_file
 from tchat.paths import Paths
 from tchat.translation import tr
 
@@ -240,6 +240,11 @@ class Recommendation:
     speed: float
     known: bool = False
     path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Its short name; that of the starter model where this is its file."""
+        return STARTER if self.path is not None and is_starter(self.path) else self.entry.name
 
 
 def recommend(

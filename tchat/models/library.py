@@ -253,7 +253,7 @@ def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
 
 
 def _told_by_header(metadata: ModelMetadata | RemoteModel) -> Iterator[InfoRow]:
-    yield "title", metadata.title
+    yield "title", metadata.name if isinstance(metadata, ModelMetadata) else metadata.title
     yield "kind", metadata.kind
     yield "family", metadata.architecture
     yield "weights", count_text(metadata.parameters)

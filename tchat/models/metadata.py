@@ -16,6 +16,7 @@ from tchat.errors import ModelError
 from tchat.models.files import FileKey, file_key
 from tchat.models.gguf.compatibility import ModelKind, detect_kind
 from tchat.models.memory import ModelDimensions
+from tchat.models.sources.starter import STARTER_PACKAGE, STARTER_TITLE
 from tchat.paths import Paths
 from tchat.sqlite_cache import SqliteCache
 
@@ -78,8 +79,13 @@ class ModelMetadata:
 
     @property
     def name(self) -> str:
-        """``general.name``, else the file's name without its ending."""
-        return self.title or self.path.stem
+        """``general.name``, else the file's name without its ending; the starter has its own."""
+        return STARTER_TITLE if self.is_starter else self.title or self.path.stem
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether it is the model that comes with tchat."""
+        return self.path.parent.name == STARTER_PACKAGE
 
 
 def read_metadata(path: Path) -> ModelMetadata:

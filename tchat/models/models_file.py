@@ -108,11 +108,11 @@ def change(paths: Paths, edit: Callable[[TOMLDocument], object]) -> None:
 
 def register(paths: Paths, entries: Sequence[Path]) -> None:
     """Register model files or folders by their absolute paths; a file is checked first."""
-    from tchat.models.metadata import read_metadata
+    from tchat.models.gguf.header_parser import read_model_header
 
     for entry in entries:
         if not entry.is_dir():
-            read_metadata(entry)
+            read_model_header(entry)
     _set_registered(paths, [*registered(paths), *(entry.absolute() for entry in entries)])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound
 from tchat.models.files import file_key, has_gguf_ending
-from tchat.models.sources.starter import STARTER, starter_file
+from tchat.models.sources.starter import STARTER, STARTER_TITLE, starter_file
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
@@ -81,7 +81,7 @@ def _starter_or_path(name: str) -> Path | None:
     """The file of the starter, or at a path; None when ``name`` is neither."""
     if not name or "\0" in name:
         raise _unknown(name, ())
-    path = starter_file() if name == STARTER else expanded(name)
+    path = starter_file() if name in (STARTER, STARTER_TITLE) else expanded(name)
     # A folder may happen to have the name of a model.
     is_there = os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112
     return _existing(path, name, _suggestions(name)) if is_there or _is_path(name) else None

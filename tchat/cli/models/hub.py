@@ -130,7 +130,7 @@ def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
 
     entry = offer.entry
     return (
-        entry.name,
+        offer.name,
         entry.weights,
         offer.file.quantization,
         size_text(offer.file.size),
@@ -146,9 +146,8 @@ def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
 def _catalogue_record(offer: Recommendation) -> dict[str, Any]:
     entry, fit = offer.entry, offer.fit
     return {
-        **fields(
-            entry, "name", "title", "maker", "repo", "licence", "languages", "purpose", "parameters"
-        ),
+        "name": offer.name,
+        **fields(entry, "title", "maker", "repo", "licence", "languages", "purpose", "parameters"),
         "active_parameters": entry.active,
         "context": entry.context,
         "quantization": offer.file.quantization,

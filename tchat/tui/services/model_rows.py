@@ -17,6 +17,7 @@ from tchat.models.library import LibraryModel
 from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
 from tchat.models.sources.source import HUB, USER
+from tchat.models.sources.starter import STARTER
 from tchat.translation import tr
 
 OWN = frozenset({"tchat", USER, HUB})  # owners whose models are the user's
@@ -73,6 +74,8 @@ class ModelRow:
 
 def model_label(metadata: ModelMetadata) -> str:
     """What people call a model: its file's name without quantization, else its maker's name."""
+    if metadata.is_starter:
+        return STARTER
     if NAMED_BY_HASH.fullmatch(metadata.path.name):
         return metadata.name
     stem = _PART.sub("", metadata.path.stem)
@@ -92,6 +95,14 @@ def local_row(
     fit = assess_fit(metadata.dimensions, trained, machine)
     plan = default_plan(metadata.dimensions, trained, machine)
     name = model_label(metadata)
+    about = tr(
+        "{architecture}, {weights} weights, {context:,} tokens of context; {verdict}; {fit}",
+        architecture=metadata.architecture,
+        weights=count_text(metadata.parameters),
+        context=trained,
+        verdict=known.verdict,
+        fit=fit.summary,
+    )
     return ModelRow(
         choice=choice,
         name=name,
@@ -103,14 +114,7 @@ def local_row(
         path=metadata.path,
         owner="" if known.owner in OWN else known.owner,
         abilities=guess_abilities(f"{name} {metadata.title}", metadata.chat_template),
-        about=tr(
-            "{architecture}, {weights} weights, {context:,} tokens of context; {verdict}; {fit}",
-            architecture=metadata.architecture,
-            weights=count_text(metadata.parameters),
-            context=trained,
-            verdict=known.verdict,
-            fit=fit.summary,
-        ),
+        about=f"{metadata.name}: {about}" if name == STARTER else about,
         current=metadata.path == current,
     )
 
@@ -159,8 +163,8 @@ def hub_row(result: SearchResult) -> ModelRow:
 def _offer(offer: Recommendation) -> ModelRow:
     entry = offer.entry
     return ModelRow(
-        choice=entry.name,
-        name=entry.name,
+        choice=offer.name,
+        name=offer.name,
         quantization=offer.file.quantization,
         size=offer.file.size,
         fit=_fit(offer.fit),

@@ -45,6 +45,8 @@ def model_summary(metadata: ModelMetadata, paths: Paths, *, measure: bool = Fals
 
 def display_name(metadata: ModelMetadata) -> str:
     """The name of the model without its quantization and tuning: ``SmolLM2 135M``. Raw."""
+    if metadata.is_starter:
+        return metadata.name
     return re.sub(r"[-_]", " ", _TUNED.sub("", model_label(metadata)))
 
 

@@ -142,7 +142,7 @@ def test_the_catalogue_tells_how_each_would_do_here(
     assert by_name["qwen3:8b"][1:5] == ["8.2B", "Q6_K", "6.7 GB", "fits"]
     assert by_name["llama3.3:70b"][4] == "too large"
     assert by_name["qwen3:30b"][1] == "31B, 3.4B active"
-    assert by_name["smollm2:135m"][6] == "yes"
+    assert by_name["starter"][6] == "yes"
     seconds = float(by_name["gpt-oss:20b"][5]), float(by_name["mistral-small3.2:24b"][5])
     assert seconds[0] > 3 * seconds[1]
 
@@ -152,7 +152,7 @@ def test_a_program_gets_the_whole_catalogue(shell: Shell) -> None:
     entry = found["gemma3:4b"]
     assert (entry["repo"], entry["licence"]) == ("ggml-org/gemma-3-4b-it-GGUF", "Gemma")
     assert entry["path"] is None
-    assert found["smollm2:135m"]["path"].endswith(".gguf")
+    assert found["starter"]["path"].endswith(".gguf")
 
 
 def test_names_of_the_catalogue_are_names_everywhere(
