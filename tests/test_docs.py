@@ -1,33 +1,45 @@
-"""The README tells what the code does."""
+"""The README and the manual tell what the code does."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
 
+from tchat import manual
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.settings import keys
-from tests.readme_tables import README, section, sections
+from tests.manual_tables import generated
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / ".github" / "README.zh-CN.md").read_text(encoding="utf-8")
+PAGES = {topic: manual.page(topic) for topic in manual.TOPICS}
 
 
-@pytest.fixture(scope="module")
-def readme() -> str:
-    return README.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("topic", "text"), generated())
+def test_the_tables_are_those_of_the_code(topic: str, text: str) -> None:
+    assert PAGES[topic] == text, "run: python -m tests.manual_tables"
 
 
-@pytest.mark.parametrize(("title", "text"), sections())
-def test_the_tables_are_those_of_the_code(readme: str, title: str, text: str) -> None:
-    assert section(readme, title) == text, "run: python -m tests.readme_tables"
+def test_each_page_is_a_topic_with_a_heading() -> None:
+    assert {path.stem for path in manual.FOLDER.glob("*.md")} == set(manual.TOPICS)
+    for text in PAGES.values():
+        assert text.startswith("# ")
+        assert (
+            len(re.findall(r"^# ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE))
+            == 1
+        )
 
 
-def test_every_command_is_documented(readme: str) -> None:
+def test_every_command_is_documented() -> None:
     for name in COMMANDS:
         command = load_command(name)
         for child, subcommand in getattr(command, "commands", {"": command}).items():
-            assert subcommand.hidden or f"`tchat {name} {child}".rstrip() in readme
+            assert subcommand.hidden or f"`tchat {name} {child}".rstrip() in PAGES["commands"]
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -39,36 +51,54 @@ def test_the_help_says_what_each_argument_is(name: str) -> None:
         assert all(record and record[1] for record in told), (each.name, told)
 
 
-def test_every_setting_is_documented(readme: str) -> None:
+def test_every_setting_is_documented() -> None:
     for key in keys().values():
-        assert f"| `{key.name}` |" in readme
+        assert f"| `{key.name}` |" in PAGES["settings"]
 
 
-def test_every_flag_of_a_prompt_is_documented(readme: str) -> None:
-    command = load_command("ask")
-    for param in command.params:
+def test_every_flag_of_a_prompt_is_documented() -> None:
+    tables = PAGES["commands"] + PAGES["settings"]
+    for param in load_command("ask").params:
         for flag in param.opts if isinstance(param, click.Option) and not param.hidden else ():
-            assert re.search(rf"`{re.escape(flag)}`", readme), flag
+            assert re.search(rf"`{re.escape(flag)}`", tables), flag
 
 
-def test_every_flag_that_the_readme_shows_exists(readme: str) -> None:
-    calls = re.findall(r"^(?:.*\| )?tchat (.*)$", readme, re.MULTILINE)
-    assert len(calls) > 20
-    for call in calls:
-        name = call.split(" ")[0]
-        command = load_command(name if name in COMMANDS else "ask")
+@pytest.mark.parametrize("text", [README, CHINESE, *PAGES.values()])
+def test_every_command_and_flag_that_is_shown_exists(text: str) -> None:
+    blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL))
+    calls = re.findall(r"^(?:\$ )?(?:.*(?:\||&&) )?tchat(?: (.*))?$", blocks, re.MULTILINE)
+    for call in filter(None, calls):
+        unquoted = re.sub(r"\"[^\"]*\"|'[^']*'|#.*", "", call.partition(" < ")[0])
+        words = unquoted.split() or [""]
+        command = load_command(words[0] if words[0] in COMMANDS else "ask")
         if isinstance(command, click.Group):
-            continue
+            assert words[1] in command.commands, call
+            command = command.commands[words[1]]
         known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
-        known |= {"--version", "--help", "--install-completion", "--show-completion"}
-        unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", call)
-        for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", unquoted):
+        known |= {"--version", "--help", "--plain", "--accessible", "--lang"}
+        for flag in re.findall(r"(?<!\S)--?[A-Za-z][A-Za-z-]*", unquoted):
             assert flag in known, call
 
 
+def test_the_shown_calls_are_seen() -> None:
+    shown = "\n".join([README, CHINESE, *PAGES.values()])
+    assert len(re.findall(r"^(?:\$ )?(?:.*(?:\||&&) )?tchat ", shown, re.MULTILINE)) > 40
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / ".github" / "README.zh-CN.md", *manual.FOLDER.glob("*.md")]
+)
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_fits_on_one_page() -> None:
+    assert len(README.splitlines()) < 110
+
+
 def test_every_path_that_contributors_are_told_exists() -> None:
-    root = README.parent
-    text = (root / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`((?:tchat|tests|themes|\.ci)/[\w./]*)`", text))
     assert len(told) > 15
-    assert {path for path in told if not (root / path).exists()} == set()
+    assert {path for path in told if not (ROOT / path).exists()} == set()

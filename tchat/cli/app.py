@@ -16,6 +16,7 @@ from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
 from tchat.cli.console import Console
 from tchat.cli.translated_help import VERBATIM, translated
 from tchat.errors import ExitCode, TchatError, UsageError
+from tchat.manual import TOPICS
 from tchat.settings import load
 from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
 from tchat.translation import (
@@ -72,6 +73,13 @@ class RootGroup(TyperGroup):
         """Write the commands without importing them."""
         with formatter.section(tr("Commands")):
             formatter.write_dl([(name, tr(entry[1])) for name, entry in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, and the pages of the manual."""
+        super().format_epilog(ctx, formatter)
+        formatter.write_paragraph()
+        text = tr("Manual: `tchat help TOPIC`. Topics: {topics}.", topics=", ".join(TOPICS))
+        formatter.write_text(text)
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tchat.manual import TOPICS, most_hits
 from tchat.translation import N_, tr
 
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
@@ -79,6 +80,11 @@ def is_dashed_text(argument: str) -> bool:
     return behind[:1].isspace() and behind != argument
 
 
+def help_topic(words: list[str]) -> str:
+    """The page of the manual that ``help TOPIC`` asks for; empty if it asks for none."""
+    return words[1] if len(words) == 2 and words[0] == "help" and words[1] in TOPICS else ""
+
+
 def help_arguments(words: list[str]) -> list[str] | None:
     """The arguments meant by ``help``, ``help COMMAND`` or ``help COMMAND SUBCOMMAND``.
 
@@ -128,9 +134,11 @@ def _unknown_help(words: list[str]) -> tuple[str, str] | None:
 
     command, subcommand = [*words[1:], ""][:2]
     if command not in COMMANDS:
-        meant = nearest(command, COMMANDS)
+        meant = nearest(command, COMMANDS if subcommand else [*TOPICS, *COMMANDS])
         if subcommand and not (meant and subcommand in COMMANDS[meant][2]):
             return None
+        if not meant:
+            meant = most_hits(command)
         name, meant = command, f"{meant} {subcommand}".rstrip()
     else:
         near = nearest(subcommand, COMMANDS[command][2])

@@ -88,6 +88,13 @@ def _in_language(argv: list[str]) -> list[str]:
 
 
 def _dispatch(argv: list[str], console: Console) -> int:
+    if argv[:1] == ["help"]:
+        from tchat.cli.commands import help_topic
+
+        if topic := help_topic(argv):
+            from tchat.cli.manual import print_topic
+
+            return print_topic(topic, console)
     words = _plain_words(argv)
     if words is None or "_TCHAT_COMPLETE" in console.environ:
         from tchat.cli.app import call

@@ -281,7 +281,7 @@ def test_completion_knows_flags_and_values(line: str, offered: str) -> None:
     ("words", "shown"),
     [
         (("help",), "Usage: tchat [OPTIONS]"),
-        (("help", "models"), "Usage: tchat models"),
+        (("help", "config"), "Usage: tchat config"),
         (("help", "models", "pull"), "Usage: tchat models pull"),
         (("help", "ask"), "Usage: tchat ask"),
     ],

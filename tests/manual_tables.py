@@ -1,27 +1,27 @@
-"""The README's tables of keys, commands, flags and settings, made from the code.
+"""The manual's pages of keys, commands, flags and settings, made from the code.
 
-``python -m tests.readme_tables`` writes them into README.md; `tests/test_docs.py` compares.
+``python -m tests.manual_tables`` writes them; `tests/test_docs.py` compares.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import click
 
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.cli.setting_options import SettingOption
+from tchat.manual import FOLDER
 from tchat.models.models_file import MODEL_SETTINGS
 from tchat.settings import Key, former_names, keys
 from tchat.tui.keymap import ALL_BINDINGS
 from tchat.tui.keys import Scope
 
-README = Path(__file__).parent.parent / "README.md"
-
 COMMANDS_TEXT = """\
+# Commands, flags and exit codes
+
 | Command | What it does |
 |---|---|
 | `tchat "prompt"` | Answer one prompt; words need no quotes |
@@ -29,12 +29,13 @@ COMMANDS_TEXT = """\
 | `tchat` | Open the chat screen |
 | `tchat -- word` | Send a prompt that looks like a command |
 | `tchat --version`, `tchat --help`, `tchat help COMMAND` | Print the version or help |
+| `tchat help TOPIC` | Open a page of the manual |
 | `tchat --install-completion`, `tchat --show-completion` | Completion for bash, zsh and fish |
 {commands}
 
 Lists are printed as columns on a terminal, tab-separated in a pipe, and as JSON with `--json`.
 
-Flags of a prompt, in addition to those of the [settings](#settings):
+Flags of a prompt, in addition to those of the [settings](settings.md):
 
 | Flag | Meaning |
 |---|---|
@@ -46,6 +47,8 @@ exits with 0 for yes, 1 for no, 2 for unsure.
 """
 
 SETTINGS_TEXT = """\
+# Settings
+
 A flag overrides the environment variable `TCHAT_<NAME>` (for example `TCHAT_TEMP=0.2`), which
 overrides `config.toml`, which overrides the default. `tchat config show` lists all settings and
 where each value comes from; `tchat config set temp 0.2` saves one and keeps your comments;
@@ -69,6 +72,8 @@ In the table `[sampling]`:
 
 
 KEYS_TEXT = """\
+# Keys of the chat screen
+
 `Ctrl+X m` is Ctrl+X, then `m`: Ctrl+X is the leader key, which shows the keys that can follow, and
 cuts where text is selected. `[keys]` in `config.toml` changes keys; a key that you give to
 one action is taken from the other:
@@ -86,14 +91,14 @@ prompt.newline = "ctrl+l,shift+enter"
 """
 
 
-def commands_section() -> str:
-    """The text under ``## Commands``."""
+def commands_page() -> str:
+    """The page of commands, flags of a prompt and exit codes."""
     rows = [row for name in COMMANDS for row in _command_rows(name)]
     return COMMANDS_TEXT.format(commands="\n".join(rows), flags="\n".join(_flag_rows()))
 
 
-def settings_section() -> str:
-    """The text under ``## Settings``."""
+def settings_page() -> str:
+    """The page of settings."""
     tables = {
         section: _settings_table(key for key in keys().values() if key.section == section)
         for section in ("", "sampling")
@@ -111,8 +116,8 @@ def settings_section() -> str:
     )
 
 
-def keys_section() -> str:
-    """The text under ``## Keys``."""
+def keys_page() -> str:
+    """The page of keys."""
     return KEYS_TEXT.format(
         tables="\n\n".join(map(_keys_table, (Scope.CHAT, Scope.PROMPT, Scope.MESSAGES)))
     )
@@ -127,29 +132,19 @@ def _keys_table(scope: Scope) -> str:
     return "\n".join(rows)
 
 
-def section(readme: str, title: str) -> str:
-    """The text under ``## title``, up to the next such heading."""
-    return readme.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0].strip("\n") + "\n"
-
-
-def sections() -> Sequence[tuple[str, str]]:
-    """Title and text of each section that is made from the code."""
+def generated() -> Sequence[tuple[str, str]]:
+    """Topic and text of each page that is made from the code."""
     return (
-        ("Keys", keys_section()),
-        ("Commands", commands_section()),
-        ("Settings", settings_section()),
+        ("keys", keys_page()),
+        ("commands", commands_page()),
+        ("settings", settings_page()),
     )
 
 
 def write() -> None:
-    """Put the sections into the README."""
-    readme = README.read_text(encoding="utf-8")
-    for title, text in sections():
-        before, rest = readme.split(f"\n## {title}\n", 1)
-        after = rest.split("\n## ", 1)
-        tail = f"\n## {after[1]}" if len(after) > 1 else ""
-        readme = f"{before}\n## {title}\n\n{text}{tail}"
-    README.write_text(readme, encoding="utf-8")
+    """Write the pages."""
+    for topic, text in generated():
+        (FOLDER / f"{topic}.md").write_text(text, encoding="utf-8")
 
 
 def _command_rows(name: str) -> Iterable[str]:
