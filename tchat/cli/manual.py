@@ -41,7 +41,7 @@ def print_topic(topic: str, console: Console) -> int:
 
 
 def _rendered(text: str, console: Console) -> str:
-    from tchat.cli.output.reply import supports_escapes
+    from tchat.cli.output.status import supports_escapes
     from tchat.cli.output.writers import MarkdownWriter, ReplyRecord, StdoutWriter
 
     drawn = io.StringIO()
