@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tchat.manual import TOPICS, most_hits
 from tchat.translation import N_, tr
 
@@ -54,7 +56,7 @@ FOREIGN_COMMANDS = {
     "chat": "tchat",
     "continue": "tchat -c",
     "cp": "tchat models alias",
-    "create": "tchat models add",
+    "create": "tchat prompts new",
     "keys": "",
     "list": "tchat models ls",
     "logs": "tchat sessions ls",
@@ -68,9 +70,21 @@ FOREIGN_COMMANDS = {
     "search": "tchat models search",
     "serve": "",
     "show": "tchat models show",
+    "stop": "",
     "templates": "tchat prompts ls",
     "version": "tchat --version",
 }
+# Of those the ones that Ollama has: their words are known, with a model behind them.
+OLLAMA_COMMANDS = frozenset(
+    {"cp", "create", "list", "ls", "ps", "pull", "push", "rm", "run", "serve", "show", "stop"}
+)
+# Why there is nothing to call instead.
+FOREIGN_NOTES = {
+    "ps": N_("a model is loaded only while `tchat` runs with it"),
+    "serve": N_("`tchat` runs the model itself and needs no server"),
+    "stop": N_("a model is freed when `tchat` ends"),
+}
+_MODEL_PARTS = re.compile(r"[:/._-]")
 MODEL_SIGNS = frozenset(":/.0123456789")  # what names of models hold, and few words of prompts
 
 
@@ -110,7 +124,9 @@ def unknown_command(words: list[str]) -> tuple[str, str] | None:
     foreign = foreign_command(words)
     if foreign is None:
         return None
-    return (words[0], _suggestion(foreign, " ".join(words)))
+    note = "" if foreign else FOREIGN_NOTES.get(words[0], "")
+    hint = _suggestion(foreign, " ".join(words))
+    return (words[0], f"{tr(note)}; {hint}" if note else hint)
 
 
 def _suggestion(name: str, prompt: str) -> str:
@@ -150,16 +166,52 @@ def foreign_command(words: list[str]) -> str | None:
     """The call for a command of another program; empty if tchat has none, None for a prompt.
 
     Matches it alone, before one word that is or looks like the name of a model (``pull qwen3:4b``,
-    ``run starter``), and before flags with one value (``chat -m qwen3:4b``).
+    ``run starter``), and before flags with one value (``chat -m qwen3:4b``). What Ollama puts
+    behind a name of the form ``NAME:TAG`` is matched too: ``run qwen3:4b "Why?"``.
     """
     name, rest = FOREIGN_COMMANDS.get(words[0]), words[1:]
     if name is None:
         return None
-    flags = bool(rest) and rest[0].startswith("-")
+    if call := _ollama_call(words[0], rest):
+        return call
     values = [word for word in rest if not word.startswith("-")]
+    if words[0] in OLLAMA_COMMANDS and values and all(map(_is_tagged, values)):
+        return " ".join([name, *values]) if name else ""
+    flags = bool(rest) and rest[0].startswith("-")
     if rest and not (_names_model(rest) or (flags and len(values) <= 1)):
         return None
     return " ".join([name, *rest]) if name else ""
+
+
+def _ollama_call(command: str, rest: list[str]) -> str:
+    """The call for ``run MODEL PROMPT``, ``cp MODEL NAME`` or ``create NAME -f FILE``; else empty.
+
+    These have their words in another order, or need others.
+    """
+    if len(rest) < 2 or command not in OLLAMA_COMMANDS:
+        return ""
+    import shlex
+
+    first, *others = rest
+    if command == "create" and others[0] in ("-f", "--file"):
+        return f"tchat prompts new {first.partition(':')[0]}"
+    if not _is_tagged(first):
+        return ""
+    if command == "run":
+        return shlex.join(["tchat", "-m", first, *others])
+    if command == "cp" and len(others) == 1:
+        return shlex.join(["tchat", "models", "alias", "set", others[0], first])
+    return ""
+
+
+def _is_tagged(word: str) -> bool:
+    """Whether it has the form ``NAME:TAG`` of Ollama's models, and of this catalogue's."""
+    name, _, tag = word.partition(":")
+    return (
+        name[:1].isalpha()
+        and bool(tag)
+        and all(part.isalnum() for part in _MODEL_PARTS.split(word))
+    )
 
 
 def _names_model(words: list[str]) -> bool:

@@ -73,7 +73,15 @@ def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None
         ("chat -m qwen3", "did you mean `tchat -m qwen3`?"),
         ("logs", "did you mean `tchat sessions ls`?"),
         ("keys", "`tchat --help` lists the commands; `tchat -- keys` sends it as a prompt"),
-        ("serve", "there is no command `serve`"),
+        ("ps", "a model is loaded only while `tchat` runs"),
+        ("stop qwen3:4b", "a model is freed when `tchat` ends; `tchat --help` lists"),
+        ("list", "did you mean `tchat models ls`?"),
+        ("show qwen3:4b --modelfile", "did you mean `tchat models show qwen3:4b`?"),
+        ("rm qwen3:4b gemma3:1b", "did you mean `tchat models rm qwen3:4b gemma3:1b`?"),
+        ("run qwen3:4b why so?", "did you mean `tchat -m qwen3:4b why 'so?'`?"),
+        ("run hf.co/a/b:Q4_K_M hi", "did you mean `tchat -m hf.co/a/b:Q4_K_M hi`?"),
+        ("cp qwen3:4b mine", "did you mean `tchat models alias set mine qwen3:4b`?"),
+        ("create mine -f Modelfile", "did you mean `tchat prompts new mine`?"),
         ("pull qwen3:4b", "did you mean `tchat models pull qwen3:4b`?"),
         ("run starter", "did you mean `tchat -m starter`?"),
         ("run gemma3", "did you mean `tchat -m gemma3`?"),
@@ -86,6 +94,23 @@ def test_an_unknown_command_is_not_sent_as_a_prompt(shell: Shell, words: str, to
     ran = shell(*words.split())
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run 3:00 pm errands",
+        "show 3 examples of recursion",
+        "stop at 12:30 please",
+        "rm a b c",
+        "create a poem",
+        "cp a b",
+        "run src/main.py and explain",
+        "run the test:unit script",
+    ],
+)
+def test_a_prompt_may_begin_like_a_command_elsewhere(shell: Shell, words: str) -> None:
+    assert shell(*words.split()).out == f"{words}\n"
 
 
 def test_the_name_of_an_installed_model_is_known_after_run(shell: Shell, tmp_path: Path) -> None:
