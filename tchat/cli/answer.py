@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -32,19 +32,34 @@ if TYPE_CHECKING:
 YES, NO, UNSURE = 0, 1, 2  # exit codes of --yes-no
 
 
-def answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded | None) -> int:
+def answer(
+    turn: AskTurn,
+    console: Console,
+    cancel: Cancel,
+    preloaded: Preloaded | None,
+    *,
+    act: Callable[[AskTurn, Settings, Chat, Console], int] | None = None,
+) -> int:
     """Send ``turn``, print the reply, and return the exit code.
 
-    ``preloaded`` is the model, if it is loading already; it is always freed.
+    ``preloaded`` is the model, if it is loading already; it is always freed. ``act`` takes the
+    place of printing, on the engine thread.
 
     Raises:
         TchatError: There is no reply, or it is not of the form asked for.
         Interrupted: A signal ended it.
     """
-    return run_on_engine_thread(lambda: _answer(turn, console, cancel, preloaded), cancel)
+    act = act or _print
+    return run_on_engine_thread(lambda: _answer(turn, console, cancel, preloaded, act), cancel)
 
 
-def _answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloaded | None) -> int:
+def _answer(
+    turn: AskTurn,
+    console: Console,
+    cancel: Cancel,
+    preloaded: Preloaded | None,
+    act: Callable[[AskTurn, Settings, Chat, Console], int],
+) -> int:
     from tchat.sessions.fallback_store import FallbackStores
 
     with ExitStack() as resources:
@@ -59,7 +74,7 @@ def _answer(turn: AskTurn, console: Console, cancel: Cancel, preloaded: Preloade
             open_chat(settings, console, session_store, session, cancel, preloaded=preloaded)
         )
         try:
-            return _print(turn, settings, chat, console)
+            return act(turn, settings, chat, console)
         except PromptTooLong as error:
             raise _with_file_sizes(error, turn.prompt) from None
 

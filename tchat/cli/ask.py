@@ -39,6 +39,10 @@ UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movemen
 def ask(request: AskRequest, console: Console) -> int:
     """Run ``request`` and return the exit code."""
     require_compatible_flags(request)
+    if request.command:
+        from tchat.cli.shell_command import require_command_flags
+
+        require_command_flags(request)
     console = replace(console, quiet=request.quiet)
     if not request.brings_text and (request.is_plain or console.stdin_is_terminal):
         return _chat(request, console)
@@ -53,7 +57,10 @@ def ask(request: AskRequest, console: Console) -> int:
     preloaded = start_loading(settings, console, cancel) if known else None
     try:
         turn = _prepare(request, settings, template, console)
-        from tchat.cli.answer import answer
+        if request.command:
+            from tchat.cli.shell_command import answer_with_command as answer
+        else:
+            from tchat.cli.answer import answer
     except BaseException:
         abandon_loading(preloaded, cancel)
         raise

@@ -67,6 +67,9 @@ LOG = typer.Option(
 )
 USAGE = typer.Option(False, "-u", "--usage", help="Print token counts and speed to stderr")
 YES_NO = typer.Option(False, "--yes-no", help="Answer yes or no; exit code 0 yes, 1 no, 2 unsure")
+COMMAND = typer.Option(
+    False, "--cmd", help="Propose one shell command; on a terminal, run it after confirmation"
+)
 CANDIDATES = typer.Option(
     0, "-N", "--candidates", metavar="N", min=0, max=16, help="Write N candidate replies"
 )
@@ -103,6 +106,7 @@ def command(
     grammar: str = GRAMMAR,
     choose: list[str] = CHOOSE,
     yes_no: bool = YES_NO,
+    as_command: bool = COMMAND,
     threshold: float = THRESHOLD,
     candidates: int = CANDIDATES,
     best_of: int = BEST_OF,
@@ -127,6 +131,7 @@ def command(
         grammar=grammar,
         choose=tuple(choose or ()),
         yes_no=yes_no,
+        command=as_command,
         threshold=threshold,
         candidates=candidates,
         best_of=best_of,

@@ -39,9 +39,10 @@ UNSURE_BELOW = 0.6  # the probability of yes or no, without --threshold
 class AskRequest:
     """The flags of ``tchat ask``, each a field of its name.
 
-    ``continue_last`` is ``--continue`` and ``session_id`` is ``--cid``. ``settings`` are
-    the setting flags, ``values`` the template variables. ``log`` and ``threshold`` are `None` if
-    not given. ``notices`` are about the flags themselves, such as one that was renamed.
+    ``continue_last`` is ``--continue``, ``session_id`` is ``--cid`` and ``command`` is ``--cmd``.
+    ``settings`` are the setting flags, ``values`` the template variables. ``log`` and ``threshold``
+    are `None` if not given. ``notices`` are about the flags themselves, such as one that was
+    renamed.
     """
 
     words: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class AskRequest:
     grammar: str = ""
     choose: tuple[str, ...] = ()
     yes_no: bool = False
+    command: bool = False
     threshold: float | None = None
     stream: bool = True
     candidates: int = 0
