@@ -334,8 +334,11 @@ class ChatScreen(Screen[None]):
 
     @property
     def keys_act_on_messages(self) -> bool:
-        """Whether the message cursor has the keys."""
-        return self.context.is_ready and self.controllers.transcript.has_focus_with_cursor()
+        """Whether the message cursor has the keys, or the text to be found in the messages."""
+        if not self.context.is_ready:
+            return False
+        controllers = self.controllers
+        return controllers.transcript.has_focus_with_cursor() or controllers.find.is_typed
 
     async def follow_leader(self, event: events.Event) -> bool:
         """Whether the leader key came before ``event``; a key after it starts an action.

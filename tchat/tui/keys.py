@@ -147,7 +147,8 @@ KEYS = (
     _run("end", "ctrl+end,leader greater_than_sign", "end", N_("Scroll to the end")),
     _run("leader", LEADER_KEY, "leader", N_("Leader key: shows the keys that can follow")),
     # What has the focus goes first with these: it may have something to close, clear or undo.
-    _chat("stop", "escape,leader full_stop", "stop", N_("Stop the reply"), priority=False),
+    _chat("stop", "escape,leader full_stop", "stop",
+          N_("Stop; twice edits the last question"), priority=False),
     _chat("interrupt", "ctrl+c", "interrupt", N_("Stop the reply; twice quits"), priority=False),
     _chat("suspend", "ctrl+z,leader ctrl+z", "suspend_process",
           N_("Suspend to the shell; `fg` returns")),

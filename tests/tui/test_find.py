@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -182,6 +183,19 @@ async def test_what_is_typed_at_once_is_what_is_to_be_found(
         assert bar(shown).startswith("FIND")
         assert len(shown.messages) == 2
         assert shown.screen.prompt.draft.text == ""
+
+
+async def test_a_key_typed_at_once_after_enter_goes_to_the_next_place(
+    settings: Settings, paths: Paths
+) -> None:
+    async with typing(settings, paths, message(1, "one one"), message(2, "one")) as (shown, _):
+        type_at_once(shown, "alt+i", *"one", "enter", "n", "n")
+        await shown.until(lambda: "/one" in bar(shown))
+        await shown.until(lambda: re.search(r"/one +[123] of 3", bar(shown)) is not None)
+        before = bar(shown)
+        type_at_once(shown, "escape", *"dn")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "dn")
+        assert before.startswith("MESSAGES")
 
 
 async def test_without_messages_there_is_nothing_to_find(settings: Settings, paths: Paths) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.screen import Screen
 
 from tchat.chat.commands import Surface, commands_for
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.dialogs.help import HelpScreen, command_palette, help_items, palette_items
+from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.themes import ThemePicker
+from tchat.tui.keymap import ALL_BINDINGS
 from tchat.tui.keys import KEYS, Scope, with_keymap
 from tchat.tui.services.palette import DAY, PaletteUse
+from tchat.tui.widgets.fuzzy_list import ranked
+from tchat.tui.widgets.item_view import Item
 
-from .chat_stage import opened
-from .stage import SIZES, is_tame, shown, text
+from .chat_stage import ENDLESS, opened
+from .stage import SIZES, is_tame, lines, shown, text, until
 
 COMMANDS = commands_for(Surface.SCREEN)
 
@@ -53,11 +61,80 @@ async def test_a_command_is_found_by_its_meaning_and_handed_back() -> None:
         assert app.ended_with == "/export"
 
 
-async def test_a_key_is_only_there_to_read() -> None:
-    async with shown(HelpScreen(KEYS, COMMANDS)) as (app, pilot):
+async def test_enter_runs_a_key_of_the_chat_and_its_hint_is_there_only_then() -> None:
+    async with shown(HelpScreen(ALL_BINDINGS, COMMANDS)) as (app, pilot):
+        assert "Enter do it" in text(app)
+        await pilot.press(*"/export")
+        await until(pilot, lambda: "Enter use the command" in text(app))
+        await pilot.press("ctrl+u", *"prompt.send")
+        await until(pilot, lambda: "Enter do" not in text(app) and "Enter use" not in text(app))
         await pilot.press("enter")
         await pilot.pause()
-        assert app.ended_with is None
+        assert app.ended_with == "not ended"
+        await pilot.press("ctrl+u", *"chat.theme", "enter")
+        await until(pilot, lambda: app.ended_with == "chat.theme")
+
+
+async def test_over_a_dialog_all_is_only_there_to_read() -> None:
+    screen = HelpScreen(ALL_BINDINGS, COMMANDS, Scope.SETTINGS, only_read=True)
+    async with shown(screen) as (app, pilot):
+        for typed in ("", "/export", "chat.theme"):
+            await pilot.press("ctrl+u", *typed, "enter")
+            await pilot.pause()
+            assert "Enter" not in lines(app)[-4]
+            assert app.ended_with == "not ended"
+
+
+@pytest.mark.parametrize(
+    ("typed", "done"), [("chat.theme", ThemePicker), ("chat.judge", JudgeScreen)]
+)
+async def test_the_help_carries_out_an_action(
+    typed: str, done: type[Screen[object]], settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as chat:
+        await chat.pilot.press("f1", *typed, "enter")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, done))
+
+
+def groups(items: Iterable[Item]) -> list[str]:
+    return list(dict.fromkeys(item.group for item in items))
+
+
+def test_what_can_be_done_now_comes_first_and_line_editing_last() -> None:
+    items = list(help_items(ALL_BINDINGS, COMMANDS, Scope.PROMPT))
+    assert groups(items)[:3] == ["Keys · Prompt", "Keys · Chat", "Commands"]
+    assert groups(items)[-1] == "Keys · Line editing"
+    assert [item.title for item in items[:4]] == ["Enter", "Ctrl+J, Shift+Enter", "/", "@"]
+    items = list(help_items(ALL_BINDINGS, COMMANDS, Scope.PROMPT, writing=True))
+    assert groups(items)[:2] == ["Keys · While a reply is written", "Keys · Prompt"]
+    assert [item.key for item in items[:4]].count("chat.stop") == 1
+    assert groups(help_items(ALL_BINDINGS, COMMANDS, Scope.SETTINGS))[:3] == [
+        "Keys · Settings",
+        "Keys · Lists",
+        "Keys · Dialogs",
+    ]
+
+
+def test_the_help_tells_what_escape_does_twice() -> None:
+    found = ranked(list(help_items(KEYS, COMMANDS)), "edit last question")
+    assert found[0].key == "chat.stop"
+
+
+async def test_the_help_opens_at_what_stops_a_reply(settings: Settings, paths: Paths) -> None:
+    endless = replace(settings, sampling=replace(ENDLESS, max_tokens=100_000))
+    async with opened(endless, paths) as chat:
+        app = chat.pilot.app
+        await chat.type("Hello")
+        await chat.until(lambda: bool(chat.last.text))
+        await chat.pilot.press("f1")
+        await chat.until(lambda: isinstance(app.screen, HelpScreen))
+        top = app.screen
+        assert isinstance(top, HelpScreen)
+        assert top.list.item
+        assert top.list.item.key == "chat.stop"
+        await chat.pilot.press("enter")
+        await chat.idle()
+        assert chat.last.status == "stopped"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -47,6 +47,11 @@ class FindController:
         self._from_prompt = False  # whether there was none
         self._mounting = asyncio.Lock()
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether the text to be found has the focus."""
+        return self._bar is not None and self._bar.has_focus_within
+
     async def show_cursor(self, key: Key | None) -> None:
         """Show the keys of the message cursor while it is on a message."""
         if key is None:
@@ -103,7 +108,7 @@ class FindController:
         if bar is not None:
             bar.show_keys(self._keys())
             self._show_count()
-        view.focus()
+        self.screen.set_focus(view)  # before the next event, which `focus` leaves to a turn
 
     @background(group="find", exclusive=True)
     async def search(self, text: str) -> None:

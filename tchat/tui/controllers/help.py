@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from tchat.chat.commands import Surface, commands_for
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.keys import Scope
+from tchat.tui.keys import KeyAction, Scope
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -24,22 +25,25 @@ class HelpController:
     async def show_help(self) -> None:
         """Show keys and commands, those that work now first.
 
-        A command that is chosen goes into the prompt.
+        A command that is chosen goes into the prompt; an action is carried out.
         """
-        chosen = await self._ask_help(self._scope())
+        from tchat.tui.dialogs.help import HelpScreen
+
+        state, keys = self._context.turn_state, self._context.keys_in_force()
+        writing = state.is_running and not state.loads_model
+        help_screen = HelpScreen(keys, commands_for(Surface.SCREEN), self._scope(), writing=writing)
+        chosen = await self.screen.app.push_screen_wait(help_screen)
         if chosen is not None:
-            self._use_command(chosen)
+            self._carry_out(chosen, keys)
 
     @background(group="help", exclusive=True)
     async def show_dialog_help(self, scope: Scope) -> None:
         """Show the help over a dialog, whose keys are those of ``scope``."""
-        await self._ask_help(scope)
-
-    async def _ask_help(self, scope: Scope) -> str | None:
         from tchat.tui.dialogs.help import HelpScreen
 
-        help_screen = HelpScreen(self._context.keys_in_force(), commands_for(Surface.SCREEN), scope)
-        return await self.screen.app.push_screen_wait(help_screen)
+        keys = self._context.keys_in_force()
+        help_screen = HelpScreen(keys, commands_for(Surface.SCREEN), scope, only_read=True)
+        await self.screen.app.push_screen_wait(help_screen)
 
     def _scope(self) -> Scope:
         """Where the keys go."""
@@ -73,13 +77,17 @@ class HelpController:
         )
         if chosen is None:
             return
+        self._carry_out(chosen, actions)
+        if not self._context.private:
+            await asyncio.to_thread(use.record, chosen)
+
+    def _carry_out(self, chosen: str, actions: Iterable[KeyAction]) -> None:
+        """Carry out the command or the action of the chat that was chosen."""
         if chosen.startswith("/"):
             self._use_command(chosen)
         else:
             action = next(each.action for each in actions if each.id == chosen)
             self.screen.call_later(self.screen.run_action, action)
-        if not self._context.private:
-            await asyncio.to_thread(use.record, chosen)
 
     def _use_command(self, typed: str) -> None:
         """Carry out a command that takes nothing; let the user complete another."""

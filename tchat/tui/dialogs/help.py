@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
+
+from textual import on
 
 from tchat.chat.commands import SlashCommand
 from tchat.chat.templates import PromptTemplate
@@ -12,6 +14,7 @@ from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import CLOSE, Hint, ListDialog, Picker
 from tchat.tui.keys import KeyAction, Scope
+from tchat.tui.widgets.fuzzy_list import FuzzyList
 from tchat.tui.widgets.item_view import Item
 
 MOST_KEYS = 2  # of one action on its line; the line below the list has all
@@ -35,29 +38,81 @@ NAVIGATION = frozenset(
 )
 
 
-class HelpScreen(ListDialog):
-    """Keys and commands with a filter; the keys of ``scope`` come first.
+# What edits a line as everywhere else stands last in the help.
+LINE_EDITING = frozenset(
+    f"prompt.{name}"
+    for name in (
+        "kill-word-left",
+        "kill-word-part-left",
+        "kill-word-right",
+        "kill-to-start",
+        "kill-to-end",
+        "yank",
+        "yank-older",
+        "transpose",
+        "left",
+        "right",
+        "word-left",
+        "word-right",
+    )
+)
+WHILE_WRITING = ("chat.stop", "chat.interrupt", "chat.page-up", "chat.end")
+TYPED = (("/", N_("A command: a list opens")), ("@", N_("Attach a file: type its name")))
+TYPED_AFTER = "prompt.newline"
+IN_CHAT = (Scope.CHAT, Scope.PROMPT, Scope.MESSAGES, Scope.CANDIDATES)
 
-    It ends with a command such as ``/regen`` when one was chosen, for the prompt.
+USE, RUN = Hint("enter", N_("use the command")), Hint("enter", N_("do it"))
+
+
+class HelpScreen(ListDialog):
+    """Keys and commands with a filter; what can be done now comes first, see `help_items`.
+
+    It ends with a command such as ``/regen`` for the prompt, or with the id of an action of the
+    chat; the other keys are there to read. Over another dialog, ``only_read``, all of them are.
     """
 
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("enter", N_("use the command")), CLOSE)
+    HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
 
     def __init__(
         self,
         actions: Sequence[KeyAction],
         commands: Sequence[SlashCommand],
         scope: Scope = Scope.CHAT,
+        *,
+        writing: bool = False,
+        only_read: bool = False,
     ) -> None:
         super().__init__(
             tr("Help"),
-            help_items(actions, commands, scope),
+            help_items(actions, commands, scope, writing=writing),
             placeholder=tr("Type to search keys and commands"),
         )
+        chat = (each.id for each in actions if each.scope is Scope.CHAT)
+        self._runs = frozenset() if only_read else frozenset(chat)
+        self._only_read = only_read
+
+    def opened(self) -> None:
+        """Tell what Enter does."""
+        super().opened()
+        self._show_enter()
+
+    @on(FuzzyList.Highlighted)
+    @on(FuzzyList.Filtered)
+    def _show_enter(self) -> None:
+        item = self.list.item
+        enter = self._enter(item.key) if item else None
+        self.show_hints((enter, *self.HINTS) if enter else self.HINTS)
+
+    def _enter(self, key: str) -> Hint | None:
+        """What Enter does on an item; None where it is only there to read."""
+        if key in self._runs:
+            return RUN
+        return USE if key.startswith("/") and not self._only_read else None
 
     def choose(self, key: str) -> None:
-        """End with the command; of a key there is only to read."""
-        self.finish(key if key.startswith("/") else None)
+        """End with the command or the action; of another key there is only to read."""
+        if self._enter(key):
+            self.finish(key)
 
     def action_help(self) -> None:
         """Close it: its key is that of the help."""
@@ -65,29 +120,65 @@ class HelpScreen(ListDialog):
 
 
 def help_items(
-    actions: Sequence[KeyAction], commands: Sequence[SlashCommand], scope: Scope = Scope.CHAT
+    actions: Sequence[KeyAction],
+    commands: Sequence[SlashCommand],
+    scope: Scope = Scope.CHAT,
+    *,
+    writing: bool = False,
 ) -> Iterator[Item]:
-    """One item for each key and command, under where it works, ``scope`` first."""
-    order = [scope, *(each for each in Scope if each is not scope)]
-    for action in sorted(actions, key=lambda each: order.index(each.scope)):
-        yield Item(
-            key=action.id,
-            title=", ".join(action.shown_keys[:MOST_KEYS]),
-            columns=(tr(action.help),),
-            also=f"{tr(action.help)} {action.help} {action.id} {other_words(action)}",
-            group=tr("Keys · {scope}", scope=tr(action.scope)),
-            about=tr(
-                "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
-            ),
-        )
+    """One item for each key and command, in groups: what can be done now comes first.
+
+    That is what stops and shows a reply while it is written, with ``writing``, then the keys of
+    ``scope``, and those that work beside them. What edits a line comes last.
+    """
+    groups: dict[str, list[Item]] = {name: [] for name in _group_names(scope)}
+    for action in actions:
+        group = groups[_group_name(action, writing=writing)]
+        group.append(_key_item(action))
+        if action.id == TYPED_AFTER:
+            group += [
+                Item(key=f"typed {each}", title=each, columns=(tr(does),)) for each, does in TYPED
+            ]
     for command in commands:
-        yield Item(
-            key=f"/{command.name}",
-            title=command.usage,
-            columns=(tr(command.help),),
-            also=f"{tr(command.help)} {command.help}",
-            group=tr("Commands"),
+        groups[_COMMANDS].append(
+            Item(
+                key=f"/{command.name}",
+                title=command.usage,
+                columns=(tr(command.help),),
+                also=f"{tr(command.help)} {command.help}",
+            )
         )
+    groups[_WRITING].sort(key=lambda item: WHILE_WRITING.index(item.key))
+    for name, items in groups.items():
+        heading = tr(name) if name == _COMMANDS else tr("Keys · {scope}", scope=tr(name))
+        yield from (replace(item, group=heading) for item in items)
+
+
+_COMMANDS, _WRITING, _EDITING = N_("Commands"), N_("While a reply is written"), N_("Line editing")
+
+
+def _group_names(scope: Scope) -> Iterable[str]:
+    """The groups in their order."""
+    beside = (Scope.CHAT, _COMMANDS) if scope in IN_CHAT else (Scope.LISTS, Scope.DIALOGS)
+    return dict.fromkeys((_WRITING, scope, *beside, Scope.CHAT, _COMMANDS, *Scope, _EDITING))
+
+
+def _group_name(action: KeyAction, *, writing: bool) -> str:
+    if writing and action.id in WHILE_WRITING:
+        return _WRITING
+    return _EDITING if action.id in LINE_EDITING else action.scope
+
+
+def _key_item(action: KeyAction) -> Item:
+    return Item(
+        key=action.id,
+        title=", ".join(action.shown_keys[:MOST_KEYS]),
+        columns=(tr(action.help),),
+        also=f"{tr(action.help)} {action.help} {action.id} {other_words(action)}",
+        about=tr(
+            "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
+        ),
+    )
 
 
 def other_words(action: KeyAction) -> str:

@@ -9,11 +9,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input, Static
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
+from tchat.tui.textual_patches import carry_out_binding
+
+
+class FindInput(Input):
+    """The text to be found; keys act in the order typed."""
+
+    async def _on_key(self, event: Key) -> None:
+        """Carry out the key's binding at once: the key after Enter acts on the messages."""
+        await carry_out_binding(self, event)
 
 
 class MessageBar(Horizontal):
@@ -52,7 +62,7 @@ class MessageBar(Horizontal):
     def compose(self) -> ComposeResult:
         """Mode, text to be found, count, keys."""
         yield Static(classes="mode", markup=False)
-        yield Input(id="find", select_on_focus=False)
+        yield FindInput(id="find", select_on_focus=False)
         yield Static(classes="count", markup=False)
         yield Static(classes="keys", markup=False)
 
