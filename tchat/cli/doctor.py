@@ -103,9 +103,31 @@ def _versions() -> Iterator[Finding]:
 
 def _engine() -> Iterator[Finding]:
     from tchat.engine.binding import build_facts
+    from tchat.engine.build import (
+        build_command,
+        build_gain,
+        build_summary,
+        examine_build,
+        gpu_make,
+        processor_flags,
+    )
 
-    for name, text in build_facts().items():
+    facts = build_facts()
+    for name, text in facts.items():
         yield Finding("engine", name, text)
+    build = examine_build(facts["features"], processor_flags(), gpu_make())
+    yield Finding("engine", "build", build_summary(build))
+    yield Finding("engine", "gpu backends", ", ".join(build.gpu_backends) or tr("none"))
+    if build.absent:
+        text = tr(
+            "this build needs {sets}, which this processor lacks; install: {command}",
+            sets=", ".join(build.absent),
+            command=build_command("", facts["llama-cpp-python"]),
+        )
+        yield Finding("engine", "processor", text, ExitCode.UNEXPECTED)
+    if build.better_options is not None:
+        command = build_command(build.better_options, facts["llama-cpp-python"])
+        yield Finding("engine", "better build", f"{build_gain(build)}: {command}")
 
 
 def _places(console: Console) -> Iterator[Finding]:
