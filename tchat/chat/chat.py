@@ -128,9 +128,6 @@ class Chat:
             except InterruptedError:
                 return
             yield from model.engine.prepare(history, self._think)
-            cost = self.prefill_cost()
-            if cost is not None and cost.is_notable:
-                yield Notice(PREFILL_COST, cost.ahead)
 
     def require_model(self) -> ChatModel:
         """Load the model and return it, for other uses than a reply.

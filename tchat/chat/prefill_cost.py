@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tchat.engine.events import PREFILL_COST, CacheRestored, Event, Notice, PromptProgress
+from tchat.engine.events import PREFILL_TIME, CacheRestored, Event, Notice, PromptProgress
 from tchat.humanize import duration_text, measured_text
 from tchat.translation import N_, tr, trn
 
@@ -57,23 +57,12 @@ class PrefillCost:
             time=_about(self.seconds),
         )
 
-    @property
-    def ahead(self) -> str:
-        """The same of the next prompt, with the reason."""
-        if not self.seconds:
-            text = trn(
-                "The next prompt reloads {count:,} token",
-                "The next prompt reloads {count:,} tokens",
-                self.tokens,
-            )
-        else:
-            text = trn(
-                "The next prompt reloads {count:,} token (about {time})",
-                "The next prompt reloads {count:,} tokens (about {time})",
-                self.tokens,
-                time=_about(self.seconds),
-            )
-        return self.with_reason(text)
+    def left(self, unread: int) -> PrefillCost | None:
+        """What is left of it while ``unread`` tokens are; None where that is not notable."""
+        tokens = max(0, min(self.tokens, unread - self.new))
+        seconds = self.seconds * tokens / self.tokens if self.tokens else 0.0
+        cost = replace(self, tokens=tokens, seconds=seconds)
+        return cost if cost.is_notable else None
 
     def __str__(self) -> str:
         return self.with_reason(self.short)
@@ -202,7 +191,7 @@ class PrefillReport:
             max(0, event.total - event.reused - cost.new),
             time=measured_text(time.perf_counter() - self._started),
         )
-        return Notice(PREFILL_COST, cost.with_reason(text))
+        return Notice(PREFILL_TIME, cost.with_reason(text))
 
 
 def restored_text(event: CacheRestored) -> str:

@@ -89,7 +89,8 @@ class ReasoningDelta:
 ReplyDelta: TypeAlias = TextDelta | ReasoningDelta
 
 
-PREFILL_COST = "price"  # the kind of a notice about the prefill cost, as ``--json`` prints it
+# Kinds of notices about the prefill cost, as ``--json`` prints them: before and after prefill.
+PREFILL_COST, PREFILL_TIME = "price", "reloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,8 @@ class Notice:
     """Something the user should know, and no error.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
-    ``judge``, ``length``: the result is not what was asked for; ``model``, ``reread``, ``price``:
-    it takes longer; ``storage``: it is not saved.
+    ``judge``, ``length``: the result is not what was asked for; ``model``, ``reread``, ``price``,
+    ``reloaded``: it takes longer; ``storage``: it is not saved.
     """
 
     kind: str
@@ -107,7 +108,7 @@ class Notice:
     @property
     def is_about_time(self) -> bool:
         """Whether only the time differs, and not the result."""
-        return self.kind in ("model", "reread", PREFILL_COST)
+        return self.kind in ("model", "reread", PREFILL_COST, PREFILL_TIME)
 
     @property
     def is_failure(self) -> bool:

@@ -11,7 +11,14 @@ import pytest
 
 from tchat.chat.chat import Chat
 from tchat.chat.prefill_cost import UNCOUNTED_TOKENS, PrefillCost
-from tchat.engine.events import CandidateEvent, Event, MessageStored, Notice
+from tchat.engine.events import (
+    PREFILL_COST,
+    PREFILL_TIME,
+    CandidateEvent,
+    Event,
+    MessageStored,
+    Notice,
+)
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
@@ -26,7 +33,17 @@ def any_price(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cost_notices(events: Iterable[Event]) -> list[str]:
-    return [each.text for each in events if isinstance(each, Notice) and each.kind == "price"]
+    return [
+        each.text
+        for each in events
+        if isinstance(each, Notice) and each.kind in (PREFILL_COST, PREFILL_TIME)
+    ]
+
+
+def opened_again(chat: Chat) -> PrefillCost:
+    """The cost of the next prompt in a session that was just opened; it is told only there."""
+    assert cost_notices(chat.load_and_restore()) == []
+    return cost(chat)
 
 
 def begun(open_chat: OpenChat, **values: object) -> Chat:
@@ -131,14 +148,12 @@ def test_what_is_saved_is_not_read_again(open_chat: OpenChat, paths: Paths) -> N
     chat = begun(open_chat)
     chat.close()
     again = open_chat(chat.session)
-    assert cost_notices(again.load_and_restore()) == []
+    assert not opened_again(again).is_notable
     again.close()
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     third = open_chat(chat.session)
-    assert [text.rpartition(": ")[2] for text in cost_notices(third.load_and_restore())] == [
-        "no longer in memory"
-    ]
+    assert opened_again(third).why == "no longer in memory"
 
 
 def test_another_model_reads_all_of_it(
@@ -147,9 +162,7 @@ def test_another_model_reads_all_of_it(
     chat = begun(open_chat)
     other = shutil.copy(tiny_model, tmp_path / "other.gguf")
     switched = open_chat(chat.session, model=str(other))
-    [told] = cost_notices(switched.load_and_restore())
-    assert told.startswith("The next prompt reloads ")
-    assert told.endswith(": model changed")
+    assert opened_again(switched).why == "model changed"
 
 
 def test_the_same_model_by_another_name_is_not_another(
@@ -164,9 +177,14 @@ def test_the_same_model_by_another_name_is_not_another(
     assert chat.session is not None
     chat.forget_snapshots(chat.session.id)
     again = open_chat(chat.session, model=str(names[1]))
-    assert [text.rpartition(": ")[2] for text in cost_notices(again.load_and_restore())] == [
-        "no longer in memory"
-    ]
+    assert opened_again(again).why == "no longer in memory"
+
+
+def test_what_is_read_of_a_draft_is_no_longer_told() -> None:
+    cost = PrefillCost(1_200, 24.0, "no longer in memory", new=50)
+    assert cost.left(1_250) == cost
+    assert cost.left(650) == PrefillCost(600, 12.0, "no longer in memory", new=50)
+    assert cost.left(100) is None
 
 
 def test_turns_that_leave_are_told_before(open_chat: OpenChat) -> None:

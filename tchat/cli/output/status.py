@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 from tchat.cli.console import Console
 from tchat.engine.events import (
+    PREFILL_TIME,
     CacheRestored,
     Event,
     LoadProgress,
@@ -97,8 +98,10 @@ class TerminalStatus:
 
 
 def print_notice(console: Console, status: TerminalStatus, notice: Notice) -> None:
-    """Print a notice; one about time only to a terminal."""
+    """Print a notice; one about time only to a terminal, and of a reload only what it will cost."""
     if notice.is_about_time and not console.stderr_is_terminal:
+        return
+    if notice.kind == PREFILL_TIME:
         return
     status.erase()
     (console.say if notice.is_failure else console.notice)(notice.text)

@@ -144,8 +144,8 @@ class DraftController:
         if self._turn.is_busy or FEW >= event.total - event.done > 0:
             return
         self._prefilled = event.done / event.total
-        if event.done == event.total:
-            self._cost = None  # all of it is read
+        if self._cost is not None:
+            self._cost = self._cost.left(event.total - event.done)
         self._show()
 
     # Elsewhere

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tchat.chat.prefill_cost import restored_text
 from tchat.engine.events import (
     PREFILL_COST,
+    PREFILL_TIME,
     CacheRestored,
     Event,
     Finished,
@@ -76,7 +77,7 @@ class ReplyController:
             self._context.notify(event.text)  # of no interest in a moment
             return
         text = restored_text(event) if isinstance(event, CacheRestored) else event.text
-        if isinstance(event, Notice) and event.kind == PREFILL_COST:
+        if isinstance(event, Notice) and event.kind in (PREFILL_COST, PREFILL_TIME):
             self._show_cost(text)
         else:
             self._notices.append(self._transcript.show_notice(text))

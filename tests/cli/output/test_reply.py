@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 from tchat.cli.console import Console
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.events import (
+    PREFILL_COST,
+    PREFILL_TIME,
     Event,
     Finished,
     LabelScores,
@@ -178,6 +180,13 @@ def test_what_only_takes_longer_is_told_on_a_terminal(kind: str) -> None:
     assert World().run(notice, *reply("yes")).stderr.written == b""
     terminal = World(stderr_terminal=True).run(notice, *reply("yes"))
     assert "tchat: later" in terminal.stderr.shown
+
+
+def test_a_reload_is_told_once_by_what_it_will_cost() -> None:
+    notices = Notice(PREFILL_COST, "Reloading 9 tokens"), Notice(PREFILL_TIME, "Reloaded 9 tokens")
+    shown = World(stderr_terminal=True).run(*notices, *reply("yes")).stderr.shown
+    assert "Reloading 9 tokens" in shown
+    assert "Reloaded" not in shown
 
 
 @pytest.mark.parametrize("kind", ["template", "system", "think", "context", "window", "judge"])
