@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,12 +11,28 @@ from tchat.translation import tr
 _BYTES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _WEIGHTS = (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3))
 
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(?:([kmgt])(i)?)?b?", re.IGNORECASE)
+
 ROUNDED_UP = 0.9995  # of a unit: else 999.6 kB would be written as 1000 kB
 
 
 def size_text(size: int) -> str:
     """Bytes in decimal units: ``98 MB``, ``4.9 GB``; empty for 0."""
     return f"{_short(size, _BYTES, 'B', ' ')}" if size > 0 else ""
+
+
+def parse_size(text: str) -> int:
+    """The bytes that a text such as ``8GB``, ``700 MB``, ``1.5G`` or ``4 GiB`` means.
+
+    Raises:
+        ValueError: It means none.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    number, prefix, binary = match.groups()
+    power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def count_text(count: int) -> str:

@@ -49,6 +49,11 @@ class Paths:
         return self.config / "models.toml"
 
     @property
+    def catalogue_file(self) -> Path:
+        """Models that the user adds to the catalogue, written by the user."""
+        return self.config / "catalogue.toml"
+
+    @property
     def prompts(self) -> Path:
         """The user's prompt templates, one TOML file each."""
         return self.config / "prompts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.humanize import count_text, counted, duration_text, size_text
+from tchat.humanize import count_text, counted, duration_text, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,28 @@ from tchat.humanize import count_text, counted, duration_text, size_text
 )
 def test_sizes_are_in_the_units_of_disks(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8GB", 8 * 10**9),
+        ("1.5 gb", 1_500_000_000),
+        ("700M", 700 * 10**6),
+        ("4 GiB", 4 * 2**30),
+        (" 12 ", 12),
+        ("3kB", 3000),
+        ("2t", 2 * 10**12),
+    ],
+)
+def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1", "1e9", "8XB", "1.GB", "8 G B", "١GB"])
+def test_what_is_no_size_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(

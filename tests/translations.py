@@ -133,7 +133,8 @@ def data_texts() -> Iterator[tuple[Path, str]]:
     """The texts of the data files: what models and prompt templates are for."""
     models = ROOT / "tchat" / "models" / "catalogue.toml"
     for family in tomllib.loads(models.read_text()).values():
-        yield from ((models, family[name]) for name in ("purpose", "languages"))
+        for facts in (family, *family["sizes"]):
+            yield from ((models, facts[name]) for name in ("purpose", "languages") if name in facts)
     for path in sorted((ROOT / "tchat" / "data" / "prompts").glob("*.toml")):
         yield path, tomllib.loads(path.read_text())["description"]
 

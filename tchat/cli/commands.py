@@ -225,10 +225,11 @@ def _names_model(words: list[str]) -> bool:
     from tchat.models.resolve import resolve
     from tchat.paths import user_paths
 
-    if sizes_of(words[0]) or find_entry(words[0]):
-        return True
+    paths = user_paths()
     try:
-        resolve(words[0], user_paths())
+        if sizes_of(words[0], paths) or find_entry(words[0], paths):
+            return True
+        resolve(words[0], paths)
     except (TchatError, OSError):
         return False
     return True

@@ -33,9 +33,9 @@ from tchat.paths import Paths
 from tchat.translation import tr
 
 if TYPE_CHECKING:
-    from tchat.models.catalogue import Recommendation
     from tchat.models.hub.remote_model import RemoteModel
     from tchat.models.memory import Machine
+    from tchat.models.recommendation import Recommendation
 
 GOOD, UNKNOWN = "loads and answers", "not checked yet"
 
@@ -109,11 +109,20 @@ class Library:
         """The model that ``name`` resolves to."""
         return self._row(self._found(name))
 
-    def catalogue(self, machine: Machine) -> list[Recommendation]:
-        """The models of the catalogue on ``machine``, the smallest first."""
-        from tchat.models.catalogue import recommend
+    def catalogue(self, machine: Machine, most: int = 0) -> list[Recommendation]:
+        """The models of the catalogue on ``machine``, the smallest first.
 
-        return recommend(machine, self._metadata_cache, self._paths, self._environ)
+        With ``most``, those with a file of at most so many bytes.
+        """
+        from tchat.models.recommendation import recommend
+
+        return recommend(machine, self._metadata_cache, self._paths, self._environ, most)
+
+    def best(self, machine: Machine, purpose: str) -> Recommendation | None:
+        """The best model of the catalogue on ``machine`` for a purpose; None where none is."""
+        from tchat.models.recommendation import best_to_pull
+
+        return best_to_pull(machine, self._metadata_cache, self._paths, purpose, self._environ)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """The model called ``name``, and the details of its header."""

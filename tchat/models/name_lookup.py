@@ -50,7 +50,7 @@ class NameLookup:
         remote = parse_hub_name(name, self._environ.get("HF_ENDPOINT", ""))
         if remote is not None:
             raise ModelNotDownloaded(name, remote)
-        return downloaded(name, self._hub_cache) or self._by_part(name)
+        return downloaded(name, self._hub_cache, self._paths) or self._by_part(name)
 
     def names(self) -> Iterator[str]:
         """The names of all models on this disk."""
@@ -136,10 +136,10 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
         remote = parse_hub_name(each, environ.get("HF_ENDPOINT", ""))
         if remote is not None:
             return remote
-        if found := find_entry(each):
+        if found := find_entry(each, paths):
             return found[1]
     shown = single_line(name, 80)
-    if sizes := sizes_of(name):
+    if sizes := sizes_of(name, paths):
         raise ModelNotFound(
             tr("{shown} comes in several sizes: {sizes}", shown=shown, sizes=", ".join(sizes)),
             _catalogue(),

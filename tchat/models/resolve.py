@@ -40,7 +40,7 @@ def resolve(name: str, paths: Paths, environ: Mapping[str, str] = os.environ) ->
         found = lookup.find(wanted)
         known = (name for names in (_suggestions(wanted), others, lookup.names()) for name in names)
         if found is None:
-            raise _unknown(wanted, known)
+            raise _unknown(wanted, known, paths)
         return _existing(found, wanted, known)
 
     lookup, known_aliases = NameLookup(paths, environ), aliases(paths)
@@ -80,7 +80,7 @@ def resolve_chosen(
 def _starter_or_path(name: str) -> Path | None:
     """The file of the starter, or at a path; None when ``name`` is neither."""
     if not name or "\0" in name:
-        raise _unknown(name, ())
+        raise _unknown(name, (), None)
     path = starter_file() if name in (STARTER, STARTER_TITLE) else expanded(name)
     # A folder may happen to have the name of a model.
     is_there = os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112
@@ -108,7 +108,7 @@ def _existing(path: Path, name: str, known: Iterable[str]) -> Path:
     return path
 
 
-def _unknown(name: str, known: Iterable[str]) -> ModelNotFound:
+def _unknown(name: str, known: Iterable[str], paths: Paths | None) -> ModelNotFound:
     from tchat.models.catalogue import similar_in_catalogue, sizes_of
     from tchat.models.hub.repository import pull_hint
 
@@ -116,9 +116,9 @@ def _unknown(name: str, known: Iterable[str]) -> ModelNotFound:
         tr("`tchat models ls --all` lists what there is, `tchat models catalogue` what to pull"),
         tr("{models} lists what there is and what to pull", models=MODELS),
     )
-    if near := [] if sizes_of(name) else _nearest(name, known):
+    if near := [] if sizes_of(name, paths) else _nearest(name, known):
         hint = _did_you_mean(near)
-    elif remote := similar_in_catalogue(name):
+    elif remote := similar_in_catalogue(name, paths):
         hint = pull_hint(*remote)
     return ModelNotFound(tr("no model is called {name!r}", name=name[:80]), hint)
 

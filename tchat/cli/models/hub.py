@@ -1,4 +1,4 @@
-"""``tchat models search``, ``catalogue`` and ``pull``: models to download."""
+"""``tchat models search`` and ``pull``: models to download."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import typer
 
 from tchat.cli.app import JSON
 from tchat.cli.console import Console, confirm
-from tchat.cli.models.local import open_library
 from tchat.cli.models.show import fit_record
-from tchat.cli.output.columns import align_columns, fields, print_json, print_rows
+from tchat.cli.output.columns import align_columns, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import Interrupted
 from tchat.humanize import count_text, duration_text, size_text
@@ -21,7 +20,6 @@ from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
-    from tchat.models.catalogue import Recommendation
     from tchat.models.hub.api import SearchResult
     from tchat.models.hub.download import Downloading
     from tchat.models.hub.pull import Pulled, PullEvent
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
 
 SEARCH_HEADER = (
     *(N_("NAME"), N_("DOWNLOADS"), N_("LICENCE"), N_("WEIGHTS"), N_("UPDATED"), N_("SIZES")),
-)
-CATALOGUE_HEADER = (
-    *(N_("NAME"), N_("WEIGHTS"), N_("QUANT"), N_("SIZE"), N_("FIT"), N_("TOKENS/S"), N_("HERE")),
-    *(N_("LICENCE"), N_("FOR"), N_("LANGUAGES")),
 )
 
 
@@ -104,59 +98,6 @@ def _hit_record(result: SearchResult) -> dict[str, Any]:
             {"name": model.name, "quantization": model.quantization or None, "size": model.size}
             for model in (result.listing.models if result.listing else ())
         ],
-    }
-
-
-def catalogue(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """List recommended models, with their expected speed on this machine.
-
-    Shows the largest quantization that fits; `tchat models pull NAME` downloads it.
-    """
-    from tchat.chat.machine import measured_machine
-
-    console: Console = ctx.obj
-    with open_library(console) as library:
-        found = library.catalogue(measured_machine(console.paths))
-    if as_json:
-        print_json(console, [_catalogue_record(each) for each in found])
-    else:
-        print_rows(
-            console, CATALOGUE_HEADER, [_catalogue_cells(each) for each in found], whole=True
-        )
-
-
-def _catalogue_cells(offer: Recommendation) -> Sequence[str]:
-    from tchat.humanize import speed_text
-
-    entry = offer.entry
-    return (
-        offer.name,
-        entry.weights,
-        offer.file.quantization,
-        size_text(offer.file.size),
-        offer.fit.short,
-        speed_text(offer.speed),
-        tr("yes") if offer.path else "",
-        entry.licence,
-        tr(entry.purpose),
-        tr(entry.languages),
-    )
-
-
-def _catalogue_record(offer: Recommendation) -> dict[str, Any]:
-    entry, fit = offer.entry, offer.fit
-    return {
-        "name": offer.name,
-        **fields(entry, "title", "maker", "repo", "licence", "languages", "purpose", "parameters"),
-        "active_parameters": entry.active,
-        "context": entry.context,
-        "quantization": offer.file.quantization,
-        "size": offer.file.size,
-        "quantizations": [{"name": name, "size": size} for name, size in entry.files],
-        "fit": {"good": fit.good, "usable": fit.usable, "words": fit.summary},
-        "speed": round(offer.speed, 2) or None,
-        "speed_measured": offer.known,
-        "path": str(offer.path) if offer.path else None,
     }
 
 

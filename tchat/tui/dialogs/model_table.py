@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tchat.humanize import clock_text, size_text, speed_text
-from tchat.models.catalogue import ABILITIES
+from tchat.models.catalogue_entry import ABILITIES
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 from tchat.tui.services.downloads import Outcome, Progress

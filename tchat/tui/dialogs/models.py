@@ -13,7 +13,7 @@ from textual.binding import BindingType
 
 from tchat.errors import ModelError
 from tchat.humanize import size_text, speed_text
-from tchat.models.catalogue import ABILITIES
+from tchat.models.catalogue_entry import ABILITIES
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import parse_hub_name
 from tchat.sanitize import single_line

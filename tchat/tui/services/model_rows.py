@@ -9,13 +9,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from tchat.humanize import count_text, speed_text
-from tchat.models.catalogue import Recommendation, best_for_chat, guess_abilities
+from tchat.models.catalogue import guess_abilities
+from tchat.models.catalogue_entry import EMBEDDING
 from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expected_speed
 from tchat.models.hub.api import SearchResult
 from tchat.models.hub.repository import default_model
 from tchat.models.library import LibraryModel
 from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
+from tchat.models.recommendation import Recommendation, best_for
 from tchat.models.sources.source import HUB, USER
 from tchat.models.sources.starter import STARTER
 from tchat.translation import tr
@@ -120,9 +122,13 @@ def local_row(
 
 
 def catalogue_rows(models: Sequence[Recommendation]) -> list[ModelRow]:
-    """The rows of the catalogue; those on this disk too, with the paths of their files."""
-    best = best_for_chat(models)
-    return [replace(_offer(each), reason=_reason(each) if each is best else "") for each in models]
+    """The rows of its models that chat; those on this disk too, with the paths of their files."""
+    best = best_for(models)
+    return [
+        replace(_offer(each), reason=_reason(each) if each is best else "")
+        for each in models
+        if EMBEDDING not in each.entry.abilities
+    ]
 
 
 def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
@@ -188,13 +194,11 @@ def _offer(offer: Recommendation) -> ModelRow:
 
 def _reason(best: Recommendation) -> str:
     if not best.speed:
-        return tr("Recommended: the largest chat model that fits this machine")
+        return tr("Recommended: the best chat model that fits this machine")
     speed = speed_text(best.speed)
     if best.known:
-        return tr("Recommended: the largest chat model that fits here ({speed} tok/s)", speed=speed)
-    return tr(
-        "Recommended: the largest chat model that fits here (about {speed} tok/s)", speed=speed
-    )
+        return tr("Recommended: the best chat model that fits here ({speed} tok/s)", speed=speed)
+    return tr("Recommended: the best chat model that fits here (about {speed} tok/s)", speed=speed)
 
 
 def _fit(fit: FitVerdict) -> Fit:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat import machine
+from tchat.models.catalogue import load_catalogue
 from tchat.models.memory import Machine, Memory
 from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
@@ -138,7 +139,7 @@ def test_the_catalogue_tells_how_each_would_do_here(
     free(monkeypatch, 9_500_000_000)
     rows = [line.split("\t") for line in shell("models", "catalogue").out.splitlines()]
     by_name = {row[0]: row for row in rows}
-    assert 20 <= len(rows) <= 30
+    assert len(rows) == len(load_catalogue())
     assert by_name["qwen3:8b"][1:5] == ["8.2B", "Q6_K", "6.7 GB", "fits"]
     assert by_name["llama3.3:70b"][4] == "too large"
     assert by_name["qwen3:30b"][1] == "31B, 3.4B active"
@@ -152,7 +153,29 @@ def test_a_program_gets_the_whole_catalogue(shell: Shell) -> None:
     entry = found["gemma3:4b"]
     assert (entry["repo"], entry["licence"]) == ("ggml-org/gemma-3-4b-it-GGUF", "Gemma")
     assert entry["path"] is None
+    assert entry["sampling"] == {"temperature": 1.0, "top_k": 64, "top_p": 0.95, "min_p": 0.0}
+    assert found["gemma4:31b"]["mmproj"] == "mmproj-F16.gguf"
     assert found["starter"]["path"].endswith(".gguf")
+
+
+def test_the_catalogue_is_narrowed_to_a_purpose_and_a_size(shell: Shell) -> None:
+    found = json.loads(
+        shell("models", "catalogue", "--for", "code", "--max-size", "8GB", "--json").out
+    )
+    assert {"qwen3:8b", "qwen2.5-coder:7b"} <= {each["name"] for each in found}
+    assert all(each["size"] <= 8e9 and "code" in each["abilities"] for each in found)
+    [large] = [each for each in found if each["name"] == "qwen3:8b"]
+    assert large["quantization"] == "Q6_K"  # its Q8_0 has 8.7 GB
+    embedding = json.loads(shell("models", "catalogue", "--for", "embedding", "--json").out)
+    assert {"embeddinggemma:300m", "qwen3-embedding:8b"} <= {each["name"] for each in embedding}
+    assert shell("models", "catalogue", "--max-size", "1MB").out == ""
+
+
+@pytest.mark.parametrize("size", ["big", "-1", "8XB", "1e9"])
+def test_what_is_no_size_is_refused(shell: Shell, size: str) -> None:
+    ran = shell("models", "catalogue", "--max-size", size)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"tchat: {size} is no size; write it as in 8GB or 700MB\n"
 
 
 def test_names_of_the_catalogue_are_names_everywhere(

@@ -1,0 +1,164 @@
+"""How the models of the catalogue run on this machine, and which is the best for a purpose."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import ModelError
+from tchat.models.catalogue import downloaded, load_catalogue
+from tchat.models.catalogue_entry import CatalogueEntry, QuantizedFile
+from tchat.models.fit_report import (
+    FitVerdict,
+    assess_fit,
+    choose_quantization,
+    default_plan,
+    expected_speed,
+)
+from tchat.models.memory import Machine, ModelDimensions
+from tchat.models.sources.hub_cache import HubCacheSource
+from tchat.models.sources.starter import STARTER, is_starter
+from tchat.paths import Paths
+
+if TYPE_CHECKING:
+    from tchat.models.metadata import MetadataCache
+
+COMFORTABLE = 8.0  # tokens per second: about as fast as people read
+READABLE = 5.0  # tokens per second: a slower model is not recommended
+PURPOSES = ("chat", "code", "vision", "tools")  # what a best model can be asked for
+FIRST_YEAR = 2024
+EACH_YEAR = 2.0  # times as many weights would do what those of the next year do
+ROUGH = frozenset({"Q3_K_M", "Q2_K"})  # quantizations whose replies are clearly worse
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """How a model of the catalogue runs on a machine.
+
+    Attributes:
+        file: The quantization on this disk, else the best for the machine, with its size.
+        speed: Decode speed with a short context in tokens per second; 0 when unknown.
+        known: Whether the speed was measured in use.
+        path: Its file; None when it is not on this disk.
+    """
+
+    entry: CatalogueEntry
+    file: QuantizedFile
+    fit: FitVerdict
+    speed: float
+    known: bool = False
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Its short name; that of the starter model where this is its file."""
+        return STARTER if self.path is not None and is_starter(self.path) else self.entry.name
+
+
+def recommend(
+    machine: Machine,
+    metadata_cache: MetadataCache,
+    paths: Paths,
+    environ: Mapping[str, str] = os.environ,
+    most: int = 0,
+) -> list[Recommendation]:
+    """All models of the catalogue, the smallest first.
+
+    With ``most``, those with a file of at most so many bytes, and the best of these files.
+    """
+    hub_cache = HubCacheSource(paths, environ)
+    found = (
+        _downloaded(entry, hub_cache, machine, metadata_cache, paths)
+        or _not_downloaded(entry, machine, most)
+        for entry in load_catalogue(paths).values()
+    )
+    return [each for each in found if each and (not most or each.file.size <= most)]
+
+
+def best_for(models: Iterable[Recommendation], purpose: str = "chat") -> Recommendation | None:
+    """The best model for ``purpose`` that fits well and is fast enough to read along.
+
+    Newer models and larger ones are better. Where none is that fast, the fastest that can still be
+    read; None where there is none. Where no speed is known, the fit decides. Of two that are alike,
+    one on this disk is better.
+    """
+    able = [each for each in models if each.fit.good and purpose in each.entry.abilities]
+    fast = [each for each in able if not each.speed or each.speed >= COMFORTABLE]
+    if fast:
+        return max(fast, key=lambda each: (_merit(each.entry), each.path is not None))
+    readable = [each for each in able if each.speed >= READABLE]
+    return max(readable, key=lambda each: each.speed, default=None)
+
+
+def best_to_pull(
+    machine: Machine,
+    metadata_cache: MetadataCache,
+    paths: Paths,
+    purpose: str = "chat",
+    environ: Mapping[str, str] = os.environ,
+) -> Recommendation | None:
+    """As `best_for`, of all quantizations that are not rough, and of the files on this disk."""
+    hub_cache = HubCacheSource(paths, environ)
+    choices: list[Recommendation] = []
+    for entry in load_catalogue(paths).values():
+        if purpose not in entry.abilities:
+            continue
+        if here := _downloaded(entry, hub_cache, machine, metadata_cache, paths):
+            choices.append(here)
+        else:
+            choices += _quantized(entry, machine)
+    return best_for(choices, purpose)
+
+
+def _quantized(entry: CatalogueEntry, machine: Machine) -> Iterator[Recommendation]:
+    """The quantizations of a model, the largest first."""
+    for file in entry.files:
+        if file.quantization not in ROUGH:
+            dimensions = entry.dimensions(file.quantization)
+            yield Recommendation(entry, file, *_judged(dimensions, entry.context, machine))
+
+
+def _merit(entry: CatalogueEntry) -> float:
+    """How good its replies are likely to be, as a number of weights of the first year."""
+    return entry.parameters * EACH_YEAR ** max(entry.year - FIRST_YEAR, 0)
+
+
+def _downloaded(
+    entry: CatalogueEntry,
+    hub_cache: HubCacheSource,
+    machine: Machine,
+    metadata_cache: MetadataCache,
+    paths: Paths,
+) -> Recommendation | None:
+    try:
+        path = downloaded(entry.name, hub_cache, paths)
+        metadata = metadata_cache.metadata(path) if path else None
+    except ModelError:
+        return None
+    if metadata is None:
+        return None
+    fit, speed = _judged(metadata.dimensions, metadata.context_length, machine)
+    known = metadata_cache.speed(metadata)
+    file = QuantizedFile(metadata.quantization, metadata.size)
+    return Recommendation(entry, file, fit, known or speed, known > 0, path)
+
+
+def _not_downloaded(entry: CatalogueEntry, machine: Machine, most: int) -> Recommendation | None:
+    files = [file for file in entry.files if not most or file.size <= most]
+    if not files:
+        return None
+    dimensions = entry.dimensions(files[0].quantization)
+    best, _ = choose_quantization(files, dimensions, files[0], entry.context, machine)
+    return Recommendation(
+        entry, best, *_judged(entry.dimensions(best.quantization), entry.context, machine)
+    )
+
+
+def _judged(
+    dimensions: ModelDimensions, context: int, machine: Machine
+) -> tuple[FitVerdict, float]:
+    plan = default_plan(dimensions, context, machine)
+    return assess_fit(dimensions, context, machine), expected_speed(dimensions, plan, machine)
