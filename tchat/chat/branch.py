@@ -86,11 +86,15 @@ class Branch:
 
     @property
     def last_reply(self) -> int | None:
-        """Id of the last reply or stopped prompt: the parent of a new prompt."""
+        """Id of the last reply or stopped prompt: the parent of a new prompt.
+
+        No reply that another process is still writing.
+        """
         ends = (
             each.id
             for each in reversed(self.stored)
-            if each.role is Role.ASSISTANT or each.status is Status.STOPPED
+            if each.status is not Status.STREAMING
+            and (each.role is Role.ASSISTANT or each.status is Status.STOPPED)
         )
         return next(ends, None)
 

@@ -107,6 +107,10 @@ class Database:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             return connection, version, connection.total_changes
 
+    def foreign_revision(self) -> tuple[object, ...]:
+        """A value that is equal until another connection, such as another process's, writes."""
+        return self.revision()[:2]
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection inside one write transaction.

@@ -261,6 +261,16 @@ class Store(ABC):
         """Equal to an earlier one for as long as no session changed, here or elsewhere."""
         return self._database.revision()
 
+    def foreign_revision(self) -> tuple[object, ...]:
+        """Equal to an earlier one for as long as nobody else wrote to the file."""
+        return self._database.foreign_revision()
+
+    def branch_ids(self, session_id: str) -> list[int]:
+        """The ids of the active path of a session from the first message on."""
+        with self._database.reading() as connection:
+            session_queries.by_id(connection, session_id)
+            return message_tree.branch_ids(connection, session_id)
+
     def active_reply(self, session_id: str, message_id: int) -> Message | None:
         """The reply to a message that is on the active path."""
         with self._database.reading() as connection:
@@ -453,6 +463,12 @@ class SessionStore(Store):
             if self._database.is_sound:
                 self._locks.record_file()
             self._locks.close()
+
+    def recover(self) -> None:
+        """Mark replies of processes that died meanwhile as interrupted."""
+        if self._locks is not None:
+            with self._locks.gate():
+                database_file.recover(self._database, self._locks)
 
     def erase(self) -> None:
         """Make sure that nothing of what was deleted can be read in the file any more.

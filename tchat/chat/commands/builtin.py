@@ -53,6 +53,14 @@ async def _show_version(host: CommandHost, _: str) -> None:
     host.show(tr("tchat {version}", version=__version__))
 
 
+async def _reload(host: CommandHost, _: str) -> None:
+    session = host.session
+    if session is not None and (
+        last := await host.read(lambda store: store.branch_ids(session.id)[-1:])
+    ):
+        await host.go_to(last[0])
+
+
 async def _toggle_details(host: CommandHost, _: str) -> None:
     await host.toggle_details()
 
@@ -550,6 +558,9 @@ COMMANDS = (
     ),
     SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
     SlashCommand("version", "", N_("Show the version"), _show_version),
+    SlashCommand(
+        "reload", "", N_("Show what another window wrote in this chat"), _reload, surface=_SCREEN
+    ),
     SlashCommand("quit", "", N_("Quit"), _quit_chat, ("exit", "bye")),
 )
 

@@ -22,6 +22,7 @@ from tchat.tui.controllers.history import HistoryController
 from tchat.tui.controllers.leader import LeaderController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
+from tchat.tui.controllers.other_windows import OtherWindowsController
 from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
@@ -49,6 +50,7 @@ class Controllers:
         reply = ReplyController(context, transcript, storage)
         self.turn = turn = TurnController(context, reply, transcript, storage)
         self.candidates = turn.follower = CandidatesController(context, turn, transcript)
+        turn.guard = OtherWindowsController(context, turn, transcript)
         self.help = HelpController(context)
         self.leader = LeaderController(context)
         self.history = HistoryController(context)

@@ -48,6 +48,13 @@ class TurnFollower(Protocol):
         """The turn is over, and shown as it is stored."""
 
 
+class TurnGuard(Protocol):
+    """Who may refuse that a turn begins."""
+
+    async def may_begin(self) -> bool:
+        """Whether it may; where not, it told why."""
+
+
 class PendingPrompts:
     """Drafts that wait for the running turn, in the order sent; the prompt shows them."""
 
@@ -109,6 +116,7 @@ class TurnController:
     """Sends prompts, stops turns, and lets prompts wait."""
 
     follower: TurnFollower
+    guard: TurnGuard
 
     def __init__(
         self,
@@ -202,7 +210,10 @@ class TurnController:
     @background(group="turn")
     async def _run_call(self, request: Request, call: ChatCall, undo: Undo | None = None) -> None:
         async with self._turn():
-            await self._stream(request, call, undo)
+            if self.state.loads_model or await self.guard.may_begin():
+                await self._stream(request, call, undo)
+            else:
+                self.queue.hold()
 
     @background(group="turn")
     async def _run_draft(
@@ -225,6 +236,10 @@ class TurnController:
                 unsent(draft)
                 raise
             if request.is_stopped and not self.state.leaving:
+                unsent(draft)
+                return
+            if not await self.guard.may_begin():
+                self.queue.hold()
                 unsent(draft)
                 return
             for each in assumed:

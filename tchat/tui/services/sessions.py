@@ -13,7 +13,7 @@ from tchat.chat.attachments import split_attachments
 from tchat.chat.session import write_session
 from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
-from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session
+from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session, Status
 from tchat.sessions.store import Store
 from tchat.tui.background import off_loop
 from tchat.tui.services.conversation import Conversation
@@ -102,6 +102,7 @@ class MessageService:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
+        self._compared: object = None  # what others had written when all of it was shown
 
     async def entries(self, last: int | None = None) -> list[Entry]:
         """The active path of the session, or the ``last`` so many of it, for the transcript."""
@@ -136,6 +137,29 @@ class MessageService:
         return await self._read(
             lambda session: self._conversation.store.branch(session.id, last), []
         )
+
+    async def is_continued_elsewhere(self, shown: Callable[[], Sequence[int]]) -> bool:
+        """Whether the active path does not end in the ``shown`` messages: others wrote to it."""
+        revision = await asyncio.to_thread(self._conversation.store.foreign_revision)
+        if revision == self._compared:
+            return False
+        none: list[int] = []
+        stored = await self._read(
+            lambda session: self._conversation.store.branch_ids(session.id), none
+        )
+        seen = [*shown()]
+        if stored[len(stored) - len(seen) :] != seen or (stored and not seen):
+            return True
+        self._compared = revision
+        return False
+
+    @off_loop
+    def is_written_elsewhere(self, message_id: int) -> bool:
+        """Whether another process, which lives, is writing a message."""
+        store = self._conversation.store
+        if store.message(message_id).status is Status.STREAMING:
+            self._conversation.persistent.recover()
+        return store.message(message_id).status is Status.STREAMING
 
     async def tree(self) -> list[Message]:
         """All messages of the session."""
