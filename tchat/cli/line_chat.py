@@ -461,6 +461,29 @@ class LineChat:
         self._attached += map(str, found.attachments)
         self.show(tr("{each} goes with your next message.", each=found.summary))
 
+    async def run_shell(self, command: str) -> None:
+        """Run a shell command after a yes; Ctrl-C stops it. Its output goes before the message."""
+        from threading import Event
+
+        from tchat.chat.shell_output import run_bounded
+
+        if not self.console.stdin_is_terminal:
+            raise UsageError(
+                tr("a shell command needs a terminal, where it is confirmed"),
+                tr("!!{command} sends the line as text", command=command),
+            )
+        if not ask_yes_no(self.console, [f"  {command}"], tr("Run this command?")):
+            return
+        output = run_bounded(command, Event(), self.console.environ)
+        if output.notice:
+            self.console.notice(output.notice)
+        if not output.text.strip():
+            self.show(tr("The command wrote nothing."))
+            return
+        self.show(output.text.rstrip("\n"))
+        self._attached.append(str(output))
+        self.show(tr("{each} goes with your next message.", each=tr("The output")))
+
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.
 

@@ -157,3 +157,50 @@ def test_a_command_that_was_cut_off_is_not_proposed(tiny_home: Path) -> None:
     ran = tchat("-n", "--cmd", "--max-tokens", "2", "hi")
     assert (ran.code, ran.out) == (1, "")
     assert "cut off" in ran.err
+
+
+LINES = """
+import sys
+from dataclasses import replace
+from tchat.cli.console import process_console
+from tchat.cli.main import program
+from tests.cli.shell import Shell
+console = replace(process_console(), open_chat=Shell({})._open)
+sys.exit(program(["-n", "--plain"], console))
+"""
+
+
+def test_the_line_chat_sends_the_output_of_a_command(home: Path) -> None:
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", LINES],
+        env={**os.environ, "TCHAT_HOME": str(home), "TERM": "dumb", "SHELL": "/bin/sh"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        child.expect_exact("You:")
+        child.sendline("!echo first-$((1+1))")
+        child.expect_exact("Run this command?")
+        child.sendline("y")
+        child.expect_exact("first-2")
+        child.expect_exact("goes with your next message")
+        child.sendline("what is it?")
+        child.expect_exact("Output of `echo first-$((1+1))`:")
+        child.expect_exact("first-2")
+        child.expect_exact("what is it?")
+        child.sendline("!touch never")
+        child.expect_exact("Run this command?")
+        child.sendline("")
+        child.expect_exact("You:")
+        child.sendeof()
+        child.expect(pexpect.EOF)
+    finally:
+        child.close(force=True)
+    assert not Path("never").exists()
+
+
+def test_the_line_chat_runs_no_command_of_a_script(shell: Shell) -> None:
+    ran = shell("--plain", stdin=b"!touch never\n!!never\n")
+    assert (ran.code, ran.out) == (0, "!never\n")
+    assert "a shell command needs a terminal" in ran.err

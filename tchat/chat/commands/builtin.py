@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tchat.chat.commands.command import (
+    SHELL,
     CommandDialog,
     CommandHost,
     SlashCommand,
@@ -241,6 +242,12 @@ async def _attach_file(host: CommandHost, path: str) -> None:
     if not path:
         raise UsageError(tr("/file needs a path"), tr("for example /file notes.md"))
     await host.attach(path)
+
+
+async def _run_shell(host: CommandHost, command: str) -> None:
+    if not command:
+        raise UsageError(tr("/shell needs a command"), tr("for example !git diff"))
+    await host.run_shell(command)
 
 
 async def _insert_template(host: CommandHost, argument: str) -> None:
@@ -529,6 +536,12 @@ COMMANDS = (
     ),
     SlashCommand("copy", "", N_("Copy the last reply"), _copy_reply),
     SlashCommand("file", "PATH", N_("Attach a file to the next message"), _attach_file, ("read",)),
+    SlashCommand(
+        SHELL,
+        "COMMAND",
+        N_("Put the output of a shell command into the draft; also !COMMAND"),
+        _run_shell,
+    ),
     SlashCommand("prompt", "[NAME] [TEXT]", N_("Insert a prompt template"), _insert_template),
     SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
     SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model, ("models",)),

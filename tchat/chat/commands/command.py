@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHELL = "shell"  # the command that `!` stands for
 MAX_CANDIDATES = 16  # replies at a time: more are slower than one after the other on most machines
 DEFAULT_CANDIDATES = 4
 
@@ -161,6 +162,9 @@ class CommandHost(Protocol):
     async def attach(self, path: str) -> None:
         """Put a file before the next message."""
 
+    async def run_shell(self, command: str) -> None:
+        """Ask, run a shell command, and put its output before the next message."""
+
     async def insert_template(self, name: str, text: str) -> None:
         """Begin a message with a prompt template, with ``text`` as its input."""
 
@@ -242,11 +246,13 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
     """A command, or the text of a prompt.
 
     A line that begins with two slashes is text that begins with one. So is a path: no command has
-    a slash in its name.
+    a slash in its name. ``!LS`` is ``/shell LS``, and two ``!`` begin a text with one.
 
     Raises:
         UsageError: There is no such command, or it takes no argument; names the nearest.
     """
+    if text.startswith("!"):
+        return _parse_shell(text, commands)
     if not text.startswith("/"):
         return text
     if text.startswith("//"):
@@ -272,6 +278,15 @@ def parse_input(text: str, commands: Iterable[SlashCommand]) -> CommandCall | st
             tr("//{name} sends the line as text", name=name),
         )
     return CommandCall(command, argument)
+
+
+def _parse_shell(text: str, commands: Iterable[SlashCommand]) -> CommandCall | str:
+    """``!COMMAND`` on a line of its own; anything else is a prompt."""
+    if text.startswith("!!"):
+        return text[1:]
+    line = text[1:].strip()
+    shell = next((each for each in commands if each.name == SHELL), None)
+    return CommandCall(shell, line) if shell and line and "\n" not in line else text
 
 
 def split_argument(argument: str) -> tuple[str, str]:

@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "messages": (
         N_("Messages"),
-        ("file", "prompt", "edit", "pin", "delete", "undo", "branches"),
+        ("file", "shell", "prompt", "edit", "pin", "delete", "undo", "branches"),
     ),
     "settings": (
         N_("Settings"),

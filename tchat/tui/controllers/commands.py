@@ -25,6 +25,7 @@ from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
+from tchat.tui.controllers.shell import ShellController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import LONG, TurnController
 from tchat.tui.widgets.prompt_draft import Draft
@@ -81,6 +82,7 @@ class CommandController:
         self._help = help
         self._transcript = transcript
         self._submit = submit
+        self._shell = ShellController(context)
         self._typed = Draft("")
         self._running = False
         self._waiting: deque[Draft] = deque()
@@ -264,6 +266,15 @@ class CommandController:
         text = f"{draft.text} {label} ".lstrip()
         files = (*draft.files, (label, path))
         self._context.prompt.load(replace(draft, text=text, files=files))
+
+    async def run_shell(self, command: str) -> None:
+        """Run a shell command once the user agrees, and put its output into the draft."""
+        if not await self._shell.run(command):
+            self._context.prompt.give_back(self._typed)
+
+    def stop_shell(self) -> bool:
+        """Stop the shell command that runs; False when none does."""
+        return self._shell.stop()
 
     async def insert_template(self, name: str, text: str) -> None:
         """Put a prompt template into the prompt."""

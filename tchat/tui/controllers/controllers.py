@@ -123,6 +123,8 @@ class Controllers:
     def stop(self) -> None:
         """Leave an edit, else stop the reply; twice on an idle prompt, edit the last question."""
         now, before, self._escaped = time.monotonic(), self._escaped, 0.0
+        if self.commands.stop_shell():
+            return
         if self._is_idle():
             if now - before < TWICE_ESCAPE:
                 self.messages.edit_last_question()

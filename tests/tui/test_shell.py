@@ -1,0 +1,54 @@
+"""``!COMMAND`` on the screen: it asks, puts the output into the draft, and Esc stops it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tchat.tui.dialogs.dialog import Confirm
+
+from .chat_stage import opened
+
+
+async def test_the_output_goes_into_the_draft(
+    settings: Settings, paths: Paths, tmp_path: Path
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type(f"!echo out; touch {tmp_path}/ran")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        assert not (tmp_path / "ran").exists()
+        await shown.pilot.press("y")
+        await shown.until(lambda: "```\nout\n```" in shown.screen.prompt.draft.full_text)
+        assert shown.screen.prompt.draft.text.startswith("Output of `echo out; touch ")
+        assert shown.branch == []
+
+
+async def test_a_no_gives_the_line_back(settings: Settings, paths: Paths, tmp_path: Path) -> None:
+    async with opened(settings, paths) as shown:
+        line = f"!touch {tmp_path}/ran"
+        await shown.type(line)
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.screen.prompt.draft.text == line)
+        assert not (tmp_path / "ran").exists()
+
+
+async def test_escape_stops_it(settings: Settings, paths: Paths, tmp_path: Path) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type(f"!echo begun; touch {tmp_path}/ran; sleep 600")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("y")
+        await shown.until((tmp_path / "ran").exists)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: "(stopped by the user)" in shown.screen.prompt.draft.text)
+        assert "begun" in shown.screen.prompt.draft.text
+
+
+async def test_a_long_output_is_one_chip(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("!seq 500")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("y")
+        await shown.until(lambda: "[pasted" in shown.screen.prompt.draft.text)
+        assert "\n500\n" in shown.screen.prompt.draft.full_text
