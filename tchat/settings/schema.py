@@ -269,6 +269,14 @@ class Settings:
     terminal_title: bool = setting(
         True, "Title the terminal window with the session in the chat screen", flag="-", live=True
     )
+    notify: str = setting(
+        "auto",
+        "When a reply of over 10 seconds ends in a terminal without focus: auto notifies on the "
+        "desktop where the terminal can, and else rings the bell",
+        choices=("auto", "bell", "off"),
+        flag="-",
+        live=True,
+    )
     resume_hint: bool = setting(
         True, "Print how to resume the session when the chat screen ends", flag="-", live=True
     )

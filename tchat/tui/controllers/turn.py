@@ -15,6 +15,7 @@ from tchat.sessions.records import Role, Status
 from tchat.translation import tr
 from tchat.tui.background import background, explained, report
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.notifier import Notifier
 from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.engine_state import Loading, Phase
@@ -132,6 +133,7 @@ class TurnController:
         self._reply = reply
         self._transcript = transcript
         self._storage = storage
+        self._notifier = Notifier(context)
         self._switch_lock = asyncio.Lock()
         self._uncancelled: set[asyncio.Task[None]] = set()
 
@@ -254,6 +256,7 @@ class TurnController:
     async def _turn(self) -> AsyncIterator[None]:
         """A turn from its begin to its end, whatever that is; then the next one is sent."""
         self._reply.start()
+        self._notifier.begin()
         try:
             yield
         except Exception as error:  # noqa: BLE001  whatever broke, the chat goes on
@@ -264,6 +267,9 @@ class TurnController:
         if not self.screen.is_running:  # it was closed meanwhile
             return
         self._context.status.refresh()
+        is_stopped = self.state.request is not None and self.state.request.is_stopped
+        if self.state.replies and not is_stopped and not self.queue:
+            self._notifier.end()
         if stopped and self.state.loads_model and self.queue:
             self._send_next(dropped=True)
         self.advance_queue()

@@ -1,0 +1,45 @@
+"""Notifies a user who looks elsewhere that a long turn is over."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from tchat.sanitize import single_line
+from tchat.translation import tr
+from tchat.tui.controllers.context import ChatContext
+
+LONG_TURN = 10.0  # seconds from which a turn is worth it
+TITLE = 60  # characters of the session's title
+
+
+class Notifier:
+    """Measures turns; at the end of a long one in a terminal without the focus, it notifies.
+
+    A terminal that reports no focus (mode 1004) counts as looked at.
+    """
+
+    def __init__(self, context: ChatContext, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._clock = clock
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._began = self._clock()
+
+    def end(self) -> None:
+        """A turn is over that the user did not stop."""
+        app, settings = self._context.screen.app, self._context.settings
+        if app.app_focus or self._clock() - self._began < LONG_TURN:
+            return
+        from tchat.tui.notifications import notification
+
+        text = tr("the reply is done")
+        session = self._context.conversation.session
+        if session is not None and not self._context.private:
+            text += f": {single_line(session.title, TITLE)}"
+        sequence = notification(settings.notify, text, os.environ)
+        if sequence and app._driver is not None:
+            app._driver.write(sequence)
