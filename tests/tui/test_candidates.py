@@ -97,15 +97,50 @@ async def test_what_is_typed_once_all_have_ended_begins_the_next_prompt(
         assert "Copied" not in shown.toasts
 
 
-async def test_escape_keeps_the_first(settings: Settings, paths: Paths) -> None:
+async def test_escape_keeps_the_first_of_a_new_question(settings: Settings, paths: Paths) -> None:
     async with opened(settings, paths) as shown:
-        await shown.ask("Hello")
-        await tried(shown, "/try 2")
-        assert len(replies(shown)) == 3
+        await tried(shown, "/try 2 Hello")
         first = columns(shown)[0].entry.text
         await shown.pilot.press("right", "escape")
-        assert not shown.screen.query(Candidates)
+        await shown.until(lambda: not shown.screen.query(Candidates))
         assert shown.branch == [("user", "Hello"), ("assistant", first)]
+        assert shown.entries == shown.branch
+
+
+async def test_escape_goes_back_to_the_reply_from_before(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("Hello")
+        before = shown.messages
+        await tried(shown, "/try 2")
+        assert len(replies(shown)) == 3
+        assert "Esc goes back" in text(shown.pilot.app)
+        await shown.pilot.press("right", "escape")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert [each.id for each in shown.messages] == [each.id for each in before]
+        await shown.until(lambda: shown.entries == shown.branch)
+        await shown.ask("and?")
+        assert [each.id for each in shown.messages[:2]] == [each.id for each in before]
+
+
+async def test_escape_leaves_nothing_of_replies_that_were_stopped(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    async with opened(slow, paths, size=(120, 30)) as shown:
+        await shown.ask("Hello")
+        session = shown.screen.conversation.session
+        assert session is not None
+        before = shown.store.tree(session.id).messages
+        await shown.pilot.press("alt+t")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.until(lambda: all(column.entry.text for column in columns(shown)))
+        await shown.pilot.press("escape")
+        brake.set()
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
+        await shown.pilot.press("escape")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.until(lambda: shown.last.sibling == (1, 1))
+        assert shown.store.tree(session.id).messages == before
         assert shown.entries == shown.branch
 
 

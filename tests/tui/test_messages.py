@@ -14,6 +14,7 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
+from .stage import text
 
 HOT = Sampling(temp=2, max_tokens=12)
 
@@ -306,3 +307,28 @@ async def test_one_of_anything_is_told_as_one(settings: Settings, paths: Paths) 
         assert not re.search(r"(?<![\d,.])1 tokens", shown.notices)
         await shown.type("/delete")
         await shown.until(lambda: "Deleted 1 message." in shown.toasts)
+
+
+async def test_a_reply_that_is_being_written_offers_to_be_copied_and_stopped(
+    settings: Settings, paths: Paths, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type("one")
+        await shown.until(lambda: bool(shown.entries[1:] and shown.entries[1][1]))
+        await shown.pilot.press("alt+up")
+        await shown.until(lambda: "s stop" in text(shown.pilot.app))
+        screen = text(shown.pilot.app)
+        assert "y copy" in screen
+        assert not any(word in screen for word in ("regen", "e edit", "branch", "delete"))
+        for key in ("e", "d", "b", "r", "plus"):
+            await shown.pilot.press(key)
+            await shown.until(lambda: "A reply is being written" in shown.toasts)
+            assert shown.screen.prompt.mode == ""
+            shown.pilot.app.clear_notifications()
+        await shown.pilot.press("y")
+        await shown.until(lambda: shown.pilot.app.clipboard != "")
+        assert shown.last.text.startswith(shown.pilot.app.clipboard[:5])
+        await shown.pilot.press("s")
+        await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
+        await shown.until(lambda: "r regenerate" in text(shown.pilot.app))
+        assert shown.last.status == "stopped"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ from tchat.engine.events import (
     ReplyDelta,
     TextDelta,
 )
-from tchat.errors import TchatError
+from tchat.errors import TchatError, UsageError
 from tchat.models.files import short_model_name
+from tchat.sessions.records import Role, Status
 from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -31,6 +33,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.sessions.store import Store
     from tchat.tui.widgets.candidates import Candidates
 
 WriteCandidates = Callable[["Chat", str, "CandidateRun"], Iterator[Event]]
@@ -81,7 +84,7 @@ class CandidatesController:
         def write(chat: Chat, text: str, run: CandidateRun) -> Iterator[Event]:
             return chat.candidates(count, text, stopped=run.stopped, ranker=ranker, fallback=True)
 
-        run = CandidateRun(count, details=self._context.settings.show_details)
+        run = CandidateRun(count, details=self._context.settings.show_details, ranks=bool(ranker))
         self._start(run, draft, write, typed)
 
     def _start(
@@ -136,18 +139,21 @@ class CandidatesController:
             run.ids[event.index] = inner.reply
             self._turn.state.replies.add(inner.reply)
             if run.view is None:
-                await self._open(run, inner.question)
+                await self._open(run, inner)
         elif isinstance(inner, Finished):
             run.finish(event.index, inner)
         elif isinstance(inner, ReplyDelta):
             self._turn.state.progress.record(inner)
             run.buffer(event.index, inner)
 
-    async def _open(self, run: CandidateRun, question: int) -> None:
+    async def _open(self, run: CandidateRun, first: MessageStored) -> None:
         """Put the candidates in the place of the messages."""
         from tchat.tui.widgets.candidates import Candidates
 
-        message = await self._context.messages.message(question)
+        message = await self._context.messages.message(first.question)
+        last = await self._context.messages.branch(last=1)
+        replies = (each for each in last if each.role is Role.ASSISTANT)
+        run.before = next((each.id for each in replies if each.id != first.reply), None)
         self._transcript.drop_pending()  # the messages are read again at the end
         names = [short_model_name(name) for name in run.names]
         run.view = Candidates(message.text, run.count, names)
@@ -180,7 +186,12 @@ class CandidatesController:
                 self._focus(run.view)
 
     async def _mark_active(self, run: CandidateRun) -> None:
-        """Mark the reply that the chat goes on with when none is chosen: the active one."""
+        """Mark the reply that the chat goes on with when none is chosen: the active one.
+
+        That is the reply from before, unless the best one was asked for.
+        """
+        if run.before is not None and not run.ranks:
+            await self._context.messages.activate(run.before)
         last = await self._context.messages.branch(last=1)
         active = (index for index, key in run.ids.items() if last and last[0].id == key)
         if run.view is not None:
@@ -238,6 +249,26 @@ class CandidatesController:
         await self._transcript.reload()
         await self._context.settle()
 
+    @background(group="message")
+    async def leave(self) -> None:
+        """Choose none: where a reply from before stays, what was stopped beside it is deleted."""
+        run = self._run
+        if not self.close() or run is None or run.before is None:
+            return
+        before = run.before
+
+        def delete_stopped(store: Store) -> None:
+            for key in run.ids.values():
+                with suppress(UsageError):  # an empty one is gone already
+                    if store.message(key).status is Status.STOPPED:
+                        store.delete_message(key)
+            store.activate(before)
+
+        if not run.ranks:
+            await self._context.messages.with_store(delete_stopped)
+        await self._transcript.reload()
+        await self._context.settle()
+
     def close(self) -> bool:
         """Show the messages again; whether there were replies to choose from."""
         run, self._run = self._run, None
@@ -272,11 +303,22 @@ class CandidateRun:
         view: Where they are shown; None until they begin.
         names: The models that write them, where each has its own.
         taken: The index of the one that the user goes on with.
+        before: The reply that the question had before; None for none.
+        ranks: Whether the best one is chosen.
     """
 
-    def __init__(self, count: int, *, details: bool = False, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        details: bool = False,
+        names: Sequence[str] = (),
+        ranks: bool = False,
+    ) -> None:
         self.count = count
         self.names = names
+        self.ranks = ranks
+        self.before: int | None = None
         self._details = details
         self.stopped: set[int] = set()
         self.ids: dict[int, int] = {}

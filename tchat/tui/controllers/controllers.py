@@ -90,6 +90,7 @@ class Controllers:
     async def _settle(self) -> None:
         """A turn is over, or the session changed: refresh what depends on it."""
         self._context.status.refresh_model()
+        self.find.refresh_keys()
         self.draft.count()
         self.draft.save_soon()
         await self.sessions.refresh_sidebar()
@@ -141,7 +142,7 @@ class Controllers:
             if self.candidates.is_open:
                 return
         else:
-            self.candidates.close()
+            self.candidates.leave()
         self._context.prompt.focus()
 
     def _is_idle(self) -> bool:

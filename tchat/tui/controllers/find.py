@@ -21,6 +21,7 @@ SLICE = 0.008  # seconds of searching between two turns of the event loop
 _HINTS = (
     ("transcript.find", N_("find"), 8),
     ("transcript.copy", N_("copy"), 7),
+    ("transcript.stop", N_("stop"), 10),
     ("transcript.edit", N_("edit"), 6),
     ("transcript.regenerate", N_("regenerate"), 5),
     ("transcript.branch", N_("branch"), 4),
@@ -29,6 +30,7 @@ _HINTS = (
     ("transcript.fold", N_("fold"), 3),
     ("transcript.leave", N_("leave"), 9),
 )
+_WHILE_WRITTEN = ("transcript.find", "transcript.copy", "transcript.stop", "transcript.leave")
 
 
 class FindController:
@@ -60,9 +62,13 @@ class FindController:
                 self._bar.display = False
             return
         bar = await self._mounted()
-        if not bar.display:
-            bar.display = True
-            bar.show_keys(self._keys())
+        bar.display = True
+        self.refresh_keys()
+
+    def refresh_keys(self) -> None:
+        """Show the keys that work with the message under the cursor now."""
+        if self._bar is not None and self._bar.display and not self.is_typed:
+            self._bar.show_keys(self._keys())
 
     # The keys typed after one that opens a dialog wait for it, and so they do here.
     @background(group="dialog", exclusive=True)
@@ -192,8 +198,12 @@ class FindController:
 
     def _keys(self) -> str:
         keys = {each.id: each.shown_keys for each in self._context.keys_in_force()}
+        view = self._transcript.view
+        written = view.cursor is not None and view.entry(view.cursor).status == "streaming"
         hints = [
-            (keep, f"{keys[each][0]} {tr(does)}") for each, does, keep in _HINTS if keys.get(each)
+            (keep, f"{keys[each][0]} {tr(does)}")
+            for each, does, keep in _HINTS
+            if keys.get(each) and (each in _WHILE_WRITTEN if written else each != "transcript.stop")
         ]
         room = self.screen.query_one("#messages").size.width - cell_len(tr("MESSAGES")) - AROUND
         while hints and cell_len(shown := "  ".join(hint for _, hint in hints)) > room:

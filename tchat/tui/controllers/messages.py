@@ -37,13 +37,20 @@ class MessagesController:
         """Do what is asked for with an entry of the transcript."""
         if action == "retry":
             self._transcript.retry(key)
+        elif action == "stop":
+            if self._is_written(key):
+                self._turn.stop()
         elif action == "copy":
             await self._copy(key)
-        elif isinstance(key, int):
+        elif isinstance(key, int) and not (self._is_written(key) and self._turn.reject_if_busy()):
             try:
                 await self._act_on_message(key, action)
             except TchatError as error:
                 self._context.notify_error(error)
+
+    def _is_written(self, key: int | str) -> bool:
+        view = self._transcript.view
+        return view.has(key) and view.entry(key).status == "streaming"
 
     async def _act_on_message(self, key: int, action: str) -> None:
         match action:
@@ -76,8 +83,8 @@ class MessagesController:
     # Copying
 
     async def _copy(self, key: int | str) -> None:
-        """Copy a message as it is stored, without what acts on a terminal."""
-        if isinstance(key, int):
+        """Copy a message as it is stored, or as far as it came, without what acts on a terminal."""
+        if isinstance(key, int) and not self._is_written(key):
             text = (await self._context.messages.message(key)).text
         elif self._transcript.view.has(key):
             text = self._transcript.view.entry(key).text

@@ -25,9 +25,11 @@ _ACTIONS = {
     "notice": ("copy",),
     "error": ("copy", "retry"),
 }
+_WHILE_WRITTEN = ("copy", "stop")
 # Short names, so that all actions on a reply fit a screen of 60 columns.
 _NAMES = {
     "copy": N_("copy"),
+    "stop": N_("stop"),
     "edit": N_("edit"),
     "regenerate": N_("regen"),
     "continue": N_("continue"),
@@ -78,9 +80,9 @@ def role_line(entry: Entry, form: Format, *, facts: bool, actions: bool = False)
 
 
 def action_bar(entry: Entry, palette: Palette, ground: Style) -> list[Segment]:
-    """The actions on ``entry``, to be clicked."""
+    """The actions on ``entry``, to be clicked; on a reply being written, those that work then."""
     segments: list[Segment] = []
-    for action in _ACTIONS[entry.role]:
+    for action in _WHILE_WRITTEN if entry.status == "streaming" else _ACTIONS[entry.role]:
         unpins = action == "pin" and entry.pinned
         name = tr("unpin") if unpins else tr(_NAMES[action])
         segments.append(Segment("  ", ground))

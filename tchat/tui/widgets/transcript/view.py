@@ -101,6 +101,7 @@ class Transcript(ColumnView, can_focus=True):
             "C", "copy_code", N_("Copy its code; again: next block"), id="transcript.copy-code"
         ),
         Binding("e,enter", "ask('edit')", N_("Edit it in a new branch"), id="transcript.edit"),
+        Binding("s", "ask('stop')", N_("Stop the reply"), id="transcript.stop"),
         Binding("r", "ask('regenerate')", N_("Regenerate"), id="transcript.regenerate"),
         Binding("m", "ask('continue')", N_("Continue it"), id="transcript.continue"),
         Binding("b", "ask('branch')", N_("Branch from here"), id="transcript.branch"),
@@ -130,7 +131,7 @@ class Transcript(ColumnView, can_focus=True):
         """The user wants an action on a message.
 
         ``action`` is copy, edit, regenerate, branch, delete, pin, good, bad, previous, next
-        (sibling), continue or retry.
+        (sibling), continue, stop or retry.
         """
 
         key: Key
@@ -501,7 +502,7 @@ class Transcript(ColumnView, can_focus=True):
         key = None
         if position < self.column.height:
             entry = self.column.layout(self.column.find(position)[0]).entry
-            key = None if entry.status == "streaming" else entry.key
+            key = entry.key
         self._point_at(key, self._clicked_on)
 
     def on_leave(self) -> None:
