@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,8 +20,7 @@ from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, 
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
-    from tchat.sessions.formats import Messages
-    from tchat.sessions.records import SearchHit, Session
+    from tchat.sessions.records import ImportedSession, SearchHit, Session
     from tchat.sessions.store import SessionStore
 
 
@@ -188,23 +183,39 @@ def export(
 def import_(
     ctx: typer.Context,
     files: list[Path] = typer.Argument(
-        None, metavar="[FILE]...", help="JSON files (default: standard input)"
+        None, metavar="[FILE]...", help="Files to import (default: standard input)"
     ),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="List what would be imported, and store nothing"
+    ),
+    as_json: bool = JSON,
 ) -> None:
-    """Import sessions from JSON written by `export`; prints their ids.
+    """Import chats of other programs, and sessions that `export` wrote; prints their ids.
+
+    Reads exports of ChatGPT (ZIP or JSON), Claude, Open WebUI, LM Studio, llama.cpp's web UI and
+    SillyTavern, the databases of llm (logs.db) and oterm (store.db), OpenAI messages, and tchat's
+    JSON and Markdown. The program is told by the content of a file.
 
     Imports all of them or none. An existing session gets the messages that it lacks.
     """
-    from tchat.sessions.store import SessionStore
+    from tchat.chat.session_import import summary
+    from tchat.cli.session_import import import_files
+    from tchat.sessions.importers import ImportReport
 
     console: Console = ctx.obj
-    sources: Sequence[Path | None] = files or (None,)
-    with (
-        _spooled(sources, console.stdin) as spools,
-        SessionStore(console.paths.sessions_db) as store,
-    ):
-        for session in store.import_sessions(_usable(console, _imported(sources, spools))):
-            console.out(printable(session.id))
+    report = ImportReport()
+    imported = import_files(console, files or (), report, dry_run=dry_run)
+    if as_json:
+        print_json(console, [_import_record(each) for each in imported])
+    elif dry_run:
+        rows = [(each.session.id, str(each.added), each.session.title) for each in imported]
+        names = (N_("ID"), N_("NEW"), N_("TITLE"))
+        print_rows(console, names, rows, empty=tr("there is nothing to import"))
+    else:
+        for each in imported:
+            console.out(printable(each.session.id))
+    for line in summary(imported, report, dry_run=dry_run):
+        console.say(line)
 
 
 @app.command()
@@ -260,120 +271,19 @@ def _exported(
             yield piece if raw else printed(piece)
 
 
-@contextmanager
-def _spooled(
-    sources: Sequence[Path | None], stdin: IO[bytes] | None
-) -> Iterator[Mapping[Path | None, IO[bytes]]]:
-    """Copy ``sources`` that are no regular files to temporary files; None is stdin.
-
-    A slow pipe must not lock the database.
-    """
-    with ExitStack() as stack:
-        spools: dict[Path | None, IO[bytes]] = {}
-        for source in sources:
-            if source in spools or (source is not None and source.is_file()):
-                continue
-            with _reading(source):
-                with _writing_spool(source):
-                    spools[source] = stack.enter_context(tempfile.TemporaryFile())
-                pieces = iter(partial(stdin.read, CHUNK), b"") if stdin else iter(())
-                for piece in pieces if source is None else _pieces(source):
-                    with _writing_spool(source):
-                        spools[source].write(piece)
-                with _writing_spool(source):
-                    spools[source].flush()
-        yield spools
-
-
-def _pieces(source: Path) -> Iterator[bytes]:
-    """Yield the content of a pipe or a device; does not wait for a writer."""
-    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        piece = file.read(CHUNK)  # None: somebody writes, but nothing is there yet
-        if piece == b"" and source.is_fifo():
-            raise UsageError(
-                tr("{source} is a pipe without a writer", source=single_line(str(source))),
-                tr("start the writer first, or name a file"),
-            )
-        os.set_blocking(descriptor, True)
-        while piece != b"":
-            if piece:
-                yield piece
-            piece = file.read(CHUNK)
-
-
-def _imported(
-    sources: Sequence[Path | None], spools: Mapping[Path | None, IO[bytes]]
-) -> Iterator[tuple[Session, Messages]]:
-    """The sessions in ``sources``, as they are read."""
-    from tchat.sessions.formats import read_sessions
-    from tchat.sessions.json_reader import texts_of
-
-    for source in sources:
-        with _reading(source), ExitStack() as resources:
-            if source is None or source in spools:
-                file = spools[source]
-                file.seek(0)
-            else:
-                file = resources.enter_context(source.open("rb"))
-            yield from read_sessions(texts_of(file))
-
-
-def _usable(
-    console: Console, sessions: Iterable[tuple[Session, Messages]]
-) -> Iterator[tuple[Session, Messages]]:
-    """Remove unusable settings from the sessions, with a notice for each."""
-    from tchat.chat.session import usable_settings
-
-    for session, messages in sessions:
-        settings, unusable = usable_settings(session.settings)
-        for line in unusable:
-            console.notice(tr("session {id}: {line}", id=single_line(session.id, SHOWN), line=line))
-        yield replace(session, settings=settings), messages
-
-
-@contextmanager
-def _reading(source: Path | None) -> Iterator[None]:
-    """Translate errors of reading a source."""
-    name = _name(source)
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UsageError(
-            tr("there is no file {name}", name=name),
-            tr("import reads what `tchat sessions export` wrote"),
-        ) from error
-    except OSError as error:
-        raise StorageError(
-            tr("cannot read {name}: {strerror}", name=name, strerror=error.strerror),
-            tr("check its permissions"),
-        ) from error
-
-
-@contextmanager
-def _writing_spool(source: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            tr(
-                "cannot copy {source} to a temporary file: {strerror}",
-                source=_name(source),
-                strerror=error.strerror,
-            ),
-            tr("free some space, or set TMPDIR to a folder with space"),
-        ) from error
-
-
-def _name(source: Path | None) -> str:
-    return tr("standard input") if source is None else single_line(str(source))
-
-
 def _record(session: Session) -> dict[str, Any]:
     return {
         **fields(session, "id", "title", "system", "messages"),
         "created_at": iso(session.created_at),
         "updated_at": iso(session.updated_at),
+    }
+
+
+def _import_record(imported: ImportedSession) -> dict[str, Any]:
+    return {
+        **_record(imported.session),
+        "new": imported.is_new,
+        "added": imported.added,
     }
 
 

@@ -33,6 +33,10 @@ class _NotFinite(ValueError):
     """A number that cannot be stored, whatever follows."""
 
 
+class _TooLarge(ValueError):
+    """A value that is longer than what is allowed."""
+
+
 def _refuse(text: str) -> float:
     raise _NotFinite(tr("{text} is no number that can be stored", text=text[:40]))
 
@@ -57,12 +61,15 @@ class JsonReader:
     Whoever iterates over `members` or `items` reads each value before the next step, by `value` or
     by entering it.
 
+    A value of more than ``largest`` characters is refused, before it is read as a whole.
+
     Raises, from every method:
         ValueError: It is no JSON; NaN, Infinity and numbers that are too large are none.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], *, largest: int | None = None) -> None:
         self._texts = iter(texts)
+        self._largest = largest
         self._text = ""
         self._at = 0
         self._ended = False
@@ -92,6 +99,11 @@ class JsonReader:
             except RecursionError:
                 raise ValueError("it is nested too deep") from None
             except ValueError as error:
+                length = len(self._text) - self._at
+                if self._largest is not None and length > self._largest:
+                    raise _TooLarge(
+                        tr("a value is longer than {most:,} characters", most=self._largest)
+                    ) from None
                 if not self._more():
                     raise ValueError(str(error)) from error
                 continue

@@ -32,7 +32,8 @@ class Status(StrEnum):
 class Session:
     """A conversation.
 
-    ``id`` is ten characters that sort by creation. ``settings`` holds this session's overrides of
+    ``id`` is ten characters that sort by creation, except those of another program's chats, which
+    come from what that calls them. ``settings`` holds this session's overrides of
     the sampling and of ``think``, as JSON values. ``messages`` counts the whole tree, not only the
     active path. Times are seconds since the epoch; ``updated_at`` is the last message's.
     """
@@ -110,6 +111,18 @@ class SessionTree:
     session: Session
     messages: tuple[Message, ...]
     active: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSession:
+    """A session after an import, with the number of messages that were added to it.
+
+    ``is_new``: it was not there before.
+    """
+
+    session: Session
+    added: int
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ time at which the session was made.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
@@ -16,7 +17,7 @@ from tchat.errors import UsageError
 from tchat.humanize import listed
 from tchat.sanitize import single_line
 from tchat.sessions import message_tree
-from tchat.sessions.records import Deletion, Message, Session, SessionTree, Status
+from tchat.sessions.records import Deletion, ImportedSession, Message, Session, SessionTree, Status
 from tchat.sessions.serialization import (
     EMPTY_MESSAGE,
     INSERT_MESSAGE,
@@ -43,6 +44,7 @@ _NAMED = 4  # sessions that an error names
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 10
 _TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
+_ORIGIN = ALPHABET[-1]  # no session that is made before 2058 has an id that begins so
 _EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
 
 
@@ -64,52 +66,76 @@ def read(connection: sqlite3.Connection, session_id: str) -> SessionTree:
 
 def insert(
     connection: sqlite3.Connection, session: Session, messages: Iterable[tuple[Message, bool]]
-) -> Session:
+) -> ImportedSession:
     """Store a session under its id where that is free; what was streaming is interrupted.
 
-    ``messages`` are parents first; with each, whether it is the active one among its siblings.
+    ``messages`` are parents first; with each, whether it is the active one among its siblings. A
+    time of 0 is not known: it becomes that of the session, or the present.
     """
-    session_id = free_id(connection, session.id)
-    row = record_values(session) | {"id": session_id, "active_root": None, "used": 0}
+    session_id, now = free_id(connection, session.id), time.time()
+    times = {
+        "created_at": session.created_at or now,
+        "updated_at": session.updated_at or now,
+    }
+    row = record_values(session) | times | {"id": session_id, "active_root": None, "used": 0}
     connection.execute(INSERT_SESSION, to_row(row))
     new_ids: dict[int | None, int | None] = {None: None}
     for message, active in messages:
         values = _insertable(message, session_id, new_ids[message.parent_id])
+        values["created_at"] = message.created_at or times["created_at"]
         new_ids[message.id] = message_tree.insert(connection, values)
         if active:
             message_tree.set_active(connection, values | {"id": new_ids[message.id]})
     message_tree.repair_pointers(connection, session_id)
-    return by_id(connection, session_id)
+    stored = by_id(connection, session_id)
+    return ImportedSession(session=stored, added=len(new_ids) - 1, is_new=True)
 
 
 def import_session(
     connection: sqlite3.Connection, session: Session, messages: Iterable[tuple[Message, bool]]
-) -> Session:
-    """Store an exported session, as `insert`; one that is there gets what it lacks of it."""
+) -> ImportedSession:
+    """Store a session, as `insert`; one that is there gets what it lacks of it.
+
+    It is there if one has its id and its time; of one from another program the id says enough.
+    """
     found = connection.execute(
-        "SELECT 1 FROM sessions WHERE id = ? AND created_at = ?", (session.id, session.created_at)
+        "SELECT created_at FROM sessions WHERE id = ?", (storable(session.id),)
     ).fetchone()
-    if found is None:
+    is_here = found is not None and (
+        session.id.startswith(_ORIGIN) or found["created_at"] == session.created_at
+    )
+    if not is_here:
         return insert(connection, session, messages)
     new_ids: dict[int | None, int | None] = {None: None}
+    matched: set[int] = set()
+    added, now = 0, time.time()
     for message, _ in messages:
         values = _insertable(message, session.id, new_ids[message.parent_id])
-        new_ids[message.id] = _same(connection, values) or message_tree.insert(connection, values)
+        same = _same(connection, values, matched)
+        if same is None:
+            values["created_at"] = message.created_at or session.created_at or now
+            same = message_tree.insert(connection, values)
+            added += 1
+        matched.add(same)
+        new_ids[message.id] = same
     message_tree.repair_pointers(connection, session.id)
-    return by_id(connection, session.id)
+    return ImportedSession(session=by_id(connection, session.id), added=added, is_new=False)
 
 
-def _same(connection: sqlite3.Connection, values: Mapping[str, Any]) -> int | None:
-    """The message at the same position with the same text; None where there is none."""
-    row = connection.execute(
+def _same(
+    connection: sqlite3.Connection, values: Mapping[str, Any], others: Set[int]
+) -> int | None:
+    """The message at the same position with the same text, none of ``others``; None without any."""
+    rows = connection.execute(
         """
         SELECT id FROM messages
         WHERE session_id = :session_id AND parent_id IS :parent_id AND role = :role
-            AND created_at = :created_at AND text = :text AND reasoning = :reasoning
+            AND :created_at IN (created_at, 0.0) AND text = :text AND reasoning = :reasoning
+        ORDER BY id
         """,
         to_row({name: values[name] for name in _SAME}),
-    ).fetchone()
-    return row["id"] if row else None
+    )
+    return next((row["id"] for row in rows if row["id"] not in others), None)
 
 
 def copy(connection: sqlite3.Connection, source: SessionTree, last_id: int) -> None:
@@ -273,7 +299,8 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     import difflib
 
     message = tr("no session {piece!r}", piece=piece)
-    latest = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
+    query = "SELECT id FROM sessions ORDER BY used DESC, updated_at DESC, id DESC"
+    latest = [row["id"] for row in connection.execute(query)]
     if not latest:
         return UsageError(message, tr("there is no session yet"))
     near = difflib.get_close_matches(piece.lower(), latest, n=_NAMED)
@@ -305,6 +332,16 @@ def new_id(now: float) -> str:
     noise = os.urandom(LENGTH - _TIME_CHARACTERS)
     random_part = "".join(ALPHABET[byte & 31] for byte in noise)
     return time_part + random_part
+
+
+def id_of_origin(origin: str) -> str:
+    """The id of a session that comes from another program: always the same for one ``origin``.
+
+    It says nothing of the time. Of 10,000 sessions, two have the same id once in a million times.
+    """
+    number = int.from_bytes(hashlib.sha256(storable(origin).encode()).digest()[:8], "big")
+    digits = (ALPHABET[number >> 5 * digit & 31] for digit in range(LENGTH - 1))
+    return _ORIGIN + "".join(digits)
 
 
 def is_id(text: str) -> bool:

@@ -17,6 +17,7 @@ from tchat.sessions.database import Database
 from tchat.sessions.database_file import open_database, open_read_only
 from tchat.sessions.records import (
     Deletion,
+    ImportedSession,
     Message,
     ReplyProvenance,
     Role,
@@ -31,6 +32,10 @@ from tchat.sessions.session_queries import new_id
 from tchat.translation import tr
 
 AT_A_TIME = 200  # messages that an export reads
+
+
+class _DryRun(Exception):
+    """Rolls a transaction back that did what it was to try."""
 
 
 class Store(ABC):
@@ -395,17 +400,23 @@ class Store(ABC):
             return message_tree.branch_models(connection, session_id)
 
     def import_sessions(
-        self, sessions: Iterable[tuple[Session, Iterable[tuple[Message, bool]]]]
-    ) -> list[Session]:
-        """Store exported sessions: all of them, or none where anything fails.
+        self,
+        sessions: Iterable[tuple[Session, Iterable[tuple[Message, bool]]]],
+        *,
+        dry_run: bool = False,
+    ) -> list[ImportedSession]:
+        """Store sessions: all of them, or none where anything fails.
 
-        One that is here already, by its id and its time, gets the messages that it lacks.
+        One that is here already, by its id and its time, gets the messages that it lacks. With
+        ``dry_run`` nothing is stored in the end.
         """
-        with self._database.writing() as connection:
-            return [
-                session_queries.import_session(connection, each, messages)
-                for each, messages in sessions
-            ]
+        imported: list[ImportedSession] = []
+        with suppress(_DryRun), self._database.writing() as connection:
+            for each, messages in sessions:
+                imported.append(session_queries.import_session(connection, each, messages))
+            if dry_run:
+                raise _DryRun
+        return imported
 
     def merge_tree(self, source: SessionTree, known: Set[int]) -> Session:
         """Store a session that went on elsewhere from a copy with the messages ``known``.

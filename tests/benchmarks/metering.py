@@ -98,7 +98,7 @@ def _session(store: SessionStore, count: int) -> Session:
         )
         for number in range(1, count + 1)
     )
-    return store.import_sessions([(session, ((message, True) for message in messages))])[0]
+    return store.import_sessions([(session, ((message, True) for message in messages))])[0].session
 
 
 if __name__ == "__main__":

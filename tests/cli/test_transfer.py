@@ -104,7 +104,8 @@ def test_wrong_settings_are_dropped_at_import_and_told(
     file.write_text(text)
     ran = shell("sessions", "import", str(file))
     assert ran.code == 0
-    lines = ran.err.splitlines()
+    *lines, told = ran.err.splitlines()
+    assert told == "tchat: imported from tchat's JSON: 1 new session; 2 messages"
     assert len(lines) == len(WRONG_SETTINGS) - 2
     assert all("session 1r4wfz5sw7: a setting of the session is left out" in e for e in lines)
     for name in ("grammar", "temp", "seed", "top_k", "model", "stop", "red"):

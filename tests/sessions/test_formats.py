@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,7 +14,9 @@ from tchat.chat.session import write_session
 from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sessions import formats
-from tchat.sessions.formats import ExportFormat, Importer, Messages, export_format, read_sessions
+from tchat.sessions.formats import ExportFormat, Messages, export_format
+from tchat.sessions.importers import IMPORTERS, ImportReport, TextImporter
+from tchat.sessions.importers.files import ImportFile, read_file
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore, Store
 from tests.cli.shell import Shell
@@ -30,7 +33,7 @@ def _lines(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -
 LINES = ExportFormat("txt", "Lines", (".txt",), _lines)
 
 
-def _read_lines(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
+def _read_lines(texts: Iterable[str], _: ImportReport) -> Iterator[tuple[Session, Messages]]:
     session = Session(
         id="", title="Lines", system="", created_at=1, updated_at=1, settings={}, messages=0
     )
@@ -59,7 +62,7 @@ def _read_lines(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
     yield session, ((message, True) for message in messages)
 
 
-READ_LINES = Importer("lines", lambda head: head.startswith("#lines"), _read_lines)
+READ_LINES = TextImporter("lines", lambda head, _: head.startswith("#lines"), _read_lines)
 
 
 @pytest.fixture
@@ -77,16 +80,16 @@ def test_a_new_export_format_is_offered_everywhere(
     assert export_format("", Path("a.TXT"), formats.MARKDOWN) is LINES
     path = write_session(store, session.id, str(tmp_path / "chat.txt"))  # both chats, by /export
     assert path.read_text() == "user: Why?\nassistant: Because.\n"
-    with pytest.raises(UsageError, match="md, json or txt, not `pdf`"):
+    with pytest.raises(UsageError, match="md, json, html, openai or txt, not `pdf`"):
         export_format("pdf", None, formats.MARKDOWN)
 
 
 def test_a_suffix_of_no_format_is_refused_in_a_chat(
     store: SessionStore, session: Session, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"no format writes \.html files"):
-        write_session(store, session.id, str(tmp_path / "a.html"))
-    assert not list(tmp_path.glob("a.html"))
+    with pytest.raises(UsageError, match=r"no format writes \.pdf files"):
+        write_session(store, session.id, str(tmp_path / "a.pdf"))
+    assert not list(tmp_path.glob("a.pdf"))
     assert write_session(store, session.id, str(tmp_path / "a")).read_text().startswith("#")
 
 
@@ -103,21 +106,24 @@ def test_the_command_line_exports_by_name_and_by_ending(
     assert (tmp_path / "chat.txt").read_text() == "user: Why\x1b?\n"
 
 
-def test_a_new_importer_reads_what_it_knows(
-    store: SessionStore, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(formats, "IMPORTERS", (READ_LINES, *formats.IMPORTERS))
-    text = "#lines\nuser: Why?\nassistant: Because.\n"
-    (imported,) = store.import_sessions(read_sessions([text]))
-    assert [each.text for each in store.branch(imported.id)] == ["Why?", "Because."]
+def read(text: str) -> Iterator[tuple[Session, Messages]]:
+    source = ImportFile("a.txt", io.BytesIO(text.encode()))
+    return read_file(source, ImportReport(), (READ_LINES, *IMPORTERS))
+
+
+def test_a_new_importer_reads_what_it_knows(store: SessionStore, session: Session) -> None:
+    (imported,) = store.import_sessions(read("#lines\nuser: Why?\nassistant: Because.\n"))
+    assert [each.text for each in store.branch(imported.session.id)] == ["Why?", "Because."]
     tree = store.tree(session.id)
     other = to_json([replace(tree, session=replace(tree.session, title="JSON"))])
-    read = [(found.title, len(list(messages))) for found, messages in read_sessions([other])]
-    assert read == [("JSON", 2)]
+    found = [(session.title, len(list(messages))) for session, messages in read(other)]
+    assert found == [("JSON", 2)]
 
 
 def test_what_no_importer_knows_is_refused() -> None:
+    for text in ("lines\n", "", "{", '{"a": 1}', "[1]"):
+        with pytest.raises(UsageError, match=r"a\.txt: it holds no chats") as caught:
+            list(read(text))
+        assert "ChatGPT, Claude" in caught.value.hint
     with pytest.raises(UsageError, match="not an export of tchat"):
-        list(read_sessions(["#lines\n"]))
-    with pytest.raises(UsageError, match="not an export of tchat"):
-        list(read_sessions([json.dumps({"format": "other"})]))
+        list(read(json.dumps({"format": "other"})))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tchat.errors import UsageError
-from tchat.sessions.formats import read_sessions
 from tchat.sessions.formats.tchat_json import json_pieces
+from tchat.sessions.importers.tchat_json import read_sessions
 from tchat.sessions.records import Message, Session, SessionTree
 from tchat.sessions.store import SessionStore
 
@@ -50,4 +50,4 @@ def insert_tree(store: SessionStore, source: SessionTree) -> Session:
         session = replace(session, id="")
     messages = ((each, each.id in source.active) for each in source.messages)
     [stored] = store.import_sessions([(session, messages)])
-    return stored
+    return stored.session

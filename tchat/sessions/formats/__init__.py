@@ -1,38 +1,34 @@
-"""The formats that sessions are exported in and imported from.
+"""The formats that sessions are exported in.
 
-A new one is a module here and its place in `FORMATS` or `IMPORTERS`; the command line and both
-chats offer what is listed.
+A new one is a module here and its place in `FORMATS`; the command line and both chats offer what
+is listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 
 from tchat.errors import UsageError
-from tchat.sessions.formats.format import ExportFormat, Importer, Messages
+from tchat.sessions.formats.format import ExportFormat, Messages
+from tchat.sessions.formats.html import HTML
 from tchat.sessions.formats.markdown import MARKDOWN
-from tchat.sessions.formats.tchat_json import TCHAT_JSON, TCHAT_JSON_IMPORTER
-from tchat.sessions.records import Session
+from tchat.sessions.formats.openai_messages import OPENAI_MESSAGES_FORMAT
+from tchat.sessions.formats.tchat_json import TCHAT_JSON
 from tchat.translation import tr
 
 __all__ = [
     "FORMATS",
-    "IMPORTERS",
+    "HTML",
     "MARKDOWN",
+    "OPENAI_MESSAGES_FORMAT",
     "TCHAT_JSON",
     "ExportFormat",
-    "Importer",
     "Messages",
     "export_format",
     "format_names",
-    "read_sessions",
 ]
 
-FORMATS: tuple[ExportFormat, ...] = (MARKDOWN, TCHAT_JSON)
-# The first that matches reads; the last takes all.
-IMPORTERS: tuple[Importer, ...] = (TCHAT_JSON_IMPORTER,)
+FORMATS: tuple[ExportFormat, ...] = (MARKDOWN, TCHAT_JSON, HTML, OPENAI_MESSAGES_FORMAT)
 
 
 def export_format(name: str, path: Path | None, default: ExportFormat) -> ExportFormat:
@@ -69,15 +65,3 @@ def format_names() -> str:
     """Their names: ``md or json``."""
     *others, last = (each.name for each in FORMATS)
     return f"{', '.join(others)} or {last}" if others else last
-
-
-def read_sessions(texts: Iterable[str]) -> Iterator[tuple[Session, Messages]]:
-    """The sessions of a document that comes in pieces.
-
-    Raises:
-        UsageError: No importer reads it. What came before is of no use then.
-    """
-    pieces = iter(texts)
-    head = next(pieces, "")
-    importer = next((each for each in IMPORTERS if each.matches(head)), IMPORTERS[-1])
-    return importer.read(chain((head,), pieces))

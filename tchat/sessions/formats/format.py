@@ -1,8 +1,8 @@
-"""What a format of exported sessions, and one of documents to import, are made of."""
+"""What a format of exported sessions is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -37,17 +37,3 @@ class ExportFormat:
     suffixes: tuple[str, ...]
     export: Export
     is_json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Importer:
-    """Reads the sessions that one program wrote.
-
-    ``matches`` tells a document by its beginning. ``read`` takes a document in pieces and gives its
-    sessions, each with its messages, which are read before the next session; it raises
-    `UsageError`.
-    """
-
-    name: str
-    matches: Callable[[str], bool]
-    read: Callable[[Iterable[str]], Iterator[tuple[Session, Messages]]]

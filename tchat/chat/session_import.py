@@ -1,0 +1,120 @@
+"""Import of chats into the store, for the command and the screen: read, cleaned, stored, told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from tchat.chat.session import usable_settings
+from tchat.errors import StorageError, UsageError
+from tchat.sanitize import single_line
+from tchat.sessions.formats import Messages
+from tchat.sessions.importers import ImportReport
+from tchat.sessions.importers.files import ImportFile, programs, read_file
+from tchat.sessions.records import ImportedSession, Session
+from tchat.sessions.store import Store
+from tchat.translation import tr, trn
+
+_SHOWN = 40  # characters of an id that was imported
+_AT_A_TIME = 0.2  # seconds that a chat in the same process waits for the store
+
+
+def sessions_in(
+    source: ImportFile, report: ImportReport, notice: Callable[[str], object]
+) -> Iterator[tuple[Session, Messages]]:
+    """The sessions in a file as they are read; a notice for each setting that is unusable."""
+    for session, messages in read_file(source, report):
+        settings, unusable = usable_settings(session.settings)
+        for line in unusable:
+            name = single_line(session.id, _SHOWN)
+            notice(tr("session {id}: {line}", id=name, line=line))
+        yield replace(session, settings=settings), messages
+
+
+@contextmanager
+def reading_errors(name: str) -> Iterator[None]:
+    """Translate the errors of reading the file ``name``."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(tr("there is no file {name}", name=name), programs()) from error
+    except OSError as error:
+        raise StorageError(
+            tr("cannot read {name}: {strerror}", name=name, strerror=error.strerror),
+            tr("check its permissions"),
+        ) from error
+
+
+def import_file(
+    store: Store, path: Path, report: ImportReport, progress: Callable[[int], object]
+) -> list[ImportedSession]:
+    """Import a file while others use the store; ``progress`` gets the number of sessions.
+
+    The file is read as a whole before anything of it is stored. The store is held for a moment at
+    a time: an import that is ended goes on where it was when it is begun again.
+
+    Raises:
+        UsageError: It is missing, holds no chats, or is damaged.
+        StorageError: It cannot be read, or the store cannot be written.
+    """
+    imported: list[ImportedSession] = []
+    name = single_line(str(path))
+    with reading_errors(name), path.open("rb") as file:
+        source = ImportFile(path.name, file, path)
+        for number, (_, messages) in enumerate(read_file(source, ImportReport()), 1):
+            for _ in messages:
+                pass
+            progress(number)
+        file.seek(0)
+        sessions = sessions_in(source, report, lambda _: None)
+        for first in sessions:
+            imported += store.import_sessions(_for_a_moment(first, sessions))
+            progress(len(imported))
+    return imported
+
+
+def _for_a_moment(
+    first: tuple[Session, Messages], others: Iterator[tuple[Session, Messages]]
+) -> Iterator[tuple[Session, Messages]]:
+    """The next sessions, as many as can be stored in a moment."""
+    end = time.monotonic() + _AT_A_TIME
+    for each in chain((first,), others):
+        yield each
+        if time.monotonic() > end:
+            return
+
+
+def summary(
+    imported: Sequence[ImportedSession], report: ImportReport, *, dry_run: bool = False
+) -> Iterator[str]:
+    """What an import did, in lines."""
+    new = sum(each.is_new for each in imported)
+    grown = sum(not each.is_new and each.added > 0 for each in imported)
+    parts = [
+        trn("{count:,} new session", "{count:,} new sessions", new),
+        *_counted(grown, trn("{count:,} that went on", "{count:,} that went on", grown)),
+        *_counted(
+            len(imported) - new - grown,
+            tr("{count:,} that was here already", count=len(imported) - new - grown),
+        ),
+    ]
+    messages = sum(each.added for each in imported)
+    told = {
+        "sessions": ", ".join(parts),
+        "messages": trn("{count:,} message", "{count:,} messages", messages),
+        "programs": ", ".join(map(tr, report.programs)) or tr("no program"),
+    }
+    yield (
+        tr("would import from {programs}: {sessions}; {messages}", **told)
+        if dry_run
+        else tr("imported from {programs}: {sessions}; {messages}", **told)
+    )
+    yield from report.lines()
+
+
+def _counted(count: int, text: str) -> Iterable[str]:
+    return (text,) if count else ()

@@ -1,0 +1,104 @@
+"""Members of foreign JSON, whatever stands there: of the wrong type is as good as absent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tchat.sessions.json_reader import JsonReader
+from tchat.sessions.records import LAST_SECOND
+
+LARGEST = 1 << 26  # characters of one chat; it is parsed as a whole
+_MILLISECONDS = 1e11  # as seconds, this is the year 5138
+_NOTHING: Mapping[str, Any] = {}
+
+
+def records(texts: Iterable[str]) -> Iterator[Any]:
+    """The items of a JSON array, the lines of JSON Lines, or the one value of a document.
+
+    Raises:
+        ValueError: It is no JSON, or one item is too large.
+    """
+    reader = JsonReader(texts, largest=LARGEST)
+    if reader.peek() == "[":
+        for _ in reader.items():
+            yield reader.value()
+        reader.end()
+        return
+    while reader.peek():
+        yield reader.value()
+
+
+def object_of(value: Any) -> Mapping[str, Any]:
+    """``value`` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else _NOTHING
+
+
+def list_of(value: Any) -> list[Any]:
+    """``value`` if it is an array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def text_of(value: Any) -> str:
+    """``value`` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def key_of(value: Any) -> str:
+    """``value`` as what other objects name it by; empty for none."""
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+
+
+def time_of(value: Any) -> float:
+    """Seconds since the epoch of a number or an ISO date; 0 where it is not known.
+
+    Milliseconds, microseconds and nanoseconds are told by their size.
+    """
+    if isinstance(value, str):
+        return _time_of_text(value.strip())
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0.0
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return 0.0
+    for _ in range(3):
+        if seconds >= _MILLISECONDS:
+            seconds /= 1000
+    return seconds if math.isfinite(seconds) and 0 < seconds <= LAST_SECOND else 0.0
+
+
+def _time_of_text(text: str) -> float:
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return time_of(float(text)) if len(text) < 40 else 0.0
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    try:
+        return time_of((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, OSError):
+        return 0.0
+
+
+def fenced(text: str) -> str:
+    """``text`` in a fence that is longer than any in it."""
+    longest = run = 0
+    for character in text:
+        run = run + 1 if character == "`" else 0
+        longest = max(longest, run)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text.strip(chr(10))}\n{fence}"
+
+
+def with_file(name: str, content: str, text: str) -> str:
+    """``text`` with a text file in front, in the form that a prompt carries files in."""
+    shown = " ".join(name.split()) or "file"
+    return f"File {shown}:\n{fenced(content)}\n\n{text}"
+
+
+def tool_text(name: str, content: str) -> str:
+    """A tool call or its result, for the reasoning."""
+    return f"{name or 'tool'}:\n{fenced(content)}"

@@ -1,0 +1,134 @@
+"""The export of llama.cpp's web UI: JSON Lines with a record for each session and message.
+
+Its earlier versions wrote one JSON document of the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, sessions_of
+from tchat.sessions.importers.fields import (
+    key_of,
+    list_of,
+    object_of,
+    records,
+    text_of,
+    time_of,
+    tool_text,
+    with_file,
+)
+from tchat.sessions.importers.importer import (
+    Changed,
+    ImportReport,
+    LeftOut,
+    Outline,
+    Sessions,
+    TextImporter,
+)
+from tchat.sessions.records import Role
+
+NAME = "llama.cpp"
+_MOST = 200_000  # messages of one session
+_EXTRAS = {
+    "IMAGE": LeftOut.IMAGE,
+    "imageFile": LeftOut.IMAGE,
+    "AUDIO": LeftOut.AUDIO,
+    "audioFile": LeftOut.AUDIO,
+}
+
+
+def _matches(head: str, found: Outline) -> bool:
+    if found.has(conv="{", messages="["):
+        return True
+    session = found.members.keys() >= {"type", "id", "currNode"}
+    return session and found.opening == "{" and '"session"' in head
+
+
+def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
+    return sessions_of(_chats(records(texts), report), report)
+
+
+def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+    session: Mapping[str, Any] = {}
+    messages: list[SourceMessage] = []
+    for each in found:
+        record = object_of(each)
+        if record.get("type") == "session":
+            if session:
+                yield _chat(session, messages)
+            session, messages = record, []
+        elif record.get("type") == "message" and session:
+            if len(messages) >= _MOST:
+                raise ValueError(f"a session has more than {_MOST:,} messages")
+            messages.append(_message(object_of(record.get("message")), report))
+        elif "conv" in record:
+            stored = list_of(record.get("messages"))
+            yield _chat(
+                object_of(record["conv"]), [_message(object_of(one), report) for one in stored]
+            )
+        else:
+            report.left_out[LeftOut.OTHER] += 1
+    if session:
+        yield _chat(session, messages)
+
+
+def _chat(session: Mapping[str, Any], messages: list[SourceMessage]) -> Chat:
+    system = ""
+    for message in messages:  # the system message stands between the root and the first prompt
+        if message.role is Role.SYSTEM and not system:
+            system, message.role, message.text = message.text, None, ""
+    return Chat(
+        program=NAME,
+        key=key_of(session.get("id")),
+        messages=messages,
+        title=text_of(session.get("name")),
+        system=system,
+        updated_at=time_of(session.get("lastModified")),
+        tip=key_of(session.get("currNode")),
+    )
+
+
+def _message(message: Mapping[str, Any], report: ImportReport) -> SourceMessage:
+    role = ROLES.get(text_of(message.get("role")))
+    text = text_of(message.get("content"))
+    reasoning = [text_of(message.get("reasoningContent")) or text_of(message.get("thinking"))]
+    if message.get("type") == "root":
+        role, text = None, ""
+    elif message.get("role") == "tool":
+        reasoning, text = [tool_text("", text)], ""
+        report.changed[Changed.TOOL] += 1
+    for call in _calls(message.get("toolCalls")):
+        function = object_of(object_of(call).get("function"))
+        said = text_of(function.get("arguments"))
+        reasoning.append(tool_text(text_of(function.get("name")), said))
+        report.changed[Changed.TOOL] += 1
+    for each in reversed(list_of(message.get("extra"))):
+        extra = object_of(each)
+        if content := text_of(extra.get("content")):
+            text = with_file(text_of(extra.get("name")), content, text)
+        else:
+            report.left_out[_EXTRAS.get(text_of(extra.get("type")), LeftOut.FILE)] += 1
+    return SourceMessage(
+        key=key_of(message.get("id")),
+        parent=key_of(message.get("parent")) or None,
+        role=role,
+        text=text,
+        reasoning="\n\n".join(filter(None, reasoning)),
+        created_at=time_of(message.get("timestamp")),
+        model=text_of(message.get("model")),
+    )
+
+
+def _calls(value: Any) -> list[Any]:
+    """The calls of tools, which older exports keep as JSON in a string."""
+    if not isinstance(value, str) or not value:
+        return list_of(value)
+    try:
+        return [call for each in records((value,)) for call in (list_of(each) or [each])]
+    except ValueError:
+        return []
+
+
+LLAMA_CPP = TextImporter(NAME, _matches, _read)

@@ -1,0 +1,136 @@
+"""``messages`` as the OpenAI API takes them: an object with them, a list of them, or JSON Lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tchat.sessions.importers.conversation import (
+    ROLES,
+    Chat,
+    SourceMessage,
+    content_key,
+    leading_system,
+    linear,
+    sessions_of,
+)
+from tchat.sessions.importers.fields import (
+    key_of,
+    list_of,
+    object_of,
+    records,
+    text_of,
+    time_of,
+    tool_text,
+)
+from tchat.sessions.importers.importer import (
+    Changed,
+    ImportReport,
+    LeftOut,
+    Outline,
+    Sessions,
+    TextImporter,
+)
+
+NAME = "OpenAI messages"
+_MOST = 200_000  # messages of a bare list
+_PARTS = {
+    "image_url": LeftOut.IMAGE,
+    "input_image": LeftOut.IMAGE,
+    "input_audio": LeftOut.AUDIO,
+    "file": LeftOut.FILE,
+    "input_file": LeftOut.FILE,
+}
+
+
+def _matches(_: str, found: Outline) -> bool:
+    return found.has(messages="[") or (found.opening == "[" and _is_message(found))
+
+
+def _is_message(found: Outline) -> bool:
+    return "role" in found.members and ("content" in found.members or "tool_calls" in found.members)
+
+
+def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
+    return sessions_of(_chats(records(texts), report), report)
+
+
+def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+    bare: list[Any] = []
+    for each in documents:
+        document = object_of(each)
+        if isinstance(document.get("messages"), list):
+            yield _chat(document, report)
+        elif "role" in document:
+            bare.append(document)
+            if len(bare) > _MOST:
+                raise ValueError(f"a chat has more than {_MOST:,} messages")
+        else:
+            report.left_out[LeftOut.CHAT] += 1
+    if bare:
+        yield _chat({"messages": bare}, report)
+
+
+def _chat(document: Mapping[str, Any], report: ImportReport) -> Chat:
+    model = text_of(document.get("model"))
+    stored = [object_of(message) for message in document["messages"]]
+    messages = [_message(each, f"{at}", model, report) for at, each in enumerate(stored)]
+    key = key_of(document.get("id")) or content_key(
+        *((each.role, each.text, each.reasoning) for each in messages)
+    )
+    system = leading_system(messages)
+    times = (document.get(name) for name in ("created_at", "created", "create_time", "timestamp"))
+    return Chat(
+        program=NAME,
+        key=key,
+        tip=linear(messages),
+        messages=messages,
+        title=text_of(document.get("title")),
+        system=system,
+        created_at=next((time for time in map(time_of, times) if time), 0.0),
+        updated_at=time_of(document.get("updated_at")),
+    )
+
+
+def _message(
+    message: Mapping[str, Any], key: str, model: str, report: ImportReport
+) -> SourceMessage:
+    role = ROLES.get(text_of(message.get("role")))
+    text = _text(message.get("content"), report)
+    said = ("reasoning_content", "reasoning", "thinking")
+    reasoning = [next((found for name in said if (found := text_of(message.get(name)))), "")]
+    if role is None and text.strip():
+        reasoning, text = [tool_text(text_of(message.get("name")), text)], ""
+        report.changed[Changed.TOOL] += 1
+    for call in list_of(message.get("tool_calls")):
+        function = object_of(object_of(call).get("function"))
+        called = text_of(function.get("arguments"))
+        reasoning.append(tool_text(text_of(function.get("name")), called))
+        report.changed[Changed.TOOL] += 1
+    times = (message.get(name) for name in ("created_at", "created", "timestamp"))
+    return SourceMessage(
+        key=key,
+        parent=None,
+        role=role,
+        text=text,
+        reasoning="\n\n".join(filter(None, reasoning)),
+        created_at=next((time for time in map(time_of, times) if time), 0.0),
+        model=text_of(message.get("model")) or model,
+    )
+
+
+def _text(content: Any, report: ImportReport) -> str:
+    if isinstance(content, str):
+        return content
+    texts: list[str] = []
+    for each in list_of(content):
+        part = object_of(each)
+        text = text_of(part.get("text")) or text_of(part.get("refusal"))
+        if text:
+            texts.append(text)
+        else:
+            report.left_out[_PARTS.get(text_of(part.get("type")), LeftOut.OTHER)] += 1
+    return "\n\n".join(texts)
+
+
+OPENAI_MESSAGES = TextImporter(NAME, _matches, _read)

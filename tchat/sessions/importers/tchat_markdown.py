@@ -1,0 +1,124 @@
+"""Markdown that tchat exported: the branch that was active, without the times of its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tchat.sessions.formats.markdown import (
+    FACTS,
+    HEADING,
+    REASONING,
+    REASONING_END,
+    SPEAKERS,
+    without_escape,
+)
+from tchat.sessions.importers.conversation import Chat, SourceMessage, linear, sessions_of
+from tchat.sessions.importers.fields import LARGEST, time_of
+from tchat.sessions.importers.importer import ImportReport, Outline, Sessions, TextImporter
+from tchat.sessions.records import Role, Status
+from tchat.translation import N_, tr
+
+NAME = N_("tchat's Markdown")
+_ROLES = {name: role for role, name in SPEAKERS.items()}
+
+
+def _matches(head: str, _: Outline) -> bool:
+    lines = head.split("\n", 3)
+    return len(lines) > 2 and lines[0].startswith("# ") and bool(FACTS.fullmatch(lines[2]))
+
+
+def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
+    return sessions_of(_chats(_lines(texts)), report)
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """The lines of a text in pieces, without their ends."""
+    rest = ""
+    for piece in texts:
+        *whole, rest = (rest + piece).split("\n")
+        yield from whole
+        if len(rest) > LARGEST:
+            raise ValueError(tr("a value is longer than {most:,} characters", most=LARGEST))
+    yield rest
+
+
+def _chats(lines: Iterable[str]) -> Iterator[Chat]:
+    """The sessions; a title is known as one by the line of facts behind it."""
+    chat: _Document | None = None
+    held: list[str] = []  # a title, perhaps, and the empty line behind it
+    for line in lines:
+        if len(held) == 2 and (facts := FACTS.fullmatch(line)):
+            if chat is not None:
+                yield chat.finished()
+            chat = _Document(held[0][2:], facts["id"], facts["time"], facts["models"] or "")
+            held = []
+            continue
+        if len(held) == 1 and not line:
+            held.append(line)
+            continue
+        if chat is not None:
+            for each in held:
+                chat.add(each)
+        held = [line] if line.startswith("# ") else []
+        if not held and chat is not None:
+            chat.add(line)
+    if chat is not None:
+        for each in held:
+            chat.add(each)
+        yield chat.finished()
+
+
+class _Document:
+    """One session, line by line."""
+
+    def __init__(self, title: str, key: str, time: str, models: str) -> None:
+        names = models.split(", ") if models else []
+        self._model = names[0] if len(names) == 1 else ""
+        self._messages: list[SourceMessage] = []
+        self._lines: list[str] = []
+        self._chat = Chat(
+            NAME,
+            key,
+            self._messages,
+            title="" if title == key else title,
+            created_at=time_of(f"{time.replace(' UTC', '')}+00:00"),
+        )
+
+    def add(self, line: str) -> None:
+        """Read a line: a heading begins a message."""
+        heading = HEADING.fullmatch(line)
+        if heading is None:
+            self._lines.append(without_escape(line))
+            return
+        self._end_message()
+        role = _ROLES[heading["speaker"]]
+        status = Status(heading["status"] or Status.DONE)
+        model = self._model if role is Role.ASSISTANT else ""
+        self._messages.append(
+            SourceMessage(
+                str(len(self._messages)), None, role, model=model, status=status, joins=False
+            )
+        )
+
+    def _end_message(self) -> None:
+        lines, self._lines = self._lines, []
+        if not self._messages:
+            return
+        text = "\n".join(lines).strip("\n")
+        if text.startswith(f"{REASONING}\n"):
+            reasoning, _, text = text.removeprefix(REASONING).partition(f"\n{REASONING_END}")
+            self._messages[-1].reasoning = reasoning.strip("\n")
+            text = text.strip("\n")
+        self._messages[-1].text = text
+
+    def finished(self) -> Chat:
+        """The session, when its last line was added."""
+        self._end_message()
+        messages = self._messages
+        if messages and messages[0].role is Role.SYSTEM:
+            self._chat.system = messages.pop(0).text
+        self._chat.tip = linear(messages)
+        return self._chat
+
+
+TCHAT_MARKDOWN = TextImporter(NAME, _matches, _read)
