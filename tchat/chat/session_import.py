@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -94,17 +94,15 @@ def summary(
     """What an import did, in lines."""
     new = sum(each.is_new for each in imported)
     grown = sum(not each.is_new and each.added > 0 for each in imported)
+    unchanged = len(imported) - new - grown
     parts = [
-        trn("{count:,} new session", "{count:,} new sessions", new),
-        *_counted(grown, trn("{count:,} that went on", "{count:,} that went on", grown)),
-        *_counted(
-            len(imported) - new - grown,
-            tr("{count:,} that was here already", count=len(imported) - new - grown),
-        ),
+        trn("{count:,} new session", "{count:,} new sessions", new) if new else "",
+        tr("{count:,} continued", count=grown) if grown else "",
+        tr("{count:,} unchanged", count=unchanged) if unchanged else "",
     ]
     messages = sum(each.added for each in imported)
     told = {
-        "sessions": ", ".join(parts),
+        "sessions": ", ".join(filter(None, parts)) or tr("no session"),
         "messages": trn("{count:,} message", "{count:,} messages", messages),
         "programs": ", ".join(map(tr, report.programs)) or tr("no program"),
     }
@@ -114,7 +112,3 @@ def summary(
         else tr("imported from {programs}: {sessions}; {messages}", **told)
     )
     yield from report.lines()
-
-
-def _counted(count: int, text: str) -> Iterable[str]:
-    return (text,) if count else ()

@@ -110,7 +110,11 @@ def _imported(
                 file.seek(0)
             else:
                 file, path = resources.enter_context(source.open("rb")), source
-            yield from sessions_in(ImportFile(_name(source), file, path), report, console.notice)
+            yield from sessions_in(
+                ImportFile(source.name if source else _name(source), file, path),
+                report,
+                console.notice,
+            )
 
 
 @contextmanager

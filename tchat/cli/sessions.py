@@ -162,10 +162,12 @@ def export(
     form: str = typer.Option(
         "", "--format", metavar=FORMAT_NAMES, help="Format; default: by the file name, else json"
     ),
-    reasoning: bool = typer.Option(False, "--show-reasoning", help="Include the reasoning (md)"),
+    reasoning: bool = typer.Option(
+        False, "--show-reasoning", help="Include the reasoning (json has it)"
+    ),
     as_json: bool = typer.Option(False, "--json", help="Same as --format json"),
 ) -> None:
-    """Export sessions as Markdown, or as JSON that `import` reads."""
+    """Export sessions as Markdown, HTML, OpenAI messages, or JSON that `import` reads whole."""
     console: Console = ctx.obj
     if as_json and form and form.lower() != TCHAT_JSON.name:
         raise UsageError(tr("--json and --format cannot be combined"), tr("leave out one of them"))

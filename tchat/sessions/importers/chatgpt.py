@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
@@ -23,7 +23,7 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -35,9 +35,9 @@ _CITATION = re.compile("\ue200[^\ue200\ue201]{0,2000}\ue201")  # refers to pages
 _REASONING = ("thoughts", "reasoning_recap")
 _REASONING_CHANNELS = ("analysis", "commentary")
 _PARTS = {
-    "image_asset_pointer": LeftOut.IMAGE,
-    "audio_asset_pointer": LeftOut.AUDIO,
-    "real_time_user_audio_video_asset_pointer": LeftOut.AUDIO,
+    "image_asset_pointer": Omission.IMAGE,
+    "audio_asset_pointer": Omission.AUDIO,
+    "real_time_user_audio_video_asset_pointer": Omission.AUDIO,
 }
 
 
@@ -49,18 +49,18 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     for conversation in conversations:
         mapping = object_of(object_of(conversation).get("mapping"))
         if not mapping:
-            report.left_out[LeftOut.CHAT] += 1
+            report.left_out[Omission.CHAT] += 1
             continue
         yield _chat(conversation, mapping, report)
 
 
 def _chat(
     conversation: Mapping[str, Any], mapping: Mapping[str, Any], report: ImportReport
-) -> Chat:
+) -> SourceChat:
     system: list[str] = []
     model = text_of(conversation.get("default_model_slug"))
     messages = [
@@ -68,7 +68,7 @@ def _chat(
         for key, node in _in_order_of_siblings(mapping)
     ]
     key = key_of(conversation.get("conversation_id")) or key_of(conversation.get("id"))
-    return Chat(
+    return SourceChat(
         program=NAME,
         key=key or next(iter(mapping)),
         messages=messages,
@@ -113,14 +113,14 @@ def _message(
         return made
     text = _text(content, report)
     for _ in list_of(metadata.get("attachments")):
-        report.left_out[LeftOut.FILE] += 1
+        report.left_out[Omission.FILE] += 1
     role = ROLES.get(text_of(author.get("role")))
     if role is Role.SYSTEM and text.strip():
         system.append(text)
         return made
     if metadata.get("is_visually_hidden_from_conversation") is True or message.get("weight") == 0:
         if text.strip():
-            report.left_out[LeftOut.HIDDEN] += 1
+            report.left_out[Omission.HIDDEN] += 1
         return made
     made.model = text_of(metadata.get("model_slug")) or default_model
     made.status = _status(message, metadata)
@@ -175,7 +175,7 @@ def _text(content: Mapping[str, Any], report: ImportReport) -> str:
     text = "\n\n".join(part for part in texts if part)
     text, marks = _CITATION.subn("", text)
     if marks:
-        report.left_out[LeftOut.CITATION] += marks
+        report.left_out[Omission.CITATION] += marks
     return text
 
 
@@ -187,7 +187,7 @@ def _part(part: Any, report: ImportReport) -> str:
     kind = text_of(found.get("content_type"))
     if text := text_of(found.get("text")):
         return text  # a recording that was written down
-    report.left_out[_PARTS.get(kind, LeftOut.OTHER)] += 1
+    report.left_out[_PARTS.get(kind, Omission.OTHER)] += 1
     return ""
 
 

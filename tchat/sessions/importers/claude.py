@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, linear, sessions_of
+from tchat.sessions.importers.conversation import (
+    ROLES,
+    SourceChat,
+    SourceMessage,
+    linear,
+    sessions_of,
+)
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
@@ -19,7 +25,7 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -37,11 +43,11 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     for found in conversations:
         conversation = object_of(found)
         if not isinstance(conversation.get("chat_messages"), list):
-            report.left_out[LeftOut.CHAT] += 1
+            report.left_out[Omission.CHAT] += 1
             continue
         messages = [
             _message(object_of(each), number, report)
@@ -50,7 +56,7 @@ def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Chat]
         tip = messages[-1].key if messages else ""
         if all(message.parent is None for message in messages):  # in older exports
             tip = linear(messages)
-        yield Chat(
+        yield SourceChat(
             program=NAME,
             key=key_of(conversation.get("uuid")) or text_of(conversation.get("created_at")),
             messages=messages,
@@ -74,8 +80,8 @@ def _message(message: Mapping[str, Any], number: int, report: ImportReport) -> S
         if content := text_of(attachment.get("extracted_content")):
             text = with_file(text_of(attachment.get("file_name")), content, text)
         else:
-            report.left_out[LeftOut.FILE] += 1
-    report.left_out[LeftOut.FILE] += len(list_of(message.get("files")))
+            report.left_out[Omission.FILE] += 1
+    report.left_out[Omission.FILE] += len(list_of(message.get("files")))
     return SourceMessage(
         key=key_of(message.get("uuid")) or f"#{number}",
         parent=parent if parent not in ("", _ROOT) else None,
@@ -105,9 +111,9 @@ def _sort(
         reasoning.append(tool_text(text_of(part.get("name")), content))
         report.changed[Changed.TOOL] += 1
     elif kind == "image":
-        report.left_out[LeftOut.IMAGE] += 1
+        report.left_out[Omission.IMAGE] += 1
     elif kind not in ("token_budget", "flag", ""):
-        report.left_out[LeftOut.OTHER] += 1
+        report.left_out[Omission.OTHER] += 1
 
 
 CLAUDE = TextImporter(NAME, _matches, _read)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tchat.sessions.formats.format import Messages
-from tchat.sessions.importers.importer import Changed, ImportReport, LeftOut
+from tchat.sessions.importers.importer import Changed, ImportReport, Omission
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.session_queries import id_of_origin
 
@@ -41,7 +41,7 @@ class SourceMessage:
 
 
 @dataclass(slots=True)
-class Chat:
+class SourceChat:
     """A chat as its program stored it.
 
     ``key`` tells it from all others of ``program``, today and in a later export. ``tip`` is the
@@ -179,12 +179,14 @@ class _Tree:
             number = found.parent
 
 
-def sessions_of(chats: Iterator[Chat], report: ImportReport) -> Iterator[tuple[Session, Messages]]:
+def sessions_of(
+    chats: Iterator[SourceChat], report: ImportReport
+) -> Iterator[tuple[Session, Messages]]:
     """The chats as sessions; empty ones are counted and left out."""
     for chat in chats:
         tree = _Tree(chat.messages, report)
         if not tree.finished:
-            report.left_out[LeftOut.EMPTY] += 1
+            report.left_out[Omission.EMPTY] += 1
             continue
         tree.activate(chat.tip)
         report.programs[chat.program] += 1
@@ -192,7 +194,7 @@ def sessions_of(chats: Iterator[Chat], report: ImportReport) -> Iterator[tuple[S
         yield session, _messages(session, tree.finished)
 
 
-def _session(chat: Chat, messages: Sequence[_Finished]) -> Session:
+def _session(chat: SourceChat, messages: Sequence[_Finished]) -> Session:
     times = [message.created_at for message in messages if message.created_at]
     created = chat.created_at or min(times, default=0.0)
     asked = next((message.text for message in messages if message.role is Role.USER), "")

@@ -26,7 +26,7 @@ from tchat.sessions.importers.importer import (
     DatabaseImporter,
     Importer,
     ImportReport,
-    LeftOut,
+    Omission,
     Sessions,
     TextImporter,
     outline,
@@ -145,7 +145,7 @@ def _archive(file: IO[bytes], report: ImportReport, importers: Sequence[Importer
             with archive.open(member) as packed:
                 found = _text(credible.of(packed), report, importers)
                 if found is None:
-                    report.left_out[LeftOut.DOCUMENT] += 1
+                    report.left_out[Omission.DOCUMENT] += 1
                     continue
                 read += 1
                 yield from found

@@ -17,7 +17,7 @@ from tchat.translation import N_, tr, trn
 Sessions: TypeAlias = Iterator[tuple[Session, Messages]]
 
 
-class LeftOut(Enum):
+class Omission(Enum):
     """What tchat cannot represent: its name for one and for several, both marked."""
 
     IMAGE = (N_("{count:,} image"), N_("{count:,} images"))
@@ -54,7 +54,7 @@ class Changed(Enum):
 class ImportReport:
     """What an import met, by kind; ``programs`` counts the chats that each program wrote."""
 
-    left_out: Counter[LeftOut] = field(default_factory=Counter)
+    left_out: Counter[Omission] = field(default_factory=Counter)
     changed: Counter[Changed] = field(default_factory=Counter)
     programs: Counter[str] = field(default_factory=Counter)
 

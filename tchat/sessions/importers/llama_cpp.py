@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
@@ -22,7 +22,7 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -32,10 +32,10 @@ from tchat.sessions.records import Role
 NAME = "llama.cpp"
 _MOST = 200_000  # messages of one session
 _EXTRAS = {
-    "IMAGE": LeftOut.IMAGE,
-    "imageFile": LeftOut.IMAGE,
-    "AUDIO": LeftOut.AUDIO,
-    "audioFile": LeftOut.AUDIO,
+    "IMAGE": Omission.IMAGE,
+    "imageFile": Omission.IMAGE,
+    "AUDIO": Omission.AUDIO,
+    "audioFile": Omission.AUDIO,
 }
 
 
@@ -50,7 +50,7 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     session: Mapping[str, Any] = {}
     messages: list[SourceMessage] = []
     for each in found:
@@ -69,17 +69,17 @@ def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
                 object_of(record["conv"]), [_message(object_of(one), report) for one in stored]
             )
         else:
-            report.left_out[LeftOut.OTHER] += 1
+            report.left_out[Omission.OTHER] += 1
     if session:
         yield _chat(session, messages)
 
 
-def _chat(session: Mapping[str, Any], messages: list[SourceMessage]) -> Chat:
+def _chat(session: Mapping[str, Any], messages: list[SourceMessage]) -> SourceChat:
     system = ""
     for message in messages:  # the system message stands between the root and the first prompt
         if message.role is Role.SYSTEM and not system:
             system, message.role, message.text = message.text, None, ""
-    return Chat(
+    return SourceChat(
         program=NAME,
         key=key_of(session.get("id")),
         messages=messages,
@@ -109,7 +109,7 @@ def _message(message: Mapping[str, Any], report: ImportReport) -> SourceMessage:
         if content := text_of(extra.get("content")):
             text = with_file(text_of(extra.get("name")), content, text)
         else:
-            report.left_out[_EXTRAS.get(text_of(extra.get("type")), LeftOut.FILE)] += 1
+            report.left_out[_EXTRAS.get(text_of(extra.get("type")), Omission.FILE)] += 1
     return SourceMessage(
         key=key_of(message.get("id")),
         parent=key_of(message.get("parent")) or None,

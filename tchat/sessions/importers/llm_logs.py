@@ -7,13 +7,19 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, linear, sessions_of
+from tchat.sessions.importers.conversation import (
+    ROLES,
+    SourceChat,
+    SourceMessage,
+    linear,
+    sessions_of,
+)
 from tchat.sessions.importers.fields import list_of, object_of, text_of, time_of, tool_text
 from tchat.sessions.importers.importer import (
     Changed,
     DatabaseImporter,
     ImportReport,
-    LeftOut,
+    Omission,
     Sessions,
 )
 from tchat.sessions.records import Role
@@ -48,7 +54,7 @@ class _Conversations:
         self._tables = tables
         self._report = report
 
-    def chats(self) -> Iterator[Chat]:
+    def chats(self) -> Iterator[SourceChat]:
         """One for each conversation, without those that went on as threads."""
         query = "SELECT id, name FROM conversations"
         if "threads" in self._tables:
@@ -57,7 +63,7 @@ class _Conversations:
             system: list[str] = []
             messages = list(self._messages(key, system))
             tip = linear(messages)
-            yield Chat(
+            yield SourceChat(
                 program=NAME,
                 key=str(key),
                 messages=messages,
@@ -113,7 +119,7 @@ class _Conversations:
         if "prompt_attachments" in self._tables:
             query = "SELECT count(*) FROM prompt_attachments WHERE response_id = ?"
             if count := self._connection.execute(query, (response,)).fetchone()[0]:
-                self._report.left_out[LeftOut.FILE] += count
+                self._report.left_out[Omission.FILE] += count
 
 
 class _Threads:
@@ -123,7 +129,7 @@ class _Threads:
         self._connection = connection
         self._report = report
 
-    def chats(self) -> Iterator[Chat]:
+    def chats(self) -> Iterator[SourceChat]:
         """One for each thread, together with the threads that were forked from it."""
         threads = {
             row[0]: row
@@ -144,7 +150,7 @@ class _Threads:
             system = ""
             if len(roots) == 1 and roots[0].role is Role.SYSTEM:
                 system, roots[0].role, roots[0].text = roots[0].text, None, ""
-            yield Chat(
+            yield SourceChat(
                 program=NAME,
                 key=first,
                 messages=messages,
@@ -213,7 +219,9 @@ class _Threads:
                 reasoning.append(tool_text(text_of(tool), content))
                 self._report.changed[Changed.TOOL] += 1
             else:
-                self._report.left_out[LeftOut.FILE if kind == "attachment" else LeftOut.OTHER] += 1
+                self._report.left_out[
+                    Omission.FILE if kind == "attachment" else Omission.OTHER
+                ] += 1
         message.text = "".join(texts)
         message.reasoning = "\n\n".join(filter(None, reasoning))
 

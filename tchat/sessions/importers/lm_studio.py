@@ -7,7 +7,7 @@ from typing import Any
 
 from tchat.sessions.importers.conversation import (
     ROLES,
-    Chat,
+    SourceChat,
     SourceMessage,
     content_key,
     sessions_of,
@@ -23,14 +23,14 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
 )
 
 NAME = "LM Studio"
-_FILES = {"image": LeftOut.IMAGE, "file": LeftOut.FILE}
+_FILES = {"image": Omission.IMAGE, "file": Omission.FILE}
 
 
 def _matches(head: str, found: Outline) -> bool:
@@ -41,7 +41,7 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     for found in documents:
         document = object_of(found)
         messages: list[SourceMessage] = []
@@ -56,7 +56,7 @@ def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
             if made:
                 tip = made[_selected(object_of(message), made)].key
         created = time_of(document.get("createdAt"))
-        yield Chat(
+        yield SourceChat(
             program=NAME,
             key=str(document.get("createdAt")) if created else content_key(messages),
             messages=messages,
@@ -95,7 +95,7 @@ def _version(
             model = object_of(step.get("genInfo")).get("indexedModelIdentifier")
             made.model = made.model or text_of(model)
         elif step.get("type") not in ("debugInfoBlock", "toolStatus", "status"):
-            report.left_out[LeftOut.OTHER] += 1
+            report.left_out[Omission.OTHER] += 1
     made.text = "\n\n".join(filter(None, texts))
     made.reasoning = "\n\n".join(filter(None, reasoning))
     return made
@@ -120,7 +120,7 @@ def _texts(content: Any, report: ImportReport, reasoning: list[str] | None = Non
                 report.changed[Changed.TOOL] += 1
         else:
             name = text_of(part.get("fileType")) or kind
-            report.left_out[_FILES.get(name, LeftOut.OTHER)] += 1
+            report.left_out[_FILES.get(name, Omission.OTHER)] += 1
     return ["".join(texts)]
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, Chat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
@@ -20,7 +20,7 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -44,17 +44,17 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     for document in documents:
         around = object_of(document)
         chat = object_of(around.get("chat")) or around
         history = object_of(chat.get("history"))
         stored = object_of(history.get("messages")) or _listed(chat)
         if not stored:
-            report.left_out[LeftOut.CHAT] += 1
+            report.left_out[Omission.CHAT] += 1
             continue
         messages = [_message(key, object_of(message), report) for key, message in stored.items()]
-        yield Chat(
+        yield SourceChat(
             program=NAME,
             key=key_of(around.get("id")) or key_of(chat.get("id")) or next(iter(stored)),
             messages=messages,
@@ -84,7 +84,7 @@ def _message(key: str, message: Mapping[str, Any], report: ImportReport) -> Sour
         text = _DETAILS.sub(lambda found: _folded(found, reasoning, report), text)
     for each in list_of(message.get("files")):
         is_image = object_of(each).get("type") == "image"
-        report.left_out[LeftOut.IMAGE if is_image else LeftOut.FILE] += 1
+        report.left_out[Omission.IMAGE if is_image else Omission.FILE] += 1
     return SourceMessage(
         key=key,
         parent=key_of(message.get("parentId")) or None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tchat.sessions.importers.conversation import (
     ROLES,
-    Chat,
+    SourceChat,
     SourceMessage,
     content_key,
     leading_system,
@@ -26,7 +26,7 @@ from tchat.sessions.importers.fields import (
 from tchat.sessions.importers.importer import (
     Changed,
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -35,11 +35,11 @@ from tchat.sessions.importers.importer import (
 NAME = "OpenAI messages"
 _MOST = 200_000  # messages of a bare list
 _PARTS = {
-    "image_url": LeftOut.IMAGE,
-    "input_image": LeftOut.IMAGE,
-    "input_audio": LeftOut.AUDIO,
-    "file": LeftOut.FILE,
-    "input_file": LeftOut.FILE,
+    "image_url": Omission.IMAGE,
+    "input_image": Omission.IMAGE,
+    "input_audio": Omission.AUDIO,
+    "file": Omission.FILE,
+    "input_file": Omission.FILE,
 }
 
 
@@ -55,7 +55,7 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     bare: list[Any] = []
     for each in documents:
         document = object_of(each)
@@ -66,12 +66,12 @@ def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
             if len(bare) > _MOST:
                 raise ValueError(f"a chat has more than {_MOST:,} messages")
         else:
-            report.left_out[LeftOut.CHAT] += 1
+            report.left_out[Omission.CHAT] += 1
     if bare:
         yield _chat({"messages": bare}, report)
 
 
-def _chat(document: Mapping[str, Any], report: ImportReport) -> Chat:
+def _chat(document: Mapping[str, Any], report: ImportReport) -> SourceChat:
     model = text_of(document.get("model"))
     stored = [object_of(message) for message in document["messages"]]
     messages = [_message(each, f"{at}", model, report) for at, each in enumerate(stored)]
@@ -80,7 +80,7 @@ def _chat(document: Mapping[str, Any], report: ImportReport) -> Chat:
     )
     system = leading_system(messages)
     times = (document.get(name) for name in ("created_at", "created", "create_time", "timestamp"))
-    return Chat(
+    return SourceChat(
         program=NAME,
         key=key,
         tip=linear(messages),
@@ -129,7 +129,7 @@ def _text(content: Any, report: ImportReport) -> str:
         if text:
             texts.append(text)
         else:
-            report.left_out[_PARTS.get(text_of(part.get("type")), LeftOut.OTHER)] += 1
+            report.left_out[_PARTS.get(text_of(part.get("type")), Omission.OTHER)] += 1
     return "\n\n".join(texts)
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Set
 
 from tchat.sessions.importers.conversation import (
     ROLES,
-    Chat,
+    SourceChat,
     SourceMessage,
     content_key,
     linear,
     sessions_of,
 )
 from tchat.sessions.importers.fields import list_of, text_of
-from tchat.sessions.importers.importer import DatabaseImporter, ImportReport, LeftOut, Sessions
+from tchat.sessions.importers.importer import DatabaseImporter, ImportReport, Omission, Sessions
 from tchat.sessions.records import Role
 
 NAME = "oterm"
@@ -33,7 +33,9 @@ def _read(connection: sqlite3.Connection, tables: Tables, report: ImportReport) 
     return sessions_of(_chats(connection, tables, report), report)
 
 
-def _chats(connection: sqlite3.Connection, tables: Tables, report: ImportReport) -> Iterator[Chat]:
+def _chats(
+    connection: sqlite3.Connection, tables: Tables, report: ImportReport
+) -> Iterator[SourceChat]:
     system = "system" if "system" in tables["chat"] else "''"
     images = "images" if "images" in tables["message"] else "''"
     chats = connection.execute(
@@ -47,13 +49,13 @@ def _chats(connection: sqlite3.Connection, tables: Tables, report: ImportReport)
         )
         messages = []
         for key, author, text, pictures in rows:
-            report.left_out[LeftOut.IMAGE] += _count(pictures)
+            report.left_out[Omission.IMAGE] += _count(pictures)
             role = ROLES.get(text_of(author).lower(), Role.USER)
             written_by = text_of(model) if role is Role.ASSISTANT else ""
             messages.append(
                 SourceMessage(str(key), None, role, text_of(text), model=written_by, joins=False)
             )
-        yield Chat(
+        yield SourceChat(
             program=NAME,
             # The number alone is the same in every database.
             key=content_key(number, messages[0].text if messages else ""),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tchat.sessions.importers.conversation import (
-    Chat,
+    SourceChat,
     SourceMessage,
     content_key,
     sessions_of,
@@ -23,7 +23,7 @@ from tchat.sessions.importers.fields import (
 )
 from tchat.sessions.importers.importer import (
     ImportReport,
-    LeftOut,
+    Omission,
     Outline,
     Sessions,
     TextImporter,
@@ -48,7 +48,7 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
     return sessions_of(_chats(records(texts), report), report)
 
 
-def _chats(lines: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
+def _chats(lines: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     head: Mapping[str, Any] = {}
     messages: list[SourceMessage] = []
     tip: str | None = None
@@ -65,7 +65,7 @@ def _chats(lines: Iterable[Any], report: ImportReport) -> Iterator[Chat]:
     metadata = object_of(head.get("chat_metadata"))
     facts = (head.get("character_name"), head.get("create_date"))
     named = key_of(metadata.get("integrity")) or "".join(map(text_of, facts))
-    yield Chat(
+    yield SourceChat(
         program=NAME,
         key=named or content_key(messages),
         messages=messages,
@@ -82,9 +82,9 @@ def _swipes(
     """The alternatives of a message, and the place of the one that was shown."""
     extra = object_of(message.get("extra"))
     if extra.get("image"):
-        report.left_out[LeftOut.IMAGE] += 1
+        report.left_out[Omission.IMAGE] += 1
     if extra.get("file") or extra.get("fileStart"):
-        report.left_out[LeftOut.FILE] += 1
+        report.left_out[Omission.FILE] += 1
     shown = text_of(message.get("mes"))
     texts = [text for text in list_of(message.get("swipes")) if isinstance(text, str)]
     place = message.get("swipe_id")

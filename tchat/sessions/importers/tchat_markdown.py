@@ -12,7 +12,7 @@ from tchat.sessions.formats.markdown import (
     SPEAKERS,
     without_escape,
 )
-from tchat.sessions.importers.conversation import Chat, SourceMessage, linear, sessions_of
+from tchat.sessions.importers.conversation import SourceChat, SourceMessage, linear, sessions_of
 from tchat.sessions.importers.fields import LARGEST, time_of
 from tchat.sessions.importers.importer import ImportReport, Outline, Sessions, TextImporter
 from tchat.sessions.records import Role, Status
@@ -42,7 +42,7 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
     yield rest
 
 
-def _chats(lines: Iterable[str]) -> Iterator[Chat]:
+def _chats(lines: Iterable[str]) -> Iterator[SourceChat]:
     """The sessions; a title is known as one by the line of facts behind it."""
     chat: _Document | None = None
     held: list[str] = []  # a title, perhaps, and the empty line behind it
@@ -76,7 +76,7 @@ class _Document:
         self._model = names[0] if len(names) == 1 else ""
         self._messages: list[SourceMessage] = []
         self._lines: list[str] = []
-        self._chat = Chat(
+        self._chat = SourceChat(
             NAME,
             key,
             self._messages,
@@ -88,7 +88,7 @@ class _Document:
         """Read a line: a heading begins a message."""
         heading = HEADING.fullmatch(line)
         if heading is None:
-            self._lines.append(without_escape(line))
+            self._lines.append(line)
             return
         self._end_message()
         role = _ROLES[heading["speaker"]]
@@ -104,14 +104,16 @@ class _Document:
         lines, self._lines = self._lines, []
         if not self._messages:
             return
-        text = "\n".join(lines).strip("\n")
-        if text.startswith(f"{REASONING}\n"):
-            reasoning, _, text = text.removeprefix(REASONING).partition(f"\n{REASONING_END}")
-            self._messages[-1].reasoning = reasoning.strip("\n")
-            text = text.strip("\n")
-        self._messages[-1].text = text
+        while lines and not lines[0]:
+            lines.pop(0)
+        message = self._messages[-1]
+        if lines and lines[0] == REASONING and REASONING_END in lines:
+            end = lines.index(REASONING_END)
+            message.reasoning = _without_escapes(lines[1:end])
+            del lines[: end + 1]
+        message.text = _without_escapes(lines)
 
-    def finished(self) -> Chat:
+    def finished(self) -> SourceChat:
         """The session, when its last line was added."""
         self._end_message()
         messages = self._messages
@@ -119,6 +121,10 @@ class _Document:
             self._chat.system = messages.pop(0).text
         self._chat.tip = linear(messages)
         return self._chat
+
+
+def _without_escapes(lines: Iterable[str]) -> str:
+    return "\n".join(map(without_escape, lines)).strip("\n")
 
 
 TCHAT_MARKDOWN = TextImporter(NAME, _matches, _read)
