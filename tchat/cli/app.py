@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,11 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from tchat.cli.commands import COMMANDS, help_arguments, unknown_command
-from tchat.cli.console import Console
+from tchat.cli.console import Console, with_output_settings
 from tchat.cli.translated_help import VERBATIM, translated
-from tchat.errors import ExitCode, TchatError, UsageError
+from tchat.errors import ExitCode, UsageError
 from tchat.manual import TOPICS
-from tchat.settings import load
 from tchat.settings.keys import FOREIGN_NAMES, did_you_mean, keys, nearest
 from tchat.translation import (
     LANGUAGES,
@@ -25,7 +23,6 @@ from tchat.translation import (
     N_,
     tr,
     translate_libraries,
-    use_setting,
 )
 
 JSON = typer.Option(False, "--json", help="Print JSON")
@@ -99,16 +96,6 @@ def load_command(name: str) -> click.Command:
     module, _, attribute = COMMANDS[name][0].partition(":")
     application = getattr(importlib.import_module(module), attribute or "app")
     return translated(typer.main.get_command(application))
-
-
-def with_output_settings(console: Console) -> Console:
-    """``console`` as the settings for all output say; uses the language that they name."""
-    try:
-        settings = load(console.paths, console.environ).settings
-    except TchatError:  # the command that needs them reports it
-        return console
-    use_setting(settings.lang)
-    return replace(console, accessible=settings.accessible)
 
 
 def call(argv: Sequence[str], console: Console) -> int:

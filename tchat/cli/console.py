@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -138,6 +138,19 @@ class _ClosedOutput(io.StringIO):
 def _discard() -> TextIO:
     """A null stream for standard error that was closed before the start."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - lives as long as we do
+
+
+def with_output_settings(console: Console) -> Console:
+    """``console`` as the settings for all output say; uses the language that they name."""
+    from tchat.settings import load
+    from tchat.translation import use_setting
+
+    try:
+        settings = load(console.paths, console.environ).settings
+    except TchatError:  # the command that needs them reports it
+        return console
+    use_setting(settings.lang)
+    return replace(console, accessible=settings.accessible)
 
 
 def confirm(console: Console, lines: Iterable[str], question: str) -> None:

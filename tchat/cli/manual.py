@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+from contextlib import suppress
 from dataclasses import replace
 
 from tchat import manual
-from tchat.cli.app import with_output_settings
-from tchat.cli.console import Console
+from tchat.cli.console import Console, with_output_settings
 from tchat.errors import StorageError
 from tchat.translation import tr
 
@@ -31,13 +32,30 @@ def print_topic(topic: str, console: Console) -> int:
         console.stdout.write(text)
         return 0
     drawn = _rendered(text, console)
-    if drawn.count("\n") < shutil.get_terminal_size().lines:
+    is_short = drawn.count("\n") < shutil.get_terminal_size().lines
+    if is_short or not _page(drawn, console):
         console.stdout.write(drawn)
-        return 0
-    import click
-
-    click.echo_via_pager(drawn, color=True)
     return 0
+
+
+def _page(text: str, console: Console) -> bool:
+    """Show ``text`` in ``$PAGER``, or in less; whether it could be started.
+
+    Through the shell, as git does it. ``click.echo_via_pager`` does no more, and importing click
+    would take as long as drawing the page.
+    """
+    pager = console.environ.get("PAGER") or "less"
+    environ = {"LESS": "FRX", **console.environ}
+    program = shutil.which(pager.split()[0], path=environ.get("PATH")) if pager.split() else None
+    if program is None:
+        return False
+    with subprocess.Popen(pager, shell=True, stdin=subprocess.PIPE, env=environ) as running:  # noqa: S602
+        with suppress(BrokenPipeError, KeyboardInterrupt):
+            running.communicate(text.encode())
+        while running.poll() is None:  # Ctrl-C is the pager's
+            with suppress(KeyboardInterrupt):
+                running.wait()
+    return True
 
 
 def _rendered(text: str, console: Console) -> str:
