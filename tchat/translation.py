@@ -12,6 +12,7 @@ from functools import cache
 
 TYPE_CHECKING = False  # typing alone costs 5 ms
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from gettext import NullTranslations
 
 DOMAIN = "tchat"
@@ -22,6 +23,26 @@ LANGUAGES = (SOURCE, *CATALOGS)
 LOCALE = "auto"  # takes the language from the locale
 
 
+class Translated(str):
+    """A text of `tr` or `trn` that knows its message: see `english` and `tchat.stored_text`.
+
+    Attributes:
+        messages: The message id, or those for one and for many.
+        values: What replaced its placeholders; with several messages also ``count``.
+    """
+
+    messages: tuple[str, ...]
+    values: Mapping[str, object]
+
+    def __new__(
+        cls, text: str, messages: tuple[str, ...] = (), values: Mapping[str, object] | None = None
+    ) -> Translated:
+        """``text`` as the translation of ``messages``."""
+        self = super().__new__(cls, text)
+        self.messages, self.values = messages, values or {}
+        return self
+
+
 def tr(message: str, /, **values: object) -> str:
     """``message`` in the user's language, with ``{name}`` replaced as by `str.format`.
 
@@ -30,15 +51,32 @@ def tr(message: str, /, **values: object) -> str:
     """
     catalog = _catalog()
     text = catalog.gettext(message) if catalog else message
-    return text.format(**values) if values else text
+    return Translated(text.format(**values) if values else text, (message,), values)
 
 
 def trn(one: str, many: str, count: int, /, **values: object) -> str:
     """Like `tr` for a text that depends on a number, which it can contain as ``{count:,}``."""
     catalog = _catalog()
-    english = one if count == 1 else many
-    text = catalog.ngettext(one, many, count) if catalog else english
-    return text.format(count=count, **values)
+    text = catalog.ngettext(one, many, count) if catalog else _number(one, many, count)
+    values["count"] = count
+    return Translated(text.format(**values), (one, many), values)
+
+
+def english(text: str) -> str:
+    """``text`` in English, if it comes from `tr` or `trn`; any other text as it is."""
+    if not isinstance(text, Translated) or not text.messages:
+        return text
+    values = {
+        name: english(value) if isinstance(value, str) else value
+        for name, value in text.values.items()
+    }
+    message = _number(text.messages[0], text.messages[-1], values.get("count"))
+    return message.format(**values) if values else message
+
+
+def _number(one: str, many: str, count: object) -> str:
+    """The English form for ``count``."""
+    return one if count == 1 else many
 
 
 def N_(message: str) -> str:  # noqa: N802 - its name in every program that uses gettext

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from string import Formatter
 
 import pytest
 
+from tchat.engine.snapshots.store import SnapshotStore
 from tchat.errors import UsageError
-from tchat.models.metadata import MetadataCache
+from tchat.models.metadata import MetadataCache, ProbeVerdict
+from tchat.models.verify import probe
 from tchat.paths import user_paths
 from tchat.settings.load import parse_toml
-from tchat.translation import CATALOGS, N_, language, set_language, tr, trn
+from tchat.stored_text import shown_text, stored_text
+from tchat.translation import CATALOGS, N_, english, language, set_language, tr, trn
 from tests.models.gguf_builder import STRING, but, gguf, key
 from tests.translations import (
     catalog_file,
@@ -160,6 +165,96 @@ def test_the_place_of_an_error_in_the_settings_is_told_in_any_language(
         parse_toml("a = \n", tmp_path / "config.toml")
     assert "Invalid value" in str(caught.value)
     assert "line 1, column 5" in str(caught.value)
+
+
+def test_a_text_is_told_in_english_whatever_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    assert english(trn("{count:,} session", "{count:,} sessions", 1200)) == "1,200 sessions"
+    text = tr("{path} changed while it was checked", path=tr("standard input"))
+    assert text == "标准输入 在检查时发生了变化"
+    assert english(text) == "standard input changed while it was checked"
+    assert english("任意文本") == "任意文本"
+
+
+@pytest.mark.parametrize("then", ["en", "zh"])
+def test_a_stored_text_is_shown_in_the_language_of_the_day(
+    monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    monkeypatch.setenv("TCHAT_LANG", then)
+    texts = [
+        tr("try again"),
+        tr("cannot be used: {reason}", reason=tr("no reason given")),
+        trn("{count:,} session", "{count:,} sessions", 1),
+        'a plain text with {braces} and "quotes"',
+    ]
+    stored = list(map(stored_text, texts))
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    assert list(map(shown_text, stored)) == [
+        "请重试",
+        "无法使用：未给出原因",
+        "1 个会话",
+        'a plain text with {braces} and "quotes"',
+    ]
+    monkeypatch.setenv("TCHAT_LANG", "en")
+    shown = list(map(shown_text, stored))
+    assert shown[:3] == ["try again", "cannot be used: no reason given", "1 session"]
+    assert list(map(stored_text, shown)) == stored  # it is kept as it is, again and again
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"messages": ["{a.__class__}"], "values": {"a": 1}}',
+        '{"messages": ["{a[0]}"], "values": {"a": "x"}}',
+        '{"messages": ["{}"], "values": {}}',
+        '{"messages": ["{a}"], "values": {"b": 1}}',
+        '{"messages": ["{a:999999999999d}"], "values": {"a": 1}}',
+        '{"messages": ["{a:d}"], "values": {"a": "x"}}',
+        '{"messages": ["one", "more"], "values": {"count": "x"}}',
+        '{"messages": [1], "values": {}}',
+        '{"messages": [], "values": {}}',
+        '{"messages": ["one", "more"], "values": {}}',
+        '{"messages": "x", "values": {}}',
+        '{"messages": ["x"]}',
+        '{"messages": ["x"], "values": {"a": {"messages": [], "values": {}}}}',
+        '{"messages": ',
+    ],
+)
+def test_what_was_not_stored_as_a_text_is_shown_as_it_is(stored: str) -> None:
+    assert shown_text(stored) == stored
+
+
+def test_a_cached_verdict_is_told_in_the_language_of_the_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
+) -> None:
+    paths = user_paths({"TCHAT_HOME": str(tmp_path)})
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    told = json.dumps({"ok": False, "error": stored_text(tr("no reason given")), "exit_code": 3})
+    with MetadataCache(paths) as cache:
+        metadata = cache.metadata(tiny_model)
+        verdict = probe(metadata, lambda _: ("echo", told))
+        assert verdict.problem == "无法使用：未给出原因"
+        cache.store_verdict(metadata, "build", verdict)
+        cache.store_verdict(metadata, "older", ProbeVerdict("无法使用：旧的文本"))
+    monkeypatch.setenv("TCHAT_LANG", "en")
+    with MetadataCache(paths) as cache:
+        [now, older] = [cache.verdict(metadata, build) for build in ("build", "older")]
+    assert now is not None
+    assert now.problem == "cannot be used: no reason given"
+    assert older == ProbeVerdict("无法使用：旧的文本")
+
+
+def test_why_snapshots_are_not_restored_is_told_in_the_language_of_the_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TCHAT_LANG", "zh")
+    with closing(SnapshotStore(tmp_path / "kv", tmp_path / "key")) as store:
+        reason = tr("a restored state changes the logits by {apart:.1%} of their range", apart=0.5)
+        store.index.record_exactness("key", "Tiny", exact=False, reason=reason)
+    monkeypatch.setenv("TCHAT_LANG", "en")
+    with closing(SnapshotStore(tmp_path / "kv", tmp_path / "key")) as store:
+        [known] = store.models()
+    assert known.reason == "a restored state changes the logits by 50.0% of their range"
 
 
 def test_a_refusal_is_told_in_the_language_of_the_day(

@@ -26,6 +26,7 @@ from tchat.engine.prompt.template import ChatTemplate, Diagnosis
 from tchat.errors import DoesNotFit, ExitCode, TchatError
 from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling
+from tchat.stored_text import stored_text
 from tchat.translation import tr
 
 MESSAGES = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello!"))
@@ -82,7 +83,7 @@ def _give_up() -> None:
 
 
 def _tell(error: str, code: int) -> None:
-    verdict = {"ok": False, "error": error, "exit_code": int(code)}
+    verdict = {"ok": False, "error": stored_text(error), "exit_code": int(code)}
     print(json.dumps(verdict), flush=True)  # noqa: T201
 
 

@@ -19,6 +19,7 @@ from tchat.models.memory import ModelDimensions
 from tchat.models.sources.starter import STARTER_PACKAGE, STARTER_TITLE
 from tchat.paths import Paths
 from tchat.sqlite_cache import SqliteCache
+from tchat.stored_text import shown_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -181,12 +182,13 @@ class MetadataCache:
         """The verdict of a probe by this build of llama.cpp; None when there was none."""
         query = "SELECT problem FROM verdicts WHERE file = ? AND build = ?"
         row = self._select(query, _fingerprint(metadata.key, metadata.parts), build)
-        return ProbeVerdict(row[0]) if row and isinstance(row[0], str) else None
+        return ProbeVerdict(shown_text(row[0])) if row and isinstance(row[0], str) else None
 
     def store_verdict(self, metadata: ModelMetadata, build: str, verdict: ProbeVerdict) -> None:
         """Store the verdict of a probe."""
         file = _fingerprint(metadata.key, metadata.parts)
-        self._store("REPLACE INTO verdicts VALUES (?, ?, ?)", file, build, verdict.problem)
+        problem = stored_text(verdict.problem)
+        self._store("REPLACE INTO verdicts VALUES (?, ?, ?)", file, build, problem)
 
     def record_use(self, metadata: ModelMetadata) -> None:
         """Store that the model is loaded now."""

@@ -22,6 +22,7 @@ from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.metadata import MetadataCache, ModelMetadata, ProbeVerdict, hash_in_name
 from tchat.models.sources.starter import STARTER_SHA256, is_starter
 from tchat.sanitize import single_line
+from tchat.stored_text import shown_text
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -162,8 +163,9 @@ def _after_signal(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdi
     if outcome.signal in CRASHES:
         reason = _last_line(outcome.stderr)
         return ProbeVerdict(
-            tr("makes llama.cpp crash ({signal})", signal=outcome.signal)
-            + (f": {reason}" if reason else "")
+            tr("makes llama.cpp crash ({signal}): {reason}", signal=outcome.signal, reason=reason)
+            if reason
+            else tr("makes llama.cpp crash ({signal})", signal=outcome.signal)
         )
     if outcome.signal == "SIGKILL":
         raise DoesNotFit(
@@ -188,25 +190,30 @@ def _after_exit(metadata: ModelMetadata, outcome: ProcessResult) -> ProbeVerdict
     if said is None:
         reason = tr("it wrote too much") if outcome.flooded else _last_line(outcome.stderr)
         raise ModelError(
-            tr("the check of {path} ended without a result", path=label(metadata.path))
-            + (
-                f": {reason}"
-                if reason
-                else tr(" (exit status {exit_code})", exit_code=outcome.exit_code)
+            tr(
+                "the check of {path} ended without a result: {reason}",
+                path=label(metadata.path),
+                reason=reason or tr("exit status {exit_code}", exit_code=outcome.exit_code),
             ),
             tr("see `tchat doctor`"),
         )
     if said.get("ok") is True:
         return ProbeVerdict(template=_template_notes(said.get("template")))
-    reason = single_line(str(said.get("error") or tr("no reason given")), LONGEST_REASON)
+    reason = _reason(said.get("error"))
     if said.get("exit_code") == ExitCode.FIT:
         raise DoesNotFit(
             reason, tr("close other programs, or choose a smaller model or quantization")
         )
     # The caller's message names the file already.
-    return ProbeVerdict(
-        tr("cannot be used: {split}", split=reason.split(f"{label(metadata.path)}: ", 1)[-1])
-    )
+    without_name = reason.partition(f"{label(metadata.path)}: ")[2]
+    return ProbeVerdict(tr("cannot be used: {reason}", reason=without_name or reason))
+
+
+def _reason(error: object) -> str:
+    """What a probe reports, made safe."""
+    text = shown_text(str(error or "")) or tr("no reason given")
+    shown = single_line(text, LONGEST_REASON)
+    return text if shown == text else shown  # which keeps its message
 
 
 def _parse(output: bytes) -> dict[str, object] | None:

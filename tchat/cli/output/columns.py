@@ -11,7 +11,7 @@ from typing import Any
 from tchat.cli.cells import GAP, cell_width, fitting_length, truncate
 from tchat.cli.console import Console
 from tchat.sanitize import PrintableStream, printable_json, single_line
-from tchat.translation import tr
+from tchat.translation import english, tr
 
 COLUMN_RULE = " │ "
 INDENT = "    "  # of columns below their row
@@ -108,12 +108,14 @@ def print_rows(
     """Print ``rows`` under ``header``, which is translated; each cell is made safe, on one line.
 
     On a terminal the columns are aligned, and the last one is cut at the edge, or with ``whole``
-    continued below. In a pipe there is no header, one tab between the cells, and nothing is cut.
-    Without rows, ``empty`` is told on standard error.
+    continued below. In a pipe there is no header, one tab between the cells, and nothing is cut;
+    cells that come from `tr` are in English, because programs read them. Without rows, ``empty`` is
+    told on standard error.
     """
     if empty and not rows:
         console.say(empty)
-    safe = [[single_line(cell, 10_000) for cell in row] for row in rows]
+    told = str if console.stdout_is_terminal else english
+    safe = [[single_line(told(cell), 10_000) for cell in row] for row in rows]
     if not console.stdout_is_terminal:
         for row in safe:
             console.out("\t".join(row))
@@ -125,8 +127,19 @@ def print_rows(
 
 
 def print_json(console: Console, value: Any) -> None:
-    """Print ``value`` as JSON that is safe on a terminal and reads back as the same value."""
-    console.out(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
+    """Print ``value`` as JSON that is safe on a terminal and reads back as the same value.
+
+    Texts that come from `tr` are in English, as in a pipe.
+    """
+    console.out(printable_json(json.dumps(_in_english(value), indent=2, ensure_ascii=False)))
+
+
+def _in_english(value: Any) -> Any:
+    if isinstance(value, str):
+        return english(value)
+    if isinstance(value, dict):
+        return {name: _in_english(each) for name, each in value.items()}
+    return [_in_english(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def fields(value: object, *names: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tchat import __version__
 from tchat.sqlite_cache import SqliteCache
+from tchat.stored_text import shown_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -181,7 +182,7 @@ class Index:
             ON CONFLICT (key) DO UPDATE SET name = excluded.name, exact = excluded.exact,
             checked = excluded.checked, version = excluded.version, reason = excluded.reason
         """
-        row = (key, name[:MAX_NAME], exact, time.time(), __version__, reason)
+        row = (key, name[:MAX_NAME], exact, time.time(), __version__, stored_text(reason))
         self._write(lambda database: database.execute(statement, row))
 
     # Segments
@@ -342,7 +343,8 @@ class Index:
 def _model_record(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
     name, rate, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
-    return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", reason or "")
+    told = shown_text(reason or "")
+    return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", told)
 
 
 def _size(database: sqlite3.Connection) -> int:
