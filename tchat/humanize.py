@@ -48,17 +48,6 @@ def _short(number: int, units: tuple[tuple[str, int], ...], smallest: str, gap: 
     return f"{number}{gap}{smallest}"
 
 
-def counted(count: int, one: str, more: str = "") -> str:
-    """A count with its noun: ``1 reply``, ``1,200 replies``.
-
-    Args:
-        count: How many.
-        one: The noun for one of them, with its verb where one follows: ``row is``.
-        more: For any other count; empty adds an s.
-    """
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
-
-
 def listed(names: Sequence[str], most: int) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
     shown = ", ".join(names[:most])
@@ -93,7 +82,7 @@ class Eta:
         if done == first:
             return words
         left = (total - done) * (moved - began) / (done - first) - (now - moved)
-        return f"{words} · {duration_text(left)} left" if left >= 1 else words
+        return f"{words} · {tr('{time} left', time=duration_text(left))}" if left >= 1 else words
 
 
 def duration_text(seconds: float) -> str:

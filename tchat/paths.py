@@ -95,14 +95,14 @@ class Paths:
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
         """Names and paths, for ``config path`` and ``doctor``."""
-        yield "config", self.config_file
-        yield "sessions", self.sessions_db
-        yield "prompts", self.prompts
-        yield "themes", self.themes
-        yield "judge", self.judge
-        yield "models", self.models_file
-        yield "verdicts", self.models_db
-        yield "log", self.log_file
+        yield N_("config"), self.config_file
+        yield N_("sessions"), self.sessions_db
+        yield N_("prompts"), self.prompts
+        yield N_("themes"), self.themes
+        yield N_("judge"), self.judge
+        yield N_("models"), self.models_file
+        yield N_("verdicts"), self.models_db
+        yield N_("log"), self.log_file
 
 
 def user_paths(environ: Mapping[str, str] = os.environ) -> Paths:

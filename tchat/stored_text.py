@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from string import Formatter
 
-from tchat.translation import Translated, tr, trn
+from tchat.translation import Translated, text_of, tr, trn
 
 LONGEST_FORMAT = 4  # characters, as of ``,.2f``; a wide one would fill the memory
 _MARK = '{"messages": '  # what a stored message begins with; other texts are stored as they are
@@ -39,6 +39,7 @@ def _record(text: str) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
+    value = text_of(value)
     if isinstance(value, str) and _has_message(value):
         return _record(value)
     return value if isinstance(value, str | int | float) else str(value)

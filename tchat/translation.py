@@ -12,7 +12,7 @@ from functools import cache
 
 TYPE_CHECKING = False  # typing alone costs 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from gettext import NullTranslations
 
 DOMAIN = "tchat"
@@ -62,16 +62,33 @@ def trn(one: str, many: str, count: int, /, **values: object) -> str:
     return Translated(text.format(**values), (one, many), values)
 
 
+def joined(texts: Sequence[str]) -> str:
+    """``texts`` of `tr` as a list in one text."""
+    first, *rest = texts
+    for text in rest:
+        first = tr("{first}, {second}", first=first, second=text)
+    return first
+
+
 def english(text: str) -> str:
     """``text`` in English, if it comes from `tr` or `trn`; any other text as it is."""
     if not isinstance(text, Translated) or not text.messages:
         return text
-    values = {
-        name: english(value) if isinstance(value, str) else value
-        for name, value in text.values.items()
-    }
+    values = {name: _in_english(value) for name, value in text.values.items()}
     message = _number(text.messages[0], text.messages[-1], values.get("count"))
     return message.format(**values) if values else message
+
+
+def _in_english(value: object) -> object:
+    value = text_of(value)
+    return english(value) if isinstance(value, str) else value
+
+
+def text_of(value: object) -> object:
+    """The text of an exception, and any other value as it is."""
+    if isinstance(value, BaseException) and value.args and str(value) == value.args[0]:
+        return value.args[0]
+    return value
 
 
 def _number(one: str, many: str, count: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.humanize import count_text, counted, duration_text, parse_size, size_text
+from tchat.humanize import count_text, duration_text, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -52,25 +52,6 @@ def test_what_is_no_size_is_not_read(text: str) -> None:
 )
 def test_weights_are_counted_as_models_are_named(count: int, text: str) -> None:
     assert count_text(count) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "told"),
-    [(0, "0 replies"), (1, "1 reply"), (2, "2 replies"), (1200, "1,200 replies")],
-)
-def test_a_count_with_its_noun(count: int, told: str) -> None:
-    assert counted(count, "reply", "replies") == told
-
-
-def test_a_verb_agrees_too() -> None:
-    assert [counted(count, "byte is", "bytes are") for count in (1, 2)] == [
-        "1 byte is",
-        "2 bytes are",
-    ]
-
-
-def test_most_nouns_add_an_s() -> None:
-    assert [counted(count, "token") for count in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ def test_a_text_is_told_in_english_whatever_the_language(monkeypatch: pytest.Mon
     text = tr("{path} changed while it was checked", path=tr("standard input"))
     assert text == "标准输入 在检查时发生了变化"
     assert english(text) == "standard input changed while it was checked"
+    error = UsageError(tr("try again"))
+    assert english(tr("cannot be used: {reason}", reason=error)) == "cannot be used: try again"
     assert english("任意文本") == "任意文本"
 
 

@@ -94,7 +94,8 @@ def main(argv: list[str]) -> int:
     except TchatError as error:
         _tell(error.message, error.exit_code)
         return 1
-    print(json.dumps({"ok": True, "template": diagnoses}))  # noqa: T201
+    template = [[stored_text(part) for part in each] for each in diagnoses]
+    print(json.dumps({"ok": True, "template": template}))  # noqa: T201
     return 0
 
 

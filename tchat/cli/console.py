@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from tchat.errors import Abandoned, ExitCode, Interrupted, StorageError, TchatError, UsageError
 from tchat.paths import Paths, private_file, user_paths
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import english, tr
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -65,8 +65,12 @@ class Console:
         return self.stderr.isatty()
 
     def out(self, text: str = "") -> None:
-        """Write sanitized ``text`` and a newline to standard output."""
-        self.stdout.write(text + "\n")
+        """Write sanitized ``text`` and a newline to standard output; see `told`."""
+        self.stdout.write(self.told(text) + "\n")
+
+    def told(self, text: str) -> str:
+        """``text`` for standard output: in English unless a terminal shows it, for scripts."""
+        return text if self.stdout_is_terminal else english(text)
 
     def say(self, text: str) -> None:
         """Write one line to standard error: an error, or requested information."""

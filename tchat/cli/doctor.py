@@ -16,6 +16,7 @@ from tchat.cli.app import JSON, single_command
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.errors import ExitCode, TchatError
+from tchat.humanize import size_text
 from tchat.sanitize import single_line
 from tchat.settings import Settings, load
 from tchat.translation import N_, tr, trn
@@ -58,17 +59,17 @@ def doctor(ctx: typer.Context, as_json: bool = JSON) -> int:
 def examine(console: Console) -> Iterator[Finding]:
     """All findings; each examination's failure is a finding itself."""
     yield from _versions()
-    yield from _guarded("engine", "llama.cpp", _engine)
+    yield from _guarded(tr("engine"), "llama.cpp", _engine)
     yield from _places(console)
     settings = Settings()
     try:
         settings, warnings, _ = load(console.paths, console.environ)
-        yield from (Finding("settings", "warning", line) for line in warnings)
+        yield from (Finding(tr("settings"), tr("warning"), line) for line in warnings)
     except TchatError as error:
-        yield Finding("settings", "settings", str(error), error.exit_code)
-    yield from _guarded("sessions", "database", lambda: _sessions(console))
-    yield from _guarded("snapshots", "index", lambda: _snapshots(console))
-    yield from _guarded("model", settings.model, lambda: _model(console, settings))
+        yield Finding(tr("settings"), tr("settings"), str(error), error.exit_code)
+    yield from _guarded(tr("sessions"), tr("database"), lambda: _sessions(console))
+    yield from _guarded(tr("snapshots"), tr("index"), lambda: _snapshots(console))
+    yield from _guarded(tr("model"), settings.model, lambda: _model(console, settings))
 
 
 def _guarded(area: str, name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -85,20 +86,22 @@ def _versions() -> Iterator[Finding]:
 
     from tchat import __version__
 
-    yield Finding("version", "tchat", __version__)
+    yield Finding(tr("version"), "tchat", __version__)
     yield Finding(
-        "version",
+        tr("version"),
         "python",
         tr("{version} at {path}", version=platform.python_version(), path=sys.executable),
     )
     yield Finding(
-        "version", "system", f"{platform.system()} {platform.release()} {platform.machine()}"
+        tr("version"),
+        tr("system"),
+        f"{platform.system()} {platform.release()} {platform.machine()}",
     )
     for name in PACKAGES:
         try:
-            yield Finding("version", name, version(name))
+            yield Finding(tr("version"), name, version(name))
         except PackageNotFoundError:
-            yield Finding("version", name, tr("is not installed"), ExitCode.UNEXPECTED)
+            yield Finding(tr("version"), name, tr("is not installed"), ExitCode.UNEXPECTED)
 
 
 def _engine() -> Iterator[Finding]:
@@ -114,39 +117,41 @@ def _engine() -> Iterator[Finding]:
 
     facts = build_facts()
     for name, text in facts.items():
-        yield Finding("engine", name, text)
+        yield Finding(tr("engine"), tr(name), tr(text))
     build = examine_build(facts["features"], processor_flags(), gpu_make())
-    yield Finding("engine", "build", build_summary(build))
-    yield Finding("engine", "gpu backends", ", ".join(build.gpu_backends) or tr("none"))
+    yield Finding(tr("engine"), tr("build"), build_summary(build))
+    yield Finding(tr("engine"), tr("gpu backends"), ", ".join(build.gpu_backends) or tr("none"))
     if build.absent:
         text = tr(
             "this build needs {sets}, which this processor lacks; install: {command}",
             sets=", ".join(build.absent),
             command=build_command("", facts["llama-cpp-python"]),
         )
-        yield Finding("engine", "processor", text, ExitCode.UNEXPECTED)
+        yield Finding(tr("engine"), tr("processor"), text, ExitCode.UNEXPECTED)
     if build.better_options is not None:
         command = build_command(build.better_options, facts["llama-cpp-python"])
-        yield Finding("engine", "better build", f"{build_gain(build)}: {command}")
+        yield Finding(
+            tr("engine"),
+            tr("better build"),
+            tr("{gain}: {command}", gain=build_gain(build), command=command),
+        )
 
 
 def _places(console: Console) -> Iterator[Finding]:
     for name, path in console.paths:
         fault = _unwritable(path)
-        text = str(path)
-        if fault:
-            text = f"{path} {fault}"
-        elif not path.exists():
+        text = fault or str(path)
+        if not fault and not path.exists():
             text = tr("{path} (not there yet)", path=path)
-        yield Finding("path", name, text, ExitCode.STORAGE if fault else ExitCode.OK)
+        yield Finding(tr("path"), tr(name), text, ExitCode.STORAGE if fault else ExitCode.OK)
 
 
 def _unwritable(path: Path) -> str:
-    """Why ``path`` could not be written, or the empty string; the nearest folder there decides."""
+    """That ``path`` could not be written, or the empty string; the nearest folder there decides."""
     there = path
     while not there.exists() and there != there.parent:
         there = there.parent
-    return "" if os.access(there, os.W_OK) else tr("cannot be written")
+    return "" if os.access(there, os.W_OK) else tr("{path} cannot be written", path=path)
 
 
 def _sessions(console: Console) -> Iterator[Finding]:
@@ -154,10 +159,10 @@ def _sessions(console: Console) -> Iterator[Finding]:
 
     from tchat.sessions.store import SessionStore
 
-    yield Finding("sessions", "sqlite", sqlite3.sqlite_version)
+    yield Finding(tr("sessions"), "sqlite", sqlite3.sqlite_version)
     if console.paths.sessions_db.exists():
         with SessionStore(console.paths.sessions_db) as store:
-            yield Finding("sessions", "database", _sessions_text(len(store.sessions())))
+            yield Finding(tr("sessions"), tr("database"), _sessions_text(len(store.sessions())))
 
 
 def _snapshots(console: Console) -> Iterator[Finding]:
@@ -171,13 +176,22 @@ def _snapshots(console: Console) -> Iterator[Finding]:
                 if store.key.is_replaceable
                 else tr("move it away")
             )
-            text = f"{store.key.file} {store.key.fault}; {remedy}"
-            yield Finding("snapshots", "key", text, ExitCode.STORAGE)
+            text = tr(
+                "{file} {fault}; {remedy}",
+                file=store.key.file,
+                fault=store.key.fault,
+                remedy=remedy,
+            )
+            yield Finding(tr("snapshots"), tr("key"), text, ExitCode.STORAGE)
         sessions = len({held.session for held in store.sessions()})  # one for each of its models
         size = store.size()
-        yield Finding("snapshots", "saved", f"{_sessions_text(sessions)}, {size / 1e6:,.0f} MB")
+        yield Finding(
+            tr("snapshots"),
+            tr("saved"),
+            tr("{sessions}, {size:,.0f} MB", sessions=_sessions_text(sessions), size=size / 1e6),
+        )
         for known in store.models():
-            yield Finding("snapshots", single_line(known.name, 80), restore_status(known))
+            yield Finding(tr("snapshots"), single_line(known.name, 80), restore_status(known))
 
 
 def _sessions_text(count: int) -> str:
@@ -192,12 +206,18 @@ def _model(console: Console, settings: Settings) -> Iterator[Finding]:
     from tchat.models.verify import require_loadable
 
     path = resolve_chosen(settings, console.paths, console.environ)
-    yield Finding("model", "file", str(path))
+    yield Finding(tr("model"), tr("file"), str(path))
     with MetadataCache(console.paths) as store:
         metadata = store.metadata(path)
-        size = f"{metadata.size / 1e6:,.0f} MB"
-        context = trn("{count:,} token", "{count:,} tokens", metadata.context_length)
-        summary = f"{metadata.name}, {metadata.architecture}, {metadata.quantization}, {size}"
-        yield Finding("model", "header", f"{summary}, {context}")
+        summary = trn(
+            "{name}, {architecture}, {quantization}, {size}, {count:,} token",
+            "{name}, {architecture}, {quantization}, {size}, {count:,} tokens",
+            metadata.context_length,
+            name=metadata.name,
+            architecture=metadata.architecture,
+            quantization=metadata.quantization,
+            size=size_text(metadata.size),
+        )
+        yield Finding(tr("model"), tr("header"), summary)
         require_loadable(metadata, store, probe_command, build=build_name())
-    yield Finding("model", "verdict", tr("loads and answers"))
+    yield Finding(tr("model"), tr("verdict"), tr("loads and answers"))

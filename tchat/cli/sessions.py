@@ -87,7 +87,7 @@ def search(
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
         return
-    rows = [(h.session.id, when(_written_at(h)), _part(h), h.snippet) for h in hits]
+    rows = [(h.session.id, when(_written_at(h)), tr(_part(h)), h.snippet) for h in hits]
     nothing = tr("no session has these words")
     print_rows(console, (N_("ID"), N_("WRITTEN"), N_("BY"), N_("TEXT")), rows, empty=nothing)
 
@@ -287,6 +287,9 @@ def _import_record(imported: ImportedSession) -> dict[str, Any]:
         "new": imported.is_new,
         "added": imported.added,
     }
+
+
+PARTS = (N_("user"), N_("assistant"), N_("system"), N_("title"))  # what `_part` returns
 
 
 def _part(hit: SearchHit) -> str:

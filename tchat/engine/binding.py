@@ -24,7 +24,7 @@ from tchat.engine.threads import default_threads
 from tchat.errors import ModelError, StorageError
 from tchat.paths import private_file
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 LOG_LIMIT = 1 << 20  # bytes; a larger log is truncated
 _ERROR, _CONT = 4, 5  # enum ggml_log_level; 1 is DEBUG, 2 INFO, 3 WARN
@@ -176,13 +176,14 @@ def build_facts() -> dict[str, str]:
     from importlib.metadata import version
 
     lib = backend().lib
+    yes, no = N_("yes"), N_("no")
     return {
         "llama-cpp-python": version("llama-cpp-python"),
         "llama.cpp": lib.llama_version().decode(),
-        "gpu offload": "yes" if lib.llama_supports_gpu_offload() else "no",
-        "mmap": "yes" if lib.llama_supports_mmap() else "no",
-        "mlock": "yes" if lib.llama_supports_mlock() else "no",
-        "features": lib.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
+        N_("gpu offload"): yes if lib.llama_supports_gpu_offload() else no,
+        "mmap": yes if lib.llama_supports_mmap() else no,
+        "mlock": yes if lib.llama_supports_mlock() else no,
+        N_("features"): lib.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
     }
 
 

@@ -124,7 +124,7 @@ def read_choices(
     groups = preference_groups(choices)
     found: list[PreferenceFeatures] = []
     for index, choice in enumerate(choices):
-        yield TrainingProgress("reading", index, len(choices))
+        yield TrainingProgress(tr("reading"), index, len(choices))
         for answer in (choice.chosen, choice.rejected):
             if answer not in known:
                 known[answer] = reader.features(answer.messages, answer.text)

@@ -198,14 +198,14 @@ def write_replies(
     ]
     options = BatchOptions(sampling=Sampling(temp=TEMPERATURE, max_tokens=LONGEST))
     done = len(requests) - len(missing)
-    yield TrainingProgress("writing", done, len(requests))
+    yield TrainingProgress(tr("writing"), done, len(requests))
     with engine.steered(()):
         for outcome in engine.map(tasks, options):
             text = reply_text(outcome)
             if not isinstance(outcome.result, DoesNotFit):
                 reply_cache.put(*missing[outcome.index], text)
             done += 1
-            yield TrainingProgress("writing", done, len(requests))
+            yield TrainingProgress(tr("writing"), done, len(requests))
     if done < len(requests):
         raise InterruptedError
 
@@ -222,7 +222,7 @@ def read_pairs(
     prompts: list[str] = []
     digest = hashlib.sha256()
     for index, pair in enumerate(pairs):
-        yield TrainingProgress("reading", index, len(pairs))
+        yield TrainingProgress(tr("reading"), index, len(pairs))
         person = reader.features(pair.messages, pair.person)
         generated = reader.features(pair.messages, pair.generated)
         if person and generated:

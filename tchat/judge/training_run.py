@@ -133,7 +133,7 @@ def _train_human(
     last, middle = engine.n_layer, middle_layers(engine.n_layer)
     with FeatureExtractor(engine, middle) as reader:
         examples, digest = yield from read_pairs(reader, matched.pairs)
-    yield TrainingProgress("fitting", 0, 0)
+    yield TrainingProgress(tr("fitting"), 0, 0)
     fit = partial(
         train, examples, model=metadata.path.name, fingerprint=folder.fingerprint, data=digest
     )
@@ -148,7 +148,7 @@ def _train_preference(
 ) -> Generator[TrainingProgress, None, Discriminator]:
     with FeatureExtractor(engine) as reader:
         preferences = yield from read_choices(reader, choices)
-    yield TrainingProgress("fitting", 0, 0)
+    yield TrainingProgress(tr("fitting"), 0, 0)
     trained = train_preference(
         preferences,
         choices,

@@ -81,9 +81,10 @@ class CatalogueEntry:
     @property
     def weights(self) -> str:
         """The number of weights as text: ``8.2B``, ``31B, 3.4B active``."""
-        count = count_text(self.active)
-        active = tr(", {active} active", active=count) if self.hparams.experts else ""
-        return count_text(self.parameters) + active
+        weights = count_text(self.parameters)
+        if not self.hparams.experts:
+            return weights
+        return tr("{weights}, {active} active", weights=weights, active=count_text(self.active))
 
     @property
     def files(self) -> tuple[QuantizedFile, ...]:

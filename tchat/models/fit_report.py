@@ -19,7 +19,7 @@ from tchat.models.memory import (
     split_by_device,
     tokens_per_second,
 )
-from tchat.translation import N_, tr
+from tchat.translation import N_, joined, tr
 
 USUAL_CONTEXT = 8192
 LEAST_CONTEXT = 2048
@@ -47,7 +47,7 @@ class FitVerdict:
     @property
     def short(self) -> str:
         """One word for a table: ``fits``, ``tight`` or ``too large``."""
-        return "fits" if self.good else "tight" if self.usable else "too large"
+        return tr("fits") if self.good else tr("tight") if self.usable else tr("too large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,25 +247,27 @@ def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
 
 def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
-    yield "fit", tr("it {summary}", summary=report.fit.summary)
+    yield tr("fit"), tr("it {summary}", summary=report.fit.summary)
     if report.speed:
-        origin = tr("measured here") if report.known else tr("expected, with a short context")
+        speed = speed_text(report.speed)
         yield (
-            "speed",
-            tr("{speed} tokens/s {origin}", speed=speed_text(report.speed), origin=origin),
+            tr("speed"),
+            tr("{speed} tokens/s measured here", speed=speed)
+            if report.known
+            else tr("{speed} tokens/s expected, with a short context", speed=speed),
         )
     if report.machine.memory is not None:
         yield tr("free memory"), gigabytes(report.machine.memory.free)
     for gpu in report.machine.gpus:
         yield tr("free on {name}", name=gpu.name), gigabytes(gpu.free)
-    largest = (
+    largest = [
         tr("{largest:,} tokens with {kv_type}", largest=report.largest[kv_type], kv_type=kv_type)
         for kv_type in SHOWN_TYPES[:2]
-    )
-    yield tr("largest context"), ", ".join(largest)
+    ]
+    yield tr("largest context"), joined(largest)
     yield tr("needs for weights"), gigabytes(report.rows[0].need.weights)
     for context in sorted({row.context for row in report.rows}):
-        needs = (
+        needs = [
             tr(
                 "{needed} with {kv_type} ({context} of it the context{verdict})",
                 needed=gigabytes(row.need.total),
@@ -275,5 +277,5 @@ def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
             )
             for row in report.rows
             if row.context == context and row.kv_type in SHOWN_TYPES[:2]
-        )
-        yield tr("needs at {context:,}", context=context), ", ".join(needs)
+        ]
+        yield tr("needs at {context:,}", context=context), joined(needs)

@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from tchat.models.memory import Machine
     from tchat.models.recommendation import Recommendation
 
-GOOD, UNKNOWN = "loads and answers", "not checked yet"
-
-
-NOT_DECLARED = "not declared"
 LONGEST_VALUE = 200  # characters of a metadata value
 MOST_KEYS = 400
 LONGEST_TEMPLATE = 20_000  # characters; the longest in circulation has 18,000
@@ -194,8 +190,8 @@ class Library:
             return metadata.refusal
         verdict = self._metadata_cache.verdict(metadata, self._build)
         if verdict is None:
-            return UNKNOWN
-        return verdict.problem or GOOD
+            return tr("not checked yet")
+        return verdict.problem or tr("loads and answers")
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -205,34 +201,35 @@ def _same(one: Path, other: Path) -> bool:
 
 def info_rows(row: LibraryModel, details: HeaderDetails) -> Iterator[InfoRow]:
     """Rows about a model on this disk."""
-    yield "name", row.name
-    yield "file", str(row.path)
-    yield "owner", row.owner
+    yield tr("name"), row.name
+    yield tr("file"), str(row.path)
+    yield tr("owner"), tr(row.owner)
     if (metadata := row.metadata) is not None:
-        yield from (("part", str(part)) for part in metadata.parts)
+        yield from ((tr("part"), str(part)) for part in metadata.parts)
         yield from _told_by_header(metadata)
-    yield "licence", details.licence or NOT_DECLARED
-    yield "verdict", row.verdict
+    yield tr("licence"), details.licence or tr("not declared")
+    yield tr("verdict"), row.verdict
     yield "GGUF", tr("version {version}", version=details.version)
 
 
 def remote_info_rows(remote_model: RemoteModel) -> Iterator[InfoRow]:
     """Rows about a model on the hub."""
     listing = remote_model.listing
-    yield "name", remote_model.model.name
-    yield "owner", tr("not on this disk")
+    yield tr("name"), remote_model.model.name
+    yield tr("owner"), tr("not on this disk")
     if remote_model.reason:
-        yield "chosen", remote_model.reason
-    yield "repository", listing.repo
+        yield tr("chosen"), remote_model.reason
+    yield tr("repository"), listing.repo
     for file in remote_model.model.files:
-        yield "file", file.name
+        yield tr("file"), file.name
     yield from _told_by_header(remote_model)
-    yield "downloads", tr("{downloads:,} in the last month", downloads=listing.downloads)
-    gated = tr(" (gated: accept its terms on the hub first)") if listing.gated else ""
-    licence = listing.licence or remote_model.details.licence or NOT_DECLARED
-    yield "licence", licence + gated
+    yield tr("downloads"), tr("{downloads:,} in the last month", downloads=listing.downloads)
+    licence = listing.licence or remote_model.details.licence or tr("not declared")
+    if listing.gated:
+        licence = tr("{licence} (gated: accept its terms on the hub first)", licence=licence)
+    yield tr("licence"), licence
     if remote_model.refusal:
-        yield "verdict", remote_model.refusal
+        yield tr("verdict"), remote_model.refusal
     yield "GGUF", tr("version {version}", version=remote_model.details.version)
 
 
@@ -243,39 +240,42 @@ def header_rows(details: HeaderDetails) -> Iterator[InfoRow]:
         yield tr("token {role}", role=token.role), f"{token.id:,} {text}"
     for mark, added in details.adds.items():
         if added is not None:
-            yield tr("adds {mark}", mark=mark), "yes" if added else "no"
+            yield tr("adds {mark}", mark=mark), tr("yes") if added else tr("no")
     for group in details.tensors:
         text = tr(
-            "{tensors:,} tensors, {weights} weights",
+            "{tensors:,} tensors, {weights} weights, {size}",
             tensors=group.tensors,
             weights=count_text(group.weights),
+            size=size_text(group.size),
         )
-        yield tr("tensors {type}", type=group.type), f"{text}, {size_text(group.size)}"
+        yield tr("tensors {type}", type=group.type), text
     for key, value in list(details.metadata.items())[:MOST_KEYS]:
         yield key, _told(value)
     if len(details.metadata) > MOST_KEYS:
         yield "…", tr("and {metadata:,} more keys", metadata=len(details.metadata) - MOST_KEYS)
     if not details.template:
-        yield "template", "none"
+        yield tr("template"), tr("none")
     for line in details.template[:LONGEST_TEMPLATE].splitlines():
-        yield "template", line
+        yield tr("template"), line
 
 
 def _told_by_header(metadata: ModelMetadata | RemoteModel) -> Iterator[InfoRow]:
-    yield "title", metadata.name if isinstance(metadata, ModelMetadata) else metadata.title
-    yield "kind", metadata.kind
-    yield "family", metadata.architecture
-    yield "weights", count_text(metadata.parameters)
-    yield "quantization", metadata.quantization
-    yield "context", f"{metadata.context_length:,}"
-    yield "size", size_text(metadata.size)
+    yield tr("title"), metadata.name if isinstance(metadata, ModelMetadata) else metadata.title
+    yield tr("kind"), tr(metadata.kind)
+    yield tr("family"), metadata.architecture
+    yield tr("weights"), count_text(metadata.parameters)
+    yield tr("quantization"), metadata.quantization
+    yield tr("context"), f"{metadata.context_length:,}"
+    yield tr("size"), size_text(metadata.size)
 
 
 def _told(value: Value) -> str:
     """A metadata value as text; of a long array only the number of its values."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return tr("yes") if value else tr("no")
     if isinstance(value, int | float | str):
         return str(value)[:LONGEST_VALUE]
     items = ", ".join(str(item) for item in value.items[:8])[:LONGEST_VALUE]
-    return tr("{count:,} values", count=value.count) + (f": {items}" if items else "")
+    if not items:
+        return tr("{count:,} values", count=value.count)
+    return tr("{count:,} values: {items}", count=value.count, items=items)

@@ -182,7 +182,9 @@ class MetadataCache:
         """The verdict of a probe by this build of llama.cpp; None when there was none."""
         query = "SELECT problem FROM verdicts WHERE file = ? AND build = ?"
         row = self._select(query, _fingerprint(metadata.key, metadata.parts), build)
-        return ProbeVerdict(shown_text(row[0])) if row and isinstance(row[0], str) else None
+        if row is None or not isinstance(row[0], str):
+            return None
+        return ProbeVerdict(row[0] and shown_text(row[0]))
 
     def store_verdict(self, metadata: ModelMetadata, build: str, verdict: ProbeVerdict) -> None:
         """Store the verdict of a probe."""

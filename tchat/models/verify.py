@@ -229,7 +229,7 @@ def _parse(output: bytes) -> dict[str, object] | None:
 def _template_notes(said: object) -> tuple[tuple[str, str, str], ...]:
     """The probe's findings about the chat template; malformed ones are left out."""
     lines = said if isinstance(said, list) else []
-    texts = [[str(part) for part in line] for line in lines if isinstance(line, list)]
+    texts = [[shown_text(str(part)) for part in line] for line in lines if isinstance(line, list)]
     return tuple((line[0], line[1], line[2]) for line in texts if len(line) == 3)
 
 
@@ -240,12 +240,16 @@ def _last_line(log: bytes) -> str:
     return single_line(path.rpartition("/")[2] + colon + rest, LONGEST_REASON)
 
 
+TOPICS = (N_("header"), N_("kind"), N_("content"), N_("load"))
+STATES = (N_("ok"), N_("note"), N_("problem"))
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
     """The result of one check. The text is raw.
 
-    ``topic`` is ``header``, ``content``, ``load``, or a topic of the chat template; ``state`` is
-    ``ok``, ``note`` or ``problem``; ``code`` the exit code that a problem leads to.
+    ``topic`` is one of `TOPICS`, or a topic of the chat template; ``state`` is one of `STATES`;
+    ``code`` the exit code that a problem leads to.
     """
 
     topic: str
@@ -282,13 +286,14 @@ def verify_model(
     except ModelError as error:
         yield _problem("header", error)
         return
-    parts = (
-        metadata.architecture or tr("no architecture"),
-        tr("{parameters} weights", parameters=count_text(metadata.parameters)),
-        metadata.quantization,
-        size_text(metadata.size),
+    text = tr(
+        "{architecture}, {parameters} weights, {quantization}, {size}",
+        architecture=metadata.architecture or tr("no architecture"),
+        parameters=count_text(metadata.parameters),
+        quantization=metadata.quantization,
+        size=size_text(metadata.size),
     )
-    yield VerifyResult("header", "ok", ", ".join(parts))
+    yield VerifyResult("header", "ok", text)
     if content:
         yield from _content(metadata, metadata_cache)
     if metadata.refusal:
@@ -348,4 +353,7 @@ def _load(
 
 
 def _problem(topic: str, error: TchatError) -> VerifyResult:
-    return VerifyResult(topic, "problem", str(error), error.exit_code)
+    text = error.message
+    if error.hint:
+        text = tr("{message}; {hint}", message=text, hint=error.hint)
+    return VerifyResult(topic, "problem", text, error.exit_code)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel.messages.mofile import write_mo
 
+from tchat import translation
 from tests.cli.shell import Shell, tchat
 from tests.tiny import write_tiny
+from tests.translations import template
 
 
 @pytest.fixture
@@ -52,3 +56,25 @@ def endless_home(tiny_home: Path, endless_model: Path, monkeypatch: pytest.Monke
     """A home in which ``LONG_REPLY`` is still being written whenever a test ends it."""
     monkeypatch.setenv("TCHAT_MODEL", str(endless_model))
     return tiny_home
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A catalog in which each text is in wide brackets, instead of the Chinese one."""
+    catalog = template()
+    catalog.locale = "zh_CN"
+    for message in filter(lambda each: each.id, catalog):
+        one = str(message.id[0] if isinstance(message.id, (list, tuple)) else message.id)
+        text = f"「{one}」"
+        message.string = (text,) if message.pluralizable else text
+    folder = tmp_path / "locale" / "zh_CN" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / "tchat.mo").open("wb") as file:
+        write_mo(file, catalog)
+    monkeypatch.setattr(translation, "_folder", lambda: str(tmp_path / "locale"))
+    for name in ("TCHAT_LANG", "LANGUAGE"):
+        monkeypatch.setenv(name, "en")
+        monkeypatch.delenv(name)
+    translation._load.cache_clear()
+    yield
+    translation._load.cache_clear()

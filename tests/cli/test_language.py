@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from babel.messages.mofile import write_mo
 
-from tchat import translation
 from tchat.cli.app import EXAMPLES
 from tchat.cli.cells import cell_width
 from tchat.cli.commands import COMMANDS
 from tchat.translation import LANGUAGES
 from tests.cli.shell import Ran, Shell, tchat
-from tests.translations import template
 
 ENGLISH = re.compile(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}")
-
-
-@pytest.fixture
-def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A catalog in which each text is in wide brackets, instead of the Chinese one."""
-    catalog = template()
-    catalog.locale = "zh_CN"
-    for message in filter(lambda each: each.id, catalog):
-        one = str(message.id[0] if isinstance(message.id, (list, tuple)) else message.id)
-        text = f"「{one}」"
-        message.string = (text,) if message.pluralizable else text
-    folder = tmp_path / "locale" / "zh_CN" / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    with (folder / "tchat.mo").open("wb") as file:
-        write_mo(file, catalog)
-    monkeypatch.setattr(translation, "_folder", lambda: str(tmp_path / "locale"))
-    for name in ("TCHAT_LANG", "LANGUAGE"):
-        monkeypatch.setenv(name, "en")
-        monkeypatch.delenv(name)
-    translation._load.cache_clear()
-    yield
-    translation._load.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.humanize import counted
 from tchat.sessions.records import Role, Status
 from tchat.sessions.store import SessionStore
+from tchat.translation import trn
 from tests.sessions.stores import new_session
 
 PAGE = 4096
@@ -92,7 +92,8 @@ def test_garbage_on_any_page(sound: Path, file: Path) -> None:
             saved.append(messages(store))
             notice = "".join(store.notices)
             if notice:
-                assert f" with {counted(messages(store), 'message')}, the damaged file" in notice
+                told = trn("{count:,} message", "{count:,} messages", messages(store))
+                assert f" with {told}, the damaged file" in notice
                 check(store)
             # Nothing tells of garbage at the end of a long text, or on a page not in use.
             unseen += not notice

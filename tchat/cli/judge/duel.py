@@ -96,13 +96,14 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
     from tchat.judge.game import sparkline
 
     if not rounds_shown:
-        console.out("  ".join(padded(tr(title), width) for title, width in ROUND_COLUMNS))
+        titles = (padded(console.told(tr(title)), width) for title, width in ROUND_COLUMNS)
+        console.out("  ".join(titles))
     for each in state.rounds[rounds_shown:]:
         health = each.health
         console.out(
             f"{each.number:5}  {each.auc:5.3f}  {each.generated:5.3f}  {each.people:6.3f}  "
             f"{each.taken:6.0%}  {health.perplexity:10.2f}  {health.distinct_2:10.3f}  "
-            f"{each.strength:8.3f}  {single_line(each.note)}".rstrip()
+            f"{each.strength:8.3f}  {single_line(console.told(each.note))}".rstrip()
         )
     if console.stdout_is_terminal and len(state.rounds) > 1:
         most = max(each.health.perplexity for each in state.rounds)
@@ -117,7 +118,7 @@ def _show_rounds(console: Console, state: GameState, rounds_shown: int) -> int:
 
 
 def _print_result(console: Console, played: GameResult) -> None:
-    console.out(tr("ended: {reason}", reason=single_line(played.state.over)))
+    console.out(tr("ended: {reason}", reason=played.state.over))
     if verdict := played.verdict:
         console.out(
             tr(

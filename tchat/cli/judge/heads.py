@@ -60,29 +60,29 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
         console.out(tr("{model}: nothing is trained yet", model=single_line(metadata.path.name)))
         console.out(tr("train on human replies: tchat judge train FILE.jsonl"))
     for head in heads:
-        for line in describe_head(head) if head else ():
-            console.out(line)
+        for fact in describe_head(head) if head else ():
+            console.out(_fact(*map(console.told, fact)))
     for name, path in vectors.items():
         place = path if path.exists() else tr("no control vector yet")
         console.out(tr("duel {name}: {path}", name=name, path=place))
 
 
-def describe_head(discriminator: Discriminator) -> Iterator[str]:
-    """Describe a head in lines of text."""
+def describe_head(discriminator: Discriminator) -> Iterator[tuple[str, str]]:
+    """Describe a head as names and values."""
     facts = discriminator.provenance
-    yield _fact(tr("judge"), tr(KINDS[facts.kind]))
-    yield _fact(tr("model"), single_line(facts.model))
+    yield tr("judge"), tr(KINDS[facts.kind])
+    yield tr("model"), single_line(facts.model)
     if facts.kind == PREFERENCE:
         choices = trn("{count:,} choice", "{count:,} choices", facts.examples[0])
-        yield _fact(tr("examples"), choices)
+        yield tr("examples"), choices
         quality = tr("unknown; needs 30 choices about five different questions")
         if facts.accuracy is not None:
             quality = tr("{share:.0%} right on held-out choices", share=facts.accuracy)
-        yield _fact(tr("quality"), quality)
+        yield tr("quality"), quality
     else:
         yield from _quality(facts)
-    yield _fact(tr("layer"), f"{discriminator.head.layer}{_others(facts)}")
-    yield _fact(tr("trained"), when(facts.created_at))
+    yield tr("layer"), _layers(discriminator)
+    yield tr("trained"), when(facts.created_at)
 
 
 def _fact(name: str, value: str) -> str:
@@ -90,26 +90,27 @@ def _fact(name: str, value: str) -> str:
     return f"{name}{' ' * (FACT - cell_width(name))}{value}"
 
 
-def _others(facts: TrainingProvenance) -> str:
-    """The held-out AUC of each candidate layer; empty without enough examples to report one."""
-    if facts.quality is None:
-        return ""
-    layers = ", ".join(f"{layer}: {auc:.3f}" for layer, auc in sorted(facts.layers.items()))
-    return f"  ({tr('AUC of {layers}', layers=layers)})" if len(facts.layers) > 1 else ""
+def _layers(discriminator: Discriminator) -> str:
+    """The layer, with the held-out AUC of each candidate where there are enough examples."""
+    facts, layer = discriminator.provenance, discriminator.head.layer
+    if facts.quality is None or len(facts.layers) < 2:
+        return str(layer)
+    layers = ", ".join(f"{each}: {auc:.3f}" for each, auc in sorted(facts.layers.items()))
+    return tr("{layer}  (AUC of {layers})", layer=layer, layers=layers)
 
 
-def _quality(facts: TrainingProvenance) -> Iterator[str]:
+def _quality(facts: TrainingProvenance) -> Iterator[tuple[str, str]]:
     people, generated = facts.examples
     counts = tr("{people:,} human, {generated:,} by the model", people=people, generated=generated)
-    yield _fact(tr("examples"), counts)
+    yield tr("examples"), counts
     if facts.quality is None:
         needed = tr("unknown; needs 30 examples of each class, to five different prompts")
-        yield _fact(tr("quality"), needed)
+        yield tr("quality"), needed
     else:
         quality = facts.quality
-        yield _fact("AUC", tr("{auc:.3f} on held-out examples", auc=quality.auc))
+        yield "AUC", tr("{auc:.3f} on held-out examples", auc=quality.auc)
         ece = tr("{ece:.3f} (expected calibration error)", ece=quality.calibration_error)
-        yield _fact("ECE", ece)
+        yield "ECE", ece
 
 
 def heads_json(
@@ -176,8 +177,8 @@ def train(
         print_json(console, heads_json(trained.human, trained.reading, trained.preference))
         return
     for head in (trained.human, trained.reading, trained.preference):
-        for line in describe_head(head) if head else ():
-            console.out(line)
+        for fact in describe_head(head) if head else ():
+            console.out(_fact(*map(console.told, fact)))
 
 
 def examples(ctx: typer.Context, as_json: bool = JSON) -> None:

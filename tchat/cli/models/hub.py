@@ -55,7 +55,7 @@ def _hit_cells(result: SearchResult) -> Sequence[str]:
     return (
         hit.repo,
         f"{hit.downloads:,}",
-        f"{hit.licence} ({tr('gated')})" if hit.gated else hit.licence,
+        tr("{licence} (gated)", licence=hit.licence) if hit.gated else hit.licence,
         count_text(hit.parameters),
         hit.updated,
         _sizes(result),

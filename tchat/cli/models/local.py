@@ -114,7 +114,7 @@ def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
     metadata = row.metadata
     return (
         row.name,
-        *([row.owner] if owner else []),
+        *([tr(row.owner)] if owner else []),
         metadata.architecture if metadata else "",
         count_text(metadata.parameters) if metadata else "",
         metadata.quantization if metadata else "",
@@ -224,7 +224,7 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
         )
         return
     rows: list[tuple[str, ...]] = [
-        (part.owner, f"{part.models:,}", size_text(part.size), size_text(part.unfinished))
+        (tr(part.owner), f"{part.models:,}", size_text(part.size), size_text(part.unfinished))
         for part in parts
     ]
     total = sum(part.size for part in parts), sum(part.unfinished for part in parts)
@@ -270,7 +270,7 @@ def _find_duplicates(library: Library, console: Console) -> list[DuplicateSet]:
 def _listed(found: Sequence[DuplicateSet]) -> Iterator[Sequence[str]]:
     for copies in found:
         for copy in copies.files:
-            yield size_text(copies.size), copy.owner, copy.name, str(copy.path)
+            yield size_text(copies.size), tr(copy.owner), copy.name, str(copy.path)
 
 
 def _removal(plan: RemovalPlan) -> dict[str, Any]:

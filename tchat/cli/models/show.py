@@ -83,7 +83,7 @@ def _remote(remote_model: RemoteModel) -> dict[str, Any]:
         "size": remote_model.size,
         "downloads": remote_model.listing.downloads,
         "gated": remote_model.listing.gated,
-        "verdict": remote_model.refusal or "not on this disk",
+        "verdict": remote_model.refusal or tr("not on this disk"),
     }
 
 
@@ -155,7 +155,7 @@ def check(
     if as_json:
         print_json(console, [fields(each, "topic", "state", "text") for each in findings])
     else:
-        rows = [(each.topic, each.state, each.text) for each in findings]
+        rows = [(tr(each.topic), tr(each.state), each.text) for each in findings]
         print_rows(console, (N_("WHAT"), N_("STATE"), N_("FOUND")), rows, whole=True)
     return next((int(each.code) for each in findings if each.code), 0)
 

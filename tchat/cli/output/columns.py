@@ -114,8 +114,7 @@ def print_rows(
     """
     if empty and not rows:
         console.say(empty)
-    told = str if console.stdout_is_terminal else english
-    safe = [[single_line(told(cell), 10_000) for cell in row] for row in rows]
+    safe = [[single_line(console.told(cell), 10_000) for cell in row] for row in rows]
     if not console.stdout_is_terminal:
         for row in safe:
             console.out("\t".join(row))
@@ -138,7 +137,7 @@ def _in_english(value: Any) -> Any:
     if isinstance(value, str):
         return english(value)
     if isinstance(value, dict):
-        return {name: _in_english(each) for name, each in value.items()}
+        return {_in_english(name): _in_english(each) for name, each in value.items()}
     return [_in_english(each) for each in value] if isinstance(value, list | tuple) else value
 
 

@@ -417,6 +417,7 @@ def builtin_template_for(specials: frozenset[str]) -> BuiltinTemplate:
 
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
+TOPICS = (N_("template"), N_("system"), N_("begin"), N_("end"), N_("tools"))  # of diagnoses
 
 # Digits alone, so that no filter of a template changes them.
 _QUESTION, _REPLY, _NEXT = "3907146825", "6182530749", "9450718263"

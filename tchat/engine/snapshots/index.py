@@ -343,7 +343,7 @@ class Index:
 def _model_record(row: tuple[str, float | None, int | None, float | None, str, str]) -> ModelRecord:
     name, rate, exact, checked, version, reason = row
     verdict = None if exact is None else bool(exact)
-    told = shown_text(reason or "")
+    told = shown_text(reason) if reason else ""
     return ModelRecord(name, rate or 0.0, verdict, checked or 0.0, version or "", told)
 
 

@@ -43,7 +43,7 @@ from tchat.judge.training import (
 )
 from tchat.judge.training_data import DialogueSet
 from tchat.settings import Sampling
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 MAX_REPLY_TOKENS = 128  # of a reply in a game; training allows twice as many
 UNSTEERED_DRAWS = 5  # per prompt; their spread gives the direction and the cost of a step
@@ -181,7 +181,7 @@ class AdversarialGame:
         """Extract features; skips empty replies."""
         found: list[GameReply] = []
         for index, (prompt, text) in enumerate(texts):
-            yield TrainingProgress("reading", index, len(texts))
+            yield TrainingProgress(tr("reading"), index, len(texts))
             reply = self._known.get((prompt, text)) or read_reply(reader, prompt, text)
             if reader.stopped:
                 raise InterruptedError
@@ -203,7 +203,7 @@ class AdversarialGame:
         state = load_state(path, key=key) or GameState()
         if state.rounds:
             yield state
-        yield TrainingProgress("fitting", 0, 0)
+        yield TrainingProgress(tr("fitting"), 0, 0)
         for event in AdversarialLoop(generator, table, rules).play(state):
             if isinstance(event, GameState):
                 state = event
@@ -229,7 +229,7 @@ class AdversarialGame:
             total = VERDICT_DRAWS * len(prompts)
             for reply in generator.write(prompts, state.steering, seed):
                 after.append(reply)
-                yield TrainingProgress("writing", len(after), total)
+                yield TrainingProgress(tr("writing"), len(after), total)
         steered = {reply.prompt: reply for reply in after}
         samples = {r.prompt: (r, steered[r.prompt]) for r in before if r.prompt in steered}
         if not split.outside.pairs:
@@ -256,19 +256,32 @@ class AdversarialGame:
     def _provenance(self, split: DataSplit) -> Sequence[tuple[str, str]]:
         counts = [len(part.pairs) for part in (split.game, split.outside, split.unseen)]
         return (
-            ("model", self._model),
-            ("fingerprint", self._folder.fingerprint),
-            ("data", f"{len(self._data.dialogues)} dialogues, SHA-256 {self._data.sha256}"),
+            (tr("model"), self._model),
+            (tr("fingerprint"), self._folder.fingerprint),
             (
-                "pairs of like length",
-                f"{counts[0]} for the duel, {counts[1]} for the independent judge, "
-                f"{counts[2]} for its verdict",
+                tr("data"),
+                trn(
+                    "{count:,} dialogue, SHA-256 {sha256}",
+                    "{count:,} dialogues, SHA-256 {sha256}",
+                    len(self._data.dialogues),
+                    sha256=self._data.sha256,
+                ),
             ),
-            ("prompts of the verdict", str(len(split.unseen.prompts))),
-            ("layers", ", ".join(map(str, self._layers))),
-            ("temperature", str(TEMPERATURE)),
-            ("tokens of a reply", str(self._config.longest)),
-            ("seed", str(self._config.seed)),
+            (
+                tr("pairs of like length"),
+                tr(
+                    "{duel} for the duel, {judge} for the independent judge, {verdict} for its "
+                    "verdict",
+                    duel=counts[0],
+                    judge=counts[1],
+                    verdict=counts[2],
+                ),
+            ),
+            (tr("prompts of the verdict"), str(len(split.unseen.prompts))),
+            (tr("layers"), ", ".join(map(str, self._layers))),
+            (tr("temperature"), str(TEMPERATURE)),
+            (tr("tokens of a reply"), str(self._config.longest)),
+            (tr("seed"), str(self._config.seed)),
         )
 
     def _key(self) -> str:

@@ -39,6 +39,7 @@ from tchat.judge.linear_head import (
     fit_heads,
     probability,
 )
+from tchat.translation import english, tr, trn
 
 EXTRA_BATCHES = 1  # batches that are written besides where a bound is too close to tell
 EQUILIBRIUM = 0.55  # AUC on fresh replies at which the discriminator has nothing left to tell
@@ -103,7 +104,7 @@ class AdversarialLoop:
         Raises:
             InterruptedError: The user stopped it; the last state yielded can be resumed.
         """
-        if state.over == _all_played(len(state.rounds) - 1):
+        if english(state.over) == english(_all_played(len(state.rounds) - 1)):
             state = replace(state, over="")  # the limit of rounds may be higher now
         if not state.rounds:
             best = best_head(self._heads(state))
@@ -139,10 +140,10 @@ class AdversarialLoop:
             judged = self._judged(best, made.scores, made.replies, ended, number)
             over = self._ending(judged)
         else:
-            reason = steps[-1].attempt.broken or "no better score"
+            reason = steps[-1].attempt.broken or tr("no better score")
             judged = self._judged(best, before, state.current or self._own, state, number)
             judged = replace(judged, note=reason)
-            over = f"no allowed step helps ({reason})"
+            over = tr("no allowed step helps ({reason})", reason=reason)
         judged = replace(judged, tried=tuple(each.attempt for each in steps))
         return replace(ended, rounds=(*state.rounds, judged), over=over)
 
@@ -173,9 +174,9 @@ class AdversarialLoop:
     def _ending(self, judged: GameRound) -> str:
         """Why the game ends after this round; empty if it goes on."""
         if judged.auc <= EQUILIBRIUM:
-            return "the discriminator is at chance"
+            return tr("the discriminator is at chance")
         if self._rules.constraints.used(judged.costs) >= ENOUGH:
-            return "the bounds are used up"
+            return tr("the bounds are used up")
         return ""
 
     def _written(
@@ -279,7 +280,7 @@ class _Step:
 
 
 def _all_played(rounds: int) -> str:
-    return f"all {rounds} rounds are played"
+    return trn("the only round is played", "all {count} rounds are played", rounds)
 
 
 def _mean(scores: Vector) -> float:

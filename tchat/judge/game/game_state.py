@@ -14,6 +14,7 @@ from tchat.judge.discriminator import read_arrays, write_arrays
 from tchat.judge.features import Features
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics, Steering
 from tchat.sanitize import single_line
+from tchat.stored_text import shown_text, stored_text
 from tchat.translation import tr
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
@@ -87,8 +88,8 @@ def save_state(state: GameState, path: Path, *, key: str) -> None:
         "step": state.step,
         "standing": state.standing,
         "end": state.end,
-        "over": state.over,
-        "rounds": [asdict(each) for each in state.rounds],
+        "over": stored_text(state.over),
+        "rounds": [_facts(each) for each in state.rounds],
         "replies": [[each.prompt, each.text] for each in state.replay],
     }
     arrays: dict[str, Any] = {
@@ -144,20 +145,32 @@ def _state(facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> GameState:
         int(facts["end"]),
         tuple(rounds),
         float(facts["step"]),
-        str(facts["over"]),
+        shown_text(str(facts["over"])),
     )
+
+
+def _facts(played: GameRound) -> dict[str, Any]:
+    """A round as `_round` reads it."""
+    facts = asdict(played)
+    facts["note"] = stored_text(played.note)
+    for stored, attempt in zip(facts["tried"], played.tried, strict=True):
+        stored["broken"] = stored_text(attempt.broken)
+    return facts
 
 
 def _round(facts: Mapping[str, Any]) -> GameRound:
-    tried = tuple(
-        StepAttempt(**{**each, "costs": _costs(each["costs"])}) for each in facts["tried"]
-    )
     found = {
         "health": ReplyMetrics(**facts["health"]),
         "costs": _costs(facts["costs"]),
-        "tried": tried,
+        "note": shown_text(facts["note"]),
+        "tried": tuple(map(_attempt, facts["tried"])),
     }
     return GameRound(**{**facts, **found})
+
+
+def _attempt(facts: Mapping[str, Any]) -> StepAttempt:
+    found = {"costs": _costs(facts["costs"]), "broken": shown_text(facts["broken"])}
+    return StepAttempt(**{**facts, **found})
 
 
 def _costs(facts: Mapping[str, Any]) -> MetricRatios:

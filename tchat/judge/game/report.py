@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.humanize import counted
 from tchat.judge.game.game_state import GameRound, GameState
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.paths import write_private
 from tchat.sanitize import printable, single_line
+from tchat.translation import N_, tr, trn
 
-WHAT_THIS_IS = """\
-The weights of the model were not touched. What was trained is a small discriminator, and a
-control vector that is added to the hidden states while the model writes: adversarial steering of
-a frozen model at inference time. Large chat models are not trained as generative adversarial
-networks, and this is none.
-"""
+WHAT_THIS_IS = N_(
+    "The weights of the model were not touched. What was trained is a small discriminator, and a "
+    "control vector that is added to the hidden states while the model writes: adversarial "
+    "steering of a frozen model at inference time. Large chat models are not trained as generative "
+    "adversarial networks, and this is none."
+)
 _SPECIAL = re.compile(r"(^[ \t]*)([-+=])|([\\`*_\[\]<>#|&~$])", re.MULTILINE)
-UNSTEERED = "No step was made: what stands under “after” is another draw, unsteered too.\n"
-FIGURES = """\
-AUC: how well the discriminator tells human replies from the model's; 0.5 is not at all. Model,
-human: its mean probability that a person wrote the model's and the human replies. The perplexity
-is the unsteered model's; distinct-2 is the share of different token pairs; the figures with an x
-are against unsteered replies to the same prompts, with their standard error. Strength: length of
-the control vector, against that of the states it is added to.
-"""
+UNSTEERED = N_("No step was made: what stands under “after” is another draw, unsteered too.")
+FIGURES = N_(
+    "AUC: how well the discriminator tells human replies from the model's; 0.5 is not at all. "
+    "Model, human: its mean probability that a person wrote the model's and the human replies. The "
+    "perplexity is the unsteered model's; distinct-2 is the share of different token pairs; the "
+    "figures with an x are against unsteered replies to the same prompts, with their standard "
+    "error. Strength: length of the control vector, against that of the states it is added to."
+)
 _SAMPLES, _SHOWN = 4, 600  # replies, and characters of each
 
 
@@ -50,10 +50,13 @@ class IndependentVerdict:
     def words(self) -> str:
         """Both shares, and whether their difference is significant."""
         gained = 100 * (self.after - self.before)
-        text = f"{self.before:.0%} before, {self.after:.0%} after"
-        text += f" ({gained:+.0f} ± {100 * self.error:.0f} points"
-        chance = abs(self.after - self.before) < 2 * self.error
-        return text + (", which may be chance)" if chance else ")")
+        text = N_("{before:.0%} before, {after:.0%} after ({gained:+.0f} ± {error:.0f} points)")
+        if abs(self.after - self.before) < 2 * self.error:
+            text = N_(
+                "{before:.0%} before, {after:.0%} after ({gained:+.0f} ± {error:.0f} points, which "
+                "may be chance)"
+            )
+        return tr(text, before=self.before, after=self.after, gained=gained, error=100 * self.error)
 
 
 def write_report(
@@ -75,19 +78,24 @@ def write_report(
     Raises:
         StorageError: It cannot be written.
     """
-    rounds = counted(len(state.rounds) - 1, "round")
+    ended = trn(
+        "It ended after {count:,} round: {reason}.",
+        "It ended after {count:,} rounds: {reason}.",
+        len(state.rounds) - 1,
+        reason=state.over or tr("interrupted"),
+    )
     parts = [
-        "# Duel of model and judge\n",
-        WHAT_THIS_IS,
-        f"It ended after {rounds}: {state.over or 'interrupted'}.\n",
-        "![Scores and perplexity by round](report.svg)\n",
+        f"# {tr('Duel of model and judge')}\n",
+        f"{tr(WHAT_THIS_IS)}\n",
+        f"{ended}\n",
+        f"![{tr('Scores and perplexity by round')}](report.svg)\n",
         _table(state.rounds),
         _tried(state.rounds),
         _verdict(verdict),
-        "## Replies before and after\n",
-        *([] if state.steering.directions else [UNSTEERED]),
+        f"## {tr('Replies before and after')}\n",
+        *([] if state.steering.directions else [f"{tr(UNSTEERED)}\n"]),
         *(_sample(*pair) for pair in samples[:_SAMPLES]),
-        "## Provenance\n",
+        f"## {tr('Provenance')}\n",
         *(
             f"- {_escaped(single_line(name))}: {_escaped(single_line(value, 500))}"
             for name, value in provenance
@@ -101,8 +109,10 @@ def write_report(
 
 def _table(rounds: Sequence[GameRound]) -> str:
     lines = [
-        "| round | AUC | model | human | model's taken for human | perplexity "
-        "| | distinct-2 | | tokens | strength | |",
+        _row(
+            *(tr("round"), "AUC", tr("model"), tr("human"), tr("model's taken for human")),
+            *(tr("perplexity"), "", "distinct-2", "", tr("tokens"), tr("strength"), ""),
+        ),
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for each in rounds:
@@ -113,14 +123,22 @@ def _table(rounds: Sequence[GameRound]) -> str:
             f"| {health.distinct_2:.3f} | {_ratio(costs.distinct_2)} | {health.length:.0f} "
             f"| {each.strength:.3f} | {each.note} |"
         )
-    return "\n".join(lines) + f"\n\n{FIGURES}"
+    return "\n".join(lines) + f"\n\n{tr(FIGURES)}\n"
+
+
+def _row(*cells: str) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
 def _tried(rounds: Sequence[GameRound]) -> str:
     """The table of all steps that were tried."""
     lines = [
-        "## Steps that were tried\n",
-        "| round | strength | taken for human | perplexity | distinct-2 | tokens | broken |",
+        f"## {tr('Steps that were tried')}\n",
+        _row(
+            *(tr("round"), tr("strength"), tr("taken for human"), tr("perplexity")),
+            *("distinct-2", tr("tokens"), tr("broken")),
+        ),
         "|--:|--:|--:|--:|--:|--:|---|",
     ]
     for each in rounds:
@@ -140,27 +158,37 @@ def _ratio(ratio: MetricRatio) -> str:
 
 def _verdict(verdict: IndependentVerdict | None) -> str:
     if verdict is None:
-        return "There were too few replies for an independent judge.\n"
+        return tr("There were too few replies for an independent judge.") + "\n"
     plain, steered = verdict.plain, verdict.steered
-    return (
-        "## Independent judge\n\n"
+    shares = tr(
         "Replies that a discriminator trained on other data and on unsteered replies takes for "
-        f"human: {verdict.words}; {verdict.people:.0%} of the human ones. All are to prompts that "
-        "neither the duel nor it has seen.\n\n"
-        f"Perplexity {plain.perplexity:.2f} before, {steered.perplexity:.2f} after "
-        f"({_ratio(verdict.costs.perplexity)}, prompt by prompt); distinct-2 "
-        f"{plain.distinct_2:.3f} and {steered.distinct_2:.3f} "
-        f"({_ratio(verdict.costs.distinct_2)}); "
-        f"{plain.length:.0f} and {steered.length:.0f} tokens.\n"
+        "human: {shares}; {people:.0%} of the human ones. All are to prompts that neither the duel "
+        "nor it has seen.",
+        shares=verdict.words,
+        people=verdict.people,
     )
+    costs = tr(
+        "Perplexity {perplexity:.2f} before, {perplexity_after:.2f} after ({perplexity_ratio}, "
+        "prompt by prompt); distinct-2 {distinct:.3f} and {distinct_after:.3f} "
+        "({distinct_ratio}); {length:.0f} and {length_after:.0f} tokens.",
+        perplexity=plain.perplexity,
+        perplexity_after=steered.perplexity,
+        perplexity_ratio=_ratio(verdict.costs.perplexity),
+        distinct=plain.distinct_2,
+        distinct_after=steered.distinct_2,
+        distinct_ratio=_ratio(verdict.costs.distinct_2),
+        length=plain.length,
+        length_after=steered.length,
+    )
+    return f"## {tr('Independent judge')}\n\n{shares}\n\n{costs}\n"
 
 
 def _sample(before: GameReply, after: GameReply) -> str:
     return "\n\n".join(
         (
             f"### {_escaped(single_line(before.prompt, 200))}",
-            f"Before:\n\n{_quoted(before.text)}",
-            f"After:\n\n{_quoted(after.text)}\n",
+            f"{tr('Before:')}\n\n{_quoted(before.text)}",
+            f"{tr('After:')}\n\n{_quoted(after.text)}\n",
         )
     )
 
@@ -179,9 +207,9 @@ WIDTH, HEIGHT = 640, 300  # of the picture
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 56, 28, 40  # margins
 # Okabe and Ito's colours, which everybody can distinguish; the strokes differ too.
 _LINES = (
-    ("human replies", "#0072B2", ""),
-    ("model's replies", "#D55E00", "6 3"),
-    ("perplexity", "#009E73", "2 3"),
+    (N_("human replies"), "#0072B2", ""),
+    (N_("model's replies"), "#D55E00", "6 3"),
+    (N_("perplexity"), "#009E73", "2 3"),
 )
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -207,13 +235,13 @@ def plot_svg(rounds: Sequence[GameRound]) -> str:
         parts += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in points]
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" '
-            f'stroke-dasharray="{dashes}"><title>{name}</title></polyline>'
+            f'stroke-dasharray="{dashes}"><title>{tr(name)}</title></polyline>'
         )
     for index, (name, colour, dashes) in enumerate(_LINES):
         x = _LEFT + 150 * index
         parts.append(
             f'<line x1="{x}" x2="{x + 24}" y1="14" y2="14" stroke="{colour}" stroke-width="2" '
-            f'stroke-dasharray="{dashes}"/><text x="{x + 30}" y="18">{name}</text>'
+            f'stroke-dasharray="{dashes}"/><text x="{x + 30}" y="18">{tr(name)}</text>'
         )
     return "\n".join((*parts, "</svg>\n"))
 
@@ -243,7 +271,9 @@ def _axes(most: float, count: int) -> list[str]:
     for at in range(count):
         x, y = _x(at, count), HEIGHT - _BOTTOM + 18
         parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{at}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">round</text>')
+    parts.append(
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">{tr("round")}</text>'
+    )
     return parts
 
 

@@ -20,6 +20,7 @@ from tchat.judge.discriminator import whole
 from tchat.judge.features import Features
 from tchat.judge.linear_head import Matrix, Vector
 from tchat.paths import private_folder
+from tchat.translation import N_, tr
 
 ARCHITECTURE = "controlvector"
 
@@ -250,7 +251,7 @@ class Constraints:
         """The violated bound, for a person; empty if none is."""
         for name, ratio, margin in self._margins(costs):
             if margin < 0:
-                return f"{name} {ratio.value:.2f}x"
+                return tr("{name} {ratio:.2f}x", name=tr(name), ratio=ratio.value)
         return ""
 
     def pull(self, costs: MetricRatios) -> Vector:
@@ -274,6 +275,6 @@ class Constraints:
     def _margins(self, costs: MetricRatios) -> Iterator[tuple[str, MetricRatio, float]]:
         """Yield the distance of each metric from its bound."""
         perplexity, distinct, length = costs.perplexity, costs.distinct_2, costs.length
-        yield "perplexity", perplexity, self.perplexity - perplexity.value
-        yield "diversity", distinct, distinct.value - self.distinct_2
-        yield "length", length, min(length.value - self.length, 1 / self.length - length.value)
+        yield N_("perplexity"), perplexity, self.perplexity - perplexity.value
+        yield N_("diversity"), distinct, distinct.value - self.distinct_2
+        yield N_("length"), length, min(length.value - self.length, 1 / self.length - length.value)

@@ -83,7 +83,7 @@ class ModelKind(StrEnum):
     LORA = N_("LoRA adapter")
     CONTROL_VECTOR = N_("control vector")
     EMBEDDING = N_("embedding model")
-    RERANKER = "reranker"
+    RERANKER = N_("reranker")
     VOCABULARY = N_("vocabulary without weights")
     DRAFT = N_("draft model for speculative decoding")
     ENCODER_DECODER = N_("encoder-decoder model")

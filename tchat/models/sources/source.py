@@ -15,7 +15,7 @@ from tchat.models.files import GGUF_ENDING, PART_NAME
 from tchat.paths import is_folder
 from tchat.translation import N_
 
-USER = "you"
+USER = N_("you")  # shown by `tr`
 HUB = "Hugging Face"
 
 

@@ -190,7 +190,7 @@ def usage_rows(usage: Sequence[DiskUsage]) -> list[InfoRow]:
         left = size_text(each.unfinished)
         unfinished = tr("{size} of unfinished downloads", size=left) if left else ""
         parts = filter(None, (size_text(each.size), count, unfinished))
-        rows.append((each.owner, " · ".join(parts)))
+        rows.append((tr(each.owner), " · ".join(parts)))
     total = size_text(sum(each.size + each.unfinished for each in usage)) or "0"
     return [*rows, (tr("all"), total)]
 
@@ -198,7 +198,7 @@ def usage_rows(usage: Sequence[DiskUsage]) -> list[InfoRow]:
 def duplicate_rows(found: Sequence[DuplicateSet]) -> list[InfoRow]:
     """The files of each set; the first one would be kept."""
     return [
-        (size_text(copies.size) if not place else "", f"{copy.owner}: {copy.path}")
+        (size_text(copies.size) if not place else "", f"{tr(copy.owner)}: {copy.path}")
         for copies in found
         for place, copy in enumerate(copies.files)
     ]

@@ -196,7 +196,7 @@ class ModelService:
                 if stop.is_set():
                     break
                 if isinstance(event, VerifyResult):
-                    found.append((event.topic, f"{_STATES.get(event.state, '')}{event.text}"))
+                    found.append((tr(event.topic), f"{_STATES.get(event.state, '')}{event.text}"))
                 elif isinstance(event, HashProgress):
                     tell(_hashing(event))
                 else:

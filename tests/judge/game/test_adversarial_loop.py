@@ -157,7 +157,7 @@ def test_a_game_of_other_rules_is_neither_resumed_nor_lost(tmp_path: Path) -> No
 def test_a_game_that_was_played_to_its_end_goes_on_when_more_rounds_are_wanted() -> None:
     one, three = (GameRules((1,), rounds=count, batch=40) for count in (1, 3))
     ended = played(Puppet(price=0.5), one)
-    assert ended.over == "all 1 rounds are played"
+    assert ended.over == "the only round is played"
     assert played(Puppet(price=0.5), one, ended) == ended
     on, whole = played(Puppet(price=0.5), three, ended), played(Puppet(price=0.5), three)
     assert len(on.rounds) > len(ended.rounds)
