@@ -126,6 +126,14 @@ def expanded(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
+def with_tilde(path: Path) -> str:
+    """The path with ``~`` for the home folder, to be shown and typed."""
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
 def is_file(name: str) -> bool:
     """Whether ``name``, with ``~`` expanded, is a file; unlike `Path.is_file` this never raises."""
     return os.path.isfile(expanded(name))  # noqa: PTH113

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -84,23 +85,35 @@ def with_session_settings(
     return settings
 
 
-def write_session(store: Store, session_id: str, name: str = "") -> Path:
-    """Write a session into a new file, and return its path.
+def export_path(session_id: str, name: str = "") -> Path:
+    """The file that a session is written to: ``name``, or a usual name, in ``name`` if a folder."""
+    from tchat.paths import expanded
 
-    The suffix decides the format; Markdown without one.
+    usual, path = f"tchat-{session_id}.md", expanded(name)
+    return path / usual if os.path.isdir(path) else path  # noqa: PTH112
+
+
+def write_session(
+    store: Store, session_id: str, name: str = "", *, replace_file: bool = False
+) -> Path:
+    """Write a session into a file, see `export_path`, and return its path.
+
+    The suffix decides the format; Markdown without one. Only with ``replace_file``, a file that is
+    there is replaced.
 
     Raises:
         UsageError: The file is there already, its folder is not, or no format has the suffix.
         StorageError: It cannot be written.
     """
-    from tchat.paths import expanded, write_new
+    from tchat.paths import write_new, write_private
     from tchat.sessions.formats import MARKDOWN, export_format
 
-    path = expanded(name) if name else Path(f"tchat-{session_id}.md")
+    path = export_path(session_id, name)
     pieces = export_format("", path, MARKDOWN).export(
         store, [store.get(session_id)], show_reasoning=False
     )
-    write_new(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
+    write = write_private if replace_file else write_new
+    write(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
     return path
 
 

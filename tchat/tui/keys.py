@@ -157,7 +157,7 @@ KEYS = (
     _dialog(Scope.SESSIONS, "rename", "f2", "rename", N_("Rename")),
     _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", N_("Delete")),
     _dialog(Scope.SESSIONS, "undo", f"{UNDO_KEYS},alt+z", "undo", N_("Undo the deletion")),
-    _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", N_("Export as Markdown")),
+    _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", N_("Export")),
     _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", N_("Save as default")),
     _dialog(Scope.SETTINGS, "changed", "tab", "changed",
             N_("Only what differs from the default, or all")),

@@ -84,8 +84,8 @@ class FakeSessionService(SessionService):
     async def restore(self, session_id: str) -> None:
         await self._do("restore", session_id)
 
-    async def export(self, session_id: str, name: str = "") -> str:
-        await self._do("export", session_id)
+    async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
+        await self._do("export", session_id, path.name, *(["replaces"] if replaces else []))
         return "/tmp/[/x]\x1b.md"
 
     async def _do(self, *asked: str) -> None:

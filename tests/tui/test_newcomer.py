@@ -215,6 +215,8 @@ def test_ten_minutes_without_reading_anything(
 
         # Export
         person.do("Export")
+        person.until("A new file: Markdown")
+        person.press("write the file")
         person.until("Written to")
         assert list(tmp_path.glob("*.md"))
 

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from tchat.paths import Paths
 from tchat.sessions.records import Role, Session
 from tchat.settings import Settings
+from tchat.tui.dialogs.export import ExportDialog
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
 from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
 from tests.sessions.stores import new_session
@@ -191,6 +192,8 @@ async def test_what_cannot_be_done_is_told_and_shown_as_it_is(size: tuple[int, i
         await pilot.press("ctrl+d")
         await pilot.press("f2", *"new", "enter")
         await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, ExportDialog))
+        await pilot.press("enter")
         await until(pilot, lambda: len(services.asked) == 3)
         await pilot.pause(0.1)
         assert titles(opened)[0] == SESSIONS[0].title
@@ -203,8 +206,10 @@ async def test_an_export_says_where_it_is() -> None:
     services = FakeSessionService()
     async with shown(screen(services)) as (app, pilot):
         await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, ExportDialog))
+        await pilot.press("enter")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
-        assert services.asked == [("export", SESSIONS[0].id)]
+        assert services.asked == [("export", SESSIONS[0].id, f"tchat-{SESSIONS[0].id}.md")]
 
 
 async def test_remapped_keys_work_and_are_shown() -> None:
@@ -212,8 +217,10 @@ async def test_remapped_keys_work_and_are_shown() -> None:
     async with shown(screen(services), keys={"sessions.export": "f9"}) as (app, pilot):
         assert "F9 export" in text(app)
         await pilot.press("ctrl+s", "f9")
+        await until(pilot, lambda: isinstance(app.screen, ExportDialog))
+        await pilot.press("enter")
         await until(pilot, lambda: bool(services.asked))
-        assert services.asked == [("export", SESSIONS[0].id)]
+        assert [each[:2] for each in services.asked] == [("export", SESSIONS[0].id)]
 
 
 # At the side

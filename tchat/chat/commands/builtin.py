@@ -400,6 +400,8 @@ async def _export_session(host: CommandHost, name: str) -> None:
     from tchat.chat.session import write_session
 
     session = _open_session(host)
+    if not name and host.open_dialog(CommandDialog.EXPORT):
+        return
     written = await host.read(lambda store: write_session(store, session.id, name))
     host.show(tr("Written to {written}.", written=single_line(str(written))))
 

@@ -51,6 +51,7 @@ class CommandDialog(Enum):
     TEMPLATES = auto()
     THEMES = auto()
     JUDGE = auto()
+    EXPORT = auto()
 
 
 class CommandHost(Protocol):

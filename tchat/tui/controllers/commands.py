@@ -45,6 +45,7 @@ DIALOGS = {  # the action that opens each
     CommandDialog.TEMPLATES: "templates",
     CommandDialog.THEMES: "theme",
     CommandDialog.JUDGE: "judge",
+    CommandDialog.EXPORT: "export",
 }
 
 

@@ -200,7 +200,7 @@ class Controllers:
             "end": self._follow_end,
             "regenerate": self._regenerate,
             "history": self.history.search,
-            "export": lambda: self.submit(Draft("/export")),
+            "export": self.sessions.export,
             "leader": self.leader.begin,
         }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from textual.widget import AwaitMount
 
 from tchat.chat.session import usable_settings
+from tchat.sanitize import single_line
 from tchat.sessions.records import Role, Session
 from tchat.translation import tr, trn
 from tchat.tui.background import background, report
@@ -199,6 +200,23 @@ class SessionsController:
             else tr("Sessions are stored again.")
         )
         await self._context.settle()
+
+    @background(group="dialog", exclusive=True)
+    async def export(self) -> None:
+        """Ask where to write the open session, and write it."""
+        from tchat.tui.dialogs.export import ExportDialog
+
+        session = self._context.conversation.session
+        if session is None:
+            self._context.notify(tr("This session has no message yet: send a prompt first."))
+            return
+        target = await self.screen.app.push_screen_wait(ExportDialog(session.id))
+        if target is not None:
+            written = await self._context.sessions.export(
+                session.id, target.path, replaces=target.replaces
+            )
+            self._transcript.show_notice(tr("Written to {path}.", path=single_line(written)))
+            self._transcript.view.follow()
 
     # Branches
 

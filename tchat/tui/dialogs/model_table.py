@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 
 from rich.cells import cell_len
@@ -16,6 +15,7 @@ from textual.widget import Widget
 
 from tchat.humanize import clock_text, size_text, speed_text
 from tchat.models.catalogue_entry import ABILITIES
+from tchat.paths import with_tilde
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 from tchat.tui.services.downloads import Outcome, Progress
@@ -173,7 +173,7 @@ def model_item(
 
 
 def _about(row: ModelRow, outcome: Outcome | None) -> str:
-    place = short_path(row.path) if row.path else ""
+    place = with_tilde(row.path) if row.path else ""
     if row.owner:
         place = tr("{program}: {path}", program=row.owner, path=place)
     failure = outcome.text if outcome is not None else ""
@@ -197,14 +197,6 @@ def progress_text(progress: Progress, words: str) -> str:
     else:
         parts.append(words.removeprefix("↓ "))
     return " · ".join(parts)
-
-
-def short_path(path: Path) -> str:
-    """The path with ``~`` for the home folder."""
-    try:
-        return f"~/{path.relative_to(Path.home())}"
-    except (ValueError, RuntimeError):
-        return str(path)
 
 
 class ChipRow(Widget):

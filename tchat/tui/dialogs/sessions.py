@@ -19,6 +19,7 @@ from tchat.sessions.records import Message, SearchHit, Session, Status
 from tchat.translation import N_, tr
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
+from tchat.tui.dialogs.export import ExportDialog
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.services.sessions import SessionService
 from tchat.tui.widgets.fuzzy_list import FuzzyList
@@ -131,7 +132,7 @@ class SessionsScreen(Dialog[SessionChoice]):
             self._restore(*self._deleted.pop())
 
     def action_export(self) -> None:
-        """Write the highlighted session as Markdown."""
+        """Ask where to write the highlighted session, and write it."""
         if item := self.list.item:
             self._export(item.key)
 
@@ -251,7 +252,10 @@ class SessionsScreen(Dialog[SessionChoice]):
 
     @background(group="sessions")
     async def _export(self, session_id: str) -> None:
-        place = await self._service.export(session_id)
+        target = await self.app.push_screen_wait(ExportDialog(session_id))
+        if target is None:
+            return
+        place = await self._service.export(session_id, target.path, replaces=target.replaces)
         self.notify(tr("Written to {path}.", path=single_line(place)), markup=False)
 
     def _index(self, session_id: str) -> int:

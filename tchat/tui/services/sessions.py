@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from tchat.chat.attachments import split_attachments
@@ -77,21 +78,21 @@ class SessionService:
         deleted = self._deleted.pop(session_id)
         await asyncio.to_thread(self._conversation.persistent.restore, deleted)
 
-    async def export(self, session_id: str, name: str = "") -> str:
-        """Write a session into a new file, see `write_session`; returns its path.
+    async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
+        """Write a session into a file, see `write_session`; returns its path.
 
         Raises:
-            UsageError: The file is there already.
+            UsageError: The file is there already, and is not to be replaced.
             StorageError: It cannot be written.
         """
         conversation = self._conversation
+
+        def write(store: Store) -> Path:
+            return write_session(store, session_id, str(path), replace_file=replaces)
+
         if conversation.session is not None and conversation.session.id == session_id:
-            path = await self._messages.with_store(
-                lambda store: write_session(store, session_id, name)
-            )
-        else:
-            path = await asyncio.to_thread(write_session, conversation.persistent, session_id, name)
-        return str(path)
+            return str(await self._messages.with_store(write))
+        return str(await asyncio.to_thread(write, conversation.persistent))
 
 
 T = TypeVar("T")
