@@ -212,6 +212,26 @@ class Chat:
             return None
         return self._builder.cost(model, prepared, self.settings.model)
 
+    def write_title(self, should_continue: Callable[[], bool]) -> str:
+        """Let the model title the session; empty without a good one, or where it gave way.
+
+        Nothing is stored, and the KV cache is that of the session again at the end.
+        """
+        from tchat.chat.title import REQUEST, title_settings, write_title
+
+        model = self._handle.loaded
+        if model is None or self.session is None:
+            return ""
+        branch = self._builder.branches.next(self.session, None)
+        settings = title_settings(self.settings)
+
+        def prepare(encoder: PromptEncoder) -> PreparedPrompt:
+            return self._builder.prepare_draft(
+                encoder, branch, REQUEST, system=self._system, settings=settings
+            )
+
+        return write_title(model.engine, prepare, settings, should_continue)
+
     def _prepare_draft(
         self, draft: str, after: int | None, encoder: PromptEncoder
     ) -> PreparedPrompt:

@@ -277,6 +277,12 @@ class Settings:
         flag="-",
         live=True,
     )
+    write_titles: bool = setting(
+        True,
+        "Let the model title a session in the chat screen while it is idle; not a private one",
+        flag="-",
+        live=True,
+    )
     resume_hint: bool = setting(
         True, "Print how to resume the session when the chat screen ends", flag="-", live=True
     )

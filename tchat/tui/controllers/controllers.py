@@ -28,6 +28,7 @@ from tchat.tui.controllers.reply import ReplyController
 from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.startup import StartupController
+from tchat.tui.controllers.titles import TitleController
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
@@ -58,6 +59,7 @@ class Controllers:
         self.messages = MessagesController(context, turn, self.prompt_mode, transcript)
         self.draft = DraftController(context, turn, self.prompt_mode, self.candidates, transcript)
         self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
+        self.titles = TitleController(context, turn, self.candidates, self.sessions)
         self.first_screen = FirstScreenController(context, self.sessions.open_by_id)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
         self.models = ModelsController(context, turn, self.settings, transcript)
@@ -93,6 +95,7 @@ class Controllers:
         self.find.refresh_keys()
         self.draft.count()
         self.draft.save_soon()
+        self.titles.write_soon()
         await self.sessions.refresh_sidebar()
         self.first_screen.refresh()
 

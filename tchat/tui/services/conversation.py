@@ -48,7 +48,7 @@ class Conversation:
         self.session_state = SessionState(settings, store, base)
         self._requests: WeakSet[Request] = WeakSet()  # asked of the engine, and still waited for
         self._counting: asyncio.Future[TokenCount | None] | None = None
-        self._draft_generation = 0  # how often a prefill was begun or stopped
+        self._draft_generation = 0  # how often a prefill was begun, or idle work stopped
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
@@ -178,6 +178,23 @@ class Conversation:
                     loop.call_soon_threadsafe(tell, event)
 
         await self._carry_out(request, read)
+
+    async def write_title(self) -> tuple[str, bool]:
+        """Let the model title the session, see `Chat.write_title`; and whether it came to an end.
+
+        A draft, a prompt and everything else that the engine is asked for stops it.
+        """
+        generation, request = self._draft_generation, self._ask()
+
+        def should_continue() -> bool:
+            is_current = self._draft_generation == generation
+            return is_current and not request.is_stopped and not self._closed
+
+        def write() -> str:
+            return self.chat.write_title(should_continue) if should_continue() else ""
+
+        title = await self._carry_out(request, write)
+        return title, should_continue()
 
     def stop_prefill_draft(self) -> None:
         """Stop prefilling a draft, soon; what was read is kept for as long as it may be of use."""
