@@ -57,7 +57,7 @@ def test_the_flag_beats_the_environment_beats_the_file(paths: Paths) -> None:
 
 def test_every_setting_is_named_once() -> None:
     names = [*Settings.__dataclass_fields__, *Sampling.__dataclass_fields__]
-    assert len(names) == len(set(names)) == len(keys()) + 3
+    assert len(names) == len(set(names)) == len(keys()) + 4
 
 
 def test_every_default_is_within_its_own_bounds() -> None:

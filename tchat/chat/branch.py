@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from tchat.engine.events import Notice
+from tchat.engine.events import Notice, Reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
@@ -203,6 +204,7 @@ class StoredQuestion(NamedTuple):
         reply_start: The beginning of the reply, or nothing.
         before: The chat before it, where it was stored for this turn.
         new_session: The session that was begun for it.
+        sampling: Settings of sampling that hold for this reply only.
     """
 
     message: Message
@@ -211,6 +213,7 @@ class StoredQuestion(NamedTuple):
     notice: Notice | None = None
     before: _State | None = None
     new_session: Session | None = None
+    sampling: Mapping[str, Value] = MappingProxyType({})
 
 
 class _State(NamedTuple):
@@ -306,13 +309,22 @@ class Questions:
         return StoredQuestion(self._question_of(message), branch, start)
 
     def find_continued(self, session: Session | None, message_id: int | None) -> StoredQuestion:
-        """The question of a reply, with the reply as the beginning of the next one."""
+        """The question of a reply, with the reply as the beginning of the next one.
+
+        Where the loop guard stopped it, it goes on without.
+        """
         last, branch = self._message(session, message_id)
         if last.role is Role.USER:
             return StoredQuestion(last, branch)
         unfinished = bytes.fromhex(last.unfinished)
         reply_start = ChatMessage("assistant", last.text, last.reasoning, unfinished)
-        return StoredQuestion(self._question_of(last), branch, [reply_start])
+        looped = last.finish_reason == Reason.LOOP
+        return StoredQuestion(
+            self._question_of(last),
+            branch,
+            [reply_start],
+            sampling={"loop_guard": False} if looped else {},
+        )
 
     def _is_there(self, session: Session) -> bool:
         """Whether a session can still be read, as far as is known."""

@@ -27,7 +27,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
-from tchat.settings import Settings, Value
+from tchat.settings import Settings, Value, with_values
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from tchat.models.metadata import ModelMetadata
     from tchat.sessions.store import Store
 
-    _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport | None]
-    Generate = Callable[[ChatModel, PreparedPrompt], Iterator[Event]]
+    _Ready: TypeAlias = tuple[ChatModel, PreparedPrompt, PrefillReport | None, Settings]
+    Generate = Callable[[ChatModel, PreparedPrompt, Settings], Iterator[Event]]
+
+DRY = 0.8  # the usual multiplier of the repetition penalty
 
 
 class Chat:
@@ -193,7 +195,8 @@ class Chat:
         model = self._handle.loaded
         if model is not None:
             prepare = partial(self._prepare_draft, draft, None)
-            yield from prefill_draft(model.engine, prepare, self.settings, should_continue)
+            settings = self._handle.settings_for_model(self.settings)
+            yield from prefill_draft(model.engine, prepare, settings, should_continue)
 
     def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
         """The prefill cost of the next prompt: tokens of the chat to process again.
@@ -236,8 +239,9 @@ class Chat:
         self, draft: str, after: int | None, encoder: PromptEncoder
     ) -> PreparedPrompt:
         branch = self._builder.branches.next(self.session, after)
+        settings = self._handle.settings_for_model(self.settings)
         return self._builder.prepare_draft(
-            encoder, branch, draft, system=self._system, settings=self.settings
+            encoder, branch, draft, system=self._system, settings=settings
         )
 
     # A turn
@@ -252,18 +256,25 @@ class Chat:
         return self._turn(partial(self._ask, prompt, after, reply_prefix))
 
     def regenerate(
-        self, message_id: int | None = None, *, reply_prefix: str = ""
+        self, message_id: int | None = None, *, reply_prefix: str = "", dry: bool = False
     ) -> Iterator[Event]:
         """Write another reply, as a sibling: to the last question, or to that of a message.
 
-        It begins with ``reply_prefix``.
+        It begins with ``reply_prefix``. With ``dry``, repetition is penalized.
         """
-        return self._turn(lambda: self._questions.find(self.session, message_id, reply_prefix))
+
+        def find() -> StoredQuestion:
+            question = self._questions.find(self.session, message_id, reply_prefix)
+            penalty = max(DRY, self.settings.sampling.dry_multiplier)
+            return question._replace(sampling={"dry_multiplier": penalty}) if dry else question
+
+        return self._turn(find)
 
     def continue_reply(self, message_id: int | None = None) -> Iterator[Event]:
         """Go on with a reply, the last one or another, in a sibling of it.
 
-        A question that was left unanswered is answered.
+        One that the loop guard stopped goes on without the guard. A question that was left
+        unanswered is answered.
         """
         return self._turn(lambda: self._questions.find_continued(self.session, message_id))
 
@@ -282,7 +293,7 @@ class Chat:
         Ends in `LabelScores`, with each label's probability, and `Finished`.
         """
 
-        def generate(model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
+        def generate(model: ChatModel, prepared: PreparedPrompt, _: Settings) -> Iterator[Event]:
             return model.engine.score_labels(prepared.messages, labels, prepared.prompt)
 
         return self._turn(partial(self._ask, prompt), generate=generate, labels=True)
@@ -338,14 +349,14 @@ class Chat:
     ) -> Iterator[Event]:
         from tchat.chat.candidates import CandidateJournals, rank_candidates
 
-        model, prepared, report = ready
-        journals = CandidateJournals(self.store, question, model, self.settings, count)
+        model, prepared, report, settings = ready
+        journals = CandidateJournals(self.store, question, model, settings, count)
         try:
             self._builder.record_replies(*journals.ids.values())
             yield from journals.stored()
             replies = model.engine.candidates(
                 prepared.messages,
-                self.settings.sampling,
+                settings.sampling,
                 count,
                 think=self._think,
                 stopped=stopped,
@@ -388,7 +399,7 @@ class Chat:
             ready = yield from self._prepare_or_end(question, labels=labels)
             if ready is None:
                 return
-            model, prepared, report = ready
+            model, prepared, report, settings = ready
             start = question.reply_start
             text, reasoning = (start[0].content, start[0].reasoning) if start else ("", "")
             writer = JournalWriter(self.store)
@@ -396,7 +407,7 @@ class Chat:
                 self.store,
                 question.message,
                 model,
-                self.settings,
+                settings,
                 writer,
                 text=text,
                 reasoning=reasoning,
@@ -405,7 +416,7 @@ class Chat:
             resources.enter_context(closing(journal))
             self._builder.record_replies(journal.message_id)
             yield MessageStored(question.message.id, journal.message_id)
-            for event in (generate or self._generate)(model, prepared):
+            for event in (generate or self._generate)(model, prepared, settings):
                 if failure := journal.record(event):
                     yield failure
                 if isinstance(event, Finished):
@@ -417,7 +428,9 @@ class Chat:
                 if report is not None and (notice := report.record(event)):
                     yield notice
 
-    def _generate(self, model: ChatModel, prepared: PreparedPrompt) -> Iterator[Event]:
+    def _generate(
+        self, model: ChatModel, prepared: PreparedPrompt, settings: Settings
+    ) -> Iterator[Event]:
         options: dict[str, Any] = {
             "think": self._think,
             "continue_final": prepared.new[-1].role == "assistant",
@@ -428,8 +441,8 @@ class Chat:
 
             with suppress(UsageError):  # not trained: no score
                 ranker = find_ranker(self.settings.ranker, model, self.paths)
-                return scored_reply(model, ranker, prepared, self.settings.sampling, options)
-        return model.engine.generate(prepared.messages, self.settings.sampling, **options)
+                return scored_reply(model, ranker, prepared, settings.sampling, options)
+        return model.engine.generate(prepared.messages, settings.sampling, **options)
 
     def _prepare_or_end(
         self, question: StoredQuestion, *, labels: bool = False
@@ -455,6 +468,8 @@ class Chat:
         if model is None:
             return None
         message, engine = question.message, model.engine
+        settings = self._handle.settings_for_model(self.settings)
+        settings = with_values(settings, question.sampling)
         branch = self._builder.branches.before(message, question.branch)
         try:
             self._refuse_stopped()
@@ -463,7 +478,7 @@ class Chat:
                 branch,
                 (ChatMessage("user", message.text), *question.reply_start),
                 system=self._system,
-                settings=self.settings,
+                settings=settings,
                 labels=labels,
             )
             self._refuse_stopped()
@@ -485,7 +500,7 @@ class Chat:
             report = PrefillReport(cost)
         self._builder.record_sent(prepared, message.id)
         self._bind_session(model)
-        return model, prepared, report
+        return model, prepared, report, settings
 
     def _ask(self, prompt: str, after: int | None = None, reply_prefix: str = "") -> StoredQuestion:
         question = self._questions.ask(

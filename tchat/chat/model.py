@@ -6,6 +6,7 @@ The engine is imported with the first model, after the first picture of the scre
 from __future__ import annotations
 
 import collections
+import os
 import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class ModelHandle:
     def __init__(self, paths: Paths, cancel: Cancel, model: ChatModel | None = None) -> None:
         self._paths, self._cancel = paths, cancel
         self.model = model
+        self._resolved: tuple[Settings, ChatModel, Settings] | None = None
 
     @property
     def loaded(self) -> ChatModel | None:
@@ -120,10 +122,41 @@ class ModelHandle:
         try:
             if self.model is None:
                 self.model = yield from open_model(settings, self._paths, self._cancel)
+            was_loaded = self.loaded is not None
             yield from self.model.engine.load()
+            if not was_loaded and self.model.metadata.sampling:
+                from tchat.models.model_sampling import file_sampling
+
+                for note in file_sampling(self.model.metadata.sampling).notes:
+                    yield Notice("sampling", note)
         except InterruptedError:
             return None
         return self.model
+
+    def settings_for_model(self, settings: Settings) -> Settings:
+        """``settings`` with what the open model recommends, and what is set for it; on any thread.
+
+        Raises:
+            UsageError: ``models.toml`` cannot be read.
+        """
+        known, model = self._resolved, self.model
+        if model is None or not self._has_own(settings, model):
+            return settings
+        if known is None or known[0] is not settings or known[1] is not model:
+            from tchat.models.model_sampling import with_model_sampling
+
+            own = with_model_sampling(settings, self._paths, model.metadata)
+            known = self._resolved = settings, model, own
+        return known[2]
+
+    def _has_own(self, settings: Settings, model: ChatModel) -> bool:
+        """Whether there may be sampling of its own for the model; the starter recommends none."""
+        from tchat.models.sources.starter import STARTER
+
+        metadata, name = model.metadata, settings.model
+        if metadata.sampling or os.path.lexists(self._paths.models_file):
+            return True
+        return name != STARTER and (":" in name or "-" in metadata.path.stem)
 
     def require(self, settings: Settings) -> ChatModel:
         """The model, loaded.

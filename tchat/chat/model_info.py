@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tchat.chat.machine import measured_machine
 from tchat.engine.binding import build_name
@@ -21,7 +22,11 @@ from tchat.models.library import (
     info_rows,
     remote_info_rows,
 )
+from tchat.models.metadata import sampling_pairs
+from tchat.models.model_sampling import file_sampling, own_sampling
 from tchat.paths import Paths
+from tchat.settings import Value, spell
+from tchat.translation import tr
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,39 @@ class ModelInfo:
     details: HeaderDetails
     report: FitReport | None
 
+    @property
+    def sampling(self) -> dict[str, tuple[Value, str]]:
+        """The sampling that it recommends: by setting, the value and where it is from."""
+        return own_sampling(self._told_sampling, *self._name_and_path)
+
+    @property
+    def sampling_notes(self) -> tuple[str, ...]:
+        """What its file says of sampling and cannot mean."""
+        return file_sampling(self._told_sampling).notes
+
+    @property
+    def _told_sampling(self) -> list[tuple[str, bool | int | float | str]]:
+        return list(sampling_pairs(self.details.metadata))
+
+    @property
+    def _name_and_path(self) -> tuple[str, Path]:
+        if isinstance(self.found, RemoteModel):
+            return self.found.model.name, Path(self.found.model.files[0].name)
+        return self.found.name, self.found.path
+
     def rows(self) -> Iterator[InfoRow]:
         """Lines of a name and a value; raw."""
         if isinstance(self.found, RemoteModel):
             yield from remote_info_rows(self.found)
         else:
             yield from info_rows(self.found, self.details)
+        for name, (value, origin) in self.sampling.items():
+            yield (
+                tr("sampling {name}", name=name),
+                tr("{value} ({origin})", value=spell(value), origin=tr(origin)),
+            )
+        for note in self.sampling_notes:
+            yield "sampling", note
         if self.report is not None:
             yield from fit_rows(self.report)
         yield from header_rows(self.details)

@@ -179,6 +179,8 @@ class ReplyJournal:
                 mark_unanswered(self._store, self._question)
             return
         text, reasoning = self._joined()
+        if event.reason is Reason.LOOP:  # without the rounds that came after the first
+            text, reasoning = self._row.text + event.text, self._row.reasoning + event.reasoning
         self._end = {
             "status": Status.STOPPED if stopped else Status.DONE,
             "text": text or event.text,  # a choice comes without pieces

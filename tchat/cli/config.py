@@ -8,9 +8,10 @@ from tchat.chat.editor import edit_file
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
+from tchat.cli.setting_options import require_value
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
-from tchat.settings import Key, Value, find_key, keys, load, renamed, spell
+from tchat.settings import Key, Settings, Value, find_key, keys, load, renamed, spell
 from tchat.settings.keys import renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
 from tchat.translation import N_, tr
@@ -28,14 +29,30 @@ NAME = typer.Argument(..., help="Setting name, see `tchat config show`", autocom
 
 
 @app.command()
-def show(ctx: typer.Context, as_json: bool = JSON) -> None:
-    """List all settings with their values and where each comes from."""
+def show(
+    ctx: typer.Context,
+    model: str = typer.Option(
+        None,
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="With what this model recommends, and what is set for it",
+        callback=require_value,
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """List all settings with their values and where each comes from.
+
+    The first of these that names a value wins: flags and TCHAT_* variables, the session,
+    models.toml, config.toml, the catalogue, the model file, the default.
+    """
     console: Console = ctx.obj
-    loaded = load(console.paths, console.environ)
+    loaded = load(console.paths, console.environ, {"model": model} if model else {})
     for warning in loaded.warnings:
         console.say(tr("warning: {warning}", warning=warning))
+    settings = _with_own_of_model(console, loaded.settings) if model else loaded.settings
     listed = [
-        (key, key.value_in(loaded.settings), loaded.origins.get(key.name, N_("default")))
+        (key, key.value_in(settings), settings.origins.get(key.name, N_("default")))
         for key in keys().values()
     ]
     if as_json:
@@ -43,6 +60,22 @@ def show(ctx: typer.Context, as_json: bool = JSON) -> None:
         return
     rows = [(key.name, spell(value), tr(origin), tr(key.help)) for key, value, origin in listed]
     print_rows(console, (N_("NAME"), N_("VALUE"), N_("FROM"), N_("MEANING")), rows, whole=True)
+
+
+def _with_own_of_model(console: Console, settings: Settings) -> Settings:
+    """``settings`` as they are in force for their model; says what of its file is not used."""
+    from tchat.models.metadata import MetadataCache
+    from tchat.models.model_sampling import file_sampling, with_model_sampling
+    from tchat.models.models_file import settings_for
+    from tchat.models.resolve import resolve
+
+    with MetadataCache(console.paths) as metadata_cache:
+        path = resolve(settings.model, console.paths, console.environ)
+        metadata = metadata_cache.metadata(path)
+    for note in file_sampling(metadata.sampling).notes:
+        console.say(tr("warning: {warning}", warning=note))
+    settings = settings_for(settings, console.paths, path)
+    return with_model_sampling(settings, console.paths, metadata)
 
 
 @app.command()

@@ -347,6 +347,7 @@ class LineChat:
             usage=self._details,
             show_reasoning=self.settings.show_reasoning,
             speaker=f"{speaker('assistant')}: " if self.console.stdout_is_terminal else "",
+            has_commands=True,
         )
         scores: dict[str, float] = {}  # of a reply that is scored, see `show_scores`
 

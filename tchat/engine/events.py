@@ -26,6 +26,7 @@ class Reason(StrEnum):
 
     STOP = "stop"  # the model's end token, a stop string, or the end of the grammar
     LENGTH = "length"  # max_tokens, or the context is full
+    LOOP = "loop"  # it began to repeat itself; its text ends before the second round
     CANCELLED = "cancelled"  # the user stopped it
 
 
@@ -98,8 +99,8 @@ class Notice:
     """Something the user should know, and no error.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
-    ``judge``, ``length``: the result is not what was asked for; ``model``, ``reread``, ``price``,
-    ``reloaded``: it takes longer; ``storage``: it is not saved.
+    ``judge``, ``length``, ``loop``, ``sampling``: the result is not what was asked for; ``model``,
+    ``reread``, ``price``, ``reloaded``: it takes longer; ``storage``: it is not saved.
     """
 
     kind: str
@@ -192,8 +193,8 @@ class Finished:
 
     Args:
         reason: Why it ended.
-        text: The whole answer.
-        reasoning: The whole reasoning.
+        text: The whole answer; shorter than its pieces where it began to repeat itself.
+        reasoning: The whole reasoning, likewise.
         seed: The seed given, or the one drawn.
         usage: Token counts.
         timings: Seconds.

@@ -17,7 +17,10 @@ from tchat.settings import Sampling
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.engine.loop_guard import LoopGuard
     from tchat.engine.scoring import FinalStates
+
+QUIET = 60  # tokens of a text in which no loop is looked for
 
 
 class ReplyState:
@@ -74,6 +77,7 @@ class ReplyState:
             marks, phase, stops, prompt.unfinished, only_tokens=marks.are_tokens(specials)
         )
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=prefilled)
+        self._guard = ReplyGuard(self.output) if sampling.loop_guard else None
         self.seed = seed
         self.written = self.reasoned = 0
         self.reason: Reason | None = None if self._limit > 0 else Reason.LENGTH
@@ -123,6 +127,9 @@ class ReplyState:
         events = self.output.feed(shown, mark=mark)
         if self.output.stopped:
             self.reason = Reason.STOP
+        elif self._guard is not None and self._guard.feed(token, shown):
+            self._guard.cut()
+            self.reason = Reason.LOOP
         elif self.written >= self._limit:
             self.reason = Reason.LENGTH
         return events
@@ -143,6 +150,44 @@ class ReplyState:
     def hidden_states(self) -> HiddenStates | None:
         """The hidden states of the answer; None where they were not collected, or are none."""
         return self._states.mean if self._states else None
+
+
+class ReplyGuard:
+    """Looks for loops in the reasoning and in the answer, each on its own.
+
+    An answer may well say again what was reasoned.
+    """
+
+    def __init__(self, output: ReplyText) -> None:
+        self._output = output
+        self._begin()
+
+    def _begin(self) -> None:
+        self._in_reasoning = self._output.in_reasoning
+        self._guard: LoopGuard | None = None
+        self._first: list[tuple[int, bytes]] = []
+        self._lengths = [self._output.length]
+
+    def feed(self, token: int, piece: bytes) -> bool:
+        """Add a token whose text ``output`` has; returns whether the reply loops."""
+        if self._output.in_reasoning is not self._in_reasoning:
+            self._begin()
+        self._lengths.append(self._output.length)
+        if self._guard is not None:
+            return self._guard.feed(token, piece)
+        self._first.append((token, piece))
+        if len(self._first) >= QUIET:
+            from tchat.engine.loop_guard import LoopGuard
+
+            self._guard = LoopGuard()
+            for each in self._first:
+                self._guard.feed(*each)
+        return False
+
+    def cut(self) -> None:
+        """Cut the text before its second round."""
+        if self._guard is not None:
+            self._output.cut(self._lengths[self._guard.second_round])
 
 
 # Stands in for "<" where it is text and no part of a mark. No text contains it: Unicode reserves
@@ -212,6 +257,8 @@ class ReplyText:
         self._tokens = 0  # since the last event
         self._answer: list[str] = []
         self._reasoning: list[str] = []
+        self._answered = self._reasoned = 0  # characters
+        self._is_cut = False
 
     @property
     def stopped(self) -> bool:
@@ -229,9 +276,14 @@ class ReplyText:
         return "".join(self._reasoning)
 
     @property
+    def length(self) -> int:
+        """Characters of the answer so far, or of the reasoning while that goes on."""
+        return self._reasoned if self.in_reasoning else self._answered
+
+    @property
     def unfinished(self) -> bytes:
         """The first bytes of a character that the reply was cut in, which no text contains."""
-        return b"" if self.stopped else self._decoder.getstate()[0]
+        return b"" if self.stopped or self._is_cut else self._decoder.getstate()[0]
 
     @property
     def called_tool(self) -> bool:
@@ -253,8 +305,22 @@ class ReplyText:
             text = text.translate(_HIDE)
         return self._events(self._splitter.feed(text))
 
+    def cut(self, start: int) -> None:
+        """Keep what is before ``start`` of the answer, or of the reasoning while that goes on.
+
+        The sentence that begins before it is completed. Nothing more is shown.
+        """
+        from tchat.engine.loop_guard import round_end
+
+        self._is_cut = True
+        pieces = self._reasoning if self.in_reasoning else self._answer
+        text = "".join(pieces)
+        pieces[:] = [text[: round_end(text, start)]]
+
     def close(self) -> list[ReplyDelta]:
         """Release the text held back; an incomplete character is dropped."""
+        if self._is_cut:
+            return []
         events = self._events(self._splitter.close())
         if rest := self._filter.close():
             self._answer.append(rest)
@@ -268,9 +334,11 @@ class ReplyText:
             if kind is PieceKind.ANSWER:
                 if text := self._filter.feed(text):
                     self._answer.append(text)
+                    self._answered += len(text)
                     events.append(TextDelta(text, self._take_tokens()))
             elif kind is PieceKind.REASONING and not self.stopped:
                 self._reasoning.append(text)
+                self._reasoned += len(text)
                 events.append(ReasoningDelta(text, self._take_tokens()))
         return events
 

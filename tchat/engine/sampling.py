@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tchat.engine.model import Model
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings import Sampling
+from tchat.settings.schema import SAMPLERS
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -117,37 +118,74 @@ class Sampler:
         return context if last < 0 else min(last, context)
 
     def _stages(self, seed: int, biases: Sequence[tuple[int, float]]) -> Iterator[Any]:
-        """Samplers in llama.cpp's default order, without those that would change nothing."""
+        """The sampler chain, without samplers that would change nothing."""
         lib, s = self._lib, self._sampling
+        order = self._order
         if biases:
             array = (lib.llama_logit_bias * len(biases))(*biases)
             yield lib.llama_sampler_init_logit_bias(self._model.shape.n_vocab, len(biases), array)
-        yield from self._penalties()
+        if is_greedy(s) or s.mirostat:
+            for name in order:
+                yield from self._penalty(name)
         if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
-            return
-        if s.mirostat:
+        elif s.mirostat:
             # Always version 2. Version 1 computes k from a surprise that has no upper bound; when
             # k overflows, it is 1, and the rest of the reply is greedy.
             yield lib.llama_sampler_init_temp(s.temp)
             yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
-            return
-        if s.top_k:
-            yield lib.llama_sampler_init_top_k(s.top_k)
-        if s.typical_p < 1:
-            yield lib.llama_sampler_init_typical(s.typical_p, 1)
-        if s.top_p < 1:
-            yield lib.llama_sampler_init_top_p(s.top_p, 1)
-        if s.min_p > 0:
-            yield lib.llama_sampler_init_min_p(s.min_p, 1)
-        if s.xtc_probability > 0:
-            yield lib.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed)
-        yield lib.llama_sampler_init_temp(s.temp)
-        yield lib.llama_sampler_init_dist(seed)
+        else:
+            filters = self._filters(seed)
+            for name in order:
+                yield from self._penalty(name)
+                is_used, create = filters.get(name, (False, None))
+                if is_used and create is not None:
+                    yield create()
+            if s.adaptive_target >= 0:
+                yield lib.llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
+            else:
+                yield lib.llama_sampler_init_dist(seed)
 
-    def _penalties(self) -> Iterator[Any]:
+    @property
+    def _order(self) -> Sequence[str]:
+        if self._sampling.samplers == SAMPLERS:
+            return SAMPLERS.split(";")
+        from tchat.settings.samplers import parse_samplers
+
+        return parse_samplers(self._sampling.samplers)
+
+    def _filters(self, seed: int) -> dict[str, tuple[bool, Callable[[], Any]]]:
+        """The samplers between the penalties and the draw: whether each is on, and it."""
         lib, s = self._lib, self._sampling
-        if s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty:
+        xtc = s.xtc_probability, s.xtc_threshold
+        return {
+            "top_n_sigma": (
+                s.top_n_sigma > 0,
+                lambda: lib.llama_sampler_init_top_n_sigma(s.top_n_sigma),
+            ),
+            "top_k": (s.top_k > 0, lambda: lib.llama_sampler_init_top_k(s.top_k)),
+            "typ_p": (s.typical_p < 1, lambda: lib.llama_sampler_init_typical(s.typical_p, 1)),
+            "top_p": (s.top_p < 1, lambda: lib.llama_sampler_init_top_p(s.top_p, 1)),
+            "min_p": (s.min_p > 0, lambda: lib.llama_sampler_init_min_p(s.min_p, 1)),
+            "xtc": (s.xtc_probability > 0, lambda: lib.llama_sampler_init_xtc(*xtc, 1, seed)),
+            "temperature": (True, self._temperature),
+        }
+
+    def _temperature(self) -> Any:
+        lib, s = self._lib, self._sampling
+        if not s.dynatemp_range:
+            return lib.llama_sampler_init_temp(s.temp)
+        # llama.cpp goes down to 0, where logits divided by the temperature overflow.
+        lowest, highest = max(_COLDEST, s.temp - s.dynatemp_range), s.temp + s.dynatemp_range
+        middle = (lowest + highest) / 2
+        return lib.llama_sampler_init_temp_ext(middle, highest - middle, s.dynatemp_exp)
+
+    def _penalty(self, name: str) -> Iterator[Any]:
+        """The sampler ``name`` if it is a penalty, and on."""
+        lib, s = self._lib, self._sampling
+        if name == "penalties" and (
+            s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty
+        ):
             yield lib.llama_sampler_init_penalties(
                 self._model.shape.n_vocab,
                 self._window(s.repeat_last_n),
@@ -155,7 +193,7 @@ class Sampler:
                 s.frequency_penalty,
                 s.presence_penalty,
             )
-        if s.dry_multiplier:
+        if name == "dry" and s.dry_multiplier:
             yield lib.llama_sampler_init_dry(
                 self._model.vocab,
                 s.dry_multiplier,

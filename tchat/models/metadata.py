@@ -23,6 +23,9 @@ from tchat.stored_text import shown_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator, Mapping
+
+    from tchat.models.gguf.header import Value
 
 # The hub's cache and Ollama name a file by the SHA-256 of its content.
 NAMED_BY_HASH = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
@@ -44,6 +47,8 @@ FASTEST = 1e18  # tokens or bytes per second; more is not a measurement
 _TEXTS = ("title", "refusal", "architecture", "quantization", "chat_template", "sha256")
 _COUNTS = ("parameters", "context_length", "size")
 _MOST = 2**63
+_SAMPLING = "general.sampling."
+_LONGEST = 512  # characters of a text about sampling, as in llama.cpp
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class ModelMetadata:
         chat_template: Jinja source; empty when it has none.
         size: Bytes, all parts together.
         sha256: Where the file's name tells it, else empty.
+        sampling: What ``general.sampling.*`` says, by the rest of the key; not checked.
     """
 
     path: Path
@@ -77,6 +83,7 @@ class ModelMetadata:
     size: int
     sha256: str
     dimensions: ModelDimensions
+    sampling: tuple[tuple[str, bool | int | float | str], ...]
 
     @property
     def name(self) -> str:
@@ -118,7 +125,19 @@ def read_metadata(path: Path) -> ModelMetadata:
         size=header.file_size,
         sha256="" if parts else hash_in_name(path),
         dimensions=read_dimensions(header),
+        sampling=tuple(sampling_pairs(header.metadata)),
     )
+
+
+def sampling_pairs(
+    metadata: Mapping[str, Value],
+) -> Iterator[tuple[str, bool | int | float | str]]:
+    """What a header says of sampling, by the rest of the key; texts shortened, lists left out."""
+    for key, value in metadata.items():
+        if key.startswith(_SAMPLING):
+            plain = value if isinstance(value, bool | int | float | str) else "[…]"
+            short = plain[:_LONGEST] if isinstance(plain, str) else plain
+            yield key.removeprefix(_SAMPLING), short
 
 
 def hash_in_name(path: Path) -> str:
@@ -270,6 +289,7 @@ def _select_metadata(
             return None
         stored["kind"] = ModelKind(stored["kind"])
         stored["dimensions"] = _dimensions(stored.pop("shape"))
+        stored["sampling"] = _pairs(stored["sampling"])
         if not all(_is_text(stored[name]) for name in _TEXTS):
             return None
         if not all(_is_count(stored[name]) for name in _COUNTS):
@@ -289,6 +309,16 @@ def _dimensions(stored: dict[str, Any]) -> ModelDimensions:
     ):
         raise TypeError("sizes")
     return dimensions
+
+
+def _pairs(stored: Any) -> tuple[tuple[str, bool | int | float | str], ...]:
+    """The sampling in a row; raises for what cannot have been stored here."""
+    pairs = tuple((name, value) for name, value in stored)
+    if not all(_is_text(name) for name, _ in pairs):
+        raise TypeError("names")
+    if not all(_is_text(value) or isinstance(value, int | float) for _, value in pairs):
+        raise TypeError("values")
+    return pairs
 
 
 def _is_text(value: object) -> bool:

@@ -30,6 +30,7 @@ from tchat.paths import Paths, expanded, write_private
 from tchat.settings import Key, Settings, Value, find_key, former_names, keys
 from tchat.settings.keys import check, did_you_mean, parse
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
+from tchat.settings.schema import MODELS_FILE
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
 
 ALIAS, REGISTERED = "alias", "registered"
 TABLE, FILE = "settings", "file"
+NOT_OF_MODELS = frozenset({"grammar", "seed"})
 MODEL_SETTINGS = (
     *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
     *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
     *("prompt_lookup", "draft_model"),
+    *(key.name for key in keys().values() if key.section and key.name not in NOT_OF_MODELS),
 )
 
 
@@ -150,13 +153,22 @@ def set_alias(paths: Paths, name: str, target: str | None) -> None:
 
 
 def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
-    """``settings`` with the overrides of the model in ``path``."""
-    document = read(paths)
-    if TABLE not in document:
+    """``settings`` with the overrides of the model in ``path``; its sampling is applied apart."""
+    values = {
+        name: value
+        for name, value in model_settings(settings, paths, path).items()
+        if name not in settings.fixed and not keys()[name].section
+    }
+    if not values:
         return settings
-    own = _own(document, settings.model, path, paths)
-    values = {name: value for name, value in own.items() if name not in settings.fixed}
-    return replace(settings, **values)  # type: ignore[arg-type]  # checked by its key
+    origins = {**settings.origins, **dict.fromkeys(values, MODELS_FILE)}
+    return replace(settings, origins=origins, **values)  # type: ignore[arg-type]  # checked
+
+
+def model_settings(settings: Settings, paths: Paths, path: Path) -> Mapping[str, Value]:
+    """What the file sets for the model in ``path``, sampling included."""
+    document = read(paths)
+    return _own(document, settings.model, path, paths) if TABLE in document else {}
 
 
 def model_setting(name: str) -> Key:
@@ -188,7 +200,7 @@ def set_model_setting(
         if value is None:
             own.pop(key.name, None)
         else:
-            own[key.name] = value
+            own[key.name] = list(value) if isinstance(value, tuple) else value
         own.pop(key.former, None)
 
     if value is not None or found is not None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from tchat.errors import SETTINGS, ErrorHint, UsageError
-from tchat.settings.schema import Sampling, Settings
+from tchat.settings.schema import SESSION, Sampling, Settings
 from tchat.translation import N_, tr
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
@@ -24,7 +24,9 @@ KINDS: dict[str, type] = {
     "str": str,
     "tuple[str, ...]": tuple,
 }
-TABLES = frozenset({"sampling", "keys", "fixed"})  # fields of Settings that are no settings
+TABLES = frozenset(
+    {"sampling", "keys", "fixed", "origins"}
+)  # fields of Settings that are no settings
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
@@ -113,11 +115,13 @@ class Key:
 
     def put(self, settings: Settings, value: Value) -> Settings:
         """``settings`` with ``value``, which was checked before."""
+        origins = {**settings.origins, self.name: SESSION}
         if self.section:
             sampling = replace(settings.sampling, **{self.name: value})  # type: ignore[arg-type]
-            return replace(settings, sampling=sampling)
+            return replace(settings, sampling=sampling, origins=origins)
         fixed = settings.fixed | {self.name}
-        return replace(settings, fixed=fixed, **{self.name: value})  # type: ignore[arg-type]
+        values = {self.name: value}
+        return replace(settings, fixed=fixed, origins=origins, **values)  # type: ignore[arg-type]
 
 
 def variable_of(name: str) -> str:

@@ -25,7 +25,7 @@ from tchat.settings.keys import (
     spell,
     variable_of,
 )
-from tchat.settings.schema import Sampling, Settings
+from tchat.settings.schema import CONFIG_FILE, ENVIRONMENT, FLAG, Sampling, Settings
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def load(
     document = parse_toml(read_text(paths.config_file), paths.config_file)
     from_file, warnings = check_document(document, paths.config_file)
     for origin, layer in (
-        ("config.toml", from_file),
-        ("environment", _from_environment(environ, warnings)),
-        ("flag", dict(typed or {})),
+        (CONFIG_FILE, from_file),
+        (ENVIRONMENT, _from_environment(environ, warnings)),
+        (FLAG, dict(typed or {})),
     ):
         values.update(layer)
         origins.update(dict.fromkeys(layer, origin))
@@ -72,7 +72,8 @@ def load(
     settings = replace(
         assemble(values),
         keys=_key_bindings(document, paths.config_file),
-        fixed=frozenset(name for name, origin in origins.items() if origin != "config.toml"),
+        fixed=frozenset(name for name, origin in origins.items() if origin != CONFIG_FILE),
+        origins=origins,
     )
     return Loaded(settings, tuple(warnings), origins)
 

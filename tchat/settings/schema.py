@@ -8,6 +8,11 @@ from typing import Any
 
 from tchat.translation import LANGUAGES, LOCALE, N_
 
+# Where a value comes from, if it is no default.
+CONFIG_FILE, MODELS_FILE = "config.toml", "models.toml"
+ENVIRONMENT, FLAG, SESSION = N_("environment"), N_("flag"), N_("session")
+MODEL_FILE, CATALOGUE = N_("model file"), N_("catalogue")
+
 
 def setting(
     default: Any,
@@ -54,6 +59,15 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+SAMPLERS = "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature"
+
+
+def _samplers(text: str) -> object:
+    from tchat.settings.samplers import parse_samplers
+
+    return parse_samplers(text)
+
+
 def _encoding(name: str) -> object:
     from tchat.decoding import require_encoding
 
@@ -64,10 +78,11 @@ def _encoding(name: str) -> object:
 class Sampling:
     """Sampling of the next token. Names and defaults follow llama.cpp.
 
-    The order in which they are applied: logit bias, penalties, DRY, top-k, typical, top-p, min-p,
-    XTC, temperature, draw. Mirostat replaces top-k to XTC and the draw; the temperature stays.
-    With a temperature of 0 the likeliest token after DRY is taken. A grammar tests the token that
-    was drawn; if it refuses it, it filters the vocabulary before the chain, and one is drawn again.
+    The order in which they are applied: logit bias, ``samplers``, draw. Adaptive-p replaces the
+    draw. Mirostat replaces the draw and all samplers but penalties, DRY and the temperature. With a
+    temperature of 0 the likeliest token after penalties and DRY is taken. A grammar tests the token
+    that was drawn; if it refuses it, it filters the vocabulary before the chain, and one is drawn
+    again.
     """
 
     temp: float = setting(0.7, "Temperature; 0 always picks the most likely token", low=0, high=10)
@@ -80,6 +95,13 @@ class Sampling:
     )
     min_p: float = setting(
         0.05, "Drop tokens below this share of the top probability", low=0, high=1
+    )
+    top_n_sigma: float = setting(
+        -1.0,
+        "Keep tokens within N standard deviations of the top logit; -1 is off",
+        low=-1,
+        high=100,
+        flag="--top-nsigma/--top-n-sigma",
     )
     typical_p: float = setting(1.0, "Locally typical sampling; 1 is off", low=0, high=1)
     repeat_last_n: int = setting(
@@ -112,11 +134,32 @@ class Sampling:
     xtc_threshold: float = setting(
         0.1, "XTC: minimum probability of a token to be removed", low=0, high=1
     )
+    dynatemp_range: float = setting(
+        0.0,
+        "Dynamic temperature: temp plus or minus this, by the entropy; 0 is off",
+        low=0,
+        high=10,
+    )
+    dynatemp_exp: float = setting(
+        1.0, "Dynamic temperature: exponent of the entropy", low=0, high=10
+    )
+    adaptive_target: float = setting(
+        -1.0,
+        "Adaptive-p: draw tokens near this probability; a negative number is off",
+        low=-1,
+        high=1,
+    )
+    adaptive_decay: float = setting(
+        0.9, "Adaptive-p: how slowly the target adapts", low=0, high=0.99
+    )
     mirostat: int = setting(0, "Mirostat: 1 and 2 are version 2; 0 is off", low=0, high=2)
     mirostat_tau: float = setting(
         5.0, "Mirostat: target surprise, in bits", low=0, high=100, unit=N_("bits")
     )
     mirostat_eta: float = setting(0.1, "Mirostat: learning rate", low=0, high=1)
+    samplers: str = setting(
+        SAMPLERS, "Samplers in the order in which they are applied", require=_samplers
+    )
     logit_bias: tuple[str, ...] = setting(
         (), "TOKEN=BIAS: add BIAS to a token's logit, by id or text; repeatable"
     )
@@ -131,6 +174,7 @@ class Sampling:
         "Stop sequence; the reply ends before it; \\n and \\t are read as escapes; repeatable",
         escapes=True,
     )
+    loop_guard: bool = setting(True, "Stop a reply that begins to repeat itself")
     grammar: str = setting("", "GBNF grammar that constrains the reply", flag="-")
 
 
@@ -140,7 +184,8 @@ class Settings:
 
     ``keys`` is the table ``[keys]`` as it was written: the key for each action of the chat screen.
     Which actions there are only the screen knows. ``fixed`` are the settings that the environment,
-    a flag or a command in the chat named: a model's own settings do not change them.
+    a flag or a command in the chat named: a model's own settings do not change them. ``origins``
+    says where each value comes from that is no default.
     """
 
     model: str = setting(
@@ -297,3 +342,4 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
     keys: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)

@@ -364,7 +364,8 @@ def test_a_reply_cut_by_a_full_context_can_be_continued(
     chat = open_chat(ctx_size=512, logit_bias=only_x, max_tokens=60)
     for _ in range(3):
         finished(chat.send("with some words " * 5))
-    chat = open_chat(session=chat.session, ctx_size=512, logit_bias=only_x, max_tokens=-1)
+    values = {"ctx_size": 512, "logit_bias": only_x, "loop_guard": False}
+    chat = open_chat(session=chat.session, **values, max_tokens=-1)
     full = finished(chat.send("Go on for ever."))
     assert full.usage.prompt + full.usage.completion == 512
     events = list(chat.continue_reply())

@@ -34,7 +34,7 @@ COMMAND = (sys.executable, "-m", "tchat")
 # Lets the tiny model write until the context is full or it is stopped.
 # With the model of ``endless_home`` half a minute of writing, on a fast machine too.
 LONG_REPLY = (
-    *("write", "--ctx-size", "65536"),
+    *("write", "--ctx-size", "65536", "--no-loop-guard"),
     *("--logit-bias", "<|im_end|>=-100", "--logit-bias", "<|endoftext|>=-100"),
 )
 
@@ -140,7 +140,7 @@ class FakeChat:
         yield TextDelta("continued")
         yield finished("continued")
 
-    def regenerate(self) -> Iterator[Event]:
+    def regenerate(self, *, dry: bool = False) -> Iterator[Event]:
         yield TextDelta("again")
         yield finished("again")
 

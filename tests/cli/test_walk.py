@@ -5,6 +5,7 @@ What it imports and never enters costs start-up; what it enters is read by whoev
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def walk(tiny_home: Path) -> dict[str, list[str]]:
     for _ in range(2):  # the first one makes the database
         ran = subprocess.run(
             [sys.executable, "-c", TRACED, "Say hi"],
+            env={**os.environ, "TCHAT_MAX_TOKENS": "40"},  # a tiny model says hi without an end
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

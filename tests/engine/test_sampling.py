@@ -13,7 +13,8 @@ import pytest
 from tchat.engine.events import Reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import UsageError
-from tchat.settings import Sampling
+from tchat.settings import Sampling, find_key
+from tchat.settings.keys import parse
 from tests.engine.conftest import OpenEngine, finished
 from tests.tiny import write_tiny
 
@@ -38,6 +39,12 @@ def reply(open_engine: OpenEngine, path: Path, sampling: Sampling) -> str:
         {"presence_penalty": 10.0},
         {"dry_multiplier": 50.0, "dry_allowed_length": 1, "max_tokens": 300},
         {"xtc_probability": 1.0, "xtc_threshold": 0.0},
+        {"top_n_sigma": 0.5},
+        {"dynatemp_range": 1.0},
+        {"dynatemp_range": 1.0, "dynatemp_exp": 4.0},
+        {"adaptive_target": 0.05},
+        {"adaptive_target": 0.05, "adaptive_decay": 0.1},
+        {"samplers": "temperature;top_k", "temp": 5.0, "top_k": 2},
         {"mirostat": 1, "mirostat_tau": 0.5},
         {"mirostat": 2, "mirostat_tau": 0.5},
         {"logit_bias": ("the=50",)},
@@ -53,6 +60,33 @@ def test_each_sampler_changes_the_reply_and_repeats_it(
     first = reply(open_engine, tiny_model, changed)
     assert first == reply(open_engine, tiny_model, changed)
     assert first != reply(open_engine, tiny_model, base)
+
+
+def test_the_order_of_samplers_is_the_order_asked_for(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    """A hot temperature flattens what min-p or top-p then looks at."""
+    hot = dataclasses.replace(PLAIN, temp=10.0, top_p=0.5, max_tokens=60)
+    before, after, without = (
+        reply(open_engine, tiny_model, dataclasses.replace(hot, samplers=order))
+        for order in ("top_p;temperature", "temperature;top_p", "top_p")
+    )
+    assert len({before, after, without}) == 3
+    aliases = dataclasses.replace(hot, samplers="nucleus; Temp")
+    assert reply(open_engine, tiny_model, aliases) == before
+
+
+def test_the_coldest_dynamic_temperature_draws_a_token(
+    open_engine: OpenEngine, tiny_model: Path
+) -> None:
+    cold = dataclasses.replace(PLAIN, temp=0.1, dynatemp_range=10.0, dynatemp_exp=10.0)
+    assert reply(open_engine, tiny_model, cold) == reply(open_engine, tiny_model, cold)
+
+
+@pytest.mark.parametrize("text", ["", ";", "top_k;top_k", "top_q", "infill", "top_k,top_p"])
+def test_samplers_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="sampler"):
+        parse(find_key("samplers"), text, "")
 
 
 def test_both_values_of_mirostat_are_version_2(open_engine: OpenEngine, tiny_model: Path) -> None:

@@ -63,7 +63,7 @@ def test_comments_stay_and_a_value_can_be_taken_away(paths: Paths, tiny_model: P
         ("settings = 1\n", "must be a table"),
         ("[settings]\nsmall = 1\n", "must be a table"),
         ('[settings.small]\nkv_type = "f64"\n', "must be one of f16, q8_0, q4_0"),
-        ("[settings.small]\ntemp = 1\n", "is not a setting for models"),
+        ("[settings.small]\nseed = 1\n", "is not a setting for models"),
         ("[settings\n", "line 1"),
     ],
 )

@@ -20,7 +20,7 @@ from tchat.tui.services.conversation import StartupState
 from tchat.tui.widgets.transcript.entry import Entry
 from tests.tui.stage import PATIENCE
 
-ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
+ENDLESS = Sampling(temp=0, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"), loop_guard=False)
 
 
 class Shown:

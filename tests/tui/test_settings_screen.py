@@ -244,7 +244,7 @@ async def test_origins_are_words(
         "top_p": "environment",
         "min_p": "flag",
         "temp": "session",
-        "cache_type": "model",
+        "cache_type": "models.toml",
     }
     assert {name: words[name] for name in expected} == expected
 

@@ -76,8 +76,10 @@ async def _choose_theme(host: CommandHost, name: str) -> None:
 # Replies
 
 
-async def _regenerate(host: CommandHost, _: str) -> None:
-    await host.reply(lambda chat: chat.regenerate())
+async def _regenerate(host: CommandHost, how: str) -> None:
+    if how not in ("", "dry"):
+        raise UsageError(tr("/regen takes `dry` or nothing"), tr("/prefill begins the reply"))
+    await host.reply(lambda chat: chat.regenerate(dry=how == "dry"))
 
 
 async def _prefill(host: CommandHost, text: str) -> None:
@@ -500,7 +502,13 @@ _LINES, _SCREEN = Surface.LINES, Surface.SCREEN
 COMMANDS = (
     SlashCommand("help", "[COMMAND]", N_("List the commands, or explain one"), _show_help, ("?",)),
     SlashCommand("new", "", N_("Start a new session"), _new_session, ("clear",)),
-    SlashCommand("regen", "", N_("Regenerate the last reply"), _regenerate, ("retry",)),
+    SlashCommand(
+        "regen",
+        "[dry]",
+        N_("Regenerate the last reply; `dry` penalizes repetition"),
+        _regenerate,
+        ("retry",),
+    ),
     SlashCommand(
         "try",
         "[N] [TEXT]",

@@ -25,7 +25,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
-from tchat.cli.output.reply import cut_off_count
+from tchat.cli.output.reply import cut_off_count, loop_count
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (
     CHOOSE,
@@ -41,7 +41,7 @@ from tchat.cli.setting_options import (
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.humanize import Eta
-from tchat.paths import expanded
+from tchat.paths import Paths, expanded
 from tchat.settings import Settings
 from tchat.translation import N_, tr, trn
 
@@ -81,7 +81,14 @@ def run_map(request: MapRequest, console: Console) -> int:
     settings = resolve_settings(request.ask, console)
     schema, settings = apply_reply_format(request.ask, settings, console)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
-    work = _MapJob(request, settings, schema, _validator(schema), RowPrompt(request.prompt, rows))
+    work = _MapJob(
+        request,
+        settings,
+        schema,
+        _validator(schema),
+        RowPrompt(request.prompt, rows),
+        console.paths,
+    )
     tally = _Tally(console)
     with work.results(rows, console) as results:
         tally.failed.update(results.failed)
@@ -122,6 +129,7 @@ class _MapJob:
     schema: dict[str, Any] | None
     validator: ReplyValidator | None
     prompt: RowPrompt
+    paths: Paths
 
     def results(self, rows: Sequence[MapRow], console: Console) -> AbstractContextManager[Results]:
         """Where the records go."""
@@ -149,11 +157,13 @@ class _MapJob:
     ) -> None:
         """Run all rows through the model."""
         from tchat.engine.batch import BatchOptions, BatchTask
+        from tchat.models.model_sampling import with_model_sampling
 
         by_index = {row.index: row for row in rows}
         tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
+        settings = with_model_sampling(self.settings, self.paths, model.metadata)
         options = BatchOptions(
-            sampling=self.settings.sampling,
+            sampling=settings.sampling,
             labels=self.request.ask.labels,
             think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
             slots=self.request.parallel,
@@ -238,7 +248,7 @@ class _Tally:
         self._console = console
         self._told: set[Notice] = set()
         self._assumed: list[str] = []
-        self._cut_off = 0
+        self._cut_off = self._looped = 0
 
     def assume(self, assumed: str) -> None:
         """Note what was assumed of a file's encoding, if anything was."""
@@ -250,6 +260,7 @@ class _Tally:
         if "error" in record:
             self.failed[record["index"]] = record["error"]
         self._cut_off += record.get("finish_reason") == "length"
+        self._looped += record.get("finish_reason") == "loop"
         for notice in outcome.notices:
             if notice not in self._told:
                 self._told.add(notice)
@@ -265,6 +276,8 @@ class _Tally:
             )
         if self._cut_off:
             self._console.notice(cut_off_count(self._cut_off, done))
+        if self._looped:
+            self._console.notice(loop_count(self._looped, done))
         if not self.failed:
             return ExitCode.OK
         first = min(self.failed)

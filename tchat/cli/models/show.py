@@ -60,7 +60,11 @@ def _whole(view: ModelInfo) -> dict[str, Any]:
     found = view.found
     known = _remote(found) if isinstance(found, RemoteModel) else record(found)
     fit = {"fit": fit_record(view.report)} if view.report else {}
-    return {**known, **_record(view.details), **fit}
+    sampling = {
+        name: {"value": value, "from": origin} for name, (value, origin) in view.sampling.items()
+    }
+    own = {"sampling": sampling, "sampling_notes": list(view.sampling_notes)}
+    return {**known, **own, **_record(view.details), **fit}
 
 
 def _remote(remote_model: RemoteModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from tchat.cli.console import Console
 from tchat.cli.output.columns import TextColumns
-from tchat.cli.output.reply import OutputOptions, choose_writer, cut_off_count
+from tchat.cli.output.reply import OutputOptions, choose_writer, cut_off_count, loop_count
 from tchat.cli.output.status import ReplyProgress, TerminalStatus, print_notice
 from tchat.cli.output.writers import ReplyRecord, StdoutWriter, Writer
 from tchat.engine.events import (
@@ -83,6 +83,9 @@ class CandidateOutput:
         cut_off = sum(reply.reason is Reason.LENGTH for reply in self.finished.values())
         if cut_off:
             self._console.notice(cut_off_count(cut_off, len(self.finished)))
+        looped = sum(reply.reason is Reason.LOOP for reply in self.finished.values())
+        if looped:
+            self._console.notice(loop_count(looped, len(self.finished)))
         if self._output.usage and self.finished:
             self._console.say(usage_line(self.finished))
 

@@ -45,6 +45,8 @@ from tchat.engine.events import (
 )
 from tchat.translation import tr, trn
 
+END_NOTICES = (Reason.LENGTH, Reason.LOOP)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
@@ -59,6 +61,7 @@ class OutputOptions:
         usage: Say token counts and times at the end.
         show_reasoning: Print the reasoning too.
         speaker: What a screen reader's chat announces the reply with.
+        has_commands: Whether the user can type commands after the reply.
     """
 
     markdown: str = "auto"
@@ -69,6 +72,7 @@ class OutputOptions:
     usage: bool = False
     show_reasoning: bool = False
     speaker: str = ""
+    has_commands: bool = False
 
 
 class ReplyOutput:
@@ -121,8 +125,8 @@ class ReplyOutput:
                 self._writer.text(probabilities[0][0])
             case Finished():
                 self._reply.finished = event
-                if event.reason is Reason.LENGTH:  # printed after the reply
-                    self._reply.notices.append(Notice("length", cut_off_text()))
+                if event.reason in END_NOTICES:  # printed after the reply
+                    self._reply.notices.append(self._end_notice(event.reason))
             case LoadProgress(model):
                 self._reply.facts.setdefault("model", model)
         self._show_status(event)
@@ -137,10 +141,15 @@ class ReplyOutput:
         finally:
             self._status.erase()
         if finished := self._reply.finished:
-            if finished.reason is Reason.LENGTH:
-                self._console.notice(cut_off_text())
+            if finished.reason in END_NOTICES:
+                self._console.notice(self._end_notice(finished.reason).text)
             if self._output.usage:
                 self._console.say(usage_line(finished))
+
+    def _end_notice(self, reason: Reason) -> Notice:
+        if reason is Reason.LENGTH:
+            return Notice("length", cut_off_text())
+        return Notice("loop", loop_text(has_commands=self._output.has_commands))
 
     def _show_status(self, event: Event) -> None:
         waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress | TextDelta)
@@ -154,6 +163,31 @@ class ReplyOutput:
 def cut_off_text() -> str:
     """Tell that a reply was cut off."""
     return tr("the reply was cut off: --max-tokens or the context limit was reached")
+
+
+def loop_text(*, has_commands: bool = False) -> str:
+    """Tell that a reply was stopped by the loop guard, and what can be done."""
+    if has_commands:
+        return tr(
+            "stopped: it began to repeat itself; /continue goes on, /regen dry tries again with a "
+            "repetition penalty"
+        )
+    return tr(
+        "stopped: it began to repeat itself; --no-loop-guard lets it go on, --dry-multiplier 0.8 "
+        "penalizes repetition"
+    )
+
+
+def loop_count(count: int, total: int) -> str:
+    """Tell how many of ``total`` replies the loop guard stopped."""
+    return trn(
+        "{count:,} of {total} was stopped: it began to repeat itself; --no-loop-guard lets it go "
+        "on, --dry-multiplier 0.8 penalizes repetition",
+        "{count:,} of {total} were stopped: they began to repeat themselves; --no-loop-guard lets "
+        "them go on, --dry-multiplier 0.8 penalizes repetition",
+        count,
+        total=trn("{count:,} reply", "{count:,} replies", total),
+    )
 
 
 def cut_off_count(count: int, total: int) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tchat.cli.console import Console
-from tchat.engine.events import Finished, LabelScores, Notice
+from tchat.engine.events import Finished, LabelScores, Notice, Reason
 from tchat.errors import StorageError
 from tchat.sanitize import PrintableStream, printable_json
 from tchat.translation import tr
@@ -150,8 +150,11 @@ class WholeWriter(Writer):
 
     def close(self, reply: ReplyRecord) -> None:
         """Print the whole."""
-        if self._text:
-            self._inner.text(self._change("".join(self._text)))
+        text = "".join(self._text)
+        if reply.finished is not None and reply.finished.reason is Reason.LOOP:
+            text = reply.finished.text
+        if text:
+            self._inner.text(self._change(text))
         self._inner.close(reply)
 
 
@@ -177,6 +180,8 @@ class JsonWriter(Writer):
 
     def _object(self, reply: ReplyRecord, finished: Finished) -> dict[str, Any]:
         value: dict[str, Any] = {"reply": finished.text}
+        if self._reasoning and finished.reason is Reason.LOOP:
+            self._reasoning = [finished.reasoning]
         if self._extract:
             from tchat.markdown import first_code_block
 

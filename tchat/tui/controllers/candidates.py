@@ -349,7 +349,11 @@ class CandidateRun:
         from tchat.tui.widgets.candidates import Stage
 
         self._pieces.pop(index, None)
-        stages = {Reason.LENGTH: Stage.CUT_OFF, Reason.CANCELLED: Stage.STOPPED}
+        stages = {
+            Reason.LENGTH: Stage.CUT_OFF,
+            Reason.LOOP: Stage.LOOPED,
+            Reason.CANCELLED: Stage.STOPPED,
+        }
         if self.view is not None:
             stage, tokens = stages.get(end.reason, Stage.DONE), end.usage.completion
             self.view.finish(index, stage, end.text, end.reasoning, tokens)

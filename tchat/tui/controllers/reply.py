@@ -70,6 +70,14 @@ class ReplyController:
                 self._transcript.show_notice(
                     tr("The reply was cut off at the maximum length: /continue resumes it.")
                 )
+            elif last.reason is Reason.LOOP:
+                self._transcript.show_notice(
+                    tr(
+                        "Stopped: it began to repeat itself. {key} continues it; /regen dry tries "
+                        "again with a repetition penalty.",
+                        key=self._context.key_name("chat.continue"),
+                    )
+                )
         self._context.status.refresh()
 
     def _show_notice(self, event: CacheRestored | Notice) -> None:

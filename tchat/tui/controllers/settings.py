@@ -184,25 +184,27 @@ class SettingsController:
 
     def _with_model_settings(self, settings: Settings) -> Settings:
         """``settings`` with what is set for the loaded model."""
+        from tchat.models.model_sampling import with_model_sampling
         from tchat.models.models_file import settings_for
 
         metadata = self._context.conversation.metadata
         if metadata is None:
             return settings
-        return settings_for(settings, self._context.paths, metadata.path)
+        settings = settings_for(settings, self._context.paths, metadata.path)
+        return with_model_sampling(settings, self._context.paths, metadata)
 
     def _origins(self, stored: Settings, now: Settings) -> dict[str, str]:
         """Where the values come from that are not those of ``stored``."""
-        from tchat.tui.dialogs.settings import CHANGED, FLAG, MODEL
+        from tchat.settings.schema import FLAG, SESSION
 
         state = self._context.conversation.session_state
         found = {}
         for key in keys().values():
             value = key.value_in(now)
             if value != key.value_in(state.settings):
-                found[key.name] = MODEL
+                found[key.name] = now.origins[key.name]
             elif value != key.value_in(stored):
-                found[key.name] = FLAG if value == key.value_in(state.base) else CHANGED
+                found[key.name] = FLAG if value == key.value_in(state.base) else SESSION
         return found
 
     async def _apply(self, key: Key, value: Value, save: bool) -> None:

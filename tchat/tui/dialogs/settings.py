@@ -17,6 +17,15 @@ from tchat.errors import UsageError
 from tchat.sanitize import printable_json, single_line
 from tchat.settings import Key, Settings, Value, keys, spell
 from tchat.settings.keys import parse
+from tchat.settings.schema import (
+    CATALOGUE,
+    CONFIG_FILE,
+    ENVIRONMENT,
+    FLAG,
+    MODEL_FILE,
+    MODELS_FILE,
+    SESSION,
+)
 from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
@@ -26,12 +35,14 @@ from tchat.tui.widgets.item_view import Item
 
 SHOWN = 32  # characters of a value in the list
 HELD = 12  # characters of another one that the file holds
-DEFAULT, MODEL, SAVED, FLAG, CHANGED = "default", "model", "config.toml", "flag", "session"
+DEFAULT, SAVED, CHANGED = "default", CONFIG_FILE, SESSION
 ORIGINS = {
     DEFAULT: N_("default"),
-    MODEL: N_("model"),
+    MODEL_FILE: N_("model file"),
+    CATALOGUE: N_("catalogue"),
+    MODELS_FILE: "models.toml",
     SAVED: N_("file"),
-    "environment": N_("environment"),
+    ENVIRONMENT: N_("environment"),
     FLAG: N_("flag"),
     CHANGED: N_("session"),
 }
@@ -42,6 +53,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     N_("Screen"): ("theme", "markdown", "show_reasoning", "show_details", "show_scores"),
     N_("Sampling"): ("temp", "top_k", "top_p", "min_p", "seed", "max_tokens", "stop"),
     N_("Repetition"): (
+        "loop_guard",
         "repeat_last_n",
         "repeat_penalty",
         "frequency_penalty",
@@ -52,12 +64,18 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "dry_penalty_last_n",
     ),
     N_("More sampling"): (
+        "top_n_sigma",
         "typical_p",
         "xtc_probability",
         "xtc_threshold",
+        "dynatemp_range",
+        "dynatemp_exp",
+        "adaptive_target",
+        "adaptive_decay",
         "mirostat",
         "mirostat_tau",
         "mirostat_eta",
+        "samplers",
         "logit_bias",
         "grammar",
     ),

@@ -95,6 +95,7 @@ class Stage(Enum):
     DONE = ("✓", "")
     STOPPED = ("■", N_("stopped"))
     CUT_OFF = ("■", N_("cut off"))
+    LOOPED = ("■", N_("repeated itself"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Standing:
 
 NARROWEST = 26  # cells of a column where all columns fit
 EASY = 38  # cells of a column where some must be left out anyway
-ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF)
+ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF, Stage.LOOPED)
 
 # Hints, and how long each is kept.
 MOVES = (N_("←→ 1-9 select"), 5)
