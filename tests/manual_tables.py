@@ -54,13 +54,14 @@ overrides `config.toml`, which overrides the default. `tchat config show` lists 
 where each value comes from; `tchat config set temp 0.2` saves one and keeps your comments;
 `-o NAME VALUE` sets any of them for one call. `TCHAT_HOME` moves everything that tchat stores.
 
-Sampling that the model recommends overrides the default: what its file says (`general.sampling.*`),
-and over it what the catalogue says. `config.toml` overrides both, the settings of one model override
-`config.toml`, then come those of the session. `tchat config show -m MODEL` shows the result.
+Sampling that the model recommends overrides the default: what its file says
+(`general.sampling.*`), and over it what the catalogue says. `config.toml` overrides both, the
+settings of one model override `config.toml`, then come those of the session.
+`tchat config show -m MODEL` shows the result.
 
-A reply that begins to repeat itself is stopped, and kept without the repetition: `/continue` goes on
-with it, `/regen dry` tries again with a repetition penalty. `loop_guard = false` in `[sampling]`, or
-`--no-loop-guard`, lets replies repeat themselves.
+A reply that begins to repeat itself is stopped, and kept without the repetition: `/continue` goes
+on with it, `/regen dry` tries again with a repetition penalty. `loop_guard = false` in
+`[sampling]`, or `--no-loop-guard`, lets replies repeat themselves.
 
 `tchat models set MODEL NAME VALUE` saves a setting of one model; without VALUE it removes it:
 {model}.

@@ -27,7 +27,7 @@ from tchat.settings.schema import CATALOGUE, CONFIG_FILE, MODEL_FILE, MODELS_FIL
 from tchat.translation import tr
 
 if TYPE_CHECKING:
-    from tchat.models.catalogue import CatalogueEntry
+    from tchat.models.catalogue_entry import CatalogueEntry
     from tchat.models.metadata import ModelMetadata
     from tchat.paths import Paths
 
