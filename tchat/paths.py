@@ -89,6 +89,11 @@ class Paths:
         return self.cache / "palette.json"
 
     @property
+    def suggestion_mark(self) -> Path:
+        """Is there once a better model than the starter was suggested on a terminal."""
+        return self.cache / "better-model-suggested"
+
+    @property
     def log_file(self) -> Path:
         """llama.cpp's log and tchat's own."""
         return self.cache / "tchat.log"

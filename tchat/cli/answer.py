@@ -23,6 +23,7 @@ from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, TextDelta
 from tchat.errors import PromptTooLong
+from tchat.models.sources.starter import STARTER
 from tchat.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -106,7 +107,17 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
                 finished = event
         output.describe(session=_stored(chat))
     _validate(turn, [finished] if finished else [])
+    if settings.model == STARTER and _is_for_reading(turn, console):
+        from tchat.cli.model_suggestion import suggest_better_model
+
+        suggest_better_model(console)
     return code
+
+
+def _is_for_reading(turn: AskTurn, console: Console) -> bool:
+    """Whether a person reads the reply on a terminal."""
+    on_terminal = console.stdout_is_terminal and console.stderr_is_terminal
+    return on_terminal and not (console.quiet or turn.request.as_json or turn.request.labels)
 
 
 def _stored(chat: Chat) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -79,18 +80,20 @@ def recommend(
 
 
 def best_for(models: Iterable[Recommendation], purpose: str = "chat") -> Recommendation | None:
-    """The best model for ``purpose`` that fits well and is fast enough to read along.
+    """The best model for ``purpose`` that fits well and can be read along; None where none is.
 
-    Newer models and larger ones are better. Where none is that fast, the fastest that can still be
-    read; None where there is none. Where no speed is known, the fit decides. Of two that are alike,
-    one on this disk is better.
+    Newer models and larger ones are better; below the comfortable speed, a model loses what it is
+    slower. Where no speed is known, the fit decides. Of two that are alike, one on this disk is
+    better, then the larger file.
     """
     able = [each for each in models if each.fit.good and purpose in each.entry.abilities]
-    fast = [each for each in able if not each.speed or each.speed >= COMFORTABLE]
-    if fast:
-        return max(fast, key=lambda each: (_merit(each.entry), each.path is not None))
-    readable = [each for each in able if each.speed >= READABLE]
-    return max(readable, key=lambda each: each.speed, default=None)
+    readable = [each for each in able if not each.speed or each.speed >= READABLE]
+    return max(readable, key=_rank, default=None)
+
+
+def _rank(offer: Recommendation) -> tuple[float, bool, int]:
+    haste = min(1.0, offer.speed / COMFORTABLE) ** 2 if offer.speed else 1.0
+    return _merit(offer.entry) * haste, offer.path is not None, offer.file.size
 
 
 def best_to_pull(
@@ -122,8 +125,14 @@ def _quantized(entry: CatalogueEntry, machine: Machine) -> Iterator[Recommendati
 
 
 def _merit(entry: CatalogueEntry) -> float:
-    """How good its replies are likely to be, as a number of weights of the first year."""
-    return entry.parameters * EACH_YEAR ** max(entry.year - FIRST_YEAR, 0)
+    """How good its replies are likely to be, as a number of weights of the first year.
+
+    A mixture of experts counts as the geometric mean of all its weights and the active ones; tables
+    that are only looked up count nothing.
+    """
+    table = entry.hparams.lookup
+    weights = math.sqrt((entry.parameters - table) * (entry.active - table))
+    return weights * EACH_YEAR ** max(entry.year - FIRST_YEAR, 0)
 
 
 def _downloaded(

@@ -127,12 +127,8 @@ async def test_the_catalogue_recommends_what_fits_and_is_fast(
     monkeypatch.setattr("tchat.chat.machine.measured_machine", lambda _: machine)
     [best] = [row for row in await service.offers() if row.reason]
     assert best.fit is Fit.FITS
-    assert best.speed >= 8
+    assert best.speed >= 5
     assert "chat" in best.abilities
-    larger = [row for row in await service.offers() if row.size > best.size]
-    assert all(
-        row.speed < 8 or row.fit is not Fit.FITS or "chat" not in row.abilities for row in larger
-    )
 
 
 # In the chat

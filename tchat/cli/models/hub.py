@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tchat.cli.app import JSON
-from tchat.cli.console import Console, confirm
+from tchat.cli.console import Console, ask_yes_no, confirm
+from tchat.cli.models.local import set_default
 from tchat.cli.models.show import fit_record
 from tchat.cli.output.columns import align_columns, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
-from tchat.errors import Interrupted
+from tchat.errors import DoesNotFit, Interrupted, UsageError
 from tchat.humanize import count_text, duration_text, size_text
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
+    from tchat.chat.better_model import BetterModel
     from tchat.models.hub.api import SearchResult
     from tchat.models.hub.download import Downloading
     from tchat.models.hub.pull import Pulled, PullEvent
@@ -101,20 +103,28 @@ def _hit_record(result: SearchResult) -> dict[str, Any]:
     }
 
 
+NAME = typer.Argument(
+    "",
+    metavar="[NAME]",
+    help="user/repo, user/repo:QUANT, the URL of a file on the hub, or a catalogue name",
+)
+BEST = typer.Option(
+    False, "--best", help="The best for this machine; NAME: chat (default), code, vision or tools"
+)
+YES = typer.Option(False, "-y", "--yes", help="Download without asking, even if it does not fit")
+
+
 def pull(
     ctx: typer.Context,
-    name: str = typer.Argument(
-        ..., help="user/repo, user/repo:QUANT, the URL of a file on the hub, or a catalogue name"
-    ),
-    yes: bool = typer.Option(
-        False, "-y", "--yes", help="Download without asking, even if it does not fit"
-    ),
+    name: str = NAME,
+    best: bool = BEST,
+    yes: bool = YES,
     as_json: bool = JSON,
 ) -> None:
     """Download a model from the hub; resumes an interrupted download.
 
     Default quantization: the largest that fits this machine. Asks before downloading one that does
-    not fit, unless --yes.
+    not fit, unless --yes. With --best, it asks at the end whether to make it the default model.
     """
     from tchat.chat.machine import measured_machine
     from tchat.models.hub.api import HubApi
@@ -124,6 +134,12 @@ def pull(
     from tchat.models.name_lookup import resolve_remote
 
     console: Console = ctx.obj
+    better = _best(console, name) if best else None
+    if not name and better is None:
+        raise UsageError(
+            tr("name a model"), tr("`tchat models pull --best` takes the best one for this machine")
+        )
+    name = better.full_name if better else name
     named = resolve_remote(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
     hub = HubApi(console.environ)
@@ -143,6 +159,38 @@ def pull(
     if console.stderr_is_terminal:
         console.say(_summary(pulled))
     console.out(single_line(str(pulled.paths[0]), 4096))
+    can_ask = console.stdin_is_terminal and console.stderr_is_terminal
+    if better and can_ask:
+        question = tr("Make {model} the default model?", model=better.name)
+        if ask_yes_no(console, (), question):
+            set_default(console, better.name)
+
+
+def _best(console: Console, purpose: str) -> BetterModel:
+    """The best model of the catalogue for a purpose; says which it is.
+
+    Raises:
+        UsageError: There is no such purpose.
+        DoesNotFit: No model runs well enough here.
+    """
+    from tchat.chat.better_model import better_model
+    from tchat.models.recommendation import PURPOSES
+
+    purpose = purpose or PURPOSES[0]
+    if purpose not in PURPOSES:
+        raise UsageError(
+            tr("there is no best model for {purpose!r}", purpose=single_line(purpose, 40)),
+            tr("there is one for {purposes}", purposes=", ".join(PURPOSES)),
+        )
+    better = better_model(console.paths, console.environ, purpose)
+    if better is None:
+        raise DoesNotFit(
+            tr("no model of the catalogue for {purpose} runs well here", purpose=purpose),
+            tr("`tchat models catalogue` tells how each would do"),
+        )
+    if console.stderr_is_terminal:
+        console.say(tr("best here: {model}", model=better.words))
+    return better
 
 
 def _summary(pulled: Pulled) -> str:

@@ -317,6 +317,13 @@ def default(
         path = resolve(chosen, console.paths, console.environ)
         print_rows(console, (N_("NAME"), N_("FILE")), [(chosen, str(path))])
         return
+    set_default(console, model)
+
+
+def set_default(console: Console, model: str) -> None:
+    """Make a model the default, and say so."""
+    from tchat.models.resolve import resolve
+
     path = resolve(model, console.paths, console.environ)
     key = find_key("model")
     # A relative path would mean something else in another folder.
