@@ -179,9 +179,9 @@ class TchatApp(App[None]):
                 return
             with self._dialog.noted():
                 if not isinstance(chat, ChatScreen) or not await chat.follow_leader(event):
-                    single = isinstance(chat, ChatScreen) and chat.keys_act_on_messages
+                    may_move = isinstance(chat, ChatScreen) and chat.may_move_focus
                     await super().on_event(event)
-                    if single:  # the next letter may be text to find, or act on a message
+                    if may_move:  # the next letter belongs to what has the focus then
                         await let_queued_keys_act(self)
 
     @background(group="keys")

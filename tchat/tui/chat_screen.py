@@ -333,12 +333,15 @@ class ChatScreen(Screen[None]):
         return any(each.action.startswith("run(") for each in bound)
 
     @property
-    def keys_act_on_messages(self) -> bool:
-        """Whether the message cursor has the keys, or the text to be found in the messages."""
+    def may_move_focus(self) -> bool:
+        """Whether a letter may move the focus: it acts on messages, or is a command of Vim.
+
+        So does Enter behind a text to be found.
+        """
         if not self.context.is_ready:
             return False
-        controllers = self.controllers
-        return controllers.transcript.has_focus_with_cursor() or controllers.find.is_typed
+        transcript, find = self.controllers.transcript, self.controllers.find
+        return transcript.has_focus_with_cursor() or find.is_typed or self.prompt.takes_commands
 
     async def follow_leader(self, event: events.Event) -> bool:
         """Whether the leader key came before ``event``; a key after it starts an action.

@@ -64,6 +64,9 @@ class Stage(App[None]):
     def on_prompt_editor_requested(self, message: PromptArea.EditorRequested) -> None:
         self.heard.append(message)
 
+    def on_prompt_quit_requested(self, message: PromptArea.QuitRequested) -> None:
+        self.heard.append(message)
+
     def on_prompt_queue_taken(self, message: PromptArea.QueueTaken) -> None:
         self.heard.append(message)
 

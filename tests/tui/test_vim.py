@@ -10,9 +10,10 @@ from textual import events
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.history import HistoryScreen
+from tchat.tui.widgets.prompt_area import PromptArea
 
 from .chat_stage import opened
-from .stage import text
+from .stage import text, until
 from .test_prompt import staged
 
 
@@ -24,7 +25,7 @@ def keys_of(typed: str) -> list[str]:
             name, _, typed = typed[1:].partition(">")
             keys.append(name)
         else:
-            names = {" ": "space", "$": "dollar_sign", "^": "circumflex_accent"}
+            names = {" ": "space", "$": "dollar_sign", "^": "circumflex_accent", ":": "colon"}
             keys.append(names.get(typed[0], typed[0]))
             typed = typed[1:]
     return keys
@@ -99,6 +100,156 @@ async def test_commands(before: str, typed: str, after: str) -> None:
         prompt.load(before)
         await pilot.press(*keys_of(typed))
         assert prompt.draft.text == after
+
+
+@pytest.mark.parametrize(
+    ("before", "typed", "after", "cursor"),
+    [
+        # To a line by its number
+        ("a\n  b\nc", "2gg", "a\n  b\nc", (1, 2)),
+        ("a\n  b\nc", "1G", "a\n  b\nc", (0, 0)),
+        ("a\nb\nc", "9G", "a\nb\nc", (2, 0)),
+        ("a\nb\nc", "10gg", "a\nb\nc", (2, 0)),
+        ("a\nb\nc", "ggG", "a\nb\nc", (2, 0)),
+        ("a\nb\nc", "kd1G", "c", (0, 0)),
+        ("a\nb\nc\nd", "ggd2G", "c\nd", (0, 0)),
+        ("a\nb\nc\nd", "d2gg", "a", (0, 0)),
+        ("a\nb\nc\nd", "2Gd2G", "a\nc\nd", (1, 0)),
+        ("a\nb\nc", "y1Gp", "a\na\nb\nc\nb\nc", (1, 0)),
+        ("a\nb\nc", "2G:3<enter>", "a\nb\nc", (2, 0)),
+        # The cursor after an undo
+        ("one two three", "0wdwu", "one two three", (0, 4)),
+        ("one two three", "0wdwu<ctrl+r>", "one three", (0, 4)),
+        ("one two three", "bdbu", "one two three", (0, 4)),
+        ("one two three", "0wcwxyz<escape>0u", "one two three", (0, 4)),
+        ("one two three", "0wcwx<escape>u<ctrl+r>", "one x three", (0, 4)),
+        ("one two three", "0wixyz<escape>$u", "one two three", (0, 4)),
+        ("one two three", "0wAxyz<escape>0u", "one two three", (0, 12)),
+        ("one two three", "0wIxyz<escape>u", "one two three", (0, 0)),
+        ("abc def", "0wixy<escape>u<ctrl+r>", "abc xydef", (0, 4)),
+        ("abc def", "0Axy<escape>0u<ctrl+r>", "abc defxy", (0, 7)),
+        ("abc def", "0wiX<ctrl+j>Y<escape>u", "abc def", (0, 4)),
+        ("a\nb\nc", "ddu", "a\nb\nc", (2, 0)),
+        ("a\n  bcd\nc", "k$ddggu", "a\n  bcd\nc", (1, 2)),
+        ("a\n  bcd\nc", "k$ddu<ctrl+r>", "a\nc", (1, 0)),
+        ("a\n  bcd\nc", "k$ccx<escape>u", "a\n  bcd\nc", (1, 2)),
+        ("abc\ndef", "k0loxy<escape>u", "abc\ndef", (0, 1)),
+        ("abc\ndef", "k0loxy<escape>u<ctrl+r>", "abc\nxy\ndef", (0, 1)),
+        ("abc\ndef", "$Oxy<escape>u<ctrl+r>", "abc\nxy\ndef", (1, 1)),
+        ("abc\ndef", "ggyyj$pggu", "abc\ndef", (1, 2)),
+        ("abc\ndef", "ggyyj$Pu<ctrl+r>", "abc\nabc\ndef", (1, 2)),
+        ("one two", "0yw$pu<ctrl+r>", "one twoone ", (0, 6)),
+        ("abc def", "0wvbdu", "abc def", (0, 0)),
+        ("abc def", "$xxxuu<ctrl+r>", "abc d", (0, 4)),
+        ("abc\ndef\nghi", "ggxGxuu", "abc\ndef\nghi", (0, 0)),
+        ("one two", "0ixy<escape>wxuu<ctrl+r><ctrl+r>", "xyone wo", (0, 6)),
+        ("one two", "0ix<escape>0iy<escape>uu<ctrl+r>", "xone two", (0, 0)),
+        # Putting lines and words
+        ("a\nb", "yyA foo<ctrl+w><escape>p", "a\nb \nb", (2, 0)),
+        ("one two", "0wyyxp", "one wto", (0, 5)),
+        ("a\nb", "ddixyz<ctrl+w><escape>p", "a\nb", (1, 0)),
+        ("a\nb\nc", "kyy0xp", "a\nb\nc", (1, 0)),
+        ("a\nb\nc", "yygg2p", "a\nc\nc\nb\nc", (1, 0)),
+        ("a\nb\nc", "yygg2P", "c\nc\na\nb\nc", (0, 0)),
+        ("  a\nb", "ggyyGp", "  a\nb\n  a", (2, 2)),
+        ("a\nb\nc", "gg2yyGp", "a\nb\nc\na\nb", (3, 0)),
+        ("abc\ndefg\nhij", "$ykp", "abc\ndefg\ndefg\nhij\nhij", (2, 0)),
+        ("a b\nc", "ggywyyGp", "a b\nc\na b", (2, 0)),
+        ("ab", "0x3p", "baaa", (0, 3)),
+        ("ab", "0x3P", "aaab", (0, 2)),
+        ("abc\ndef", "ggvjyGp", "abc\ndabc\ndef", (1, 1)),
+        ("abc", "p", "abc", (0, 2)),
+    ],
+)
+async def test_text_and_cursor_are_as_in_vim(
+    before: str, typed: str, after: str, cursor: tuple[int, int]
+) -> None:
+    """Each of these was typed into Vim 9.0."""
+    async with staged() as (prompt, pilot, app):
+        prompt.edit_with_vim()
+        prompt.load(before)
+        await pilot.press("escape", *keys_of(typed))
+        assert prompt.draft.text == after
+        assert app.query_one(PromptArea).cursor_location == cursor
+
+
+async def test_undo_keeps_what_was_there_before_the_cursor_was_moved_with_arrows() -> None:
+    async with staged() as (prompt, pilot, _):
+        prompt.edit_with_vim()
+        await pilot.press("up")
+        recalled = prompt.draft.text
+        await pilot.press(*"xyz", "escape", "u")
+        assert prompt.draft.text == recalled
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ":q<enter>",
+        ":q!<enter>",
+        ":wq<enter>",
+        "<escape>:q<enter>",
+        "<escape>:x<enter>",
+        "one<escape>:qa<enter>",
+    ],
+)
+async def test_a_quit_of_vim_quits_and_sends_nothing(typed: str) -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.edit_with_vim()
+        await pilot.press(*keys_of(typed))
+        await pilot.pause()
+        assert app.sent == []
+        assert [type(each).__name__ for each in app.heard].count("QuitRequested") == 1
+        assert prompt.draft.text == ("one" if "one" in typed else "")
+
+
+@pytest.mark.parametrize("typed", [":w<enter>", "<escape>:w<enter>", "one<escape>:w<enter>"])
+async def test_a_command_that_is_only_vims_is_told_not_to_exist(typed: str) -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.edit_with_vim()
+        await pilot.press(*keys_of(typed))
+        await pilot.pause()
+        assert app.sent == []
+        assert any(":w does not exist here" in each.message for each in app._notifications)
+        assert prompt.draft.text == ("one" if "one" in typed else "")
+
+
+async def test_the_command_line_is_shown_edited_and_left() -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.edit_with_vim()
+        prompt.load("one")
+        await pilot.press("escape", *keys_of(":wx<backspace>"))
+        await until(pilot, lambda: ":w " in text(app))
+        for left in ("<backspace><backspace>", ":q<escape>"):
+            await pilot.press(*keys_of(left))
+            await until(pilot, lambda: "NORMAL" in text(app))
+        await pilot.press(*keys_of("x:<enter>ix"))
+        assert prompt.draft.text == "oxn"
+        assert app.sent == []
+
+
+async def test_a_prompt_that_only_begins_like_a_command_is_sent() -> None:
+    async with staged() as (prompt, pilot, app):
+        prompt.edit_with_vim()
+        for typed in (":smile", ":q is what?", "/regen now"):
+            prompt.load(typed)
+            await pilot.press("enter")
+        assert app.sent == [":smile", ":q is what?", "/regen now"]
+
+
+async def test_a_slash_in_the_empty_prompt_finds_text_in_the_chat(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, keymap="vim"), paths) as shown:
+        await shown.ask("Hello")
+        await shown.pilot.press("escape")
+        for key in ("slash", *"Hel"):  # as fast as a terminal sends them
+            app = shown.pilot.app
+            app.post_message(events.Key(key, "/" if key == "slash" else key))
+        await shown.until(lambda: "FIND Hel" in text(shown.pilot.app))
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.screen.prompt.has_focus_within)
+        assert "NORMAL" in text(shown.pilot.app)
 
 
 async def test_enter_sends_in_both_modes() -> None:

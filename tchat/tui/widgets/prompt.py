@@ -130,13 +130,19 @@ class Prompt(Vertical):
         yield self._area
 
     def edit_with_vim(self) -> None:
-        """Give the prompt the modes of Vim; the border shows the mode."""
-        from tchat.tui.widgets.vim import Mode, Vim
+        """Give the prompt the modes of Vim; the border shows the mode, or the command line."""
+        from tchat.tui.widgets.vim import Vim
 
-        def show(mode: Mode) -> None:
-            self._area.border_subtitle = Content(tr(mode.value))
+        def show(text: str) -> None:
+            self._area.border_subtitle = Content(text)
 
         self._area.modes = self._vim = Vim(self._area, show)
+
+    @property
+    def takes_commands(self) -> bool:
+        """Whether letters are commands of Vim that may lead elsewhere: it is empty."""
+        vim, area = self._vim, self._area
+        return vim is not None and not vim.is_inserting and area.has_focus and not area.text
 
     async def takes_first(self, event: Key) -> bool:
         """Whether ``event`` is a key of Vim's modes that the screen binds too."""

@@ -13,13 +13,12 @@ from typing import ClassVar, Protocol
 from rich.text import Text
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.document._document import EditResult, Location, Selection
-from textual.document._edit import Edit
 from textual.events import Key, Paste
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from tchat.sanitize import printable
 from tchat.translation import N_
@@ -433,10 +432,15 @@ class PromptArea(TextArea):
         swapped = line[second:end] + line[first:second]
         self._replace_via_keyboard(swapped, (row, first), (row, end))
 
-    def remember_killed(self, start: Location, end: Location) -> None:
-        """Let the text between two places be yanked, which stays where it is."""
+    def remember_killed(self, start: Location, end: Location) -> Draft:
+        """Let the text between two places, which stays there, be yanked; return it."""
         start, end = self._chip_around(start)[0], self._chip_around(end)[1]
-        self._kill_ring.add(self._chips.draft(self.get_text_range(start, end)))
+        self._kill_ring.add(killed := self._chips.draft(self.get_text_range(start, end)))
+        return killed
+
+    def with_chips(self, draft: Draft) -> str:
+        """The text of ``draft``, whose chips are those of the prompt once it is put there."""
+        return self._chips.load(draft).text
 
     def delete_whole(self, start: Location, end: Location) -> None:
         """Delete whole chips and text, not to be yanked."""

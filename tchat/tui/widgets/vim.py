@@ -11,10 +11,13 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from textual.document._document import Location, Selection
 from textual.events import Key
+from textual.widgets.text_area import Location, Selection
 
-from tchat.translation import N_
+from tchat.sanitize import single_line
+from tchat.translation import N_, tr
+from tchat.tui.widgets.prompt_draft import Draft
+from tchat.tui.widgets.vim_changes import Changes
 
 if TYPE_CHECKING:
     from tchat.tui.widgets.prompt_area import PromptArea
@@ -100,12 +103,19 @@ def _line_end(text: str, at: int) -> Target:
 
 def _first_line(text: str, at: int) -> Target:
     del at
-    return Target(_first_in_line(text, 0).at, linewise=True)
+    return _numbered_line(text, 1)
 
 
 def _last_line(text: str, at: int) -> Target:
     del at
     return Target(_first_in_line(text, len(text)).at, linewise=True)
+
+
+def _numbered_line(text: str, number: int) -> Target:
+    """The line of a number from 1 on, the last one where there are fewer."""
+    before = text.split("\n")[: number - 1]
+    start = min(sum(len(line) + 1 for line in before), len(text))
+    return Target(_first_in_line(text, start).at, linewise=True)
 
 
 MOTIONS: Mapping[str, Motion] = MappingProxyType(
@@ -131,50 +141,94 @@ SHORT = MappingProxyType(
 INSERTS: Mapping[str, Motion] = MappingProxyType(  # a motion, then the insert mode
     {"i": lambda _, at: Target(at), "a": _right, "I": _first_in_line, "A": _line_end}
 )
+SHORT_NAMES = frozenset({"q", "qa", "wq", "wqa", "x", "xa", "w", "wa"})  # of no slash command
+TO_LINES = ("gg", "G")  # with a count, the line of that number
 OPERATORS = "dcy"
+QUITS = frozenset({"q", "qa", "quit", "wq", "wqa", "x", "xa", "exit"})
+WRITES = frozenset({"w", "wa", "write", "up", "update", "e", "edit"})
 REDO = "\x12"  # Ctrl+R
+TYPING = frozenset({"backspace", "delete", "enter", "ctrl+j", "ctrl+w", "ctrl+u", "ctrl+h"})
+
+
+class Register(NamedTuple):
+    """What was deleted or yanked last; whether these were whole lines."""
+
+    draft: Draft
+    linewise: bool
 
 
 class Vim:
-    """The mode of a prompt, and what was typed of a command so far."""
+    """The mode of a prompt, and what was typed of a command so far.
 
-    def __init__(self, area: PromptArea, show: Callable[[Mode], None]) -> None:
+    ``show`` gets the mode, or the command line, to be shown.
+    """
+
+    def __init__(self, area: PromptArea, show: Callable[[str], None]) -> None:
         self._area = area
         self._show = show
         self._typed = ""  # of a command: a count, an operator, `g`
+        self._command_line: str | None = None  # what was typed behind `:`
         self._anchor = 0  # where the visual mode began
-        self._linewise = False  # whether whole lines were deleted or yanked last
+        self._register: Register | None = None
+        self._changes = Changes(area)
+        self._moved = False  # whether the last key in the insert mode typed nothing
         self.mode = Mode.INSERT
-        show(self.mode)
+        show(tr(self.mode.value))
+
+    @property
+    def is_inserting(self) -> bool:
+        """Whether letters are typed."""
+        return self.mode is Mode.INSERT
 
     async def handle(self, event: Key) -> bool:
         """Whether ``event`` was a key of the mode; the prompt does nothing with it then."""
         key = event.character if event.is_printable and event.character else event.key
-        key = {"ctrl+r": REDO, "backspace": "h"}.get(key, key)
+        if self._command_line is not None:
+            self._edit_command_line(self._command_line, key)
+            return True
         if self.mode is Mode.INSERT:
-            if key != "escape" or self._area.is_completing:
-                return False
-            self._normal(self._cursor(), back=True)
-        elif key == "escape":
+            return self._handle_insert(key)
+        key = {"ctrl+r": REDO, "backspace": "h"}.get(key, key)
+        if key == "escape":
             had_command = bool(self._typed) or self.mode is Mode.VISUAL
             self._normal(self._cursor())
             return had_command  # else it stops the reply
-        elif len(key) > 1:
+        if len(key) > 1:
             self._typed = ""
             return False
-        elif key in "jk:/?" and not self._area.text and not self._typed:
+        if key in "jk:/?" and not self._area.text and not self._typed:
             return await self._act_on_empty(key)
+        if key == ":" and not self._typed:
+            self._edit_command_line("", "")
         else:
+            self._changes.end()
             self._command(self._typed + key)
         return True
 
+    def _handle_insert(self, key: str) -> bool:
+        """What `handle` does with a key in the insert mode."""
+        if key == "escape" and not self._area.is_completing:
+            self._normal(self._cursor(), back=True)
+            return True
+        if key == "enter" and self._is_command_line(self._area.text):
+            command = self._area.text[1:].strip()
+            self._area.clear()
+            self._normal(0)
+            self._carry_out(command)
+            return True
+        moves = len(key) > 1 and key not in TYPING
+        if moves or self._moved:
+            self._changes.end()
+        self._moved = moves
+        return False
+
     async def _act_on_empty(self, key: str) -> bool:
-        """What `handle` does with a key in an empty prompt: go to messages, or search."""
+        """What `handle` does with a key in an empty prompt: go to messages, or find text there."""
         if key == ":":
             self.insert()
             self._area.insert_text("/")
         elif key != "?":
-            name = {"j": "message_down", "k": "message_up", "/": "search"}[key]
+            name = {"j": "message_down", "k": "message_up", "/": "find"}[key]
             await self._area.app.run_action(f"run('{name}')", self._area.screen)
         return key != "?"
 
@@ -195,6 +249,39 @@ class Vim:
     def insert(self) -> None:
         """Enter the insert mode."""
         self._set_mode(Mode.INSERT)
+
+    # The command line
+
+    def _edit_command_line(self, typed: str, key: str) -> None:
+        """Add a key to what was typed behind `:`; Enter carries it out, Esc leaves it."""
+        if key == "enter":
+            self._normal(self._cursor())
+            self._carry_out(typed.strip())
+        elif key in ("escape", "ctrl+c") or (key == "backspace" and not typed):
+            self._normal(self._cursor())
+        else:
+            self._command_line = typed[:-1] if key == "backspace" else typed + key * (len(key) == 1)
+            self._show(f":{single_line(self._command_line)}")
+
+    def _is_command_line(self, text: str) -> bool:
+        """Whether a text to be sent is meant as one: `:` types `/` in an empty prompt."""
+        name = text[1:].strip().removesuffix("!")
+        return name in QUITS | WRITES and (
+            text[0] == ":" or (text[0] == "/" and name in SHORT_NAMES)
+        )
+
+    def _carry_out(self, command: str) -> None:
+        """Quit, go to a line, or tell that there is no such command."""
+        if command.removesuffix("!") in QUITS:
+            self._area.post_message(self._area.QuitRequested())
+        elif command.isdecimal():
+            self._go_to(_numbered_line(self._area.text, int(command[:5])).at)
+        elif command:
+            told = tr(
+                ":{command} does not exist here. :q quits, /export writes the chat to a file.",
+                command=single_line(command, 20),
+            )
+            self._area.notify(told, markup=False)
 
     # Commands
 
@@ -224,11 +311,11 @@ class Vim:
                 last = _down(text, last).at
             self._operate(operator, at, last, linewise=True)
         elif motion in MOTIONS:
-            self._move(operator, motion, count)
+            self._move(operator, motion, count, is_counted=bool(count_text))
         elif not operator:
             self._simple(motion, count)
 
-    def _move(self, operator: str, motion: str, count: int) -> None:
+    def _move(self, operator: str, motion: str, count: int, *, is_counted: bool) -> None:
         text, at = self._area.text, self._cursor()
         if operator == "c" and motion == "w" and text[at : at + 1].strip():
             motion = "e"  # as in Vim: `cw` leaves the space behind the word
@@ -239,10 +326,8 @@ class Vim:
             target = Target(at)
         for _ in range(count):
             target = MOTIONS[motion](text, target.at)
-        if motion == "G" and count > 1:
-            lines = text.split("\n")
-            before = sum(len(line) + 1 for line in lines[: count - 1])
-            target = Target(min(before, len(text)), linewise=True)
+        if is_counted and motion in TO_LINES:
+            target = _numbered_line(text, count)
         if not operator:
             self._go_to(target.at)
             return
@@ -254,14 +339,16 @@ class Vim:
 
     def _operate(self, operator: str, start: int, end: int, *, linewise: bool) -> None:
         text = self._area.text
-        start, end = sorted((start, end))
-        self._linewise = linewise
+        first, last = start, end = sorted((start, end))
         if linewise:
-            start, end = _line(text, start)[0], _line(text, end)[1]
-        self._area.remember_killed(self._location(start), self._location(end))
+            start, end = _line(text, first)[0], _line(text, last)[1]
+        killed = self._area.remember_killed(self._location(start), self._location(end))
+        self._register = Register(killed, linewise)
         if operator == "y":
-            self._normal(self._cursor() if linewise else start)
+            self._normal(first)
             return
+        # Undo puts the cursor where it is before the edit.
+        self._set_cursor(_first_in_line(text, start).at if linewise else start)
         if linewise and operator == "d":  # with a newline
             if end < len(text):
                 end += 1
@@ -286,8 +373,8 @@ class Vim:
             self._put(before=command == "P", count=count)
         elif command in ("u", REDO):
             for _ in range(count):
-                self._area.undo() if command == "u" else self._area.redo()
-            self._normal(self._cursor())
+                self._changes.undo() if command == "u" else self._changes.redo()
+            self._normal(self._selected()[0])
         elif command == "v":
             self._anchor = at
             self._set_mode(Mode.NORMAL if self.mode is Mode.VISUAL else Mode.VISUAL)
@@ -298,42 +385,43 @@ class Vim:
 
     def _open_line(self, *, above: bool) -> None:
         start, end = _line(self._area.text, self._cursor())
-        self._set_cursor(start if above else end)
-        self._area.action_newline()
-        if above:
-            self._set_cursor(start)
+        place = self._location(start if above else end)
+        self._area.replace("\n", place, place, maintain_selection_offset=False)
+        self._set_cursor(start if above else end + 1)
         self.insert()
 
     def _put(self, *, before: bool, count: int) -> None:
-        text, at = self._area.text, self._cursor()
-        start, end = _line(text, at)
-        for _ in range(count):
-            if not self._linewise:
-                self._set_cursor(at if before else min(at + 1, end))
-                self._area.action_yank()
-            elif before:
-                self._set_cursor(start)
-                self._area.action_yank()
-                self._area.action_newline()
-            else:
-                self._set_cursor(end)
-                self._area.action_newline()
-                self._area.action_yank()
-        if self._linewise:
-            self._normal(start if before else end + 1)
+        """Put the register, in one edit, before or behind the cursor or its line."""
+        if self._register is None:
+            return
+        draft, linewise = self._register
+        at = self._cursor()
+        start, end = _line(self._area.text, at)
+        put = self._area.with_chips(draft)
+        if linewise:
+            put, at = (f"{put}\n", start) if before else (f"\n{put}", end)
         else:
-            self._normal(self._cursor(), back=True)
+            at = at if before else min(at + 1, end)
+        put *= count
+        place = self._location(at)
+        self._area.replace(put, place, place, maintain_selection_offset=False)
+        if linewise:
+            self._normal(_first_in_line(self._area.text, at if before else at + 1).at)
+        else:
+            self._normal(at if "\n" in put else max(at, at + len(put) - 1))
 
     # The text area
 
     def _set_mode(self, mode: Mode) -> None:
-        self._typed = ""
+        self._typed, self._command_line = "", None
+        self._moved = False
         self.mode = mode
         self._area.history.checkpoint()
-        self._show(mode)
+        self._show(tr(mode.value))
 
     def _normal(self, at: int, *, back: bool = False) -> None:
         self._set_mode(Mode.NORMAL)
+        self._changes.end()
         self._go_to(_left(self._area.text, at).at if back else at)
 
     def _go_to(self, at: int) -> None:
