@@ -200,10 +200,11 @@ async def test_what_belongs_to_another_model_is_told_and_the_old_value_comes_bac
         await shown.until(lambda: dialog.list.editing)
         await type_into_focused(shown, value)
         await shown.pilot.press("enter")
-        await shown.until(lambda: f"{name} not changed: " in shown.toasts)
+        await shown.until(lambda: "✗ not changed" in dialog.list.shown[0].columns)
         await shown.idle()
         item = dialog.list.item
         assert item is not None
+        assert item.about.startswith("✗ ")
         assert item.columns[0] == "–"
         await shown.pilot.press("escape")
         now = shown.screen.conversation.settings

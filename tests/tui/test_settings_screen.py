@@ -142,8 +142,30 @@ async def test_a_wrong_value_is_told_and_can_be_mended(changes: Changes) -> None
         await until(pilot, lambda: "must be a number from 0 to 10" in text(app))
         assert dialog.list.editing
         assert changes == []
+        assert not app._notifications
+        assert dialog.list.item is not None
+        assert dialog.list.item.columns[1] == "✗ not changed"
         await pilot.press("end", "backspace", "enter")
         await until(pilot, lambda: changes == [("temp", 9.0, False)])
+        await until(pilot, lambda: "must be a number" not in text(app))
+
+
+async def test_a_change_that_failed_is_told_at_its_setting(changes: Changes) -> None:
+    dialog = screen(changes)
+    changes.broken = True
+    async with shown(dialog) as (app, pilot):
+        await find(pilot, dialog, "save_oneshots")
+        for keys_ in ("enter", "ctrl+s"):
+            await pilot.press(keys_)
+            await until(pilot, lambda: "✗ cannot write [/x]␛" in text(app))
+            assert not app._notifications
+        dialog.list.set_query("temp")
+        await until(pilot, lambda: "✗" not in text(app))
+        changes.broken = False
+        await find(pilot, dialog, "save_oneshots")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(changes) == 1)
+        await until(pilot, lambda: "✗" not in text(app))
 
 
 async def test_esc_leaves_the_value_and_then_the_screen(changes: Changes) -> None:

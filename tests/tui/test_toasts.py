@@ -9,7 +9,7 @@ from textual.widgets._toast import Toast
 
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tui.dialogs.dialog import Confirm
+from tchat.tui.dialogs.dialog import Confirm, HintLine
 from tchat.tui.widgets.prompt import Prompt
 
 from .chat_stage import Shown, opened
@@ -54,6 +54,7 @@ async def test_a_toast_lies_over_no_field_of_a_dialog(
         shown.pilot.app.notify(WORDS, markup=False)
         await shown.until(lambda: bool(toasts(shown)))
         assert not hidden(shown, Input)
+        await shown.until(lambda: not hidden(shown, HintLine))
 
 
 def on_border(shown: Shown) -> list[Toast]:

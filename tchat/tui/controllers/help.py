@@ -138,5 +138,11 @@ class HelpController:
             await context.conversation.change(own)
             context.notify(tr("Set for this session: {names}.", names=", ".join(own)))
         else:
-            told = tr("These apply only to a new session: {names}.", names=", ".join(own))
-            context.notify(told)
+            context.notify(
+                tr(
+                    "This chat keeps its own {names}. To chat with those of the template, begin a "
+                    "new session ({key}), then insert it.",
+                    names=", ".join(own),
+                    key=context.key_name("chat.new-session"),
+                )
+            )

@@ -92,8 +92,7 @@ class SettingsController:
         self._transcript.show_error(unchanged)
         for screen in self.screen.app.screen_stack:
             if isinstance(screen, SettingsScreen):
-                screen.put_back(old)
-                self._context.notify_error(unchanged)
+                screen.put_back(old, self._context.hinted(failure))
 
     async def _show_loading(self) -> None:
         conversation = self._context.conversation

@@ -171,13 +171,15 @@ class Dialog(ModalScreen[Result | None], Generic[Result]):
         self.call_after_refresh(self.place_toasts)
 
     def place_toasts(self) -> None:
-        """Put toasts below the frame, where there is room, else inside it over its keys."""
+        """Put toasts below the frame, where there is room, else inside it, above its keys."""
         frame = self.query_one("#frame")
         whole, inside = frame.region, frame.region.shrink(frame.gutter)
         width, height = self.size
         margin = Spacing(0, 1, 0, 1)
         if height - whole.bottom < TOAST_ROWS:
-            margin = Spacing(0, width - inside.right, height - inside.bottom, inside.x)
+            keys = self.query_one(HintLine).region
+            bottom = keys.y if keys.height else inside.bottom
+            margin = Spacing(0, width - inside.right, height - bottom, inside.x)
         for rack in self.query(ToastRack):  # none where notifications are off
             rack.styles.margin = margin
 

@@ -13,7 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.sanitize import printable_json, single_line
 from tchat.settings import Key, Settings, Value, keys, spell
 from tchat.settings.keys import parse
@@ -107,7 +107,7 @@ class SettingsScreen(Dialog[None]):
 
     ``origins`` says where each value comes from, by name, as a key of `ORIGINS`; what is absent is
     a default. ``saved`` is what the file holds, whose path is ``file``. When ``change`` raises
-    `TchatError`, nothing is shown as changed.
+    `TchatError`, nothing is shown as changed, and the setting tells why.
     """
 
     HEADING: ClassVar[str] = N_("Settings")
@@ -140,6 +140,7 @@ class SettingsScreen(Dialog[None]):
             if origin not in (DEFAULT, SAVED, CHANGED)
         }
         self._change = change
+        self._problems: dict[str, str] = {}  # of the last attempts to change a setting
         self._only_changed = False
         self.list = FuzzyList(self._items(), placeholder=tr("Type to filter names and meanings"))
 
@@ -200,24 +201,42 @@ class SettingsScreen(Dialog[None]):
         try:
             value = typed(key, event.text)
         except UsageError as error:
-            self.notify(single_line(error.message), severity="error", markup=False)
+            self._show_problem(key, error)
             await self.list.edit(event.text, behind_title=True)
             return
         if value != self._values[key.name]:
             self._apply(key, value)
+        elif self._problems.pop(key.name, ""):
+            self._show()
 
     @background(group="settings")
     async def _apply(self, key: Key, value: Value) -> None:
         """Use a value in this chat."""
         async with self._one_change:
-            await self._change(key, value, False)
+            if not await self._changed(key, value, saves=False):
+                return
             self._values[key.name] = value
             self._origins[key.name] = self._origin_of(key.name, value)
             self._show()
 
-    def put_back(self, values: Mapping[str, Value]) -> None:
+    async def _changed(self, key: Key, value: Value, *, saves: bool) -> bool:
+        """Whether a setting could be changed; where not, it tells why."""
+        self._problems.pop(key.name, None)
+        try:
+            await self._change(key, value, saves)
+        except TchatError as error:
+            self._show_problem(key, error)
+            return False
+        return True
+
+    def _show_problem(self, key: Key, error: TchatError) -> None:
+        self._problems[key.name] = single_line(str(error))
+        self._show()
+
+    def put_back(self, values: Mapping[str, Value], problem: str) -> None:
         """Show values that are in force again: the model did not load with others."""
         for name, value in values.items():
+            self._problems[name] = single_line(problem)
             self._values[name] = value
             self._origins[name] = self._origin_of(name, value)
         self._show()
@@ -236,7 +255,8 @@ class SettingsScreen(Dialog[None]):
         """Keep the value in force, after what was asked for before."""
         async with self._one_change:
             value = self._values[key.name]
-            await self._change(key, value, True)
+            if not await self._changed(key, value, saves=True):
+                return
             self._saved[key.name] = value
             self._origins[key.name] = SAVED
             self._show()
@@ -266,13 +286,17 @@ class SettingsScreen(Dialog[None]):
             value = self._values[key.name]
             if self._only_changed and value == key.default:
                 continue
+            problem = self._problems.get(key.name, "")
+            told = (f"✗ {problem}",) if problem else ()
+            origin = f"✗ {tr('not changed')}" if problem else self._origin(key.name)
             yield Item(
                 key=key.name,
                 title=key.name,
-                columns=(_shown(key, value), self._origin(key.name)),
+                columns=(_shown(key, value), origin),
+                tones=("", "bad" if problem else ""),
                 also=f"{tr(key.help)} {key.help}",
                 group=tr(section),
-                about="\n".join((tr(key.help), _allowed(key), _names(key))),
+                about="\n".join((*told, tr(key.help), _allowed(key), _names(key))),
                 marked=value != key.default,
             )
 
