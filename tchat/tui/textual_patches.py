@@ -18,6 +18,7 @@ from typing import Any, cast
 from rich.console import Console
 from textual._compositor import ChopsUpdate, Compositor
 from textual.app import App
+from textual.driver import Driver
 from textual.events import Key
 from textual.geometry import Offset, Region
 from textual.notifications import Notification
@@ -243,6 +244,11 @@ class SafeNotification(Notification):
     def has_expired(self) -> bool:
         """Whether it is to be shown no more."""
         return super().time_left <= 0
+
+
+def driver_of(app: App[Any]) -> Driver | None:
+    """What writes to the terminal; None before the app runs."""
+    return app._driver
 
 
 def drop_information(app: App[Any]) -> None:

@@ -332,6 +332,29 @@ async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
         assert shown.branch[-1] == ("assistant", wanted)
 
 
+async def test_the_hints_name_the_keys_in_force(
+    slow: Settings, paths: Paths, brake: threading.Event
+) -> None:
+    keys = {
+        "candidates.take": "f12",
+        "candidates.stop": "z",
+        "candidates.copy": "f10",
+        "candidates.next": "f11",
+        "chat.stop": "ctrl+l",
+    }
+    async with opened(replace(slow, keys=keys), paths, size=(120, 30)) as shown:
+        await shown.type("/try 2 Hello")
+        await shown.until(lambda: "F12 keeps this one" in text(shown.pilot.app))
+        page = text(shown.pilot.app)
+        for hint in ("← F11 1-9 select", "z stops this one", "Ctrl+L stops all"):
+            assert hint in page
+        brake.set()
+        await shown.pilot.press("ctrl+l")
+        await shown.idle()
+        await shown.until(lambda: "F10 copies" in text(shown.pilot.app))
+        assert "Ctrl+L keeps reply 1" in text(shown.pilot.app)
+
+
 async def test_a_cursor_that_the_user_moved_stays_where_it_is(
     settings: Settings, paths: Paths
 ) -> None:

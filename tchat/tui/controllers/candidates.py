@@ -156,7 +156,8 @@ class CandidatesController:
         run.before = next((each.id for each in replies if each.id != first.reply), None)
         self._transcript.drop_pending()  # the messages are read again at the end
         names = [short_model_name(name) for name in run.names]
-        run.view = Candidates(message.text, run.count, names)
+        keys = self._context.keys_in_force() if self._context.has_own_keys else ()
+        run.view = Candidates(message.text, run.count, names, keys)
         self._transcript.view.display = False
         await self.screen.query_one("#messages").mount(run.view)
         self._focus(run.view)

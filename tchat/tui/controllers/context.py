@@ -19,6 +19,7 @@ from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.keys import KEYS, KeyAction, with_keymap
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.terminal import TitledDriver
+from tchat.tui.textual_patches import driver_of
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
@@ -95,7 +96,7 @@ class ChatContext:
         return self.screen.query_one(Prompt)
 
     def _show_title(self, title: str | None) -> None:
-        driver = self.screen.app._driver
+        driver = driver_of(self.screen.app)
         if isinstance(driver, TitledDriver):
             driver.set_title(title)
 

@@ -45,10 +45,9 @@ class LeaderController:
         if event.key == "escape":
             return
         screen = self._context.screen
-        for node, bindings in screen._binding_chain:
-            for binding in bindings.key_to_bindings.get(f"{LEADER} {event.key}", ()):
-                if await screen.app.run_action(binding.action, node):
-                    return
+        bound = screen.active_bindings.get(f"{LEADER} {event.key}")
+        if bound is not None and await screen.app.run_action(bound.binding.action, bound.node):
+            return
         keys = f"{self._context.key_name('chat.leader')} {show_key(event.key)}"
         self._context.notify(tr("{keys} has no action.", keys=keys))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tchat.sanitize import single_line
 from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.textual_patches import driver_of
 
 LONG_TURN = 10.0  # seconds from which a turn is worth it
 TITLE = 60  # characters of the session's title
@@ -41,5 +42,6 @@ class Notifier:
         if session is not None and not self._context.private:
             text += f": {single_line(session.title, TITLE)}"
         sequence = notification(settings.notify, text, os.environ)
-        if sequence and app._driver is not None:
-            app._driver.write(sequence)
+        driver = driver_of(app)
+        if sequence and driver is not None:
+            driver.write(sequence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
+from tchat.tui.keys import KEYS, KeyAction, Scope, declared
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.rows import Part, PartsRow, part
 from tchat.tui.widgets.transcript.entry import Entry
@@ -143,16 +144,18 @@ NARROWEST = 26  # cells of a column where all columns fit
 EASY = 38  # cells of a column where some must be left out anyway
 ENDED = (Stage.DONE, Stage.STOPPED, Stage.CUT_OFF, Stage.LOOPED)
 
-# Hints, and how long each is kept.
-MOVES = (N_("←→ 1-9 select"), 5)
+# Hints by the action whose key they name, and how long each is kept.
 WRITING = (
-    MOVES,
-    (N_("Enter keeps this one"), 3),
-    (N_("s stops this one"), 2),
-    (N_("Esc stops all"), 4),
+    ("candidates.take", N_("{key} keeps this one"), 3),
+    ("candidates.stop", N_("{key} stops this one"), 2),
+    ("chat.stop", N_("{key} stops all"), 4),
 )
-WRITTEN = (MOVES, (N_("Enter keeps this one"), 4), (N_("c copies"), 2))
-LEAVES = 3
+WRITTEN = (
+    ("candidates.take", N_("{key} keeps this one"), 4),
+    ("candidates.copy", N_("{key} copies"), 2),
+)
+MOVES, LEAVES = 5, 3
+NUMBERS = "1-9"
 
 
 class Candidates(Widget, can_focus=True):
@@ -162,6 +165,7 @@ class Candidates(Widget, can_focus=True):
         question: What they answer, raw.
         count: Replies.
         names: A label of each, such as the model that writes it, raw.
+        keys: The keys in force, for the hints; without them those that are declared.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -199,8 +203,16 @@ class Candidates(Widget, can_focus=True):
 
         text: str
 
-    def __init__(self, question: str, count: int, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        question: str,
+        count: int,
+        names: Sequence[str] = (),
+        keys: Iterable[KeyAction] = (),
+    ) -> None:
         super().__init__()
+        known = keys or (*KEYS, *declared(self.BINDINGS, Scope.CANDIDATES))
+        self._keys = {each.id: each.shown_keys[0] for each in known if each.shown_keys}
         self._question = question
         self._columns = [ReplyColumn(number) for number in range(1, count + 1)]
         for column, name in zip(self._columns, names, strict=False):
@@ -344,14 +356,21 @@ class Candidates(Widget, can_focus=True):
             self._tabs.show([column.standing.tab() for column in self._columns])
 
     def _show_hints(self) -> None:
-        hints = [(tr(words), keep) for words, keep in (WRITTEN if self.ended else WRITING)]
-        if self.ended:
-            hints.append((self._leaves, LEAVES))
+        hints = [
+            (tr(words, key=self._keys[action]), keep)
+            for action, words, keep in (WRITTEN if self.ended else WRITING)
+            if action in self._keys
+        ]
+        if self.ended and "chat.stop" in self._keys:
+            hints.append((self._leaves(self._keys["chat.stop"]), LEAVES))
+        moves = [self._keys.get(f"candidates.{each}", "") for each in ("previous", "next")]
+        between = "" if all(len(each) < 2 for each in moves) else " "
+        select = tr("{keys} select", keys=f"{between.join(moves)} {NUMBERS}".strip())
+        hints.insert(0, (select, MOVES))
         self._hints.show([part(words, "", keep=(keep,)) for words, keep in hints])
 
-    @property
-    def _leaves(self) -> str:
-        """What Esc does."""
+    def _leaves(self, key: str) -> str:
+        """What the key that stops does when there is nothing to stop."""
         if self._kept is None:
-            return tr("Esc goes back")
-        return tr("Esc keeps reply {number}", number=self._kept + 1)
+            return tr("{key} goes back", key=key)
+        return tr("{key} keeps reply {number}", key=key, number=self._kept + 1)
