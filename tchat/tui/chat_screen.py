@@ -21,7 +21,7 @@ from tchat.sanitize import printable
 from tchat.settings import Settings
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
-from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_keys
+from tchat.tui.keys import KEYS, KeyAction, Scope, bindings, declared, first_keys, shown_by_id
 from tchat.tui.textual_patches import (
     FocusPainter,
     PartialCompositor,
@@ -76,12 +76,14 @@ class ChatScreen(Screen[None]):
         header = ChatHeader()
         header.fit_height(self.app.size.height)
         yield header
+        keys = tuple(self._first_keys())
         with Horizontal(id="body"), Vertical(id="main"):
-            yield FirstScreen(first_keys(self._first_keys()))
+            select = shown_by_id(keys).get("prompt.complete", "")
+            yield FirstScreen(first_keys(keys), select)
             messages = Vertical(id="messages")
             messages.display = False  # until it has any
             yield messages
-            yield Prompt()
+            yield Prompt(keys)
         yield StatusLine()
 
     def _first_keys(self) -> Iterable[KeyAction]:

@@ -227,6 +227,11 @@ def with_keymap(
     )
 
 
+def shown_by_id(actions: Iterable[KeyAction]) -> dict[str, str]:
+    """The first key of each action that has one, as it is shown."""
+    return {each.id: each.shown_keys[0] for each in actions if each.shown_keys}
+
+
 def show_key(key: str, leader: str = LEADER_KEY) -> str:
     """One key for people: ``ctrl+r`` → ``Ctrl+R``, ``leader up`` → ``Ctrl+X ↑``."""
     first, _, second = key.strip().partition(" ")
@@ -257,5 +262,5 @@ FIRST_KEYS = (
 
 def first_keys(actions: Iterable[KeyAction]) -> list[tuple[str, str]]:
     """Keys and what they do, for somebody who begins."""
-    shown = {each.id: each.shown_keys[0] for each in actions if each.shown_keys}
+    shown = shown_by_id(actions)
     return [(shown.get(key, key), tr(does)) for key, does in FIRST_KEYS]

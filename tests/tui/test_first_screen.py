@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,21 @@ async def test_it_shows_the_last_three_chats_the_model_and_the_keys(
         assert "sessions" in page(shown)  # a key
         assert is_tame(shown.pilot.app)
         assert (tr(PROMPTS[0]) in page(shown)) is (size != SMALL)
+
+
+async def test_the_hints_name_the_keys_in_force(settings: Settings, paths: Paths) -> None:
+    keys = {
+        "prompt.help": "f12",
+        "prompt.complete": "ctrl+l",
+        "prompt.send": "f11",
+        "prompt.up": "f10",
+    }
+    async with opened(replace(settings, keys=keys), paths, USUAL, ready=False) as shown:
+        for hint in ("· Ctrl+L selects", "· F12 help"):
+            assert hint in page(shown)
+        shown.screen.prompt.queue = ["one"]
+        shown.screen.prompt.held = True
+        await filled(shown, "waiting: F11 sends the next one, F10 takes the last one back")
 
 
 async def test_a_number_or_enter_opens_a_chat(settings: Settings, paths: Paths) -> None:

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
-from tchat.tui.keys import KEYS, KeyAction, Scope, declared
+from tchat.tui.keys import KEYS, KeyAction, Scope, declared, shown_by_id
 from tchat.tui.textual_patches import carry_out_binding
 from tchat.tui.widgets.rows import Part, PartsRow, part
 from tchat.tui.widgets.transcript.entry import Entry
@@ -212,7 +212,7 @@ class Candidates(Widget, can_focus=True):
     ) -> None:
         super().__init__()
         known = keys or (*KEYS, *declared(self.BINDINGS, Scope.CANDIDATES))
-        self._keys = {each.id: each.shown_keys[0] for each in known if each.shown_keys}
+        self._keys = shown_by_id(known)
         self._question = question
         self._columns = [ReplyColumn(number) for number in range(1, count + 1)]
         for column, name in zip(self._columns, names, strict=False):

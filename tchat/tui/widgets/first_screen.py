@@ -91,9 +91,10 @@ class FirstScreen(Widget):
     class Left(Message):
         """The user went back; the focus belongs to the prompt."""
 
-    def __init__(self, hints: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, hints: Sequence[tuple[str, str]], select: str = "") -> None:
         super().__init__()
         self._hints = hints
+        self._select = tr("{key} selects", key=select) if select else ""
         self._facts: Sequence[str] = ()
         self._chats: Sequence[Choice] = ()
         self._prompts = tuple(map(Choice, map(tr, PROMPTS)))
@@ -260,7 +261,8 @@ class FirstScreen(Widget):
     def _block(
         self, heading: str, first: int, choices: Sequence[Choice], cells: int, *, hint: bool
     ) -> list[ClickableLine]:
-        above = Content.assemble((heading, "bold"), " · " if hint else "", hint * tr("Tab selects"))
+        hinted = f" · {self._select}" if hint and self._select else ""
+        above = Content.assemble((heading, "bold"), hinted)
         lines = [ClickableLine((GAP + above).truncate(cells, ellipsis=True, pad=True))]
         for index, choice in enumerate(choices, first):
             lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from textual.widgets import TextArea
 
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
+from tchat.tui.keys import KeyAction, Scope, declared, shown_by_id
 from tchat.tui.widgets.completion import Completion, Existing, FileNames
 from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt_area import PromptArea
@@ -26,9 +27,14 @@ from tchat.tui.widgets.prompt_draft import Draft
 if TYPE_CHECKING:
     from tchat.tui.widgets.vim import Vim
 
-PLACEHOLDER = N_("Message · / commands · @ files · ? help")
+PLACEHOLDER = N_("Message · / commands · @ files")
+HELP = N_("{key} help")
 SHOWN = 3  # queued prompts
-GO_ON = N_("waiting: Enter sends the next one, ↑ takes the last one back")
+# What the queue that waits for the user says, by the action whose key it names.
+WAITING = (
+    ("prompt.send", N_("{key} sends the next one")),
+    ("prompt.up", N_("{key} takes the last one back")),
+)
 
 
 class PromptQueue(Widget):
@@ -44,6 +50,10 @@ class PromptQueue(Widget):
     class Clicked(Message):
         """The user wants the last prompt back."""
 
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        super().__init__()
+        self._held_hints = [tr(does, key=keys[each]) for each, does in WAITING if each in keys]
+
     def watch_waiting(self, waiting: Sequence[str]) -> None:
         """Hide an empty queue."""
         self.display = bool(waiting)
@@ -58,7 +68,7 @@ class PromptQueue(Widget):
         if len(self.waiting) > SHOWN:
             lines.append(Content(tr("and {count:,} more", count=len(self.waiting) - SHOWN)))
         if self.held:
-            lines.append(Content(tr(GO_ON)))
+            lines.append(Content(tr("waiting: {keys}", keys=", ".join(self._held_hints))))
         return Content("\n").join(line.truncate(width, ellipsis=True) for line in lines)
 
     def on_click(self, event: Click) -> None:
@@ -69,6 +79,8 @@ class PromptQueue(Widget):
 
 class Prompt(Vertical):
     """Where the user types. The screen sets its attributes.
+
+    ``keys`` are those in force, for the hints; without them the hints name those declared.
 
     Attributes:
         mode: What Enter does other than send, such as ``editing message 3``; shown in the border.
@@ -114,14 +126,17 @@ class Prompt(Vertical):
     queue: reactive[Sequence[str]] = reactive(())
     held: reactive[bool] = reactive(False)
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[KeyAction] = ()) -> None:
         super().__init__()
-        self._queue = PromptQueue()
+        shown = shown_by_id(keys or declared(PromptArea.BINDINGS, Scope.PROMPT))
+        self._queue = PromptQueue(shown)
         self._unfilled: tuple[str, ...] = ()  # blanks of a template that need a value
         self._completion = Completion()
         self._vim: Vim | None = None
         self._area = PromptArea(self._completion)
-        self._area.placeholder = tr(PLACEHOLDER)
+        help_key = shown.get("prompt.help")
+        hints = [tr(PLACEHOLDER), tr(HELP, key=help_key)] if help_key else [tr(PLACEHOLDER)]
+        self._area.placeholder = " · ".join(hints)
 
     def compose(self) -> ComposeResult:
         """Queue and text area; the popup is laid out where the area begins."""
