@@ -95,8 +95,8 @@ prompt.newline = "ctrl+l,shift+enter"
 ```
 
 `tchat config set keymap vim` gives the prompt Vim's modes, `emacs` the keys of Emacs. In Vim's
-normal mode and an empty prompt, `j` and `k` go to the messages, `/` finds text there, and `:` begins
-a command. `:q` and Enter quit in every mode.
+normal mode and an empty prompt, `j` and `k` go to the messages, `/` finds text there, and `:`
+begins a command. `:q` and Enter quit in every mode.
 
 {tables}
 """
