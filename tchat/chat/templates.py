@@ -5,6 +5,7 @@
     description = "Translate a text"
     system = "You are a translator."          # optional
     prompt = "Translate into {language}, in a {tone} tone:\\n\\n{input}"
+    model = "qwen3:4b"                        # optional
     [defaults]
     tone = "neutral"
     [sampling]
@@ -13,6 +14,8 @@
 ``{name}`` is a variable and ``{{name}}`` stands for the text ``{name}``; other braces are
 themselves, so JSON may be written as it is. ``{input}`` is what was piped or typed. A variable
 without a default has to be given: by ``-p``, or where the user is asked for it.
+
+A template without ``prompt`` is a persona: only a system prompt, a model or sampling, for a chat.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ INPUT = "input"
 BLANK, BLANK_WITH_DEFAULT = "⟨{name}⟩", "⟨{name}={default}⟩"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
-_FIELDS = ("description", "system", "prompt", "defaults", "sampling")
+_FIELDS = ("description", "system", "prompt", "model", "defaults", "sampling")
+_PERSONA = "{input}"  # the prompt of a template that has none
 
 
 class StartedTemplate(NamedTuple):
@@ -57,7 +61,7 @@ class StartedTemplate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """One named template. ``sampling`` holds checked settings by name."""
+    """One named template. ``sampling`` holds checked settings by name; ``model`` may be empty."""
 
     name: str
     path: Path
@@ -66,6 +70,17 @@ class PromptTemplate:
     prompt: str
     defaults: Mapping[str, str]
     sampling: Mapping[str, Value]
+    model: str = ""
+
+    @property
+    def is_persona(self) -> bool:
+        """Whether it only says who answers, and how."""
+        return self.prompt == _PERSONA
+
+    @property
+    def settings(self) -> Mapping[str, Value]:
+        """The settings that it makes, apart from the system prompt."""
+        return {**self.sampling, **({"model": self.model} if self.model else {})}
 
     @property
     def shown_description(self) -> str:
@@ -103,18 +118,20 @@ class PromptTemplate:
                 tr("the prompt `{name}` needs a text to work on", name=self.name),
                 tr("pipe it in or type it"),
             )
-        for name in _variables(f"{self.prompt}\n{self.system}"):
-            if name not in known:
-                raise UsageError(
-                    tr(
-                        "the prompt `{name}` needs a value for `{variable}`",
-                        name=self.name,
-                        variable=name,
-                    ),
-                    tr("add `-p {name} VALUE`", name=name),
-                )
+        self._require_values(f"{self.prompt}\n{self.system}", known)
         prompt = self._with_input(text, _expand(self.prompt, known))
         return prompt, _expand(self.system, known)
+
+    def fill_system(self, values: Mapping[str, str]) -> str:
+        """The system prompt alone, with the variables' ``values``; for a persona.
+
+        Raises:
+            UsageError: A variable of it has no value, or a value has no variable.
+        """
+        self._reject_unknown_values(values)
+        known = {**self.defaults, **values}
+        self._require_values(self.system, known)
+        return _expand(self.system, known)
 
     def missing(self, text: str, values: Mapping[str, str]) -> tuple[str, ...]:
         """The variables that `fill` needs a value for, ``input`` among them."""
@@ -146,6 +163,19 @@ class PromptTemplate:
 
     def _with_input(self, text: str, prompt: str) -> str:
         return f"{text}\n\n{prompt}" if text and not self.accepts_input else prompt
+
+    def _require_values(self, text: str, known: Mapping[str, str]) -> None:
+        """Require a value for each variable of ``text``."""
+        for name in _variables(text):
+            if name not in known:
+                raise UsageError(
+                    tr(
+                        "the prompt `{name}` needs a value for `{variable}`",
+                        name=self.name,
+                        variable=name,
+                    ),
+                    tr("add `-p {name} VALUE`", name=name),
+                )
 
     def _reject_unknown_values(self, values: Mapping[str, str]) -> None:
         for name in values:
@@ -251,6 +281,9 @@ def parse_template(text: str, path: Path) -> PromptTemplate:
             )
             raise UsageError(tr("{path}: unknown field `{name}`", path=path, name=name), hint)
     prompt = _text(document, "prompt", path)
+    makes_settings = any(document.get(name) for name in ("system", "model", "sampling"))
+    if "prompt" not in document and makes_settings:
+        prompt = _PERSONA
     if not prompt.strip():
         raise UsageError(
             tr("{path} has no `prompt`", path=path), tr('write one: prompt = "…{input}"')
@@ -263,6 +296,7 @@ def parse_template(text: str, path: Path) -> PromptTemplate:
         prompt=prompt.strip("\n"),
         defaults=_defaults(document, path),
         sampling=_sampling(document, path),
+        model=_text(document, "model", path).strip(),
     )
 
 

@@ -46,9 +46,13 @@ def ask(request: AskRequest, console: Console) -> int:
     console = replace(console, quiet=request.quiet)
     if not request.brings_text and (request.is_plain or console.stdin_is_terminal):
         return _chat(request, console)
+    template = _template(request, console)
+    if template is not None and opens_chat(request, template, console):
+        system = template.fill_system(request.values)
+        own = {**template.settings, **({"system": system} if system else {}), **request.settings}
+        return _chat(replace(request, settings=own), console)
     from tchat.engine.binding import Cancel
 
-    template = _template(request, console)
     settings = resolve_settings(request, console, template)
     console = replace(console, accessible=settings.accessible)
     cancel = Cancel()
@@ -65,6 +69,12 @@ def ask(request: AskRequest, console: Console) -> int:
         abandon_loading(preloaded, cancel)
         raise
     return answer(turn, console, cancel, preloaded)
+
+
+def opens_chat(request: AskRequest, template: PromptTemplate, console: Console) -> bool:
+    """Whether a persona is asked for and nothing else, so that a chat with it opens."""
+    brings_more = request.words or request.files or request.command
+    return template.is_persona and not brings_more and console.stdin_is_terminal
 
 
 def _chat(request: AskRequest, console: Console) -> int:

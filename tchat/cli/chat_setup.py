@@ -187,7 +187,7 @@ def resolve_settings(
 ) -> Settings:
     """Load the settings, with warnings on standard error.
 
-    The sampling of a template overrides the configuration; flags override both.
+    The model and the sampling of a template override the configuration; flags override both.
 
     Raises:
         UsageError: A setting is invalid.
@@ -202,7 +202,7 @@ def settings_and_notices(
     request: AskRequest, console: Console, template: PromptTemplate | None = None
 ) -> tuple[Settings, list[str]]:
     """As `resolve_settings`, with the warnings returned instead of printed."""
-    values = {**(template.sampling if template else {}), **request.settings}
+    values = {**(template.settings if template else {}), **request.settings}
     settings, warnings, _ = load(console.paths, console.environ, values)
     if settings.lang != LOCALE:
         use_setting(settings.lang)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.chat.chat import Chat
+    from tchat.chat.templates import PromptTemplate
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore, Store
 
@@ -488,11 +489,14 @@ class LineChat:
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.
 
-        Its system prompt and sampling hold for a session that has not begun.
+        Its model, system prompt and sampling hold for a session that has not begun.
         """
         from tchat.chat.templates import find_template
 
         template = find_template(name, self.paths)
+        if template.is_persona and not text:
+            await self._take_persona(template)
+            return
         try:
             prompt, system = fill_template(self.console, template, text, {}, confirm_defaults=True)
         except UsageError as error:
@@ -500,10 +504,20 @@ class LineChat:
                 "/prompt {name} TEXT; `tchat -t {name}` takes variables too", name=template.name
             )
             raise UsageError(error.message, hint) from None
-        own = {**template.sampling, **({"system": system} if system else {})}
+        await self._change_to(template, system)
+        self.send(prompt)
+
+    async def _take_persona(self, template: PromptTemplate) -> None:
+        """Take the settings of a persona, without a prompt."""
+        await self._change_to(template, template.fill_system({}))
+        if self.session is None:
+            self.show(tr("Set for this session: {names}.", names=template.name))
+
+    async def _change_to(self, template: PromptTemplate, system: str) -> None:
+        """Take the settings of a template for a session that has not begun."""
+        own = {**template.settings, **({"system": system} if system else {})}
         if own and self.session is None:
             await self.change(own)
         elif own:
             names = ", ".join(own)
             self.show(tr("Settings of the template for a new session only: {names}", names=names))
-        self.send(prompt)

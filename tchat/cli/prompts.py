@@ -29,6 +29,7 @@ app = command_group("Manage named prompt templates, for `tchat -t NAME`.")
 SKELETON = '''\
 description = ""
 # system = "You are …"
+# model = "starter"
 prompt = """
 {input}
 
@@ -152,7 +153,7 @@ def _record(template: PromptTemplate) -> dict[str, object]:
         "name": template.name,
         "builtin": template.is_builtin,
         "path": str(template.path),
-        **fields(template, "description", "system", "prompt"),
+        **fields(template, "description", "system", "prompt", "model"),
         "variables": list(template.variables),
         "defaults": dict(template.defaults),
         "sampling": dict(template.sampling),

@@ -110,6 +110,21 @@ def test_a_broken_template_names_the_file_and_the_fault(text: str, told: str) ->
     assert str(PLACE) in str(caught.value)
 
 
+def test_a_persona_has_no_prompt_of_its_own() -> None:
+    mine = template('system = "You are {who}."\nmodel = "m"\n[sampling]\ntop_k = 9\n')
+    assert mine.is_persona
+    assert mine.settings == {"model": "m", "top_k": 9}
+    assert mine.fill("hi", {"who": "a pirate"}) == ("hi", "You are a pirate.")
+    assert mine.fill_system({"who": "a pirate"}) == "You are a pirate."
+    with pytest.raises(UsageError, match="needs a value for `who`"):
+        mine.fill_system({})
+    with pytest.raises(UsageError, match="has no variable `whom`"):
+        mine.fill_system({"whom": "x"})
+    with pytest.raises(UsageError, match="`model` must be text"):
+        template("model = 3")
+    assert not template('prompt = "x"\nmodel = "m"').is_persona
+
+
 def test_the_users_own_template_wins(paths: Paths) -> None:
     assert find_template("commit", paths).is_builtin
     add(paths, "commit", 'prompt = "mine {input}"')

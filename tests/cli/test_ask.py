@@ -252,6 +252,36 @@ def test_a_flag_beats_the_template_which_beats_the_environment(shell: Shell) -> 
     assert shell.chats[1].settings.system == "mine"
 
 
+PERSONA = 'system = "You are a {kind} pirate."\nmodel = "old"\n[defaults]\nkind = "good"\n'
+
+
+def add_persona(home: Path) -> None:
+    (home / "prompts").mkdir(parents=True)
+    (home / "prompts" / "pirate.toml").write_text(PERSONA, encoding="utf-8")
+
+
+def test_a_persona_brings_model_and_system_prompt(shell: Shell, home: Path) -> None:
+    add_persona(home)
+    assert shell("-t", "pirate", "-p", "kind", "bad", "hello").out == "hello\n"
+    assert shell("-t", "pirate", "-m", "new", "-s", "mine", "hello").code == 0
+    made = [(chat.settings.model, chat.settings.system) for chat in shell.chats]
+    assert made == [("old", "You are a bad pirate."), ("new", "mine")]
+
+
+def test_a_persona_alone_opens_a_chat(
+    shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: str) -> str:
+        raise EOFError
+
+    add_persona(home)
+    monkeypatch.setattr("builtins.input", end)
+    assert shell("-t", "pirate", terminal=True).code == 0
+    chat = shell.chats[0]
+    assert (chat.settings.model, chat.settings.system) == ("old", "You are a good pirate.")
+    assert "needs a text" in shell("-t", "pirate", stdin=b"").err
+
+
 def test_a_model_file_is_named_so_that_it_is_found_from_everywhere(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

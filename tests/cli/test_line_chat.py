@@ -255,6 +255,20 @@ def test_a_template_is_filled_and_sent(store: Path) -> None:
     assert [line for line in told if "none" in line and line.startswith("tchat: ")]
 
 
+def test_a_persona_holds_for_a_session_that_has_not_begun(store: Path) -> None:
+    folder = store.parent / "prompts"
+    folder.mkdir()
+    (folder / "pirate.toml").write_text(
+        'system = "You are a pirate."\n[sampling]\ntop_k = 9\n', encoding="utf-8"
+    )
+    told = said("/prompt pirate", "/show top_k", "one", "/prompt pirate", "/prompt pirate two")
+    assert told[:2] == ["Set for this session: pirate.", "top_k = 9"]
+    assert told[2] == told[3] == "Settings of the template for a new session only: top_k, system"
+    assert [each.text for each in branch(store) if each.role == "user"] == ["one", "two"]
+    with SessionStore(store) as sessions:
+        assert sessions.sessions()[0].system == "You are a pirate."
+
+
 @pytest.mark.parametrize("space", [" ", "\t", "\u3000", " \t "])
 def test_any_white_space_parts_the_words_of_an_argument(store: Path, space: str) -> None:
     told = said(f"/set temp{space}0.3", "/show temp", f"/try 2{space}Say hi", "/pick 3")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, with_values
+from tests.tiny import write_tiny
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import text
 
@@ -85,6 +87,25 @@ async def test_a_template_sets_its_system_prompt_for_a_new_session(
         await shown.idle()
         (stored,) = shown.store.sessions()
         assert (stored.system, stored.settings) == ("You are a pirate.", {"top_k": 9})
+
+
+async def test_a_persona_sets_model_and_system_prompt_and_leaves_the_draft(
+    settings: Settings, paths: Paths, tmp_path: Path
+) -> None:
+    other = write_tiny(tmp_path / "other.gguf")
+    paths.prompts.mkdir(parents=True)
+    (paths.prompts / "pirate.toml").write_text(
+        f'model = "{other}"\nsystem = "You are a pirate."\n', encoding="utf-8"
+    )
+    async with opened(settings, paths) as shown:
+        await shown.type("/prompt pirate")
+        await shown.until(lambda: shown.screen.conversation.settings.model == str(other))
+        await shown.idle()
+        assert shown.screen.prompt.draft.text == ""
+        await shown.ask("hello")
+        (stored,) = shown.store.sessions()
+        assert stored.system == "You are a pirate."
+        assert shown.messages[-1].model == str(other)
 
 
 async def test_a_value_that_is_saved_holds_in_new_sessions(

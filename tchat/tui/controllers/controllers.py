@@ -52,7 +52,6 @@ class Controllers:
         self.turn = turn = TurnController(context, reply, transcript, storage)
         self.candidates = turn.follower = CandidatesController(context, turn, transcript)
         turn.guard = OtherWindowsController(context, turn, transcript)
-        self.help = HelpController(context)
         self.leader = LeaderController(context)
         self.history = HistoryController(context)
         self.prompt_mode = PromptModeController(context, turn, transcript)
@@ -62,6 +61,7 @@ class Controllers:
         self.titles = TitleController(context, turn, self.candidates, self.sessions)
         self.first_screen = FirstScreenController(context, self.sessions.open_by_id)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
+        self.help = HelpController(context, self.settings.change)
         self.models = ModelsController(context, turn, self.settings, transcript)
         self.startup = StartupController(
             context,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tchat.chat.commands import Surface, commands_for
+from tchat.settings import Value
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -17,9 +18,14 @@ from tchat.tui.widgets.prompt_draft import Draft
 class HelpController:
     """Shows what can be done, and lets the user begin it."""
 
-    def __init__(self, context: ChatContext) -> None:
+    def __init__(
+        self,
+        context: ChatContext,
+        change_settings: Callable[[Mapping[str, Value]], Awaitable[None]],
+    ) -> None:
         self.screen = context.screen
         self._context = context
+        self._change_settings = change_settings
 
     @background(group="dialog", exclusive=True)
     async def show_help(self) -> None:
@@ -116,26 +122,30 @@ class HelpController:
     async def insert_template(self, name: str, text: str = "") -> None:
         """Put a template into the prompt, with ``text``, or what is typed, as its input.
 
-        Its system prompt and sampling hold for a session that has not begun.
+        Its model, system prompt and sampling hold for a session that has not begun.
         """
         from tchat.chat.templates import find_template
 
         context, prompt = self._context, self._context.prompt
         template = await asyncio.to_thread(find_template, name, context.paths)
         text, blanks, system, missing = template.begin(text or prompt.draft.full_text)
-        prompt.load(Draft(text, blanks=blanks))
-        prompt.select_blank()
+        if not (template.is_persona and blanks):
+            prompt.load(Draft(text, blanks=blanks))
+            prompt.select_blank()
         prompt.focus()
         if missing:
             needed = ", ".join(missing)
             context.notify(
                 tr("The template's system prompt needs {names}: /system sets one.", names=needed)
             )
-        own = {**template.sampling, **({"system": system} if system else {})}
+        own = {**template.settings, **({"system": system} if system else {})}
         if not own:
             return
         if context.conversation.session is None:
-            await context.conversation.change(own)
+            if template.model:
+                await self._change_settings(own)
+            else:
+                await context.conversation.change(own)
             context.notify(tr("Set for this session: {names}.", names=", ".join(own)))
         else:
             context.notify(
