@@ -210,6 +210,11 @@ class ChatScreen(Screen[None]):
         if state.display:
             state.select()
 
+    @on(Prompt.EnterPressed)
+    def _on_enter_pressed(self) -> None:
+        if self.context.is_ready:
+            self.controllers.first_screen.accept_offer()
+
     @on(FirstScreen.Chosen)
     def _on_choice(self, event: FirstScreen.Chosen) -> None:
         self.controllers.first_screen.choose(event.choice)

@@ -59,10 +59,12 @@ class Controllers:
         self.draft = DraftController(context, turn, self.prompt_mode, self.candidates, transcript)
         self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
         self.titles = TitleController(context, turn, self.candidates, self.sessions)
-        self.first_screen = FirstScreenController(context, self.sessions.open_by_id)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
         self.help = HelpController(context, self.settings.change)
         self.models = ModelsController(context, turn, self.settings, transcript)
+        self.first_screen = FirstScreenController(
+            context, self.sessions.open_by_id, self.models.pull_and_offer
+        )
         self.startup = StartupController(
             context,
             turn=turn,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
+from tchat.errors import TchatError
 from tchat.models.files import short_model_name
+from tchat.paths import Paths
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.widgets.first_screen import Choice, FirstScreen
 from tchat.tui.widgets.sidebar import UNTITLED, used_text
+
+if TYPE_CHECKING:
+    from tchat.chat.better_model import BetterModel
 
 RECENT = 3  # chats
 REST = 2.0  # seconds without work or draft until the machine may be measured
@@ -21,12 +27,20 @@ class FirstScreenController:
 
     Args:
         open_session: Opens a stored session by its id.
+        pull: Pulls a model while the chat goes on, and asks whether it becomes the default.
     """
 
-    def __init__(self, context: ChatContext, open_session: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        context: ChatContext,
+        open_session: Callable[[str], object],
+        pull: Callable[[BetterModel], Awaitable[None]],
+    ) -> None:
         self.screen = context.screen
         self._context = context
         self._open_session = open_session
+        self._pull = pull
+        self._better: BetterModel | None = None  # that is offered beside the starter
 
     @background(group="first-screen", exclusive=True)
     async def refresh(self) -> None:
@@ -39,9 +53,11 @@ class FirstScreenController:
             self._widget.show_model(short_model_name(self._context.settings.model))
             return
         self._widget.show_model(*await self._model_facts(measure=False))
+        await self._offer_better(measure=False)
         await asyncio.sleep(REST)
         if self._widget.display and self._is_at_rest:
             self._widget.show_model(*await self._model_facts(measure=True))
+            await self._offer_better(measure=True)
 
     def choose(self, choice: Choice) -> None:
         """Open a recent chat, or put a prompt into the prompt."""
@@ -50,6 +66,36 @@ class FirstScreenController:
         else:
             self._context.prompt.load(choice.title)
             self._context.prompt.focus()
+
+    def accept_offer(self) -> None:
+        """Pull the better model that is offered, where one is and none is being pulled."""
+        better, self._better = self._better, None
+        if better is not None and self._widget.display and not self._context.downloads.name:
+            told = tr("{model} is being downloaded; chat meanwhile.", model=better.words)
+            self._widget.show_offer(told)
+            self._pull_better(better)
+
+    @background(group="pull")
+    async def _pull_better(self, better: BetterModel) -> None:
+        try:
+            await self._pull(better)
+        finally:
+            self.refresh()
+
+    async def _offer_better(self, *, measure: bool) -> None:
+        """Offer a better model beside the starter, where it is the only one."""
+        if self._context.downloads.name:
+            return
+        better, metadata = None, self._context.conversation.metadata
+        try:
+            if metadata is not None and metadata.is_starter:
+                better = await asyncio.to_thread(_find_better, self._context.paths, measure)
+        except TchatError as error:  # the user's catalogue is broken, or llama.cpp is
+            self._context.notify_error(error)
+        self._better = better
+        self._widget.show_offer(
+            f"{better.suggestion} {tr('Enter pulls it.')}" if better is not None else ""
+        )
 
     @property
     def _widget(self) -> FirstScreen:
@@ -73,3 +119,9 @@ class FirstScreenController:
         if metadata is None:
             return []
         return await asyncio.to_thread(model_summary, metadata, paths, measure=measure)
+
+
+def _find_better(paths: Paths, measure: bool) -> BetterModel | None:
+    from tchat.chat.better_model import better_model, has_only_starter
+
+    return better_model(paths, measure=measure) if has_only_starter(paths) else None

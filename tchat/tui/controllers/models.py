@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, TchatError, UsageError
@@ -15,7 +16,12 @@ from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
+    from tchat.chat.better_model import BetterModel
+    from tchat.tui.services.downloads import Agree
     from tchat.tui.services.models import ModelService
+
+LOOK = 0.25  # seconds between two looks whether a question can be asked
+RESTING_LOOKS = 4  # with nothing typed or written, until it is asked
 
 
 async def _accept(_: str) -> bool:
@@ -69,25 +75,53 @@ class ModelsController:
 
         With ``agreed``, the user has accepted already that it is of no use here.
         """
+        if await self._pulled(name, _accept if agreed else self._agree):
+            key = self._context.key_name("chat.model")
+            shown = single_line(name)
+            self._context.notify(
+                tr("{model} is downloaded: choose it with {key}.", model=shown, key=key)
+            )
+
+    async def pull_and_offer(self, better: BetterModel) -> None:
+        """Pull a model while the chat goes on; then ask whether it becomes the default."""
+        if not await self._pulled(better.full_name, self._agree):
+            return
+        self._context.notify(tr("{model} is downloaded.", model=better.name))
+        await self._rest()
+        from tchat.tui.dialogs.dialog import Confirm
+
+        question = tr("Make {model} the default model?", model=better.name)
+        detail = tr("This chat goes on with it, and new chats begin with it.")
+        if await self.screen.app.push_screen_wait(Confirm(question, detail)):
+            await self._service().make_default(better.name)
+            await self._settings.change({"model": better.name})
+
+    async def _rest(self) -> None:
+        """Wait until nothing is typed or written: no question comes between."""
+        looks = 0
+        while looks < RESTING_LOOKS:
+            typing = self._context.prompt.draft.text or not self.screen.is_current
+            looks = 0 if self._turn.is_busy or typing else looks + 1
+            await asyncio.sleep(LOOK)
+
+    async def _pulled(self, name: str, agree: Agree) -> bool:
+        """Whether a model was pulled; else the user was told why not."""
         shown = single_line(name)
-        agree = _accept if agreed else self._agree
         try:
             pulled = await self._context.downloads.run(name, self._show_progress, agree)
         except UsageError as error:  # the user did not want it, or not now
             self._context.notify_error(error)
-            return
+            return False
         except TchatError as error:
             if not self._transcript.shows_what_is_told:
                 self._context.notify_error(error)
             told = tr("{model} was not downloaded: {reason}", model=shown, reason=error.message)
             self._transcript.show_error(TchatError(told, error.hint))
-            return
-        if pulled:
-            key = self._context.key_name("chat.model")
-            text = tr("{model} is downloaded: choose it with {key}.", model=shown, key=key)
-        else:
+            return False
+        if pulled is None:
             text = tr("Stopped; downloading {model} again resumes it.", model=shown)
-        self._context.notify(text)
+            self._context.notify(text)
+        return pulled is not None
 
     async def _agree(self, objection: str) -> bool:
         from tchat.tui.dialogs.dialog import Confirm

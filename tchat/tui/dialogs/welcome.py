@@ -20,7 +20,7 @@ TEXT = N_(
     "model: a GGUF file. There is none yet."
 )
 INSTALL = "pip install 'tchat[starter]'"
-PULL_LINE = "tchat models pull NAME"
+PULL_LINE = "tchat models pull --best"
 _COPIED = {"install": INSTALL, "pull": PULL_LINE}
 
 
@@ -104,8 +104,8 @@ class Welcome(Dialog[str]):
             key="pull",
             title=PULL_LINE,
             about=tr(
-                "Any model of the Hugging Face hub, into the cache shared with other programs. "
-                "Enter copies the line."
+                "The best model of the catalogue for this machine, into the cache shared with other "
+                "programs. Enter copies the line."
             ),
         )
         yield Item(key=AGAIN, title=tr("Check again"), about=tr("After a model was installed."))

@@ -24,6 +24,8 @@ PROMPTS = (
     N_("Suggest three names for a grey cat, and say why"),
 )
 FACT_LIMIT = 60  # characters of a fact about the model
+OFFER_LIMIT = 240  # characters of the offer of a better model
+OFFER_COLUMN = 76  # cells of its lines
 COLUMN = 54  # cells of the widest column of choices
 SIDE_BY_SIDE = 104  # cells from which recent chats and prompts stand side by side
 FEW_KEYS = 9  # keys where there is little room
@@ -96,6 +98,7 @@ class FirstScreen(Widget):
         self._hints = hints
         self._select = tr("{key} selects", key=select) if select else ""
         self._facts: Sequence[str] = ()
+        self._offer = ""
         self._chats: Sequence[Choice] = ()
         self._prompts = tuple(map(Choice, map(tr, PROMPTS)))
         self._at: int | None = None  # the choice under the cursor, while the widget has the focus
@@ -120,6 +123,11 @@ class FirstScreen(Widget):
     def show_model(self, *facts: str) -> None:
         """Show facts about the model in one line, raw; the name is the first."""
         self._facts = [single_line(fact, FACT_LIMIT) for fact in facts]
+        self._draw_again()
+
+    def show_offer(self, text: str) -> None:
+        """Offer a better model, raw; empty for no offer."""
+        self._offer = single_line(text, OFFER_LIMIT)
         self._draw_again()
 
     def show_chats(self, chats: Sequence[Choice]) -> None:
@@ -227,14 +235,16 @@ class FirstScreen(Widget):
         about = (
             [ClickableLine(centred(facts_line(self._facts, width), width))] if self._facts else []
         )
+        offer = offer_lines(self._offer, width)
         keys = key_lines(self._hints, width)
         few = key_lines(self._hints[:FEW_KEYS], width)
         both, first = self._choice_lines(width), self._choice_lines(width, only_first=True)
-        yield [title, *about, ClickableLine(), *both, ClickableLine(), *keys]
-        yield [*about, ClickableLine(), *both, ClickableLine(), *few]
-        yield [*about, ClickableLine(), *first, ClickableLine(), *few]
-        yield [*about, *first, *few]
-        yield [*about, ClickableLine(), *few]
+        yield [title, *about, *offer, ClickableLine(), *both, ClickableLine(), *keys]
+        yield [*about, *offer, ClickableLine(), *both, ClickableLine(), *few]
+        yield [*about, *offer, ClickableLine(), *first, ClickableLine(), *few]
+        yield [*about, *offer, *first, *few]
+        yield [*about, *offer, ClickableLine(), *few]
+        yield [*about, *offer]
         yield about
 
     def _choice_lines(self, width: int, *, only_first: bool = False) -> list[ClickableLine]:
@@ -281,6 +291,20 @@ def facts_line(facts: Sequence[str], width: int) -> Content:
         if line.cell_length <= width - 2 or len(facts) < 3:
             return line
         facts = (facts[0], *facts[2:])
+
+
+def offer_lines(text: str, width: int) -> list[ClickableLine]:
+    """An offer between two rules, wrapped."""
+    if not text:
+        return []
+    cells = max(1, min(OFFER_COLUMN, width - 4))
+    left = max(0, (width - cells) // 2)
+    rule = Content.styled("─" * cells, "$heading")
+    words = Content.styled(text, "$foreground").wrap(cells)
+    return [
+        ClickableLine(line.pad_left(left))
+        for line in (rule, *(centred(each.rstrip(), cells) for each in words), rule)
+    ]
 
 
 def choice_line(number: int, choice: Choice, cells: int, *, is_current: bool) -> Content:

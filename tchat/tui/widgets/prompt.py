@@ -109,6 +109,7 @@ class Prompt(Vertical):
     QueueReleased = PromptArea.QueueReleased
     BlankLeft = PromptArea.BlankLeft
     TabPressed = PromptArea.TabPressed
+    EnterPressed = PromptArea.EnterPressed
     HelpRequested = PromptArea.HelpRequested
     QuitRequested = PromptArea.QuitRequested
 

@@ -131,6 +131,9 @@ class PromptArea(TextArea):
     class TabPressed(Message, namespace="prompt"):
         """Tab was pressed in the empty prompt."""
 
+    class EnterPressed(Message, namespace="prompt"):
+        """Enter was pressed in the empty prompt, and nothing is queued."""
+
     class QueueReleased(Message, namespace="prompt"):
         """The user wants the next queued prompt to be sent; the prompt is empty."""
 
@@ -251,8 +254,8 @@ class PromptArea(TextArea):
         await self._look_up_mentions()
         draft = self.draft
         if not draft.text.strip():
-            if self.has_queue:
-                self.post_message(self.QueueReleased())
+            empty = self.QueueReleased() if self.has_queue else self.EnterPressed()
+            self.post_message(empty)
             return
         if draft.unfilled:
             self.post_message(self.BlankLeft())
