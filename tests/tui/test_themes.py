@@ -302,6 +302,18 @@ async def test_a_theme_is_previewed_on_a_whole_turn(paths: Paths) -> None:
         assert "def scattering" not in text(app)  # the chat shows the colours
 
 
+@pytest.mark.parametrize("size", [(100, 24), (100, 30), (120, 40)])
+async def test_the_preview_begins_with_its_question(paths: Paths, size: tuple[int, int]) -> None:
+    async with shown(ThemePicker(load_themes(paths).themes, DEFAULT), size) as (app, pilot):
+        for key in ("", "down", "end"):
+            await pilot.press(*filter(None, [key]))
+            await pilot.pause(0.1)
+            rows = text(app).splitlines()
+            asked = next(n for n, row in enumerate(rows) if "Why is the sky blue?" in row)
+            assert any("Short waves" in row for row in rows[asked : asked + 8])
+            assert "7.9k/8k" in text(app)
+
+
 async def test_enter_keeps_the_theme_even_before_the_cursor_rested(paths: Paths) -> None:
     async with shown(ThemePicker(load_themes(paths).themes, DEFAULT)) as (app, pilot):
         await pilot.press(*"nord", "enter")

@@ -97,9 +97,11 @@ class ThemePicker(ListDialog):
                 yield Static(_status(), id="status", markup=False)
 
     def opened(self) -> None:
-        """Show the turn, and begin to type at once."""
+        """Show the turn from its question on, and begin to type at once."""
         super().opened()
-        self.query_one(Transcript).show(_turn())
+        transcript = self.query_one(Transcript)
+        transcript.show(_turn())
+        transcript.action_scroll_home()
 
     @on(FuzzyList.Highlighted)
     def preview(self, event: FuzzyList.Highlighted) -> None:
@@ -165,7 +167,7 @@ def _status() -> Content:
     """The bars of the context at each of their levels; the styles follow the theme."""
     return Content.assemble(
         ("43 tok/s  ", "$muted"),
-        ("━━━ 1.1k/8k  ", "$gauge-ok"),
-        ("━━━━━ 5.2k/8k  ", "$gauge-warn"),
-        ("━━━━━━━ 7.9k/8k", "$gauge-full"),
+        ("━━ 1.1k/8k  ", "$gauge-ok"),
+        ("━━━━ 5.2k/8k  ", "$gauge-warn"),
+        ("━━━━━ 7.9k/8k", "$gauge-full"),
     )
