@@ -155,6 +155,9 @@ class TokenUsage:
         }
 
 
+LEAST_SECONDS = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Wall-clock seconds of one reply."""
@@ -175,8 +178,8 @@ class Timings:
 
     @staticmethod
     def rate(tokens: int, seconds: float) -> float:
-        """Tokens per second; 0 when nothing was measured."""
-        return tokens / seconds if seconds > 0 else 0.0
+        """Tokens per second; 0 when nothing was measured, or in too short a time to tell."""
+        return tokens / seconds if seconds >= LEAST_SECONDS else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

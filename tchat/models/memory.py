@@ -31,6 +31,7 @@ PER_TOKEN_STRING = 150  # bytes of a token or a merge in the vocabulary's tables
 FIXED = 4 << 20  # bytes of tables and code, whatever the model
 GPU_OUTPUTS = 64  # rows of logits that a GPU reserves memory for
 EFFICIENCY = 0.9  # of the measured rate of matrix products alone
+LEAST_READ = 32 * 10**6  # bytes a token: fewer stay in the processor's caches
 SYNC_SECONDS = 8e-5  # per layer: threads wait for each other after each of some ten operations
 
 
@@ -358,11 +359,12 @@ def tokens_per_second(dimensions: ModelDimensions, plan: LoadPlan, machine: Mach
     Of a model that is partly on GPUs, only the CPU's part counts: it takes nearly all of the time.
 
     Returns:
-        0 when unknown: the machine was not measured, or all layers are on GPUs.
+        0 when unknown: the machine was not measured, all layers are on GPUs, or the weights are so
+        few that the memory bandwidth does not limit the speed.
     """
     share = 1 - gpu_share(dimensions, plan, machine)
     read = (dimensions.read_per_token + kv_bytes(dimensions, plan) + dimensions.state) * share
-    if not read or not machine.speed:
+    if read < LEAST_READ or not machine.speed:
         return 0.0
     return 1 / (read / (EFFICIENCY * machine.speed) + SYNC_SECONDS * dimensions.layers * share)
 

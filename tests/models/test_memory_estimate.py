@@ -167,6 +167,14 @@ def test_a_token_takes_the_reading_and_the_handing_over() -> None:
     assert tokens_per_second(QWEN3_8B, plan, machine(64)) == 0
 
 
+def test_the_speed_of_a_tiny_model_is_not_told() -> None:
+    quick, plan = machine(64, speed=50 * GB), LoadPlan(context=2048)
+    for size, layers in ((10**6, 2), (10**6, 0), (10**4, 1)):
+        tiny = ModelDimensions(layers=layers, blocks=size)
+        assert tokens_per_second(tiny, plan, quick) == 0
+        assert report_fit(tiny, TRAINED, quick).speed == 0
+
+
 def test_on_gpus_only_what_the_processor_does_can_be_told() -> None:
     cards = machine(64, 24, speed=50 * GB)
     all_of_it = tokens_per_second(QWEN3_8B, LoadPlan(context=2048, gpu_layers=-1), cards)

@@ -409,6 +409,8 @@ async def _export_session(host: CommandHost, name: str) -> None:
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:
+    from tchat.engine.events import Timings
+
     replies = [each for each in await _branch(host) if each.role == "assistant"]
     if not replies:
         raise UsageError(tr("there is no reply yet"), tr("send a prompt first"))
@@ -426,8 +428,8 @@ async def _show_statistics(host: CommandHost, _: str) -> None:
         trn("{count:,} token read", "{count:,} tokens read", read),
         tr("{tokens:,} reused from the KV cache", tokens=reused),
     ]
-    if seconds:
-        facts.insert(2, rate_text(written / seconds))
+    if rate := Timings.rate(written, seconds):
+        facts.insert(2, rate_text(rate))
     host.show("; ".join(facts))
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tchat.chat.attachments import split_attachments
 from tchat.chat.session import write_session
+from tchat.engine.events import Timings
 from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
 from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session, Status
@@ -235,7 +236,7 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         scores=tuple(message.scores.items()),
         attachments=tuple(files),
         label=_short_name(message),
-        speed=usage.get("completion", 0) / written if written else None,
+        speed=Timings.rate(usage.get("completion", 0), written) or None,
         seconds=seconds + written if timings else None,
     )
 

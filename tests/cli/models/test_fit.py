@@ -55,7 +55,7 @@ def test_show_tells_all_of_a_model_on_the_hub(shell: Shell, hub: HubServer) -> N
     assert rows["owner"] == "not on this disk"
     assert (rows["licence"], rows["family"]) == ("apache-2.0", "llama")
     assert rows["fit"] == "it fits, with its whole context of 4,096 tokens"
-    assert "tokens/s expected" in rows["speed"]
+    assert "speed" not in rows  # of so small a file it cannot be told
     assert "with q8_0" in rows["needs at 4,096"]
     assert rows["token eos"].endswith("<|im_end|>")
     assert "chosen" not in rows
@@ -78,7 +78,7 @@ def test_without_a_quantization_the_largest_that_fits_is_shown_and_pulled(shell:
 def test_a_program_gets_the_same(shell: Shell) -> None:
     shown = json.loads(shell("models", "show", REPO, "--json").out)
     assert (shown["path"], shown["chosen"][:17]) == (None, "it is the largest")
-    assert shown["fit"]["speed"] > 0
+    assert shown["fit"]["speed"] is None
     assert shown["fit"]["speed_measured"] is False
     assert [file["name"] for file in shown["files"]] == [LARGE]
     pulled = json.loads(shell("models", "pull", REPO, "--json").out)
