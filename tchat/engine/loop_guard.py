@@ -20,11 +20,13 @@ RUN = 5  # tokens of a run by which a period is found
 LEAST = 90  # tokens that must have been repeated, however short the period is
 LONG = 110  # repeated tokens from which a third round need not be whole
 OVERLAP = 24  # tokens of a third round, at least
-KNOWN = 6  # tokens of a run that was there before
+KNOWN, KNOWN_ROWS = 6, 12  # tokens of a run that was there before: of prose, of rows and code
 STALE = 95  # such runs without a new one
 FRESH = 4  # known runs that a new one cancels
 SECOND_ROUND = 0.95  # share of runs from the second round on that were there before
-PROSE, MARKUP = 0.6, 0.25  # share of tokens with letters
+PROSE, MARKUP = 0.5, 0.25  # share of tokens with letters
+PATIENCE = 1.6  # with which markup is looked at
+WORDLESS = 4.0  # and what has no words
 LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 
 
@@ -35,10 +37,9 @@ class LoopGuard:
         self._tokens: list[int] = []
         self._letters = [0]  # tokens with letters before each index
         self._last: dict[tuple[int, ...], int] = {}  # where a run ended last
-        self._times: dict[tuple[int, ...], int] = {}  # how often a run was there
         self._period = 0
         self._repeated = 0  # tokens that equal the one a period before
-        self._stale = self._stale_start = 0
+        self._prose, self._rows = _Novelty(KNOWN), _Novelty(KNOWN_ROWS)
 
     def feed(self, token: int, piece: bytes) -> bool:
         """Add a token with its text; returns whether the text loops."""
@@ -56,16 +57,9 @@ class LoopGuard:
         else:
             self._period = here - before if before is not None else 0
             self._repeated = RUN
-        known = tuple(tokens[-KNOWN:])
-        times = self._times.get(known, 0)
-        self._times[known] = times + 1
-        if times > 1:
-            if not self._stale:
-                self._stale_start = here
-            self._stale += 1
-        elif self._stale:
-            self._stale = max(0, self._stale - (1 if times else FRESH))
-        if self._repeated < LEAST and self._stale < STALE:
+        self._prose.add(tokens)
+        self._rows.add(tokens)
+        if self._repeated < LEAST and self._prose.stale < STALE and self._rows.stale < STALE:
             return False
         return self._is_periodic(here) or self._is_stale(here)
 
@@ -75,13 +69,15 @@ class LoopGuard:
             return False
         enough = max(LEAST, min(2 * period, max(LONG, period + OVERLAP)))
         share = self._share_with_letters(here - period, here)
-        patience = 1.0 if share >= PROSE else 1.8 if share >= MARKUP else 4.0
+        patience = 1.0 if share >= PROSE else PATIENCE if share >= MARKUP else WORDLESS
         return self._repeated >= enough * patience
 
     def _is_stale(self, here: int) -> bool:
-        share = self._share_with_letters(self._stale_start, here)
-        patience = 1 if share >= PROSE else 4 if share >= MARKUP else 8
-        return self._stale >= STALE * patience
+        prose, rows = self._prose, self._rows
+        if prose.stale >= STALE and self._share_with_letters(prose.start, here) >= PROSE:
+            return True
+        is_markup = self._share_with_letters(rows.start, here) >= MARKUP
+        return rows.stale >= STALE * (PATIENCE if is_markup else WORDLESS)
 
     def _share_with_letters(self, start: int, end: int) -> float:
         return (self._letters[end + 1] - self._letters[start + 1]) / max(1, end - start)
@@ -90,6 +86,32 @@ class LoopGuard:
     def second_round(self) -> int:
         """The index of the token from which on nearly nothing is new, once `feed` found a loop."""
         return second_round(self._tokens)
+
+
+class _Novelty:
+    """Counts the runs of some tokens that were there twice before, less those that were not.
+
+    Attributes:
+        stale: How many there are since the last new ones.
+        start: The index at which that began.
+    """
+
+    def __init__(self, run: int) -> None:
+        self.stale = self.start = 0
+        self._run = run
+        self._times: dict[tuple[int, ...], int] = {}
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Look at the run that ends with the last of ``tokens``."""
+        run = tuple(tokens[-self._run :])
+        times = self._times.get(run, 0)
+        self._times[run] = times + 1
+        if times > 1:
+            if not self.stale:
+                self.start = len(tokens) - 1
+            self.stale += 1
+        elif self.stale:
+            self.stale = max(0, self.stale - (1 if times else FRESH))
 
 
 def second_round(tokens: Sequence[int]) -> int:

@@ -29,6 +29,7 @@ SECTIONS = {
         "bench",
     ),
     "Schemas": ("schemas",),
+    "Loops": ("loop_guard",),
     "The discriminator": ("judge",),
 }
 
