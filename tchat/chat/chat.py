@@ -110,6 +110,11 @@ class Chat:
         """Metadata of the model's file; None before the first use."""
         return self.model.metadata if self.model else None
 
+    @property
+    def settings_for_model(self) -> Settings:
+        """The settings with what the open model recommends, and what is set for it."""
+        return self._handle.settings_for_model(self.settings)
+
     # The model
 
     def load_model(self) -> Iterator[Event]:
@@ -195,7 +200,7 @@ class Chat:
         model = self._handle.loaded
         if model is not None:
             prepare = partial(self._prepare_draft, draft, None)
-            settings = self._handle.settings_for_model(self.settings)
+            settings = self.settings_for_model
             yield from prefill_draft(model.engine, prepare, settings, should_continue)
 
     def prefill_cost(self, draft: str = "", after: int | None = None) -> PrefillCost | None:
@@ -239,7 +244,7 @@ class Chat:
         self, draft: str, after: int | None, encoder: PromptEncoder
     ) -> PreparedPrompt:
         branch = self._builder.branches.next(self.session, after)
-        settings = self._handle.settings_for_model(self.settings)
+        settings = self.settings_for_model
         return self._builder.prepare_draft(
             encoder, branch, draft, system=self._system, settings=settings
         )
@@ -468,7 +473,7 @@ class Chat:
         if model is None:
             return None
         message, engine = question.message, model.engine
-        settings = self._handle.settings_for_model(self.settings)
+        settings = self.settings_for_model
         settings = with_values(settings, question.sampling)
         branch = self._builder.branches.before(message, question.branch)
         try:

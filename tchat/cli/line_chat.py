@@ -85,6 +85,12 @@ class LineChat:
         return self.session_state.settings
 
     @property
+    def settings_for_model(self) -> Settings:
+        """The settings with what the open model recommends, and what is set for it."""
+        chat = self._joined_chat
+        return chat.settings_for_model if chat is not None else self.settings
+
+    @property
     def session(self) -> Session | None:
         """The open session."""
         return self._chat.session

@@ -101,6 +101,11 @@ class FakeChat:
     def close(self) -> None:
         """Nothing is held."""
 
+    @property
+    def settings_for_model(self) -> Settings:
+        """No model recommends anything."""
+        return self.settings
+
     def release_model(self) -> None:
         """There is no model."""
 

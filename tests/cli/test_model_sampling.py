@@ -65,3 +65,11 @@ def test_replies_are_drawn_by_it(tiny_home: Path, write: Write) -> None:
 def test_what_is_not_used_is_told_once(tiny_home: Path, write: Write) -> None:
     ran = tchat("-m", str(write(temp=-3.0)), "--max-tokens", "3", "Hello")
     assert ran.err.count("`general.sampling.temp` is not used") == 1
+
+
+def test_a_chat_shows_what_holds_for_its_model(tiny_home: Path, write: Write) -> None:
+    path = str(write(temp=0.25))
+    lines = b"Hello\n/show temp\n/set temp 0.5\n/show temp\n"
+    ran = tchat("--plain", "-m", path, "--max-tokens", "3", stdin=lines)
+    assert "temp = 0.25" in ran.err
+    assert "temp = 0.5" in ran.err

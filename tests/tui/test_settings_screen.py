@@ -17,6 +17,7 @@ from tchat.paths import Paths
 from tchat.settings import Key, Sampling, Settings, Value, find_key, keys, load
 from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.dialogs.settings import SECTIONS, SettingsScreen, _shown, editable, typed
+from tests.tiny import write_tiny
 
 from .chat_stage import opened
 from .stage import HOSTILE, SIZES, is_tame, shown, text, until
@@ -269,6 +270,20 @@ async def test_origins_are_words(
         "cache_type": "models.toml",
     }
     assert {name: words[name] for name in expected} == expected
+
+
+async def test_what_the_model_recommends_is_shown_as_such(paths: Paths, tmp_path: Path) -> None:
+    own = {"general.sampling.temp": 0.25, "general.sampling.top_k": 9}
+    path = write_tiny(tmp_path / "own.gguf", metadata=own)
+    async with opened(Settings(model=str(path), threads=1), paths) as chat:
+        await chat.screen.conversation.change({"top_k": 3})
+        await chat.pilot.press("f3")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
+        top = chat.pilot.app.screen
+        assert isinstance(top, SettingsScreen)
+        columns = {item.key: item.columns for item in top.list.shown}
+    assert columns["temp"] == ("0.25", "model file")
+    assert columns["top_k"] == ("3 tokens", "session")
 
 
 async def test_a_value_is_saved_and_set_back(changes: Changes) -> None:

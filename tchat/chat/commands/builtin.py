@@ -310,7 +310,7 @@ async def _show_settings(host: CommandHost, name: str) -> None:
     from tchat.settings import find_key, keys, spell
 
     shown = [find_key(name)] if name else list(keys().values())
-    settings = host.settings
+    settings = host.settings_for_model
     host.show("\n".join(f"{key.name} = {spell(key.value_in(settings))}" for key in shown))
 
 

@@ -70,6 +70,10 @@ class CommandHost(Protocol):
         """Those in force."""
 
     @property
+    def settings_for_model(self) -> Settings:
+        """``settings`` with what the open model recommends, and what is set for it."""
+
+    @property
     def session(self) -> Session | None:
         """The open session; None before its first message."""
 

@@ -137,6 +137,11 @@ class CommandController:
         return self._context.settings
 
     @property
+    def settings_for_model(self) -> Settings:
+        """Those in force, with what the open model recommends."""
+        return self._context.conversation.chat.settings_for_model
+
+    @property
     def session(self) -> Session | None:
         """The open session."""
         return self._context.conversation.session
