@@ -143,12 +143,31 @@ def _keys_table(scope: Scope) -> str:
     return "\n".join(rows)
 
 
+def unwrapped(text: str) -> str:
+    """``text`` with one line a paragraph: a terminal breaks it, and none is broken twice."""
+    lines: list[str] = []
+    in_code = False
+    for line in text.splitlines():
+        is_fence = line.startswith("```")
+        if lines and not (in_code or is_fence) and _continues(lines[-1], line):
+            lines[-1] = f"{lines[-1]} {line.strip()}"
+        else:
+            lines.append(line)
+        in_code ^= is_fence
+    return "\n".join(lines) + "\n"
+
+
+def _continues(above: str, line: str) -> bool:
+    is_own = not line or line.startswith(("#", "|", "- ", "* ", ">", "!["))
+    return not is_own and bool(above) and not above.startswith(("#", "|", "```", "!["))
+
+
 def generated() -> Sequence[tuple[str, str]]:
     """Topic and text of each page that is made from the code."""
     return (
-        ("keys", keys_page()),
-        ("commands", commands_page()),
-        ("settings", settings_page()),
+        ("keys", unwrapped(keys_page())),
+        ("commands", unwrapped(commands_page())),
+        ("settings", unwrapped(settings_page())),
     )
 
 

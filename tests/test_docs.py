@@ -12,7 +12,7 @@ from tchat import manual
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
 from tchat.settings import keys
-from tests.manual_tables import generated
+from tests.manual_tables import generated, unwrapped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,6 +33,11 @@ def test_each_page_is_a_topic_with_a_heading() -> None:
             len(re.findall(r"^# ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE))
             == 1
         )
+
+
+@pytest.mark.parametrize("topic", manual.TOPICS)
+def test_a_paragraph_is_one_line(topic: str) -> None:
+    assert PAGES[topic] == unwrapped(PAGES[topic])
 
 
 def test_every_command_is_documented() -> None:

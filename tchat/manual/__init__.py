@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
 # In the order in which they are listed
@@ -28,19 +29,39 @@ def page(topic: str) -> str:
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 
-def title(text: str) -> str:
-    """The heading of a page."""
-    return text.partition("\n")[0].removeprefix("# ")
+class Section(NamedTuple):
+    """A part of a page: what stands above its first heading of level 2, or one of these.
+
+    Attributes:
+        topic: Of the page.
+        title: Of the page.
+        heading: Of the section; empty for the part above the first.
+        text: Its Markdown, with the heading.
+    """
+
+    topic: str
+    title: str
+    heading: str
+    text: str
 
 
-def search(words: str) -> Iterator[tuple[str, str]]:
-    """Topic and line of each place that contains all of ``words``, in any case."""
-    wanted = words.casefold().split()
+def sections() -> Iterator[Section]:
+    """All sections of all pages, in their order."""
     for topic in TOPICS:
-        for line in page(topic).splitlines():
-            folded = line.casefold()
-            if wanted and all(word in folded for word in wanted):
-                yield topic, line.strip("| ")
+        first, *others = page(topic).split("\n## ")
+        title, _, _ = first.removeprefix("# ").partition("\n")
+        yield Section(topic, title, "", first.strip())
+        for text in others:
+            yield Section(topic, title, text.partition("\n")[0], f"## {text.strip()}")
+
+
+def find_sections(words: str) -> Iterator[Section]:
+    """The sections that contain all of ``words``, in any case; all of them without words."""
+    wanted = words.casefold().split()
+    for section in sections():
+        folded = f"{section.title} {section.text}".casefold()
+        if all(word in folded for word in wanted):
+            yield section
 
 
 def most_hits(word: str) -> str:

@@ -116,6 +116,7 @@ def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> 
 
 KEYS = (
     _run("help", "f1,leader h", "help", N_("Keys and commands")),
+    _run("manual", "leader u", "manual", N_("Manual"), N_("help")),
     _run("palette", "alt+x,leader p", "command_palette", N_("Command palette")),
     _run("new-session", "alt+n,leader n", "new_session", N_("New session")),
     _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session")),

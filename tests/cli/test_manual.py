@@ -71,6 +71,14 @@ def test_the_help_lists_the_topics(home: Path) -> None:
     assert f"Topics: {', '.join(manual.TOPICS)}." in told
 
 
-def test_a_search_tells_the_page_and_the_line() -> None:
-    assert [topic for topic, line in manual.search("resume interruption")] == ["prompts"]
-    assert list(manual.search("  ")) == []
+def test_sections_are_found_by_all_of_their_words() -> None:
+    found = [(each.topic, each.heading) for each in manual.find_sections("Resumable SHA-256")]
+    assert found == [("models", "Downloads")]
+    assert list(manual.find_sections("zebra")) == []
+    assert {each.topic for each in manual.find_sections(" ")} == set(manual.TOPICS)
+
+
+@pytest.mark.parametrize("topic", manual.TOPICS)
+def test_the_sections_of_a_page_are_the_page(topic: str) -> None:
+    texts = [each.text for each in manual.sections() if each.topic == topic]
+    assert "".join("".join(texts).split()) == "".join(manual.page(topic).split())

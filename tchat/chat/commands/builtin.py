@@ -19,7 +19,7 @@ from tchat.chat.commands.command import (
     speaker,
     split_argument,
 )
-from tchat.chat.commands.help import command_help
+from tchat.chat.commands.help import command_help, manual_text
 from tchat.errors import UsageError
 from tchat.humanize import rate_text, when
 from tchat.sanitize import single_line
@@ -151,6 +151,11 @@ async def _replace_reply(host: CommandHost, text: str) -> None:
 
 async def _copy_reply(host: CommandHost, _: str) -> None:
     await host.copy((await _last_reply(host)).text)
+
+
+async def _show_manual(host: CommandHost, words: str) -> None:
+    if not host.open_dialog(CommandDialog.MANUAL, words):
+        host.show(manual_text(words))
 
 
 async def _show_judge(host: CommandHost, _: str) -> None:
@@ -582,6 +587,7 @@ COMMANDS = (
         "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private
     ),
     SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
+    SlashCommand("manual", "[WORDS]", N_("Search the manual, or show a page of it"), _show_manual),
     SlashCommand("version", "", N_("Show the version"), _show_version),
     SlashCommand(
         "reload", "", N_("Show what another window wrote in this chat"), _reload, surface=_SCREEN

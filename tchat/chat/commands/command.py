@@ -44,6 +44,7 @@ class CommandDialog(Enum):
     """What a front end may show in a dialog of its own instead of in text."""
 
     HELP = auto()
+    MANUAL = auto()
     SESSIONS = auto()
     SEARCH = auto()
     BRANCHES = auto()

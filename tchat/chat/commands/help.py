@@ -96,3 +96,28 @@ def _grouped(commands: Sequence[SlashCommand]) -> dict[str, list[SlashCommand]]:
 def _line(command: SlashCommand) -> str:
     takes = f" {command.takes}" if command.takes else ""
     return f"/{command.name}{takes}  {command.help}"
+
+
+def manual_text(words: str) -> str:
+    """The page of the manual that ``words`` name, the sections that have them, or all topics.
+
+    Raises:
+        UsageError: No section has all the words.
+    """
+    from tchat.manual import TOPICS, find_sections, page
+
+    wanted = words.strip().lower()
+    if wanted in TOPICS:
+        return page(wanted).strip()
+    if not wanted:
+        return tr("Topics of the manual: {topics}.", topics=", ".join(TOPICS))
+    found = list(find_sections(wanted))
+    if not found:
+        raise UsageError(
+            tr("no section of the manual has all of these words: {words}", words=words.strip()),
+            tr("/manual lists the topics"),
+        )
+    if len(found) == 1:
+        return found[0].text
+    lines = (f"{each.topic}: {each.heading or each.title}" for each in found)
+    return "\n".join([tr("Found in these sections; /manual TOPIC shows a page:"), *lines])

@@ -168,6 +168,8 @@ class CommandController:
         """Open a dialog."""
         if dialog is CommandDialog.SEARCH:
             self._sessions.find(full_text=True, query=query)
+        elif dialog is CommandDialog.MANUAL:
+            self._help.show_manual(query)
         else:
             self._actions[DIALOGS[dialog]]()
         return True

@@ -177,6 +177,7 @@ class Controllers:
         sessions, messages, transcript = self.sessions, self.messages, self.transcript
         return {
             "help": self.help.show_help,
+            "manual": self.help.show_manual,
             "command_palette": self.help.show_palette,
             "templates": self.help.show_templates,
             "new_session": sessions.open_new,

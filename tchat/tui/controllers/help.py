@@ -42,6 +42,13 @@ class HelpController:
         if chosen is not None:
             self._carry_out(chosen, keys)
 
+    @background(group="dialog", exclusive=True)
+    async def show_manual(self, words: str = "") -> None:
+        """Show the manual, and in it what contains ``words``."""
+        from tchat.tui.dialogs.manual import ManualScreen
+
+        await self.screen.app.push_screen_wait(ManualScreen(words))
+
     @background(group="help", exclusive=True)
     async def show_dialog_help(self, scope: Scope) -> None:
         """Show the help over a dialog, whose keys are those of ``scope``."""

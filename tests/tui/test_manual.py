@@ -1,0 +1,58 @@
+"""The manual on the screen: searched by words, read by pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tchat.tui.dialogs.manual import ManualScreen
+
+from .chat_stage import opened
+from .stage import SIZES, is_tame, shown, text
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_first_topic_is_shown_at_every_size(size: tuple[int, int]) -> None:
+    async with shown(ManualScreen(), size) as (app, _):
+        page = text(app)
+        assert is_tame(app)
+        assert "First steps" in page
+        assert "Ask a question, from the shell" in page
+
+
+async def test_words_find_the_sections_that_have_them() -> None:
+    async with shown(ManualScreen()) as (app, pilot):
+        await pilot.press(*"sha-256")
+        await pilot.pause()
+        page = text(app)
+        assert "Downloads" in page
+        assert "Downloads are atomic, resumable" in page
+        assert "First steps" not in page
+        await pilot.press(*" zebra")
+        await pilot.pause()
+        assert "No section has all these words." in text(app)
+        assert "Downloads are atomic" not in text(app)
+
+
+async def test_a_long_section_is_shown_whole_and_scrolls() -> None:
+    async with shown(ManualScreen("tchat --install-completion")) as (app, pilot):
+        await pilot.pause()
+        assert "Open the chat screen" in text(app)
+        before = text(app)
+        await pilot.press("pagedown")
+        await pilot.pause()
+        assert text(app) != before
+        await pilot.press("pageup")
+        await pilot.pause()
+        assert text(app) == before
+
+
+async def test_the_command_opens_it_with_its_words(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as chat:
+        app = chat.pilot.app
+        await chat.type("/manual snapshots 2,400")
+        await chat.until(lambda: isinstance(app.screen, ManualScreen))
+        await chat.until(lambda: "0.15 s instead of 8 s" in " ".join(text(app).split()))
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not isinstance(app.screen, ManualScreen))
