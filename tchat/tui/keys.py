@@ -72,7 +72,8 @@ class KeyAction(NamedTuple):
     Textual spells them. ``leader m`` is the leader key, then ``m``. ``action`` is the method
     ``action_…`` of the widget that binds it; ``priority`` puts it before what the focused widget
     does with the key. ``help`` is translated where it is shown, ``also`` where it is searched for:
-    other words for the action. ``leader`` is the leader key in force.
+    other words for the action. ``leader`` is the leader key in force. ``command`` is the slash
+    command that does the same, without the slash.
     """
 
     id: str
@@ -83,6 +84,7 @@ class KeyAction(NamedTuple):
     priority: bool = False
     leader: str = LEADER_KEY
     also: str = ""
+    command: str = ""
 
     @property
     def shown_keys(self) -> tuple[str, ...]:
@@ -104,9 +106,12 @@ def _chat(name: str, keys: str, action: str, help_text: str, priority: bool = Tr
     return KeyAction(f"chat.{name}", keys, action, help_text, Scope.CHAT, priority)
 
 
-def _run(name: str, keys: str, action: str, help_text: str, also: str = "") -> KeyAction:
+def _run(
+    name: str, keys: str, action: str, help_text: str, *, also: str = "", command: str = ""
+) -> KeyAction:
     """An action of one controller, see `Controllers.actions`."""
-    return _chat(name, keys, f"run('{action}')", help_text)._replace(also=also)
+    run = _chat(name, keys, f"run('{action}')", help_text)
+    return run._replace(also=also, command=command)
 
 
 def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> KeyAction:
@@ -115,31 +120,36 @@ def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> 
 
 
 KEYS = (
-    _run("help", "f1,leader h", "help", N_("Keys and commands")),
-    _run("manual", "leader u", "manual", N_("Manual"), N_("help")),
+    _run("help", "f1,leader h", "help", N_("Keys and commands"), command="help"),
+    _run("manual", "leader u", "manual", N_("Manual"), also=N_("help"), command="manual"),
     _run("palette", "alt+x,leader p", "command_palette", N_("Command palette")),
-    _run("new-session", "alt+n,leader n", "new_session", N_("New session")),
-    _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session")),
-    _run("rename", "alt+e,leader l", "rename", N_("Rename this session")),
+    _run("new-session", "alt+n,leader n", "new_session", N_("New session"), command="new"),
+    _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session"), command="sessions"),
+    _run("rename", "alt+e,leader l", "rename", N_("Rename this session"), command="title"),
     _run("history", "ctrl+r,leader slash", "history", N_("Search earlier prompts")),
-    _run("search", "f6,leader f", "search", N_("Search all messages")),
-    _run("find", "alt+i,leader question_mark", "find", N_("Find in this chat"), N_("search")),
+    _run("search", "f6,leader f", "search", N_("Search all messages"), command="search"),
+    _run("find", "alt+i,leader question_mark", "find", N_("Find in this chat"), also=N_("search")),
     _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),
-    _run("branches", "alt+k,leader g", "tree", N_("Branches of this session")),
-    _run("model", "f2,leader m", "model", N_("Choose the model")),
+    _run("branches", "alt+k,leader g", "tree", N_("Branches of this session"), command="branches"),
+    _run("model", "f2,leader m", "model", N_("Choose the model"), command="model"),
     _run("settings", "f3,leader s", "settings", N_("Settings")),
-    _run("theme", "f4,leader t", "theme", N_("Choose the theme")),
-    _run("templates", "f5,leader i", "templates", N_("Insert a prompt template")),
-    _run("private", "f8,leader v", "private", N_("Private mode: nothing is stored")),
+    _run("theme", "f4,leader t", "theme", N_("Choose the theme"), command="theme"),
+    _run("templates", "f5,leader i", "templates", N_("Insert a prompt template"), command="prompt"),
+    _run("private", "f8,leader v", "private",
+         N_("Private mode: nothing is stored"), command="private"),
     _run("reasoning", "f7,leader k", "reasoning", N_("Show or hide the reasoning")),
-    _run("details", "f9,leader d", "details", N_("Show or hide times and token counts")),
-    _run("judge", "alt+j,leader j", "judge", N_("Judge: scores, training, duel, steering")),
-    _run("regenerate", "alt+r,leader r", "regenerate", N_("Regenerate the last reply, or retry")),
-    _run("try", "alt+t,leader a", "try", N_("Write several replies side by side")),
-    _run("continue", "alt+g,leader c", "go_on", N_("Continue reply")),
-    _run("copy-reply", "alt+c,leader y", "copy_reply", N_("Copy the last reply")),
-    _run("export", "leader w", "export", N_("Export the session")),
-    _run("undo-delete", "alt+z,leader z", "undo_delete", N_("Undo the deletion of a message")),
+    _run("details", "f9,leader d", "details",
+         N_("Show or hide times and token counts"), command="details"),
+    _run("judge", "alt+j,leader j", "judge",
+         N_("Judge: scores, training, duel, steering"), command="judge"),
+    _run("regenerate", "alt+r,leader r", "regenerate",
+         N_("Regenerate the last reply, or retry"), command="regen"),
+    _run("try", "alt+t,leader a", "try", N_("Write several replies side by side"), command="try"),
+    _run("continue", "alt+g,leader c", "go_on", N_("Continue reply"), command="continue"),
+    _run("copy-reply", "alt+c,leader y", "copy_reply", N_("Copy the last reply"), command="copy"),
+    _run("export", "leader w", "export", N_("Export the session"), command="export"),
+    _run("undo-delete", "alt+z,leader z", "undo_delete",
+         N_("Undo the deletion of a message"), command="undo"),
     _run("message-up", "alt+up,leader up", "message_up", N_("Select the previous message")),
     _run("message-down", "alt+down,leader down", "message_down", N_("Select the next message")),
     _run("page-up", "pageup,leader left_square_bracket", "page_up", N_("A page up")),
@@ -153,7 +163,7 @@ KEYS = (
     _chat("interrupt", "ctrl+c", "interrupt", N_("Stop the reply; twice quits"), priority=False),
     _chat("suspend", "ctrl+z,leader ctrl+z", "suspend_process",
           N_("Suspend to the shell; `fg` returns")),
-    _chat("quit", "ctrl+q,leader q,leader ctrl+c", "quit", N_("Quit")),
+    _chat("quit", "ctrl+q,leader q,leader ctrl+c", "quit", N_("Quit"))._replace(command="quit"),
     _dialog(Scope.SESSIONS, "full-text", "tab", "full_text", N_("Titles or full text")),
     _dialog(Scope.SESSIONS, "rename", "f2", "rename", N_("Rename")),
     _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", N_("Delete")),

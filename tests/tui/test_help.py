@@ -143,10 +143,10 @@ async def test_the_help_opens_at_what_stops_a_reply(settings: Settings, paths: P
     [
         ("branches", "chat.branches"),
         ("private", "chat.private"),
-        ("title", "/title"),
-        ("exit", "/quit"),  # a name, before titles with its letters apart
+        ("/title", "chat.rename"),  # by the name of its command
+        ("exit", "chat.quit"),  # a name, before titles with its letters apart
         ("try", "chat.try"),  # before the title that ends in `retry`
-        ("/e", "/edit"),
+        ("/ed", "/edit"),
     ],
 )
 async def test_the_palette_ends_with_what_to_do(
@@ -168,7 +168,22 @@ def test_the_palette_shows_actions_before_navigation_and_what_is_used_first() ->
     assert [item.key for item in items[:2]] == ["/stats", "chat.theme"]
     groups = list(dict.fromkeys(item.group for item in items))
     assert groups == ["Used recently", "Actions", "Commands", "Navigation"]
-    assert len({item.key for item in items}) == len(items) == len(actions) + len(COMMANDS)
+    assert len({item.key for item in items}) == len(items)
+
+
+def test_the_palette_has_one_entry_for_a_key_and_the_command_that_does_the_same() -> None:
+    actions = [action for action in KEYS if action.scope == Scope.CHAT]
+    names = [command.name for command in COMMANDS]
+    served = [action.command for action in actions if action.command]
+    assert set(served) <= set(names)
+    assert len(set(served)) == len(served)
+    items = palette_items(actions, COMMANDS, ("/regen", "chat.regenerate", "/stats"))
+    assert [item.key for item in items[:2]] == ["chat.regenerate", "/stats"]
+    assert len(items) == len(actions) + len(COMMANDS) - len(served)
+    titles = [item.title.casefold() for item in items]
+    assert len(set(titles)) == len(titles)
+    exported = next(item for item in items if item.key == "chat.export")
+    assert exported.columns == ("Ctrl+X w", "/export")
 
 
 def test_what_is_chosen_often_and_lately_is_first(tmp_path: Path) -> None:

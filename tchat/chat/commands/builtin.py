@@ -13,6 +13,7 @@ from tchat.chat.commands.command import (
     SHELL,
     CommandDialog,
     CommandHost,
+    Group,
     SlashCommand,
     Surface,
     parse_candidates,
@@ -20,21 +21,29 @@ from tchat.chat.commands.command import (
     split_argument,
 )
 from tchat.chat.commands.help import command_help, manual_text
+from tchat.chat.commands.lookup import (
+    PREVIEW,
+    active_branch,
+    branch_ends,
+    find_session,
+    last_prompt,
+    last_reply,
+    no_message,
+    parse_number,
+    require_session,
+)
 from tchat.errors import UsageError
 from tchat.humanize import rate_text, when
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from tchat.sessions.records import Message, SearchHit, Session
-    from tchat.sessions.store import Store
+    from tchat.sessions.records import SearchHit, Session
 
 LATEST = 20  # sessions that are listed
-NAMED = 4  # sessions that an error names
 HITS = 20  # messages that a search lists
-PREVIEW = 60  # characters of a message in a list
 
 # The chat as a whole
 
@@ -114,7 +123,7 @@ async def _pick_candidate(host: CommandHost, number: str) -> None:
     ids = host.candidate_ids
     if not ids:
         raise UsageError(tr("there are no candidates to pick from"), tr("/try writes some"))
-    await host.pick(ids[_index(number, len(ids), "pick")])
+    await host.pick(ids[parse_number(number, len(ids), "pick")])
     host.acknowledge(tr("Continuing with reply {number}.", number=int(number)))
 
 
@@ -127,7 +136,7 @@ async def _rate_bad(host: CommandHost, _: str) -> None:
 
 
 async def _rate(host: CommandHost, rating: int, acknowledgement: str) -> None:
-    reply = await _last_reply(host)
+    reply = await last_reply(host)
     if reply.rating == rating:
         await host.rate(reply.id, 0)
         host.acknowledge(tr("Rating removed."))
@@ -141,7 +150,7 @@ async def _replace_reply(host: CommandHost, text: str) -> None:
         raise UsageError(
             tr("/mine needs your own reply"), tr("for example /mine Paris, of course.")
         )
-    last = await _branch(host, last=1)
+    last = await active_branch(host, last=1)
     if not last or last[0].role != "assistant":
         raise UsageError(tr("there is no reply to replace"), tr("send a prompt first"))
     reply = last[0]
@@ -150,7 +159,7 @@ async def _replace_reply(host: CommandHost, text: str) -> None:
 
 
 async def _copy_reply(host: CommandHost, _: str) -> None:
-    await host.copy((await _last_reply(host)).text)
+    await host.copy((await last_reply(host)).text)
 
 
 async def _show_manual(host: CommandHost, words: str) -> None:
@@ -191,7 +200,7 @@ async def _show_judge(host: CommandHost, _: str) -> None:
 
 
 async def _edit_prompt(host: CommandHost, text: str) -> None:
-    prompt = await _last_prompt(host, tr("there is no message to edit yet"))
+    prompt = await last_prompt(host, tr("there is no message to edit yet"))
     if text:
         await host.reply(lambda chat: chat.edit(prompt.id, text))
     else:
@@ -199,7 +208,7 @@ async def _edit_prompt(host: CommandHost, text: str) -> None:
 
 
 async def _toggle_pin(host: CommandHost, _: str) -> None:
-    prompt = await _last_prompt(host, tr("there is no message to pin yet"))
+    prompt = await last_prompt(host, tr("there is no message to pin yet"))
     await host.pin(prompt.id, not prompt.pinned)
     host.acknowledge(
         tr("Your last message may leave the context again.")
@@ -209,9 +218,9 @@ async def _toggle_pin(host: CommandHost, _: str) -> None:
 
 
 async def _delete_last(host: CommandHost, _: str) -> None:
-    branch = await _branch(host, last=1)
+    branch = await active_branch(host, last=1)
     if not branch:
-        raise _no_message()
+        raise no_message()
     await host.delete(branch[-1].id)
 
 
@@ -222,14 +231,14 @@ async def _undo_delete(host: CommandHost, _: str) -> None:
 async def _show_branches(host: CommandHost, number: str) -> None:
     if not number and host.open_dialog(CommandDialog.BRANCHES):
         return
-    session = _open_session(host)
+    session = require_session(host)
     tree = await host.read(lambda store: list(store.tree(session.id).messages))
     ends = branch_ends(tree)
     if number:
-        await host.go_to(ends[_index(number, len(ends), "branches")].id)
+        await host.go_to(ends[parse_number(number, len(ends), "branches")].id)
         host.acknowledge(tr("Switched to branch {number}.", number=int(number)))
         return
-    last = {each.id for each in await _branch(host, last=1)}
+    last = {each.id for each in await active_branch(host, last=1)}
     host.show(
         "\n".join(
             f"{'*' if each.id in last else ' '} {number:>2}  {speaker(each.role)}: "
@@ -237,12 +246,6 @@ async def _show_branches(host: CommandHost, number: str) -> None:
             for number, each in enumerate(ends, 1)
         )
     )
-
-
-def branch_ends(messages: Sequence[Message]) -> list[Message]:
-    """The last message of each branch, in the order in which they were written."""
-    parents = {each.parent_id for each in messages}
-    return [each for each in messages if each.id not in parents]
 
 
 async def _attach_file(host: CommandHost, path: str) -> None:
@@ -335,7 +338,7 @@ async def _new_session(host: CommandHost, _: str) -> None:
 
 
 async def _session_title(host: CommandHost, title: str) -> None:
-    session = _open_session(host)
+    session = require_session(host)
     if title:
         await host.rename(single_line(title))
         host.acknowledge(single_line(title))
@@ -365,33 +368,6 @@ async def _open_stored(host: CommandHost, name: str) -> None:
     await host.open_session(session)
 
 
-def find_session(store: Store, name: str) -> Session | None:
-    """The session with this id, or a piece of it, or of its title; the latest one without a name.
-
-    Raises:
-        UsageError: No session matches, or several titles do; names some.
-    """
-    if not name:
-        return store.latest()
-    try:
-        return store.get(name)
-    except UsageError:
-        found = [each for each in store.sessions() if name.casefold() in each.title.casefold()]
-        if not found:
-            raise
-    if len(found) > 1:
-        named = "; ".join(map(describe_session, found[:NAMED]))
-        raise UsageError(
-            tr(
-                "{count:,} sessions have {name!r} in the title",
-                count=len(found),
-                name=single_line(name, PREVIEW),
-            ),
-            tr("name one by its id: {named}", named=named),
-        )
-    return found[0]
-
-
 async def _search_messages(host: CommandHost, words: str) -> None:
     if host.open_dialog(CommandDialog.SEARCH, words):
         return
@@ -406,7 +382,7 @@ async def _search_messages(host: CommandHost, words: str) -> None:
 async def _export_session(host: CommandHost, name: str) -> None:
     from tchat.chat.session import write_session
 
-    session = _open_session(host)
+    session = require_session(host)
     if not name and host.open_dialog(CommandDialog.EXPORT):
         return
     written = await host.read(lambda store: write_session(store, session.id, name))
@@ -416,7 +392,7 @@ async def _export_session(host: CommandHost, name: str) -> None:
 async def _show_statistics(host: CommandHost, _: str) -> None:
     from tchat.engine.events import Timings
 
-    replies = [each for each in await _branch(host) if each.role == "assistant"]
+    replies = [each for each in await active_branch(host) if each.role == "assistant"]
     if not replies:
         raise UsageError(tr("there is no reply yet"), tr("send a prompt first"))
     written = sum(each.usage.get("completion", 0) for each in replies)
@@ -445,11 +421,6 @@ async def _toggle_private(host: CommandHost, _: str) -> None:
 # What they share
 
 
-def describe_session(session: Session) -> str:
-    """A session on one line: its id and title."""
-    return f"{session.id}  {single_line(session.title)}"
-
-
 def _dated(session: Session) -> str:
     """A session on one line: when it was used, and its title."""
     return f"{when(session.updated_at)}  {single_line(session.title)}"
@@ -461,138 +432,132 @@ def _describe_hit(hit: SearchHit) -> str:
     return f"{hit.session.id}  {speaker(hit.message.role)}: {single_line(hit.snippet, 2 * PREVIEW)}"
 
 
-def _open_session(host: CommandHost) -> Session:
-    if host.session is None:
-        raise _no_message()
-    return host.session
-
-
-def _no_message() -> UsageError:
-    return UsageError(tr("this session has no message yet"), tr("send a prompt first"))
-
-
-async def _branch(host: CommandHost, last: int | None = None) -> list[Message]:
-    """The active path of the session, or the ``last`` so many of it."""
-    session = host.session
-    if session is None:
-        return []
-    return await host.read(lambda store: store.branch(session.id, last))
-
-
-async def _last_reply(host: CommandHost) -> Message:
-    return await _last(host, "assistant", tr("there is no reply yet"))
-
-
-async def _last_prompt(host: CommandHost, refusal: str) -> Message:
-    return await _last(host, "user", refusal)
-
-
-async def _last(host: CommandHost, role: str, refusal: str) -> Message:
-    branch = await _branch(host)
-    found = next((each for each in reversed(branch) if each.role == role), None)
-    if found is None:
-        raise UsageError(refusal, tr("send a prompt first"))
-    return found
-
-
-def _index(number: str, count: int, command: str) -> int:
-    """The place that a number from 1 on names."""
-    if not number.isdecimal() or not 1 <= int(number[:6]) <= count:
-        raise UsageError(
-            tr("/{command} takes a number from 1 to {count}", command=command, count=count)
-        )
-    return int(number) - 1
-
-
 _LINES, _SCREEN = Surface.LINES, Surface.SCREEN
 
+
+def _group(group: Group, *commands: SlashCommand) -> Iterator[SlashCommand]:
+    return (command._replace(group=group) for command in commands)
+
+
 COMMANDS = (
-    SlashCommand("help", "[COMMAND]", N_("List the commands, or explain one"), _show_help, ("?",)),
-    SlashCommand("new", "", N_("Start a new session"), _new_session, ("clear",)),
-    SlashCommand(
-        "regen",
-        "[dry]",
-        N_("Regenerate the last reply; `dry` penalizes repetition"),
-        _regenerate,
-        ("retry",),
+    *_group(
+        Group.OTHER,
+        SlashCommand(
+            "help", "[COMMAND]", N_("List the commands, or explain one"), _show_help, ("?",)
+        ),
     ),
-    SlashCommand(
-        "try",
-        "[N] [TEXT]",
-        N_("Write several replies side by side"),
-        _write_several,
-        takes_prompt=True,
+    *_group(
+        Group.REPLIES,
+        SlashCommand(
+            "regen",
+            "[dry]",
+            N_("Regenerate the last reply; `dry` penalizes repetition"),
+            _regenerate,
+            ("retry",),
+        ),
+        SlashCommand("continue", "", N_("Continue a stopped reply"), _continue_reply),
+        SlashCommand("prefill", "TEXT", N_("Regenerate the reply, starting with TEXT"), _prefill),
+        SlashCommand(
+            "try",
+            "[N] [TEXT]",
+            N_("Write several replies side by side"),
+            _write_several,
+            takes_prompt=True,
+        ),
+        SlashCommand(
+            "best",
+            "[N] [TEXT]",
+            N_("Write several replies, keep the best"),
+            _write_best,
+            takes_prompt=True,
+        ),
+        SlashCommand(
+            "compare",
+            "MODEL MODEL [TEXT]",
+            N_("Compare the replies of several models"),
+            _compare_models,
+        ),
+        SlashCommand("pick", "N", N_("Continue with reply N"), _pick_candidate, surface=_LINES),
+        SlashCommand(
+            "good", "", N_("Rate the last reply as good; the judge learns from it"), _rate_good
+        ),
+        SlashCommand("bad", "", N_("Rate the last reply as bad"), _rate_bad),
+        SlashCommand("mine", "TEXT", N_("Replace the last reply with your own"), _replace_reply),
+        SlashCommand("copy", "", N_("Copy the last reply"), _copy_reply),
     ),
-    SlashCommand(
-        "best",
-        "[N] [TEXT]",
-        N_("Write several replies, keep the best"),
-        _write_best,
-        takes_prompt=True,
+    *_group(
+        Group.MESSAGES,
+        SlashCommand(
+            "file", "PATH", N_("Attach a file to the next message"), _attach_file, ("read",)
+        ),
+        SlashCommand(
+            SHELL,
+            "COMMAND",
+            N_("Put the output of a shell command into the draft; also !COMMAND"),
+            _run_shell,
+        ),
+        SlashCommand("prompt", "[NAME] [TEXT]", N_("Insert a prompt template"), _insert_template),
+        SlashCommand("edit", "[TEXT]", N_("Edit your last message"), _edit_prompt),
+        SlashCommand(
+            "pin", "", N_("Pin your last message in the context, or unpin it"), _toggle_pin
+        ),
+        SlashCommand("delete", "", N_("Delete the last message"), _delete_last),
+        SlashCommand("undo", "", N_("Undo the last deletion"), _undo_delete),
+        SlashCommand(
+            "branches", "[N]", N_("List the branches, or switch to one"), _show_branches, ("tree",)
+        ),
     ),
-    SlashCommand(
-        "compare",
-        "MODEL MODEL [TEXT]",
-        N_("Compare the replies of several models"),
-        _compare_models,
+    *_group(
+        Group.SETTINGS,
+        SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model, ("models",)),
+        SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
+        SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
+        SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings, ("settings",)),
+        SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
+        SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
+        SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
+        SlashCommand(
+            "judge", "", N_("Show the judge: scores, training, duel, steering"), _show_judge
+        ),
     ),
-    SlashCommand("pick", "N", N_("Continue with reply N"), _pick_candidate, surface=_LINES),
-    SlashCommand(
-        "good", "", N_("Rate the last reply as good; the judge learns from it"), _rate_good
+    *_group(
+        Group.SESSIONS,
+        SlashCommand("new", "", N_("Start a new session"), _new_session, ("clear",)),
+        SlashCommand("sessions", "", N_("List the latest sessions"), _list_sessions),
+        SlashCommand(
+            "open", "[N|ID]", N_("Open another session by its number, id or title"), _open_stored
+        ),
+        SlashCommand(
+            "search", "[WORDS]", N_("Find messages in all sessions"), _search_messages, ("find",)
+        ),
+        SlashCommand("title", "[TEXT]", N_("Show or set the session's title"), _session_title),
+        SlashCommand(
+            "export",
+            "[FILE]",
+            N_("Write the session to a file, in the format of its suffix"),
+            _export_session,
+            ("save",),
+        ),
+        SlashCommand(
+            "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private
+        ),
+        SlashCommand("stats", "", N_("Show token counts and times"), _show_statistics),
     ),
-    SlashCommand("bad", "", N_("Rate the last reply as bad"), _rate_bad),
-    SlashCommand("mine", "TEXT", N_("Replace the last reply with your own"), _replace_reply),
-    SlashCommand("continue", "", N_("Continue a stopped reply"), _continue_reply),
-    SlashCommand("edit", "[TEXT]", N_("Edit your last message"), _edit_prompt),
-    SlashCommand("prefill", "TEXT", N_("Regenerate the reply, starting with TEXT"), _prefill),
-    SlashCommand("pin", "", N_("Pin your last message in the context, or unpin it"), _toggle_pin),
-    SlashCommand("delete", "", N_("Delete the last message"), _delete_last),
-    SlashCommand("undo", "", N_("Undo the last deletion"), _undo_delete),
-    SlashCommand(
-        "branches", "[N]", N_("List the branches, or switch to one"), _show_branches, ("tree",)
+    *_group(
+        Group.OTHER,
+        SlashCommand(
+            "manual", "[WORDS]", N_("Search the manual, or show a page of it"), _show_manual
+        ),
+        SlashCommand("version", "", N_("Show the version"), _show_version),
+        SlashCommand(
+            "reload",
+            "",
+            N_("Show what another window wrote in this chat"),
+            _reload,
+            surface=_SCREEN,
+        ),
+        SlashCommand("quit", "", N_("Quit"), _quit_chat, ("exit", "bye")),
     ),
-    SlashCommand("copy", "", N_("Copy the last reply"), _copy_reply),
-    SlashCommand("file", "PATH", N_("Attach a file to the next message"), _attach_file, ("read",)),
-    SlashCommand(
-        SHELL,
-        "COMMAND",
-        N_("Put the output of a shell command into the draft; also !COMMAND"),
-        _run_shell,
-    ),
-    SlashCommand("prompt", "[NAME] [TEXT]", N_("Insert a prompt template"), _insert_template),
-    SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
-    SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model, ("models",)),
-    SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
-    SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings, ("settings",)),
-    SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
-    SlashCommand("title", "[TEXT]", N_("Show or set the session's title"), _session_title),
-    SlashCommand("sessions", "", N_("List the latest sessions"), _list_sessions),
-    SlashCommand(
-        "open", "[N|ID]", N_("Open another session by its number, id or title"), _open_stored
-    ),
-    SlashCommand(
-        "search", "[WORDS]", N_("Find messages in all sessions"), _search_messages, ("find",)
-    ),
-    SlashCommand(
-        "export",
-        "[FILE]",
-        N_("Write the session to a file, in the format of its suffix"),
-        _export_session,
-        ("save",),
-    ),
-    SlashCommand("stats", "", N_("Show token counts and times"), _show_statistics),
-    SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
-    SlashCommand("judge", "", N_("Show the judge: scores, training, duel, steering"), _show_judge),
-    SlashCommand(
-        "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private
-    ),
-    SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
-    SlashCommand("manual", "[WORDS]", N_("Search the manual, or show a page of it"), _show_manual),
-    SlashCommand("version", "", N_("Show the version"), _show_version),
-    SlashCommand(
-        "reload", "", N_("Show what another window wrote in this chat"), _reload, surface=_SCREEN
-    ),
-    SlashCommand("quit", "", N_("Quit"), _quit_chat, ("exit", "bye")),
 )
 
 

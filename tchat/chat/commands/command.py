@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum, Flag, auto
+from enum import Enum, Flag, StrEnum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tchat.errors import UsageError
@@ -38,6 +38,27 @@ class Surface(Flag):
     LINES = auto()
     SCREEN = auto()
     BOTH = LINES | SCREEN
+
+
+class Group(StrEnum):
+    """What a command is about; ``/help`` takes the value."""
+
+    REPLIES = "replies"
+    MESSAGES = "messages"
+    SETTINGS = "settings"
+    SESSIONS = "sessions"
+    OTHER = "other"
+
+    @property
+    def heading(self) -> str:
+        """Its name, in the user's language."""
+        headings = {
+            Group.REPLIES: tr("Replies"),
+            Group.MESSAGES: tr("Messages"),
+            Group.SETTINGS: tr("Settings"),
+            Group.SESSIONS: tr("Sessions"),
+        }
+        return headings.get(self, tr("Other"))
 
 
 class CommandDialog(Enum):
@@ -186,6 +207,7 @@ class SlashCommand(NamedTuple):
         summary: What it does, in English; `help` translates it.
         surface: Where it is served.
         takes_prompt: Whether its argument holds a prompt, so that it begins a turn at once.
+        group: What it is about.
     """
 
     name: str
@@ -195,6 +217,7 @@ class SlashCommand(NamedTuple):
     aliases: tuple[str, ...] = ()
     surface: Surface = Surface.BOTH
     takes_prompt: bool = False
+    group: Group = Group.OTHER
 
     @property
     def help(self) -> str:

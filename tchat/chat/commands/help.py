@@ -7,43 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tchat.chat.commands.command import SlashCommand
+from tchat.chat.commands.command import Group, SlashCommand
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
-from tchat.translation import N_, tr
-
-GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "replies": (
-        N_("Replies"),
-        (
-            "regen",
-            "continue",
-            "prefill",
-            "try",
-            "best",
-            "compare",
-            "pick",
-            "good",
-            "bad",
-            "mine",
-            "copy",
-        ),
-    ),
-    "messages": (
-        N_("Messages"),
-        ("file", "shell", "prompt", "edit", "pin", "delete", "undo", "branches"),
-    ),
-    "settings": (
-        N_("Settings"),
-        ("model", "system", "set", "show", "think", "details", "theme", "judge"),
-    ),
-    "sessions": (
-        N_("Sessions"),
-        ("new", "sessions", "open", "search", "title", "export", "private", "stats"),
-    ),
-}
-REST = "other"  # commands of no group
+from tchat.translation import tr
 
 
 def command_help(commands: Sequence[SlashCommand], name: str) -> str:
@@ -56,8 +24,8 @@ def command_help(commands: Sequence[SlashCommand], name: str) -> str:
     if not wanted:
         return _overview(commands)
     groups = _grouped(commands)
-    if wanted in groups:
-        return "\n".join(_line(each) for each in groups[wanted])
+    if wanted in {*Group}:
+        return "\n".join(_line(each) for each in groups[Group(wanted)])
     for command in commands:
         if wanted in command.names:
             return f"{command.usage}\n{command.help}."
@@ -71,9 +39,8 @@ def command_help(commands: Sequence[SlashCommand], name: str) -> str:
 def _overview(commands: Sequence[SlashCommand]) -> str:
     lines = []
     for group, members in _grouped(commands).items():
-        title = tr(GROUPS[group][0]) if group in GROUPS else tr("Other")
         names = " ".join(f"/{command.name}" for command in members)
-        lines.append(f"{title}:  {names}")
+        lines.append(f"{group.heading}:  {names}")
     lines.append(
         tr(
             "/help COMMAND explains a command, for example /help try. /help replies, messages, "
@@ -83,14 +50,8 @@ def _overview(commands: Sequence[SlashCommand]) -> str:
     return "\n".join(lines)
 
 
-def _grouped(commands: Sequence[SlashCommand]) -> dict[str, list[SlashCommand]]:
-    """The commands by group, in its order."""
-    by_name = {command.name: command for command in commands}
-    groups = {
-        group: [by_name.pop(name) for name in names if name in by_name]
-        for group, (_, names) in GROUPS.items()
-    }
-    return {**groups, REST: list(by_name.values())}
+def _grouped(commands: Sequence[SlashCommand]) -> dict[Group, list[SlashCommand]]:
+    return {group: [each for each in commands if each.group is group] for group in Group}
 
 
 def _line(command: SlashCommand) -> str:

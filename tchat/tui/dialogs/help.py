@@ -200,13 +200,20 @@ def command_palette(
 def palette_items(
     actions: Sequence[KeyAction], commands: Sequence[SlashCommand], first: Sequence[str] = ()
 ) -> list[Item]:
-    """One item for each action and command, by its help, with the way to get it without this."""
+    """One item for each thing that can be done, by its help, with its keys and its command."""
+    served = {action.command: action for action in actions if action.command}
+    by_name = {command.name: command for command in commands}
     items = [
         Item(
             key=action.id,
             title=tr(action.help),
-            columns=(", ".join(action.shown_keys[:MOST_KEYS]),),
-            also=f"{action.id} {action.help} {other_words(action)}",
+            columns=(
+                ", ".join(action.shown_keys[:MOST_KEYS]),
+                f"/{action.command}" if action.command in by_name else "",
+            ),
+            also=" ".join(
+                (action.id, action.help, other_words(action), _words(by_name.get(action.command)))
+            ),
             group=tr("Navigation") if action.id in NAVIGATION else tr("Actions"),
         )
         for action in sorted(actions, key=lambda each: each.id in NAVIGATION)
@@ -216,15 +223,29 @@ def palette_items(
         Item(
             key=f"/{command.name}",
             title=tr(command.help),
-            columns=(command.usage,),
-            also=" ".join(f"/{name}" for name in command.names),
+            columns=("", f"/{command.name} {command.takes}".strip()),
+            also=_words(command),
             group=tr("Commands"),
         )
         for command in commands
+        if command.name not in served
     ]
     by_key = {item.key: item for item in items}
-    used = [replace(by_key[key], group=tr("Used recently")) for key in first if key in by_key]
-    return [*used, *(item for item in items if item.key not in first)]
+    # What was used as a command may have been recorded before it had a key.
+    keys = [served[key[1:]].id if key[1:] in served else key for key in first]
+    used = [
+        replace(by_key[key], group=tr("Used recently"))
+        for key in dict.fromkeys(keys)
+        if key in by_key
+    ]
+    return [*used, *(item for item in items if item.key not in keys)]
+
+
+def _words(command: SlashCommand | None) -> str:
+    """What a command is searched for by, beside the title of its item."""
+    if command is None:
+        return ""
+    return " ".join((*(f"/{name}" for name in command.names), command.help, command.summary))
 
 
 NOTHING = N_("There is no prompt template; `tchat prompts new NAME` creates one.")
