@@ -26,6 +26,7 @@ from tchat.translation import (
 )
 
 JSON = typer.Option(False, "--json", help="Print JSON")
+DRY_RUN = typer.Option(False, "--dry-run", help="Show what would be deleted; delete nothing")
 ALWAYS_JSON = typer.Option(False, "--json", help="Accepted; the output is always JSON lines")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 EXAMPLES = N_("""\

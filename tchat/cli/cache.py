@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import JSON, command_group
+from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.cli.sessions import open_sessions, sessions_to_read
@@ -58,9 +58,17 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 
 
 @app.command()
-def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
+def prune(ctx: typer.Context, dry_run: bool = DRY_RUN, as_json: bool = JSON) -> None:
     """Remove snapshots of deleted sessions, and what exceeds kv_cache_disk_mb."""
     console: Console = ctx.obj
+    if dry_run:
+        with _snapshots(console) as store, open_sessions(console) as sessions:
+            gone = [each for each in store.sessions() if not _is_there(sessions, each.session)]
+            size = store.size()
+        freed = min(size, sum(each.size for each in gone))
+        freed += max(0, size - freed - _limit(console))
+        _tell_dry(console, freed, size, as_json=as_json)
+        return
     with _snapshots(console) as store, open_sessions(console) as sessions:
         before = store.size()
         store.sweep(lambda session: _is_there(sessions, session))
@@ -73,11 +81,15 @@ def prune(ctx: typer.Context, as_json: bool = JSON) -> None:
 def clear(
     ctx: typer.Context,
     yes: bool = typer.Option(False, "-y", "--yes", help="Accepted; clear never asks"),  # noqa: ARG001
+    dry_run: bool = DRY_RUN,
     as_json: bool = JSON,
 ) -> None:
     """Remove all snapshots; sessions are kept, and processed again when continued."""
     console: Console = ctx.obj
     with _snapshots(console) as store:
+        if dry_run:
+            _tell_dry(console, store.size(), store.size(), as_json=as_json)
+            return
         freed = store.clear()
     _tell(console, freed, 0, as_json=as_json)
 
@@ -110,6 +122,14 @@ def _tell(console: Console, freed: int, left: int, *, as_json: bool) -> None:
         print_json(console, {"freed": freed, "size": left})
     else:
         console.out(tr("freed {freed}, {left} left", freed=_size(freed), left=_size(left)))
+
+
+def _tell_dry(console: Console, would_free: int, size: int, *, as_json: bool) -> None:
+    """Tell what about would be freed: sessions can share a part of what is saved."""
+    if as_json:
+        print_json(console, {"would_free": would_free, "size": size})
+        return
+    console.out(tr("would free about {freed} of {size}", freed=_size(would_free), size=_size(size)))
 
 
 def _size(size: int) -> str:

@@ -15,7 +15,7 @@ from tchat.chat.templates import (
     read_template,
     template_path,
 )
-from tchat.cli.app import JSON, command_group
+from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.errors import UsageError
@@ -123,7 +123,7 @@ def edit(ctx: typer.Context, name: str = NAME) -> None:
 
 
 @app.command()
-def rm(ctx: typer.Context, name: str = NAME) -> None:
+def rm(ctx: typer.Context, name: str = NAME, dry_run: bool = DRY_RUN) -> None:
     """Delete one of your templates."""
     console: Console = ctx.obj
     path = template_path(name, console.paths)
@@ -133,6 +133,9 @@ def rm(ctx: typer.Context, name: str = NAME) -> None:
             tr("`{name}` is built in and cannot be deleted", name=template.name),
             tr("`tchat prompts edit {name}` makes your own version of it", name=template.name),
         )
+    if dry_run:
+        console.out(printable(str(path)))
+        return
     path.unlink()
 
 

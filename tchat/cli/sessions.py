@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.cli.app import JSON, command_group
+from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.errors import StorageError, UsageError
@@ -119,6 +119,7 @@ def rm(
     backups: bool = typer.Option(
         False, "--backups", help="Also delete copies of the database left by upgrades and repairs"
     ),
+    dry_run: bool = DRY_RUN,
     yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation"),
 ) -> None:
     """Delete sessions, and tell where copies of them remain."""
@@ -130,10 +131,15 @@ def rm(
     histories = _histories(console) if history else []
     with open_sessions(console) as store:
         found = store.sessions() if everything else [_find(store, n) for n in sessions or ()]
+        files = [*(store.backup_files() if backups else ()), *histories]
+        lines = [*map(_removal_line, found), *(single_line(str(path)) for path in files)]
+        if dry_run:
+            for line in lines:
+                console.out(line)
+            console.say(tr("nothing was deleted"))
+            return
         if not yes:
-            files = [*(store.backup_files() if backups else ()), *histories]
-            shown = (single_line(str(path)) for path in files)
-            confirm(console, [*map(_removal_line, found), *shown], tr("Delete?"))
+            confirm(console, lines, tr("Delete?"))
         deleted: set[str] = set()
         with ExitStack() as rest:  # what fails holds up nothing else
             rest.callback(_erase, console, store, deleted)

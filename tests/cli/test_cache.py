@@ -122,6 +122,16 @@ def test_it_goes_with_its_session(document: str, tiny_home: Path) -> None:
     assert not list((tiny_home / "cache" / "snapshots").glob("*.kv"))
 
 
+def test_a_dry_run_removes_no_snapshot(document: str, tiny_home: Path) -> None:
+    ask("-f", document, "Why?")
+    size = cache("ls")["size"]
+    assert cache("clear", "--dry-run") == {"would_free": size, "size": size}
+    assert cache("prune", "--dry-run") == {"would_free": 0, "size": size}
+    (tiny_home / "sessions.db").unlink()
+    assert 0 < cache("prune", "--dry-run")["would_free"] <= size
+    assert cache("ls")["size"] == size
+
+
 def test_what_belongs_to_no_session_is_pruned(document: str, tiny_home: Path) -> None:
     ask("-f", document, "Why?")
     (tiny_home / "sessions.db").unlink()

@@ -37,6 +37,19 @@ def secrets(home: Path) -> list[str]:
     )
 
 
+def test_a_dry_run_lists_and_deletes_nothing(shell: Shell, full: Path) -> None:
+    before = secrets(full)
+    ran = shell("sessions", "rm", "--all", "--history", "--backups", "--dry-run")
+    assert ran.code == 0
+    listed = ran.out.splitlines()
+    assert [line for line in listed if "chat 0" in line]
+    assert [line for line in listed if line.endswith("history")]
+    assert "nothing was deleted" in ran.err
+    assert secrets(full) == before
+    with SessionStore(full / "sessions.db") as store:
+        assert len(store.sessions()) == 2
+
+
 COPIES = ["sessions.db.backup-v4", "sessions.db.corrupt-20260101-000000"]
 HISTORIES = ["history", "history.jsonl"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tchat.cli.app import command_group
 from tchat.cli.models.catalogue import catalogue
 from tchat.cli.models.hub import pull, search
-from tchat.cli.models.local import add, alias, default, du, dupes, ls, register, rm, set_
+from tchat.cli.models.local import add, alias, default, du, dupes, ls, register, set_
+from tchat.cli.models.remove import rm
 from tchat.cli.models.show import check, show
 
 app = command_group("Find, download, check and remove model files.")

@@ -1,4 +1,4 @@
-"""``tchat models ls``, ``rm``, ``dupes``, ``du``, ``default``, ``add``, ``alias`` and ``set``.
+"""``tchat models ls``, ``dupes``, ``du``, ``default``, ``add``, ``alias`` and ``set``.
 
 The model files on this disk, and what you chose for them.
 """
@@ -23,10 +23,10 @@ from tchat.sanitize import single_line
 from tchat.settings import find_key, load, renamed, spell
 from tchat.settings.keys import did_you_mean
 from tchat.settings.load import set_value
-from tchat.translation import N_, tr, trn
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
-    from tchat.models.disk import DuplicateSet, RemovalPlan
+    from tchat.models.disk import DuplicateSet
     from tchat.models.files import HashProgress
     from tchat.models.library import Library, LibraryModel
 
@@ -145,37 +145,6 @@ def record(row: LibraryModel) -> dict[str, Any]:
     }
 
 
-def rm(
-    ctx: typer.Context,
-    models: list[str] = typer.Argument(
-        ..., metavar="MODEL...", help="Model names or paths, as for -m"
-    ),
-    yes: bool = YES,
-    as_json: bool = JSON,
-) -> None:
-    """Delete downloaded models; remove added files from the list."""
-    console: Console = ctx.obj
-    with open_library(console) as library:
-        plans = [library.plan_removal(name) for name in dict.fromkeys(models)]
-        if not yes:
-            lines = [line for plan in plans for line in _planned(plan)]
-            confirm(console, lines, tr("Remove, and free {size}?", size=_total(plans)))
-        with report_default_change(console):
-            for plan in plans:
-                library.remove(plan)
-            if as_json:
-                print_json(console, [_removal(plan) for plan in plans])
-            else:
-                console.say(
-                    trn(
-                        "removed {count:,} model, freed {size}",
-                        "removed {count:,} models, freed {size}",
-                        len(plans),
-                        size=_total(plans),
-                    )
-                )
-
-
 def dupes(
     ctx: typer.Context,
     link: bool = typer.Option(False, "--link", help="Replace copies by hard links"),
@@ -232,22 +201,6 @@ def du(ctx: typer.Context, as_json: bool = JSON) -> None:
     print_rows(console, (N_("OWNER"), N_("MODELS"), N_("SIZE"), N_("UNFINISHED")), rows)
 
 
-def _planned(plan: RemovalPlan) -> Iterator[str]:
-    name = single_line(plan.name)
-    if plan.registered is not None:
-        path = single_line(str(plan.registered))
-        yield tr("{name}: taken out of the list; the file stays at {path}", name=name, path=path)
-        return
-    yield tr("{name}: frees {size}", name=name, size=size_text(plan.freed) or tr("nothing"))
-    for blob in plan.shared:
-        name = single_line(blob.name)
-        yield "  " + tr("{name} stays: other names lead to it", name=name)
-
-
-def _total(plans: Iterable[RemovalPlan]) -> str:
-    return size_text(sum(plan.freed for plan in plans)) or tr("nothing")
-
-
 def _saved(found: Iterable[DuplicateSet]) -> str:
     return size_text(sum(copies.saved for copies in found)) or tr("nothing")
 
@@ -271,16 +224,6 @@ def _listed(found: Sequence[DuplicateSet]) -> Iterator[Sequence[str]]:
     for copies in found:
         for copy in copies.files:
             yield size_text(copies.size), tr(copy.owner), copy.name, str(copy.path)
-
-
-def _removal(plan: RemovalPlan) -> dict[str, Any]:
-    return {
-        "name": plan.name,
-        "freed": plan.freed,
-        "removed": [str(path) for path in (*plan.blobs, *plan.links)],
-        "shared": [str(path) for path in plan.shared],
-        "unregistered": str(plan.registered) if plan.registered else None,
-    }
 
 
 def _copies(copies: DuplicateSet) -> dict[str, Any]:

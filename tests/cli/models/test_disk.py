@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,40 @@ def test_one_unknown_model_keeps_all_from_being_removed(shell: Shell, user: Path
     blob = hub_file(user, REPO, NAME)
     assert shell("models", "rm", "-y", "qwen3", "nonesuch").code == 3
     assert blob.exists()
+
+
+def test_a_dry_run_tells_and_removes_nothing(shell: Shell, user: Path) -> None:
+    blob = hub_file(user, REPO, NAME)
+    size = blob.stat().st_size
+    ran = shell("models", "rm", "--dry-run", "qwen3")
+    assert (ran.code, ran.out) == (0, f"{REPO}:Q8_0: frees {size} B\n")
+    assert f"nothing was removed; it would free {size} B" in ran.err
+    (plan,) = json.loads(shell("models", "rm", "--dry-run", "--json", "qwen3").out)
+    assert plan["freed"] == size
+    assert blob.exists()
+
+
+def test_what_was_unused_for_long_is_removed(shell: Shell, user: Path, tmp_path: Path) -> None:
+    old = hub_file(user, REPO, NAME)
+    default = hub_file(user, REPO, "Qwen3-Q4_K_M.gguf", gguf(data=200))
+    fresh = hub_file(user, REPO, "Qwen3-Q2_K.gguf", gguf(data=300))
+    mine = chat_model(tmp_path, "mine")
+    shell("models", "add", str(mine))
+    shell("models", "default", f"{REPO}:Q4_K_M")
+    before = time.time() - 100 * 86_400
+    for path in (old, default, mine):
+        os.utime(path, (before, before))
+    ran = shell("models", "rm", "--unused", "90d", "--dry-run")
+    assert ran.out == f"{REPO}:Q8_0: frees {old.stat().st_size} B (never used)\n"
+    assert "no model was unused" in shell("models", "rm", "--unused", "1y").err
+    assert shell("models", "rm", "--unused", "12w", "-y").code == 0
+    assert [path.exists() for path in (old, default, fresh, mine)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("args", [(), ("qwen3", "--unused", "9d"), ("--unused", "soon")])
+def test_models_or_an_age_are_named(shell: Shell, args: tuple[str, ...]) -> None:
+    ran = shell("models", "rm", "-y", *args)
+    assert (ran.code, "for example --unused 90d" in ran.err) == (2, True)
 
 
 # dupes
