@@ -126,13 +126,16 @@ def _same(
     connection: sqlite3.Connection, values: Mapping[str, Any], others: Set[int]
 ) -> int | None:
     """The message at the same position with the same text, none of ``others``; None without any."""
+    # First messages are found by their session: those of all sessions have the same parent, none.
+    is_first = values["parent_id"] is None
     rows = connection.execute(
-        """
+        f"""
         SELECT id FROM messages
-        WHERE session_id = :session_id AND parent_id IS :parent_id AND role = :role
+        WHERE {"+" if is_first else ""}parent_id IS :parent_id
+            AND {"" if is_first else "+"}session_id = :session_id AND role = :role
             AND :created_at IN (created_at, 0.0) AND text = :text AND reasoning = :reasoning
         ORDER BY id
-        """,
+        """,  # noqa: S608 - the signs say which index is used
         to_row({name: values[name] for name in _SAME}),
     )
     return next((row["id"] for row in rows if row["id"] not in others), None)

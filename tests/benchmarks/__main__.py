@@ -30,6 +30,7 @@ SECTIONS = {
     ),
     "Schemas": ("schemas",),
     "Loops": ("loop_guard",),
+    "Chats from elsewhere": ("import_chats",),
     "The discriminator": ("judge",),
 }
 
