@@ -50,12 +50,16 @@ def reading_errors(name: str) -> Iterator[None]:
 
 
 def import_file(
-    store: Store, path: Path, report: ImportReport, progress: Callable[[int], object]
+    store: Store,
+    path: Path,
+    report: ImportReport,
+    progress: Callable[[int], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[ImportedSession]:
     """Import a file while others use the store; ``progress`` gets the number of sessions.
 
     The file is read as a whole before anything of it is stored. The store is held for a moment at
-    a time: an import that is ended goes on where it was when it is begun again.
+    a time. Once ``stopped`` says so, it ends with what was stored: the next import goes on there.
 
     Raises:
         UsageError: It is missing, holds no chats, or is damaged.
@@ -63,17 +67,26 @@ def import_file(
     """
     imported: list[ImportedSession] = []
     name = single_line(str(path))
+    if not path.is_file():  # a pipe would wait for ever
+        raise UsageError(tr("there is no file {name}", name=name), programs())
     with reading_errors(name), path.open("rb") as file:
         source = ImportFile(path.name, file, path)
+        told = 0.0
         for number, (_, messages) in enumerate(read_file(source, ImportReport()), 1):
             for _ in messages:
                 pass
-            progress(number)
+            if stopped():
+                return imported
+            if time.monotonic() - told > _AT_A_TIME:
+                told = time.monotonic()
+                progress(number)
         file.seek(0)
         sessions = sessions_in(source, report, lambda _: None)
         for first in sessions:
             imported += store.import_sessions(_for_a_moment(first, sessions))
             progress(len(imported))
+            if stopped():
+                break
     return imported
 
 

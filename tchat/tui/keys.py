@@ -169,6 +169,7 @@ KEYS = (
     _dialog(Scope.SESSIONS, "delete", "ctrl+d", "delete", N_("Delete")),
     _dialog(Scope.SESSIONS, "undo", f"{UNDO_KEYS},alt+z", "undo", N_("Undo the deletion")),
     _dialog(Scope.SESSIONS, "export", "ctrl+s", "export", N_("Export")),
+    _dialog(Scope.SESSIONS, "import", "ctrl+o", "import_file", N_("Import chats from a file")),
     _dialog(Scope.SETTINGS, "save", "ctrl+s", "save", N_("Save as default")),
     _dialog(Scope.SETTINGS, "changed", "tab", "changed",
             N_("Only what differs from the default, or all")),

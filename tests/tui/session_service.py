@@ -12,11 +12,11 @@ from tchat.errors import ModelNotFound, StorageError, UsageError
 from tchat.models.disk import DiskUsage, DuplicateFile, DuplicateSet, RemovalPlan
 from tchat.models.files import FileKey
 from tchat.paths import user_paths
-from tchat.sessions.records import Message, Role, SearchHit, Session, Status
+from tchat.sessions.records import ImportedSession, Message, Role, SearchHit, Session, Status
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.model_rows import Fit, ModelRow
 from tchat.tui.services.models import ModelService, PullPlan
-from tchat.tui.services.sessions import SessionService
+from tchat.tui.services.sessions import ImportOutcome, SessionService
 from tests.tui.stage import HOSTILE
 
 NOW = datetime(2026, 3, 12, 12, 0, tzinfo=UTC).timestamp()  # a Thursday
@@ -87,6 +87,15 @@ class FakeSessionService(SessionService):
     async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
         await self._do("export", session_id, path.name, *(["replaces"] if replaces else []))
         return "/tmp/[/x]\x1b.md"
+
+    async def import_file(self, name: str, progress: Callable[[int], object]) -> ImportOutcome:
+        progress(7)
+        await self._do("import", name)
+        new = ImportedSession(session=session(99, "Imported"), added=2, is_new=True)
+        return ImportOutcome([new], [f"imported {HOSTILE}"])
+
+    async def sessions(self, limit: int | None = None) -> list[Session]:
+        return [session(1, "Why is the sky blue?", 60), session(99, "Imported", DAY)]
 
     async def _do(self, *asked: str) -> None:
         await asyncio.sleep(0)

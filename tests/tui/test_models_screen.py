@@ -10,8 +10,9 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from tchat.tui.dialogs.dialog import Confirm, Picker
-from tchat.tui.dialogs.model_actions import ModelDetails, TextQuestion
+from tchat.tui.dialogs.model_actions import ModelDetails
 from tchat.tui.dialogs.models import ModelPicker
+from tchat.tui.dialogs.text_question import TextQuestion
 from tchat.tui.services.downloads import Outcome, Progress
 from tchat.tui.services.model_rows import Fit, ModelRow
 from tchat.tui.widgets.item_view import Item

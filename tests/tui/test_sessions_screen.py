@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,10 @@ from tchat.sessions.records import Role, Session
 from tchat.settings import Settings
 from tchat.tui.dialogs.export import ExportDialog
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen
+from tchat.tui.dialogs.text_question import TextQuestion
 from tchat.tui.widgets.sidebar import Sidebar, day_text, local_time, session_items
+from tests.sessions.importers.imports import document
+from tests.sessions.importers.test_chatgpt import FORKED
 from tests.sessions.stores import new_session
 from tests.tui.chat_stage import opened
 from tests.tui.session_service import DAY, NOW, FakeSessionService, session
@@ -210,6 +214,61 @@ async def test_an_export_says_where_it_is() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
         assert services.asked == [("export", SESSIONS[0].id, f"tchat-{SESSIONS[0].id}.md")]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_file_is_imported(size: tuple[int, int]) -> None:
+    services = FakeSessionService()
+    opened = screen(services)
+    async with shown(opened, size) as (app, pilot):
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+        await pilot.press(*"a.zip", "enter")
+        await until(pilot, lambda: titles(opened) == ["Why is the sky blue?", "Imported"])
+        assert services.asked == [("import", "a.zip")]
+        assert opened.list.item is not None
+        assert opened.list.item.title == "Imported"
+        await until(pilot, lambda: "imported" in text(app))
+        assert is_tame(app)
+
+
+async def test_an_import_that_fails_is_told_and_can_be_tried_again() -> None:
+    services = FakeSessionService()
+    services.broken = True
+    opened = screen(services)
+    async with shown(opened) as (app, pilot):
+        for _ in range(2):
+            await pilot.press("ctrl+o")
+            await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+            await pilot.press("x", "enter")
+            await until(pilot, lambda: app.screen is opened)
+        await until(pilot, lambda: "the disk is full" in text(app))
+        assert len(titles(opened)) == 5
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is opened)
+        assert len(services.asked) == 2
+
+
+async def test_chats_of_another_program_are_imported_and_opened(
+    settings: Settings, paths: Paths, tmp_path: Path
+) -> None:
+    export = tmp_path / "conversations.json"
+    export.write_bytes(document([FORKED]))
+    async with opened(settings, paths) as chat:
+        for told in ("1 new session; 5 messages", "1 unchanged; 0 messages"):
+            await chat.pilot.press("ctrl+o")
+            await chat.until(lambda: isinstance(chat.pilot.app.screen, SessionsScreen))
+            await chat.pilot.press("ctrl+o")
+            await chat.until(lambda: isinstance(chat.pilot.app.screen, TextQuestion))
+            await chat.pilot.press(*str(export), "enter")
+            await chat.until(lambda told=told: told in text(chat.pilot.app))  # type: ignore[misc]
+            await chat.pilot.press("escape")
+        await chat.pilot.press("ctrl+o")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SessionsScreen))
+        await chat.pilot.press("enter")
+        await chat.until(lambda: "answer" in text(chat.pilot.app))
 
 
 async def test_remapped_keys_work_and_are_shown() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import LAST_SECOND
+from tchat.translation import tr
 
 LARGEST = 1 << 26  # characters of one chat; it is parsed as a whole
+_MESSAGE = 300  # characters that weigh as much as a message without any
 _MILLISECONDS = 1e11  # as seconds, this is the year 5138
 _NOTHING: Mapping[str, Any] = {}
 
@@ -29,6 +31,23 @@ def records(texts: Iterable[str]) -> Iterator[Any]:
         return
     while reader.peek():
         yield reader.value()
+
+
+class ChatSize:
+    """Adds up a chat that comes in pieces, as it is held in memory until its end."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST
+
+    def add(self, text: str) -> None:
+        """Count a message.
+
+        Raises:
+            ValueError: The chat is too large.
+        """
+        self._left -= len(text) + _MESSAGE
+        if self._left < 0:
+            raise ValueError(tr("a chat is longer than {most:,} characters", most=LARGEST))
 
 
 def object_of(value: Any) -> Mapping[str, Any]:

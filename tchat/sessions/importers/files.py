@@ -107,7 +107,7 @@ def _named(name: str) -> Iterator[None]:
             f"{name}: {reason}", tr("unpack it, and import the files in it")
         ) from error
     except ValueError as error:
-        reason = tr("it is damaged, or no JSON ({error})", error=single_line(str(error), _SHOWN))
+        reason = tr("it is damaged or too large ({error})", error=single_line(str(error), _SHOWN))
         raise UsageError(f"{name}: {reason}", tr("export it again")) from error
 
 

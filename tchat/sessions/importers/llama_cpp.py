@@ -10,6 +10,7 @@ from typing import Any
 
 from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
 from tchat.sessions.importers.fields import (
+    ChatSize,
     key_of,
     list_of,
     object_of,
@@ -30,7 +31,6 @@ from tchat.sessions.importers.importer import (
 from tchat.sessions.records import Role
 
 NAME = "llama.cpp"
-_MOST = 200_000  # messages of one session
 _EXTRAS = {
     "IMAGE": Omission.IMAGE,
     "imageFile": Omission.IMAGE,
@@ -53,16 +53,16 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
 def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     session: Mapping[str, Any] = {}
     messages: list[SourceMessage] = []
+    size = ChatSize()
     for each in found:
         record = object_of(each)
         if record.get("type") == "session":
             if session:
                 yield _chat(session, messages)
-            session, messages = record, []
+            session, messages, size = record, [], ChatSize()
         elif record.get("type") == "message" and session:
-            if len(messages) >= _MOST:
-                raise ValueError(f"a session has more than {_MOST:,} messages")
             messages.append(_message(object_of(record.get("message")), report))
+            size.add(messages[-1].text)
         elif "conv" in record:
             stored = list_of(record.get("messages"))
             yield _chat(

@@ -14,7 +14,14 @@ from tchat.sessions.importers.conversation import (
     linear,
     sessions_of,
 )
-from tchat.sessions.importers.fields import list_of, object_of, text_of, time_of, tool_text
+from tchat.sessions.importers.fields import (
+    ChatSize,
+    list_of,
+    object_of,
+    text_of,
+    time_of,
+    tool_text,
+)
 from tchat.sessions.importers.importer import (
     Changed,
     DatabaseImporter,
@@ -61,7 +68,10 @@ class _Conversations:
             query += " WHERE id NOT IN (SELECT id FROM threads WHERE tip_message_hash NOTNULL)"
         for key, name in self._connection.execute(query):
             system: list[str] = []
-            messages = list(self._messages(key, system))
+            messages, size = [], ChatSize()
+            for message in self._messages(key, system):
+                size.add(message.text)
+                messages.append(message)
             tip = linear(messages)
             yield SourceChat(
                 program=NAME,
@@ -180,6 +190,7 @@ class _Threads:
     ) -> list[SourceMessage]:
         """The chains that end in ``tips``, each message once."""
         found: dict[str, SourceMessage] = {}
+        size = ChatSize()
         for tip in tips:
             chain: list[SourceMessage] = []
             key: str | None = tip
@@ -196,6 +207,7 @@ class _Threads:
                 key = row[1]
             for message in chain:
                 self._read_parts(message)
+                size.add(message.text)
         return list(found.values())  # `sessions_of` brings them into order
 
     def _read_parts(self, message: SourceMessage) -> None:

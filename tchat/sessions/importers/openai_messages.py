@@ -15,6 +15,7 @@ from tchat.sessions.importers.conversation import (
     sessions_of,
 )
 from tchat.sessions.importers.fields import (
+    ChatSize,
     key_of,
     list_of,
     object_of,
@@ -33,7 +34,6 @@ from tchat.sessions.importers.importer import (
 )
 
 NAME = "OpenAI messages"
-_MOST = 200_000  # messages of a bare list
 _PARTS = {
     "image_url": Omission.IMAGE,
     "input_image": Omission.IMAGE,
@@ -44,7 +44,7 @@ _PARTS = {
 
 
 def _matches(_: str, found: Outline) -> bool:
-    return found.has(messages="[") or (found.opening == "[" and _is_message(found))
+    return found.has(messages="[") or _is_message(found)
 
 
 def _is_message(found: Outline) -> bool:
@@ -57,14 +57,14 @@ def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
 
 def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     bare: list[Any] = []
+    size = ChatSize()
     for each in documents:
         document = object_of(each)
         if isinstance(document.get("messages"), list):
             yield _chat(document, report)
         elif "role" in document:
             bare.append(document)
-            if len(bare) > _MOST:
-                raise ValueError(f"a chat has more than {_MOST:,} messages")
+            size.add(text_of(document.get("content")))
         else:
             report.left_out[Omission.CHAT] += 1
     if bare:

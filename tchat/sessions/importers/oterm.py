@@ -14,7 +14,7 @@ from tchat.sessions.importers.conversation import (
     linear,
     sessions_of,
 )
-from tchat.sessions.importers.fields import list_of, text_of
+from tchat.sessions.importers.fields import ChatSize, list_of, text_of
 from tchat.sessions.importers.importer import DatabaseImporter, ImportReport, Omission, Sessions
 from tchat.sessions.records import Role
 
@@ -47,10 +47,11 @@ def _chats(
             "WHERE chat_id = ? ORDER BY id",
             (number,),
         )
-        messages = []
+        messages, size = [], ChatSize()
         for key, author, text, pictures in rows:
             report.left_out[Omission.IMAGE] += _count(pictures)
             role = ROLES.get(text_of(author).lower(), Role.USER)
+            size.add(text_of(text))
             written_by = text_of(model) if role is Role.ASSISTANT else ""
             messages.append(
                 SourceMessage(str(key), None, role, text_of(text), model=written_by, joins=False)

@@ -14,6 +14,7 @@ from tchat.sessions.importers.conversation import (
     sessions_of,
 )
 from tchat.sessions.importers.fields import (
+    ChatSize,
     key_of,
     list_of,
     object_of,
@@ -31,7 +32,6 @@ from tchat.sessions.importers.importer import (
 from tchat.sessions.records import Role
 
 NAME = "SillyTavern"
-_MOST = 200_000  # messages of one chat
 # Of earlier versions: 2024-3-9 @14h 05m 09s 123ms, and March 9, 2024 2:05pm
 _OLD_DATE = re.compile(r"(\d+)-(\d+)-(\d+) ?@ ?(\d+)h ?(\d+)m ?(\d+)s(?: ?(\d+)ms)?")
 _NAMED_DATE = "%B %d, %Y %I:%M%p"
@@ -52,15 +52,16 @@ def _chats(lines: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
     head: Mapping[str, Any] = {}
     messages: list[SourceMessage] = []
     tip: str | None = None
+    size = ChatSize()
     for number, line in enumerate(lines):
         found = object_of(line)
         if "mes" not in found:
             head = head or found
             continue
-        if number > _MOST:
-            raise ValueError(f"a chat has more than {_MOST:,} messages")
         made, selected = _swipes(found, number, tip, report)
         messages += made
+        for message in made:
+            size.add(message.text)
         tip = made[selected].key
     metadata = object_of(head.get("chat_metadata"))
     facts = (head.get("character_name"), head.get("create_date"))

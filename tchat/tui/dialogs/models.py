@@ -23,7 +23,6 @@ from tchat.tui.dialogs.dialog import CLOSE, Confirm, Hint, ListDialog
 from tchat.tui.dialogs.model_actions import (
     UNALIAS,
     ModelDetails,
-    TextQuestion,
     duplicate_rows,
     menu,
     pull_question,
@@ -41,6 +40,7 @@ from tchat.tui.dialogs.model_table import (
     progress_text,
     row_key,
 )
+from tchat.tui.dialogs.text_question import TextQuestion
 from tchat.tui.keys import Scope, bindings, show_key
 from tchat.tui.services.model_rows import ModelRow, with_catalogue
 from tchat.tui.services.models import ModelService

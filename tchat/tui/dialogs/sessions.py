@@ -1,7 +1,8 @@
-"""All sessions: searched, opened, renamed, deleted, exported; and the branches of one."""
+"""All sessions: searched, opened, renamed, deleted, exported, imported; the branches of one."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from textual.timer import Timer
 
 from tchat.sanitize import printable, single_line
 from tchat.sessions.records import Message, SearchHit, Session, Status
-from tchat.translation import N_, tr
+from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.dialogs.export import ExportDialog
@@ -59,6 +60,7 @@ class SessionsScreen(Dialog[SessionChoice]):
         Hint("sessions.delete", N_("delete")),
         Hint("sessions.undo", N_("undo")),
         Hint("sessions.export", N_("export")),
+        Hint("sessions.import", N_("import")),
         CLOSE,
     )
     TEXTS: ClassVar[tuple[Hint, ...]] = (
@@ -108,7 +110,7 @@ class SessionsScreen(Dialog[SessionChoice]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that act on a session are off during a search and while a title is edited."""
-        if action in ("rename", "delete", "undo", "export"):
+        if action in ("rename", "delete", "undo", "export", "import_file"):
             return not self._full_text and not self.list.editing
         return not (action == "full_text" and self.list.editing)
 
@@ -135,6 +137,10 @@ class SessionsScreen(Dialog[SessionChoice]):
         """Ask where to write the highlighted session, and write it."""
         if item := self.list.item:
             self._export(item.key)
+
+    def action_import_file(self) -> None:
+        """Ask for a file with chats of other programs or of tchat, and import it."""
+        self._import()
 
     @on(FuzzyList.Chosen)
     def choose(self, event: FuzzyList.Chosen) -> None:
@@ -257,6 +263,35 @@ class SessionsScreen(Dialog[SessionChoice]):
             return
         place = await self._service.export(session_id, target.path, replaces=target.replaces)
         self.notify(tr("Written to {path}.", path=single_line(place)), markup=False)
+
+    @background(group="import", exclusive=True)
+    async def _import(self) -> None:
+        from tchat.tui.dialogs.text_question import TextQuestion
+
+        question = TextQuestion(
+            tr("Import chats: an export of ChatGPT, Claude …, or the database of llm or oterm"),
+            tr("path of the file"),
+        )
+        name = await self.app.push_screen_wait(question)
+        if not name:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            done = await self._service.import_file(
+                name, lambda count: loop.call_soon_threadsafe(self._show_progress, count)
+            )
+        except Exception:
+            self._show_mode()
+            raise
+        self._sessions = await self._service.sessions()
+        self._show_mode()
+        self._show_sessions(next((each.session.id for each in done.sessions if each.is_new), None))
+        self.notify("\n".join(map(single_line, done.lines)), markup=False)
+
+    def _show_progress(self, count: int) -> None:
+        self.set_heading(
+            tr("Sessions"), trn("{count:,} session read", "{count:,} sessions read", count)
+        )
 
     def _index(self, session_id: str) -> int:
         return [each.id for each in self._sessions].index(session_id)

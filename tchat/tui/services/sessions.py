@@ -8,20 +8,36 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tchat.chat.attachments import split_attachments
 from tchat.chat.session import write_session
 from tchat.engine.events import Timings
 from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
-from tchat.sessions.records import Deletion, Message, Role, SearchHit, Session, Status
+from tchat.paths import expanded
+from tchat.sessions.records import (
+    Deletion,
+    ImportedSession,
+    Message,
+    Role,
+    SearchHit,
+    Session,
+    Status,
+)
 from tchat.sessions.store import Store
 from tchat.tui.background import off_loop
 from tchat.tui.services.conversation import Conversation
 from tchat.tui.widgets.transcript.entry import Entry
 
 PREVIEWED = 8  # messages
+
+
+class ImportOutcome(NamedTuple):
+    """The sessions of an import, and what to tell of it."""
+
+    sessions: Sequence[ImportedSession]
+    lines: Sequence[str]
 
 
 class SessionService:
@@ -78,6 +94,32 @@ class SessionService:
         """Bring back a session that `delete` took."""
         deleted = self._deleted.pop(session_id)
         await asyncio.to_thread(self._conversation.persistent.restore, deleted)
+
+    async def import_file(self, name: str, progress: Callable[[int], object]) -> ImportOutcome:
+        """Import a file of other programs or of tchat; ends when it is cancelled.
+
+        ``progress`` gets the number of sessions that were read or stored, from another thread.
+
+        Raises:
+            UsageError: It is missing, holds no chats, or is damaged.
+            StorageError: It cannot be read, or the sessions cannot be stored.
+        """
+        from tchat.chat.session_import import import_file, summary
+        from tchat.sessions.importers import ImportReport
+
+        report, stopped = ImportReport(), threading.Event()
+        try:
+            imported = await asyncio.to_thread(
+                import_file,
+                self._conversation.persistent,
+                expanded(name),
+                report,
+                progress,
+                stopped.is_set,
+            )
+        finally:
+            stopped.set()
+        return ImportOutcome(imported, list(summary(imported, report)))
 
     async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
         """Write a session into a file, see `write_session`; returns its path.

@@ -14,7 +14,7 @@ from tchat.errors import UsageError
 from tchat.sessions.importers import ImportReport
 from tchat.sessions.importers import fields as import_fields
 from tchat.sessions.importers.files import ImportFile, read_file
-from tests.sessions.importers.imports import Imports, archive, document
+from tests.sessions.importers.imports import Imports, archive, document, lines
 
 CHAT = {"messages": [{"role": "user", "content": "Hi."}]}
 
@@ -71,7 +71,7 @@ def test_a_damaged_archive_is_refused(imports: Imports) -> None:
     packed = bytearray(archive({"conversations.json": document([CHAT] * 500)}))
     refused(imports, bytes(packed[:-30]), "archive is damaged")
     packed[60:80] = b"\0" * 20
-    refused(imports, bytes(packed), "archive is damaged|no JSON|no chats")
+    refused(imports, bytes(packed), "archive is damaged|too large|no chats")
 
 
 def test_an_encrypted_archive_is_refused(imports: Imports) -> None:
@@ -93,7 +93,7 @@ def test_an_encrypted_archive_is_refused(imports: Imports) -> None:
     ],
 )
 def test_text_that_is_cut_or_nested_too_deep_is_refused(imports: Imports, content: bytes) -> None:
-    refused(imports, content, "damaged, or no JSON")
+    refused(imports, content, "damaged or too large")
 
 
 def test_one_chat_is_bounded(imports: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,23 @@ def test_files_of_an_archive_are_read_in_the_order_of_their_names(imports: Impor
             chat = [{"role": "user", "content": name}]
             packed.writestr(f"{name}.jsonl", document({"title": name, "messages": chat}))
     assert [each.session.title for each in imports(file.getvalue())] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lines(
+            {"id": "x", "type": "session", "currNode": ""},
+            *[{"type": "message", "message": {"id": "a", "content": "x" * 90}}] * 400,
+        ),
+        lines({"chat_metadata": {}}, *[{"mes": "x" * 90}] * 400),
+        lines(*[{"role": "user", "content": "x" * 90}] * 400),
+    ],
+)
+def test_a_chat_that_comes_in_lines_is_bounded(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    imports(content)
+    imports.store.delete(imports.store.sessions()[0].id)
+    monkeypatch.setattr(import_fields, "LARGEST", 100_000)
+    refused(imports, content, "a chat is longer than 100,000 characters")
