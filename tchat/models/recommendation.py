@@ -84,16 +84,16 @@ def best_for(models: Iterable[Recommendation], purpose: str = "chat") -> Recomme
 
     Newer models and larger ones are better; below the comfortable speed, a model loses what it is
     slower. Where no speed is known, the fit decides. Of two that are alike, one on this disk is
-    better, then the larger file.
+    better, then the first.
     """
     able = [each for each in models if each.fit.good and purpose in each.entry.abilities]
     readable = [each for each in able if not each.speed or each.speed >= READABLE]
     return max(readable, key=_rank, default=None)
 
 
-def _rank(offer: Recommendation) -> tuple[float, bool, int]:
+def _rank(offer: Recommendation) -> tuple[float, bool]:
     haste = min(1.0, offer.speed / COMFORTABLE) ** 2 if offer.speed else 1.0
-    return _merit(offer.entry) * haste, offer.path is not None, offer.file.size
+    return _merit(offer.entry) * haste, offer.path is not None
 
 
 def best_to_pull(

@@ -35,6 +35,7 @@ from tchat.models.hub.repository import is_safe_path, parse_hub_name
 from tchat.models.hyperparameters import MIXERS, Hyperparameters, known_quantization
 from tchat.paths import Paths
 from tchat.sanitize import single_line
+from tchat.settings.keys import FOREIGN_NAMES, keys
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text
 from tchat.translation import tr
 
@@ -160,8 +161,12 @@ def _problems_of_sampling(value: object) -> Iterator[str]:
         return
     for name, number in value.items():
         plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+        shown = single_line(name, 60)
         if not plain or not abs(number) <= MOST_SAMPLING:  # NaN is refused too
-            yield tr("{name} of its sampling must be a number", name=single_line(name, 60))
+            yield tr("{name} of its sampling must be a number", name=shown)
+        key = keys().get(FOREIGN_NAMES.get(name, name) or "")
+        if key is None or not key.section:
+            yield tr("{name} is no setting of sampling", name=shown)
 
 
 def _broken(paths: Paths, name: str, problem: str) -> UsageError:

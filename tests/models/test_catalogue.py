@@ -53,6 +53,7 @@ PUBLISHED = [
 ]
 # Weights as their makers state them, of models whose exact number the catalogue does not have.
 STATED = [
+    ("bge-m3:567m", 567e6),
     ("deepseek-r1:14b", 14.8e9),
     ("deepseek-r1:32b", 32.8e9),
     ("embeddinggemma:300m", 308e6),
@@ -65,6 +66,9 @@ STATED = [
     ("granite4:micro-h", 3.2e9),
     ("granite4:small-h", 32.21e9),
     ("lfm2:8b", 8.3e9),
+    ("lfm2.5:8b", 8.3e9),
+    ("lfm2.5:350m", 354e6),
+    ("lfm2.5:1.2b", 1.17e9),
     ("ministral3:3b", 3.4e9),
     ("ministral3:8b", 8.4e9),
     ("ministral3:14b", 13.5e9),
@@ -225,7 +229,8 @@ def test_a_family_brings_its_sizes(paths: Paths) -> None:
         ("Qwen3", "qwen3:0.6b (or qwen3:1.7b, qwen3:4b)"),  # a family
         ("qwen3-0.6b", "qwen3:0.6b (or "),  # nearly a name
         ("gwen3:0.6b", "qwen3:0.6b"),
-        ("phi", "phi4-mini:3.8b (or phi4:14b)"),  # the beginning of several
+        ("phi4", "phi4:14b (or phi4:14b-reasoning)"),
+        ("phi", "phi4-mini:3.8b (or phi4-mini:3.8b-reasoning, phi4:14b)"),  # of several
         ("unsloth/Some-GGUF:Q8_0", "unsloth/Some-GGUF:Q8_0"),  # a name of the hub
     ],
 )

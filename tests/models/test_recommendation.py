@@ -111,6 +111,12 @@ def test_of_models_as_large_the_newer_is_better(paths: Paths) -> None:
     assert best_for([new, here]) is here
 
 
+def test_of_models_alike_the_one_that_stands_first_in_the_catalogue_is_taken(paths: Paths) -> None:
+    found = best(paths, 40, 60)
+    assert found is not None
+    assert found.name == "qwen3.6:35b"  # and not its predecessor of the same shape
+
+
 def test_an_own_model_is_recommended_too(paths: Paths) -> None:
     paths.config.mkdir(parents=True)
     paths.catalogue_file.write_text(

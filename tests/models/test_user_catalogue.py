@@ -121,6 +121,8 @@ def test_a_name_of_the_catalogue_is_replaced_only_where_it_is_said(paths: Paths)
         ("7_600_000_000", '1\nmixer = "mamba9"', "house:7b: its mixer must be one of"),
         ("7_600_000_000", "1\ntied = 1", "house:7b: tied must be true or false"),
         ("7_600_000_000", "1\nsampling = { top_p = nan }", "house:7b: top_p of its sampling"),
+        ("7_600_000_000", "1\nsampling = { zeal = 1 }", "house:7b: zeal is no setting of sampling"),
+        ("7_600_000_000", "1\nsampling = { model = 1 }", "house:7b: model is no setting of"),
         ("7_600_000_000", '1\nmmproj = "../x.gguf"', "house:7b: mmproj must be a text"),
         ("7_600_000_000", "1\nstarter = true", "house:7b: there is no key starter"),
         ('"tools"', '"flying"', "house:7b: there is no ability flying"),

@@ -104,8 +104,8 @@ class Welcome(Dialog[str]):
             key="pull",
             title=PULL_LINE,
             about=tr(
-                "The best model of the catalogue for this machine, into the cache shared with other "
-                "programs. Enter copies the line."
+                "The best model of the catalogue for this machine, into the cache that other "
+                "programs share. Enter copies the line."
             ),
         )
         yield Item(key=AGAIN, title=tr("Check again"), about=tr("After a model was installed."))
