@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 
+from tchat.chat.better_model import better_model
 from tchat.errors import ModelNotFound, UsageError
 from tchat.models.memory import Machine, Memory
 from tchat.paths import Paths
@@ -121,14 +122,19 @@ async def test_the_service_registers_links_and_counts(
 
 
 async def test_the_catalogue_recommends_what_fits_and_is_fast(
-    service: ModelService, monkeypatch: pytest.MonkeyPatch
+    service: ModelService, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(Memory(8 * 10**9, 16 * 10**9), speed=40e9)
     monkeypatch.setattr("tchat.chat.machine.measured_machine", lambda _: machine)
+    monkeypatch.setattr("tchat.chat.better_model.measured_machine", lambda _: machine)
     [best] = [row for row in await service.offers() if row.reason]
     assert best.fit is Fit.FITS
     assert best.speed >= 5
     assert "chat" in best.abilities
+    offered = better_model(paths)  # as the first screen and `pull --best` name it
+    assert offered is not None
+    assert best.choice == offered.full_name
+    assert (best.name, best.quantization) == (offered.name, offered.quantization)
 
 
 # In the chat

@@ -17,7 +17,7 @@ from tchat.models.hub.repository import default_model
 from tchat.models.library import LibraryModel
 from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
-from tchat.models.recommendation import Recommendation, best_for
+from tchat.models.recommendation import Recommendation
 from tchat.models.sources.source import HUB, USER
 from tchat.models.sources.starter import STARTER
 from tchat.translation import tr
@@ -121,14 +121,18 @@ def local_row(
     )
 
 
-def catalogue_rows(models: Sequence[Recommendation]) -> list[ModelRow]:
-    """The rows of its models that chat; those on this disk too, with the paths of their files."""
-    best = best_for(models)
-    return [
-        replace(_offer(each), reason=_reason(each) if each is best else "")
-        for each in models
-        if EMBEDDING not in each.entry.abilities
-    ]
+def catalogue_rows(models: Sequence[Recommendation], best: Recommendation | None) -> list[ModelRow]:
+    """The rows of its models that chat; those on this disk too, with the paths of their files.
+
+    ``best`` is recommended, in its quantization.
+    """
+    rows = []
+    for each in models:
+        if best is not None and each.entry is best.entry:
+            rows.append(_recommended(best))
+        elif EMBEDDING not in each.entry.abilities:
+            rows.append(_offer(each))
+    return rows
 
 
 def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
@@ -190,6 +194,11 @@ def _offer(offer: Recommendation) -> ModelRow:
         ),
         here=offer.path is not None,
     )
+
+
+def _recommended(best: Recommendation) -> ModelRow:
+    row = replace(_offer(best), reason=_reason(best))
+    return row if row.here else replace(row, choice=f"{row.choice}:{row.quantization}")
 
 
 def _reason(best: Recommendation) -> str:

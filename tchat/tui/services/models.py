@@ -104,8 +104,9 @@ class ModelService:
         from tchat.chat.machine import measured_machine
         from tchat.engine.binding import build_name
 
+        machine = measured_machine(self._paths)
         with Library(self._paths, build=build_name()) as library:
-            return catalogue_rows(library.catalogue(measured_machine(self._paths)))
+            return catalogue_rows(library.catalogue(machine), library.best(machine, "chat"))
 
     @off_loop
     def search(self, words: str) -> Sequence[ModelRow]:
