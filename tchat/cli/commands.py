@@ -15,7 +15,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "tchat.cli.models",
         N_("Find, download, check and remove model files"),
         (
-            *("ls", "catalogue", "search", "show", "pull", "check", "rm", "dupes", "du"),
+            *("ls", "catalogue", "search", "show", "pull", "update", "check", "rm", "dupes", "du"),
             *("default", "add", "register", "set", "alias"),
         ),
     ),

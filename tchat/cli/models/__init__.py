@@ -8,9 +8,10 @@ from tchat.cli.models.hub import pull, search
 from tchat.cli.models.local import add, alias, default, du, dupes, ls, register, set_
 from tchat.cli.models.remove import rm
 from tchat.cli.models.show import check, show
+from tchat.cli.models.update import update
 
 app = command_group("Find, download, check and remove model files.")
-for command in (ls, catalogue, search, show, pull, check, rm, dupes, du, default, add):
+for command in (ls, catalogue, search, show, pull, update, check, rm, dupes, du, default, add):
     app.command()(command)
 app.command(hidden=True)(register)
 app.command("set", context_settings={"ignore_unknown_options": True})(set_)
