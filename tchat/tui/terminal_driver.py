@@ -172,6 +172,12 @@ _OTHER_KEYS = re.compile(r"\x1b\[27;(?P<modifiers>\d+);(?P<code>\d+)~")
 _ALTERNATES = re.compile(r"\x1b\[(?P<code>\d+):[\d:]*(?P<rest>[\d;:]*)u")
 
 
+# What a terminal answers to a program that asked before and ended: its kind, colours, settings.
+_ANSWERS = re.compile(
+    r"\x1b\[[?>=][\d;]*[cnRu]|\x1b\]\d+;[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b(?:P[01>!]|_G)[^\x1b]*\x1b\\"
+)
+
+
 def _with_alt(key: events.Key) -> events.Key:
     """``key`` with Alt, which Textual forgets for all but letters and digits."""
     if key.key.startswith("alt+") or key.key == "escape":
@@ -180,12 +186,14 @@ def _with_alt(key: events.Key) -> events.Key:
 
 
 class PasteParser(XTermParser):
-    """Textual's parser of what a terminal sends, but for bracketed pastes and quick Alt keys.
+    """Textual's parser of what a terminal sends, but for pastes, quick Alt keys, and late answers.
 
     Textual looks at each character of a paste: 45 ms for 100 kB. Here a paste never reaches it.
 
     A terminal sends Alt and a key as ESC and the key. Textual waits for more before it takes that
     for a key, and makes ``^`` and a letter of it when the next ESC comes first.
+
+    An answer that nobody waits for any more would be typed into the prompt.
     """
 
     def __init__(self, debug: bool = False) -> None:
@@ -202,7 +210,7 @@ class PasteParser(XTermParser):
         while data:
             if self._pasted is None:
                 keys, data = self._until_paste(data)
-                if keys:
+                if keys := _ANSWERS.sub("", keys):
                     yield from super().feed(keys)
             else:
                 text, data = self._until_end(data, self._pasted)

@@ -115,6 +115,22 @@ def test_a_paste_comes_in_pieces(chat: Terminal) -> None:
     shows(chat, "ab␛[20", "1~␛[Acd")
 
 
+def test_late_answers_to_another_program_type_nothing(chat: Terminal) -> None:
+    for answer in (
+        "\x1b[?62;22c",  # the kind of the terminal
+        "\x1b[>41;354;0c",
+        "\x1b[?997;1n",  # dark or light
+        "\x1b[?1u",  # Kitty's protocol
+        "\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\",  # the background
+        "\x1b]10;rgb:cdcd/d6d6/f4f4\x07",
+        "\x1bP>|tmux 3.4\x1b\\",  # name and version
+        "\x1bP1+r544e=787465726d\x1b\\",
+        "\x1b_Gi=31;OK\x1b\\",  # graphics
+    ):
+        chat.send(f"a{answer}b")
+    shows(chat, "ab" * 9)
+
+
 def test_reports_of_the_focus_and_the_mouse_type_nothing(chat: Terminal) -> None:
     chat.send("a\x1b[O\x1b[I\x1b[<35;10;5M\x1b[<64;10;5M\x1b[?2026;2$yb")
     shows(chat, "ab")

@@ -68,6 +68,7 @@ class OtherWindowsController:
             if last is not None and self._transcript.view.entry(last).status == "streaming":
                 if not await self._is_last_written() and not self._is_occupied:
                     await self._transcript.reload()
+                    await self._context.settle()
             elif await self._context.messages.is_continued_elsewhere(self._shown):
                 self._tell()
         except TchatError:
