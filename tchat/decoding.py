@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
-from tchat.translation import tr, trn
+from tchat.translation import N_, tr, trn
 
 AUTO = "auto"
 _MARKS = (
@@ -131,13 +131,13 @@ def decode(data: bytes, name: str = "", encoding: str = AUTO) -> Decoded:
         found = _local_encoding(data, found)
     if not found:
         raise _binary_error(name)
-    guess = tr(", a guess from few bytes") if few else ""
-    hint = tr(
-        "{name} is not UTF-8: read as {usual_name}{guess}; --encoding names another",
-        name=name,
-        usual_name=usual_name(found),
-        guess=guess,
-    )
+    text = N_("{name} is not UTF-8: read as {usual_name}; --encoding names another")
+    if few:
+        text = N_(
+            "{name} is not UTF-8: read as {usual_name}, a guess from few bytes; --encoding names "
+            "another"
+        )
+    hint = tr(text, name=name, usual_name=usual_name(found))
     return _require_text(Decoded(data.decode(found, "replace"), hint), name)
 
 

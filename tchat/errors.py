@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Self
 
+from tchat.translation import tr
+
 
 class ExitCode(IntEnum):
     """Exit codes of the ``tchat`` command; stable across releases."""
@@ -57,6 +59,11 @@ class ErrorHint(str):
         return hint
 
 
+def with_hint(message: str, hint: str) -> str:
+    """A message with its hint, if there is one, on one line."""
+    return tr("{message}; {hint}", message=message, hint=hint) if hint else message
+
+
 class TchatError(Exception):
     """A failure told in one line, with what to do next.
 
@@ -74,7 +81,7 @@ class TchatError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        return with_hint(self.message, self.hint)
 
     def in_chat(self, places: Mapping[str, str]) -> str:
         """As `str`, with the hint for a chat.
@@ -88,7 +95,7 @@ class TchatError(Exception):
             hint = hint.replace(place, name)
         if SETTINGS in hint or MODELS in hint:
             hint = self.hint
-        return f"{self.message}; {hint}" if hint else self.message
+        return with_hint(self.message, hint)
 
 
 class UsageError(TchatError):

@@ -101,6 +101,11 @@ def N_(message: str) -> str:  # noqa: N802 - its name in every program that uses
     return message
 
 
+def NN_(one: str, many: str) -> tuple[str, str]:  # noqa: N802
+    """Mark two literals that are passed to `trn` where they are shown, as `N_` does for one."""
+    return one, many
+
+
 def language() -> str:
     """The language of the texts, one of `LANGUAGES`."""
     return _language(*map(os.environ.get, (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE")))

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 LOCALE = ROOT / "tchat" / "locale"
 UNDATED = datetime(2026, 1, 1, tzinfo=UTC)  # in the header: the same texts make the same file
 CALLS = frozenset({"tr", "N_"})
-PLURAL_CALLS = frozenset({"trn"})
+PLURAL_CALLS = frozenset({"trn", "NN_"})
 HELP_KEYWORDS = frozenset({"help", "epilog", "short_help"})  # of Typer's options and commands
 HELP_CALLS = frozenset({"Option", "Argument", "Typer", "command_group", "command", "callback"})
 # The texts of click and Typer, which look them up by gettext, or whose help we translate
@@ -55,8 +55,9 @@ class Extractor(ast.NodeVisitor):
             self.found += [(node.lineno, text) for text in literals[:1] if text]
         elif name in PLURAL_CALLS:
             self._require(node, literals[:2])
-            if literals[0] and literals[1]:
-                self.found.append((node.lineno, (literals[0], literals[1])))
+            match literals[:2]:
+                case [str(one), str(many)]:
+                    self.found.append((node.lineno, (one, many)))
         elif name == "setting":
             self.found += [(node.lineno, text) for text in literals[1:2] if text]
         if name in HELP_CALLS:
@@ -84,7 +85,8 @@ class Extractor(ast.NodeVisitor):
 
 def _is_lookup(node: ast.Call) -> bool:
     """Whether a call translates a text that was marked elsewhere."""
-    return isinstance(node.args[0], ast.Name | ast.Attribute | ast.Subscript | ast.Call)
+    lookups = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Starred)
+    return isinstance(node.args[0], lookups)
 
 
 def _is_command(node: ast.FunctionDef) -> bool:

@@ -57,7 +57,7 @@ class FolderFiles(NamedTuple):
         left_out = trn(
             "{count} binary file left out", "{count:,} binary files left out", self.binary
         )
-        return f"{text}; {left_out}"
+        return tr("{first}; {second}", first=text, second=left_out)
 
 
 def read_folder(folder: Path, encoding: str = "auto") -> FolderFiles:

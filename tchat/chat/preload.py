@@ -86,7 +86,9 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
     with MetadataCache(paths) as metadata_cache:
         metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
         if metadata.refusal:
-            raise ModelInvalid(f"{label(metadata.path)}: {metadata.refusal}")
+            from tchat.models.verify import refusal_text
+
+            raise ModelInvalid(refusal_text(metadata))
         settings = settings_for(settings, paths, metadata.path)
         engine_options(settings, metadata, draft_model_metadata(settings, paths, metadata_cache))
 

@@ -22,7 +22,7 @@ from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, TextDelta
-from tchat.errors import PromptTooLong
+from tchat.errors import PromptTooLong, with_hint
 from tchat.models.sources.starter import STARTER
 from tchat.settings import Settings, load
 
@@ -89,7 +89,7 @@ def _with_file_sizes(error: PromptTooLong, prompt: str) -> PromptTooLong:
         return error
     from tchat.chat.folder_files import largest_text
 
-    return PromptTooLong(error.message, f"{error.hint}; {largest_text(sizes)}")
+    return PromptTooLong(error.message, with_hint(error.hint, largest_text(sizes)))
 
 
 def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> int:

@@ -12,7 +12,7 @@ from tchat.cli.chat_setup import run_with_checked_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.settings import load, spell
-from tchat.translation import N_, tr
+from tchat.translation import N_, english, tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
@@ -23,7 +23,10 @@ app = single_command()
 tune_app = single_command()
 
 HEADER = (N_("WHAT"), N_("FIGURE"), N_("AGAINST"))
-AGAINST = {"write": N_("of a bare llama.cpp loop"), "restore": N_("of reading them")}
+AGAINST = {
+    "write": N_("{share:.1%} of a bare llama.cpp loop"),
+    "restore": N_("{share:.1%} of reading them"),
+}
 
 
 @app.command(help="Measure load, prefill, decode, first token, candidates and restore of a model.")
@@ -64,8 +67,8 @@ def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figur
 
 
 def _cells(figure: Figure) -> tuple[str, str, str]:
-    words = AGAINST.get(figure.name.split(" ")[0], "")
-    share = f"{figure.value / figure.of:.1%} {tr(words)}" if figure.of else ""
+    text = AGAINST[english(figure.name).split(" ")[0]] if figure.of else ""
+    share = tr(text, share=figure.value / figure.of) if figure.of else ""
     return figure.name, _amount(figure), share
 
 

@@ -54,7 +54,8 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 
         for each in models:
             if not each.exact:
-                console.out(printable(single_line(f"{each.name}: {restore_status(each)}")))
+                told = tr("{name}: {reason}", name=each.name, reason=restore_status(each))
+                console.out(printable(single_line(told)))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tchat.errors import with_hint
 from tchat.manual import TOPICS, most_hits
 from tchat.translation import N_, tr
 
@@ -126,7 +127,7 @@ def unknown_command(words: list[str]) -> tuple[str, str] | None:
         return None
     note = "" if foreign else FOREIGN_NOTES.get(words[0], "")
     hint = _suggestion(foreign, " ".join(words))
-    return (words[0], f"{tr(note)}; {hint}" if note else hint)
+    return (words[0], with_hint(tr(note), hint) if note else hint)
 
 
 def _suggestion(name: str, prompt: str) -> str:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from tchat.errors import Abandoned, ExitCode, Interrupted, StorageError, TchatError, UsageError
+from tchat.errors import (
+    Abandoned,
+    ExitCode,
+    Interrupted,
+    StorageError,
+    TchatError,
+    UsageError,
+    with_hint,
+)
 from tchat.paths import Paths, private_file, user_paths
 from tchat.sanitize import single_line
 from tchat.translation import english, tr
@@ -244,7 +252,7 @@ def _system_error(error: OSError) -> tuple[int, str]:
     hint = tr("free some space, or choose another place") if full else tr("check its permissions")
     reason = error.strerror or error
     message = tr("cannot read or write {path}: {reason}", path=name, reason=reason)
-    return ExitCode.STORAGE, f"{message}; {hint}"
+    return ExitCode.STORAGE, with_hint(message, hint)
 
 
 def _unexpected(error: BaseException, console: Console) -> str:

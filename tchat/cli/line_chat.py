@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
-from tchat.chat.commands.command import speaker
+from tchat.chat.commands.command import said_by
 from tchat.chat.session import SessionState, usable_settings
 from tchat.cli.cells import wrapped
 from tchat.cli.chat_setup import (
@@ -152,7 +152,7 @@ class LineChat:
             if was_private and not self.session_state.is_private:
                 self.show(tr("Sessions are stored again."))
             for message in self.session_state.store.branch(session.id, 2):
-                self.show(f"{speaker(message.role)}: {single_line(message.text)}")
+                self.show(said_by(message.role, single_line(message.text)))
 
     async def toggle_private(self) -> None:
         """Begin a session that is not stored, or one that is."""
@@ -353,7 +353,7 @@ class LineChat:
             markdown=self.settings.markdown,
             usage=self._details,
             show_reasoning=self.settings.show_reasoning,
-            speaker=f"{speaker('assistant')}: " if self.console.stdout_is_terminal else "",
+            speaker=said_by("assistant", "") if self.console.stdout_is_terminal else "",
             has_commands=True,
         )
         scores: dict[str, float] = {}  # of a reply that is scored, see `show_scores`

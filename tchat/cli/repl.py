@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TextIO
 
 from tchat.chat.commands import Surface, commands_for, parse_input
-from tchat.chat.commands.command import speaker
+from tchat.chat.commands.command import said_by
 from tchat.cli.chat_setup import (
     AskRequest,
     find_session,
@@ -157,7 +157,7 @@ class Repl:
         """One line; Ctrl-C drops it, and twice in a row ends the chat."""
         for hint in (tr("Press Ctrl+C again, or Ctrl+D, to end the chat."), ""):
             try:
-                return self._read(f"{speaker('user')}:")
+                return self._read(said_by("user", "").rstrip())
             except KeyboardInterrupt:
                 if not self._console.stdin_is_terminal:
                     raise

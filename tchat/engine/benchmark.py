@@ -79,7 +79,7 @@ class Benchmark:
             if context.size < PROMPT + REPLY * CANDIDATES:
                 needed, trained = PROMPT + REPLY * CANDIDATES, model.shape.n_ctx_train
                 raise too_long(needed, context.size, trained)
-            yield Figure("load", loading, "s")
+            yield Figure(tr("load"), loading, "s")
             yield from self._measure(loaded)
         finally:
             loaded.close()
@@ -95,9 +95,9 @@ class Benchmark:
         loaded.kv.clear()
         reply = self._last(self._generate(loaded, long, sampling))
         prefill = reply.timings.prefill
-        yield Figure("read", PROMPT / prefill, "tok/s")
+        yield Figure(tr("read"), PROMPT / prefill, "tok/s")
         bare = self._bare_loop_rate(loaded, sampling)
-        yield Figure("write", REPLY / reply.timings.decode, "tok/s", bare)
+        yield Figure(tr("write"), REPLY / reply.timings.decode, "tok/s", bare)
         loaded.kv.clear()
         yield Figure(tr("first token"), self._first_token_seconds(loaded, short, sampling), "s")
         yield Figure(

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tchat.errors import DoesNotFit
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 CACHED = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
 VM_STAT = re.compile(r"Pages (free|inactive|speculative|purgeable):\s+(\d+)")
@@ -377,14 +377,19 @@ def does_not_fit(
     ``name`` is the model's, sanitized.
     """
     here, there = split_by_device(dimensions, plan, machine)
+    text = N_("weights {weights}, context {context}, buffers {buffers}")
+    if here.growth:
+        text = N_(
+            "weights {weights}, context {context}, buffers {buffers}, and {growth} while the "
+            "context grows"
+        )
     parts = tr(
-        "weights {weights}, context {context}, buffers {buffers}",
+        text,
         weights=_gb(here.weights),
         context=_gb(here.context),
         buffers=_gb(here.buffers),
+        growth=_gb(here.growth),
     )
-    if here.growth:
-        parts += tr(", and {growth} while the context grows", growth=_gb(here.growth))
     free = _gb(machine.memory.free) if machine.memory else tr("an unknown amount")
     message = tr(
         "{name} with a context of {context:,} tokens needs {needed} GB of memory ({parts}), and "
@@ -397,8 +402,9 @@ def does_not_fit(
     )
     if there.total:
         free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
-        message += tr(
-            "; on the GPU it needs {needed} GB, and {free} GB are free",
+        message = tr(
+            "{message}; on the GPU it needs {needed} GB, and {free} GB are free",
+            message=message,
             needed=_gb(there.total),
             free=_gb(free_there),
         )

@@ -74,7 +74,7 @@ def require_loadable(
     """
     if metadata.refusal:
         hint = tr(REFUSAL_HINTS.get(metadata.kind, N_("choose a language model")))
-        raise ModelInvalid(f"{label(metadata.path)} {metadata.refusal}", hint)
+        raise ModelInvalid(refusal_text(metadata), hint)
     verdict = metadata_cache.verdict(metadata, build)
     hint = tr(ANOTHER)
     if verdict is None:
@@ -95,6 +95,11 @@ def require_loadable(
             ),
             hint,
         )
+
+
+def refusal_text(metadata: ModelMetadata) -> str:
+    """Why a model cannot chat, in one sentence."""
+    return tr("{file} {problem}", file=label(metadata.path), problem=metadata.refusal)
 
 
 def _require_published(path: Path, metadata_cache: MetadataCache) -> None:
@@ -297,9 +302,7 @@ def verify_model(
     if content:
         yield from _content(metadata, metadata_cache)
     if metadata.refusal:
-        yield VerifyResult(
-            "kind", "problem", f"{label(metadata.path)} {metadata.refusal}", ExitCode.MODEL
-        )
+        yield VerifyResult("kind", "problem", refusal_text(metadata), ExitCode.MODEL)
         return
     yield from _load(metadata, metadata_cache, probe_command, build)
 
@@ -344,7 +347,10 @@ def _load(
     metadata_cache.store_verdict(metadata, build, verdict)
     if not verdict.ok:
         yield VerifyResult(
-            "load", "problem", f"{label(metadata.path)} {verdict.problem}", ExitCode.MODEL
+            "load",
+            "problem",
+            tr("{file} {problem}", file=label(metadata.path), problem=verdict.problem),
+            ExitCode.MODEL,
         )
         return
     yield VerifyResult("load", "ok", tr("loads and answers"))
@@ -353,7 +359,4 @@ def _load(
 
 
 def _problem(topic: str, error: TchatError) -> VerifyResult:
-    text = error.message
-    if error.hint:
-        text = tr("{message}; {hint}", message=text, hint=error.hint)
-    return VerifyResult(topic, "problem", text, error.exit_code)
+    return VerifyResult(topic, "problem", str(error), error.exit_code)

@@ -309,7 +309,10 @@ def _require(require: Callable[[str], object], value: str, origin: str) -> None:
     try:
         require(value)
     except UsageError as error:
-        raise UsageError(f"{error.message}{_at(origin)}", error.hint) from None
+        message = error.message
+        if origin:
+            message = tr("{message} ({origin})", message=message, origin=origin)
+        raise UsageError(message, error.hint) from None
 
 
 def _spelled(key: Key, text: str) -> object:
@@ -366,19 +369,10 @@ def _refusal(key: Key, value: object, origin: str) -> UsageError:
     shown = value if isinstance(value, str) else repr(value)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
-    return UsageError(
-        tr(
-            "`{name}`{at} must be {allowed}, not `{shown}`",
-            name=key.name,
-            at=_at(origin),
-            allowed=key.allowed,
-            shown=shown,
-        )
-    )
-
-
-def _at(origin: str) -> str:
-    return f" ({origin})" if origin else ""
+    text = N_("`{name}` must be {allowed}, not `{shown}`")
+    if origin:
+        text = N_("`{name}` ({origin}) must be {allowed}, not `{shown}`")
+    return UsageError(tr(text, name=key.name, origin=origin, allowed=key.allowed, shown=shown))
 
 
 FORMER_THEMES = MappingProxyType(

@@ -182,7 +182,9 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
                 )
             )
         elif key is None or key.section != section:
-            warnings.append(f"{path.name}: {_stranger(section, name, key)}")
+            warnings.append(
+                tr("{name}: {reason}", name=path.name, reason=_stranger(section, name, key))
+            )
         else:
             values[name] = check(key, value, tr("in {path}", path=path))
     return former | values, warnings
@@ -194,7 +196,7 @@ def _position(fault: str, text: str) -> str:
     if not position.startswith("line"):
         lines = text.rstrip("\n").split("\n")
         position = tr("line {line}, column {column}", line=len(lines), column=len(lines[-1]) + 1)
-    return f"{position}: {what}"
+    return tr("{name}: {reason}", name=position, reason=what)
 
 
 def _key_bindings(document: Mapping[str, Any], path: Path) -> dict[str, str]:

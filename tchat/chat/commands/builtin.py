@@ -17,7 +17,7 @@ from tchat.chat.commands.command import (
     SlashCommand,
     Surface,
     parse_candidates,
-    speaker,
+    said_by,
     split_argument,
 )
 from tchat.chat.commands.help import command_help, manual_text
@@ -241,8 +241,8 @@ async def _show_branches(host: CommandHost, number: str) -> None:
     last = {each.id for each in await active_branch(host, last=1)}
     host.show(
         "\n".join(
-            f"{'*' if each.id in last else ' '} {number:>2}  {speaker(each.role)}: "
-            f"{single_line(each.text, PREVIEW)}"
+            f"{'*' if each.id in last else ' '} {number:>2}  "
+            f"{said_by(each.role, single_line(each.text, PREVIEW))}"
             for number, each in enumerate(ends, 1)
         )
     )
@@ -428,8 +428,9 @@ def _dated(session: Session) -> str:
 
 def _describe_hit(hit: SearchHit) -> str:
     if hit.message is None:
-        return f"{hit.session.id}  {tr('title')}: {single_line(hit.session.title, PREVIEW)}"
-    return f"{hit.session.id}  {speaker(hit.message.role)}: {single_line(hit.snippet, 2 * PREVIEW)}"
+        title = single_line(hit.session.title, PREVIEW)
+        return f"{hit.session.id}  {tr('title: {title}', title=title)}"
+    return f"{hit.session.id}  {said_by(hit.message.role, single_line(hit.snippet, 2 * PREVIEW))}"
 
 
 _LINES, _SCREEN = Surface.LINES, Surface.SCREEN

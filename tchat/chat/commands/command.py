@@ -32,6 +32,11 @@ def speaker(role: str) -> str:
     return names.get(role, role)
 
 
+def said_by(role: str, text: str) -> str:
+    """``text`` behind the name of who said it; ``role`` as for `speaker`."""
+    return tr("{speaker}: {text}", speaker=speaker(role), text=text)
+
+
 class Surface(Flag):
     """Where a command can be typed."""
 

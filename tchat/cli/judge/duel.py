@@ -51,7 +51,9 @@ def duel(
 
     console: Console = ctx.obj
     if not data:
-        raise UsageError(tr("a duel needs human replies"), f"--data: {tr(NEEDED)}")
+        raise UsageError(
+            tr("a duel needs human replies"), tr("--data: {needed}", needed=tr(NEEDED))
+        )
     dialogues = read_dialogues(data)
     if dialogues.skipped:
         console.say(skipped_notice(dialogues.skipped))

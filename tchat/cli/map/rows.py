@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from tchat.chat.attachments import expand_patterns, read_file
 from tchat.cli.console import Console, read_all, read_text, report_decoding
 from tchat.decoding import AUTO
-from tchat.errors import UsageError
+from tchat.errors import UsageError, with_hint
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
 from tchat.translation import tr
@@ -214,7 +214,7 @@ def _no_field(name: str, rows: Sequence[MapRow]) -> UsageError:
             literal,
         )
     near = did_you_mean(name, fields)
-    hint = f"{near or tr('they have {fields}', fields=_listed(fields))}; {literal}"
+    hint = with_hint(near or tr("they have {fields}", fields=_listed(fields)), literal)
     return UsageError(tr("no row has a field `{shown}`", shown=shown), hint)
 
 

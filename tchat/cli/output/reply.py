@@ -268,24 +268,29 @@ def _prompt_usage(finished: Finished) -> str:
             restored=usage.restored,
             seconds=timings.restore,
         )
-    words = trn("{count:,} token of prompt", "{count:,} tokens of prompt", usage.prompt)
-    return _with_rate(f"{words} ({cached})", Timings.rate(usage.prefilled, timings.prefill))
+    words = trn(
+        "{count:,} token of prompt ({cached})",
+        "{count:,} tokens of prompt ({cached})",
+        usage.prompt,
+        cached=cached,
+    )
+    return _with_rate(words, Timings.rate(usage.prefilled, timings.prefill))
 
 
 def _reply_usage(finished: Finished) -> str:
     usage = finished.usage
     words = trn("{count:,} token written", "{count:,} tokens written", usage.completion)
     if usage.reasoning:
-        words += f" ({tr('{tokens:,} of reasoning', tokens=usage.reasoning)})"
+        words = tr("{written} ({tokens:,} of reasoning)", written=words, tokens=usage.reasoning)
     if usage.drafted:
-        accepted = tr(
-            "{accepted:,} of {drafted:,} drafted tokens accepted",
+        words = tr(
+            "{written} ({accepted:,} of {drafted:,} drafted tokens accepted)",
+            written=words,
             accepted=usage.accepted,
             drafted=usage.drafted,
         )
-        words += f" ({accepted})"
     return _with_rate(words, Timings.rate(usage.completion, finished.timings.decode))
 
 
 def _with_rate(words: str, rate: float) -> str:
-    return f"{words}, {rate:.0f} tok/s" if rate else words
+    return tr("{words}, {rate:.0f} tok/s", words=words, rate=rate) if rate else words

@@ -214,7 +214,9 @@ class Snapshots:
             remedy = tr("it is replaced, and saved chats are read once more")
             if not key.is_replaceable:
                 remedy = tr("chats are not saved to be restored until it is moved away")
-            yield from self._report_once(f"{key.file} {key.fault}: {remedy}")
+            yield from self._report_once(
+                tr("{file} {fault}; {remedy}", file=key.file, fault=key.fault, remedy=remedy)
+            )
         known = self._read_record()
         if known is not None and known.restores is False:
             reason = single_line(known.reason, 200)

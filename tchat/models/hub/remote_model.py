@@ -145,15 +145,22 @@ def _inspect(
 def describe(remote_model: RemoteModel) -> str:
     """The model, its size, and why it was chosen; safe to print."""
     name, size = single_line(remote_model.model.name), size_text(remote_model.size)
-    return f"{name} ({size}{': ' + remote_model.reason if remote_model.reason else ''})"
+    text = N_("{name} ({size}: {reason})") if remote_model.reason else N_("{name} ({size})")
+    return tr(text, name=name, size=size, reason=remote_model.reason)
+
+
+def _objection(remote_model: RemoteModel, problem: str) -> str:
+    return tr("{file} {problem}", file=describe(remote_model), problem=problem)
 
 
 def pull_objection(remote_model: RemoteModel) -> TchatError | None:
     """Why the user should confirm the pull: the model cannot be used here; None when it can."""
     if remote_model.refusal and remote_model.kind not in ADAPTERS:
-        return ModelInvalid(f"{describe(remote_model)} {remote_model.refusal}", tr(ANYWAY))
+        problem = remote_model.refusal
+        return ModelInvalid(_objection(remote_model, problem), tr(ANYWAY))
     if not remote_model.refusal and not remote_model.report.fit.usable:
-        return DoesNotFit(f"{describe(remote_model)} {remote_model.report.fit.summary}", tr(ANYWAY))
+        problem = remote_model.report.fit.summary
+        return DoesNotFit(_objection(remote_model, problem), tr(ANYWAY))
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from tchat.sessions.formats.format import Messages
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import Session
-from tchat.translation import N_, tr, trn
+from tchat.translation import NN_, tr, trn
 
 Sessions: TypeAlias = Iterator[tuple[Session, Messages]]
 
@@ -20,33 +20,33 @@ Sessions: TypeAlias = Iterator[tuple[Session, Messages]]
 class Omission(Enum):
     """What tchat cannot represent: its name for one and for several, both marked."""
 
-    IMAGE = (N_("{count:,} image"), N_("{count:,} images"))
-    FILE = (N_("{count:,} attached file"), N_("{count:,} attached files"))
-    AUDIO = (N_("{count:,} recording"), N_("{count:,} recordings"))
-    HIDDEN = (N_("{count:,} hidden message"), N_("{count:,} hidden messages"))
-    CITATION = (N_("{count:,} citation mark"), N_("{count:,} citation marks"))
-    OTHER = (N_("{count:,} part of another kind"), N_("{count:,} parts of other kinds"))
-    EMPTY = (N_("{count:,} empty chat"), N_("{count:,} empty chats"))
-    CHAT = (
-        N_("{count:,} chat that could not be read"),
-        N_("{count:,} chats that could not be read"),
+    IMAGE = NN_("{count:,} image", "{count:,} images")
+    FILE = NN_("{count:,} attached file", "{count:,} attached files")
+    AUDIO = NN_("{count:,} recording", "{count:,} recordings")
+    HIDDEN = NN_("{count:,} hidden message", "{count:,} hidden messages")
+    CITATION = NN_("{count:,} citation mark", "{count:,} citation marks")
+    OTHER = NN_("{count:,} part of another kind", "{count:,} parts of other kinds")
+    EMPTY = NN_("{count:,} empty chat", "{count:,} empty chats")
+    CHAT = NN_(
+        "{count:,} chat that could not be read",
+        "{count:,} chats that could not be read",
     )
-    DOCUMENT = (
-        N_("{count:,} file of the archive that holds no chats"),
-        N_("{count:,} files of the archive that hold no chats"),
+    DOCUMENT = NN_(
+        "{count:,} file of the archive that holds no chats",
+        "{count:,} files of the archive that hold no chats",
     )
 
 
 class Changed(Enum):
     """What is there in another form than it was."""
 
-    TOOL = (
-        N_("{count:,} tool call or result is kept as reasoning"),
-        N_("{count:,} tool calls and results are kept as reasoning"),
+    TOOL = NN_(
+        "{count:,} tool call or result is kept as reasoning",
+        "{count:,} tool calls and results are kept as reasoning",
     )
-    LINK = (
-        N_("{count:,} message without its parent begins a branch of its own"),
-        N_("{count:,} messages without their parents begin branches of their own"),
+    LINK = NN_(
+        "{count:,} message without its parent begins a branch of its own",
+        "{count:,} messages without their parents begin branches of their own",
     )
 
 

@@ -21,7 +21,7 @@ from tchat.settings import (
     with_values,
 )
 from tchat.settings.keys import renamed_theme
-from tchat.translation import tr, trn
+from tchat.translation import english, tr, trn
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.transcript import TranscriptController
@@ -143,7 +143,7 @@ class SettingsController:
             try:
                 require_valid_options(before, self._context.paths)
             except TchatError as older:
-                if str(older) == str(error):  # what is wrong was so before: let it be mended
+                if _is_same(older, error):  # what is wrong was so before: let it be mended
                     return
             raise
 
@@ -243,3 +243,8 @@ class SettingsController:
             await self._save(find_key("theme"), name)
         except TchatError as error:
             self._context.notify(str(error), severity="warning")
+
+
+def _is_same(one: TchatError, other: TchatError) -> bool:
+    """Whether both tell the same failure."""
+    return type(one) is type(other) and english(one.message) == english(other.message)

@@ -178,7 +178,9 @@ def _about(row: ModelRow, outcome: Outcome | None) -> str:
         place = tr("{program}: {path}", program=row.owner, path=place)
     failure = outcome.text if outcome is not None else ""
     reason = f"{STAR} {row.reason}" if row.reason else ""
-    facts = f"{row.purpose}. {row.about}" if row.purpose else row.about
+    facts = row.about
+    if row.purpose:
+        facts = tr("{purpose}. {about}", purpose=row.purpose, about=row.about)
     return "\n".join(filter(None, (failure, reason, facts, place)))
 
 

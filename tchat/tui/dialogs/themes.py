@@ -147,7 +147,7 @@ def theme_items(themes: Sequence[Theme], current: str) -> Iterator[Item]:
         yield Item(
             key=theme.name,
             title=theme.name,
-            columns=(kind.lower(),) if is_textuals(theme) else (),
+            columns=((tr("dark") if theme.dark else tr("light")),) if is_textuals(theme) else (),
             also=f"{kind} {'dark' if theme.dark else 'light'}",
             group=tr("Textual's") if is_textuals(theme) else kind,
             marked=theme.name == current,

@@ -105,6 +105,8 @@ def local_row(
         verdict=known.verdict,
         fit=fit.summary,
     )
+    if name == STARTER:
+        about = tr("{name}: {reason}", name=metadata.name, reason=about)
     return ModelRow(
         choice=choice,
         name=name,
@@ -116,7 +118,7 @@ def local_row(
         path=metadata.path,
         owner="" if known.owner in OWN else known.owner,
         abilities=guess_abilities(f"{name} {metadata.title}", metadata.chat_template),
-        about=f"{metadata.name}: {about}" if name == STARTER else about,
+        about=about,
         current=metadata.path == current,
     )
 
