@@ -17,7 +17,7 @@ from tchat.sessions.importers import ImportReport
 from tchat.sessions.importers.files import ImportFile, programs, read_file
 from tchat.sessions.records import ImportedSession, Session
 from tchat.sessions.store import Store
-from tchat.translation import tr, trn
+from tchat.translation import N_, joined, tr, trn
 
 _SHOWN = 40  # characters of an id that was imported
 _AT_A_TIME = 0.2  # seconds that a chat in the same process waits for the store
@@ -114,14 +114,13 @@ def summary(
         tr("{count:,} unchanged", count=unchanged) if unchanged else "",
     ]
     messages = sum(each.added for each in imported)
-    told = {
-        "sessions": ", ".join(filter(None, parts)) or tr("no session"),
-        "messages": trn("{count:,} message", "{count:,} messages", messages),
-        "programs": ", ".join(map(tr, report.programs)) or tr("no program"),
-    }
-    yield (
-        tr("would import from {programs}: {sessions}; {messages}", **told)
-        if dry_run
-        else tr("imported from {programs}: {sessions}; {messages}", **told)
+    text = N_("imported from {programs}: {sessions}; {messages}")
+    if dry_run:
+        text = N_("would import from {programs}: {sessions}; {messages}")
+    yield tr(
+        text,
+        programs=joined(list(map(tr, report.programs)) or [tr("no program")]),
+        sessions=joined([part for part in parts if part] or [tr("no session")]),
+        messages=trn("{count:,} message", "{count:,} messages", messages),
     )
     yield from report.lines()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from tchat.cli.cells import cell_width, wrap_cells
+from tchat.cli.cells import cell_width, fitting_length, wrap_cells
 from tchat.translation import SOURCE, language, tr
 
 FIRST_COLUMN = 30  # cells at most; a longer name has its text on the line below
@@ -40,7 +40,7 @@ class CellFormatter(click.HelpFormatter):
             if lines[0].strip() == VERBATIM:
                 broken = lines[1:]
             else:
-                broken = wrap_cells(_joined(lines), self.width - self.current_indent)
+                broken = _lines(_joined(lines), self.width - self.current_indent)
             self.write("".join(f"{indent}{line}\n" for line in broken))
             if index < len(paragraphs) - 1:
                 self.write("\n")
@@ -53,7 +53,7 @@ class CellFormatter(click.HelpFormatter):
         first = min(max(cell_width(name) for name, _ in rows), col_max) + col_spacing
         indent = " " * self.current_indent
         for name, text in rows:
-            lines = wrap_cells(text, max(self.width - first - self.current_indent, 10)) or [""]
+            lines = _lines(text, max(self.width - first - self.current_indent, 10)) or [""]
             below = cell_width(name) > first - col_spacing
             lead = name if below else name + " " * (first - cell_width(name)) + lines.pop(0)
             self.write(f"{indent}{lead}".rstrip() + "\n")
@@ -64,6 +64,17 @@ class CellContext(click.Context):
     """A context whose help is laid out by cells."""
 
     formatter_class = CellFormatter
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells; a word that is longer is broken."""
+    lines = []
+    for line in wrap_cells(text, width):
+        while (fitting := fitting_length(line, width)) < len(line):
+            lines.append(line[:fitting])
+            line = line[fitting:]  # noqa: PLW2901
+        lines.append(line)
+    return lines
 
 
 def _joined(lines: Sequence[str]) -> str:

@@ -54,6 +54,31 @@ def test_each_example_of_the_help_is_on_a_line_of_its_own(
     assert not [line for line in lines if "\b" in line]
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("config", "set", "temp", "hot"),
+        ("config", "set", "encoding", "klingon"),
+        ("config", "get", "tempp"),
+        ("models", "rm", "nope"),
+        ("models", "pull", "no such name"),
+        ("sessions", "show", "nope"),
+        ("--yes-no", "--choose", "a,b", "hi"),
+    ],
+    ids=" ".join,
+)
+def test_an_error_is_one_text_with_its_hint(
+    shell: Shell, marked: None, args: tuple[str, ...]
+) -> None:
+    ran = shell(*args, "--lang", "zh")
+    assert ran.code
+    told, inner = ran.err.removeprefix("tchat: 「").removesuffix("」\n"), 1
+    assert f"tchat: 「{told}」\n" == ran.err
+    while inner:  # texts in its placeholders
+        told, inner = re.subn("「[^「」]*」", "", told)
+    assert not set("「」") & set(told), "several texts are glued"
+
+
 def test_the_flag_is_no_part_of_a_prompt(shell: Shell) -> None:
     assert shell("--lang", "en", "say", "hi").out == "say hi\n"
     assert shell("say", "hi", "--lang=en").out == "say hi\n"

@@ -386,7 +386,8 @@ def test_a_private_session_is_left_only_when_the_user_agrees(
     terminal.expect(r"\[y/N\] ")
     terminal.sendline("y")
     terminal.expect("Sessions are stored again.")
-    terminal.expect("You: ")
+    terminal.expect("You: one")
+    terminal.expect("\r\nYou: ")
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     with SessionStore(tiny_home / "sessions.db") as store:
