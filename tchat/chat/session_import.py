@@ -14,7 +14,7 @@ from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.formats import Messages
 from tchat.sessions.importers import ImportReport
-from tchat.sessions.importers.files import ImportFile, programs, read_file
+from tchat.sessions.importers.files import ImportFile, read_file, readable_programs
 from tchat.sessions.records import ImportedSession, Session
 from tchat.sessions.store import Store
 from tchat.translation import N_, joined, tr, trn
@@ -41,7 +41,7 @@ def reading_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise UsageError(tr("there is no file {name}", name=name), programs()) from error
+        raise UsageError(tr("there is no file {name}", name=name), readable_programs()) from error
     except OSError as error:
         raise StorageError(
             tr("cannot read {name}: {strerror}", name=name, strerror=error.strerror),
@@ -68,7 +68,7 @@ def import_file(
     imported: list[ImportedSession] = []
     name = single_line(str(path))
     if not path.is_file():  # a pipe would wait for ever
-        raise UsageError(tr("there is no file {name}", name=name), programs())
+        raise UsageError(tr("there is no file {name}", name=name), readable_programs())
     with reading_errors(name), path.open("rb") as file:
         source = ImportFile(path.name, file, path)
         told = 0.0

@@ -43,6 +43,7 @@ _HEAD = 1 << 16  # characters that tell the program
 _LARGEST_INDEX = 1 << 25  # bytes of the list of an archive's files
 _CREDIBLE = 1 << 26  # characters that an archive may hold, however small it is
 _RATIO = 200  # and as many times its size; JSON of chats comes to 3 to 30
+_LONGEST_VALUE = 1 << 28  # bytes of a value in a database
 _SHOWN = 60  # characters of a name in an error
 _PLAIN_TABLE = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE)
 _END_RECORD, _END_SIZE = b"PK\x05\x06", 22
@@ -77,11 +78,13 @@ def read_file(
             texts = texts_of(source.file)
             found = _text(texts, report, importers)
             if found is None:
-                raise UsageError(tr("it holds no chats that tchat knows"), programs(importers))
+                raise UsageError(
+                    tr("it holds no chats that tchat knows"), readable_programs(importers)
+                )
             yield from found
 
 
-def programs(importers: Sequence[Importer] = IMPORTERS) -> str:
+def readable_programs(importers: Sequence[Importer] = IMPORTERS) -> str:
     """What can be imported, as a hint."""
     names = ", ".join(tr(importer.name) for importer in importers)
     return tr("import reads what these write: {names}", names=names)
@@ -150,7 +153,9 @@ def _archive(file: IO[bytes], report: ImportReport, importers: Sequence[Importer
                 read += 1
                 yield from found
     if not read:
-        raise UsageError(tr("the archive holds no chats that tchat knows"), programs(importers))
+        raise UsageError(
+            tr("the archive holds no chats that tchat knows"), readable_programs(importers)
+        )
 
 
 def _require_small_index(file: IO[bytes]) -> int:
@@ -202,7 +207,7 @@ def _database(source: ImportFile, report: ImportReport, importers: Sequence[Impo
             if isinstance(importer, DatabaseImporter) and importer.matches(tables):
                 yield from importer.read(connection, tables, report)
                 return
-    raise UsageError(tr("it holds no chats that tchat knows"), programs(importers))
+    raise UsageError(tr("it holds no chats that tchat knows"), readable_programs(importers))
 
 
 @contextmanager
@@ -227,6 +232,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     """Open a database of others to be read only; nothing of it is run."""
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     connection.text_factory = _decoded
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cell_size_check = ON")

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from tchat.sessions.formats.format import Messages
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import Session
-from tchat.translation import NN_, tr, trn
+from tchat.translation import NN_, joined, tr, trn
 
 Sessions: TypeAlias = Iterator[tuple[Session, Messages]]
 
@@ -60,9 +60,9 @@ class ImportReport:
 
     def lines(self) -> Iterator[str]:
         """Each kind as a text for the user, with its count."""
-        if self.left_out:
-            kinds = ", ".join(trn(*kind.value, count) for kind, count in self.left_out.items())
-            yield tr("left out: {kinds}", kinds=kinds)
+        kinds = [trn(*kind.value, count) for kind, count in self.left_out.items() if count]
+        if kinds:
+            yield tr("left out: {kinds}", kinds=joined(kinds))
         for changed, count in self.changed.items():
             yield trn(*changed.value, count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,11 +31,12 @@ from tchat.sessions.importers.importer import (
 )
 
 NAME = "LM Studio"
+_VERSIONS = re.compile(r'"messages"\s*:\s*\[\s*\{\s*"(versions|currentlySelected)"')
 _FILES = {"image": Omission.IMAGE, "file": Omission.FILE}
 
 
 def _matches(head: str, found: Outline) -> bool:
-    return '"versions"' in head and '"currentlySelected"' in head and "messages" in found.members
+    return found.has(messages="[") and bool(_VERSIONS.search(head))
 
 
 def _read(texts: Iterable[str], report: ImportReport) -> Sessions:

@@ -161,7 +161,9 @@ def test_oterm(imports: Imports, tmp_path: Path) -> None:
     assert imports.store.branch(session.id)[1].model == "llama3"
     assert imports.said() == "left out: 1 image, 1 empty chat"
     database(path, "INSERT INTO message VALUES (3, 1, 'user', 'More?', '[]')")
+    database(path, "UPDATE message SET images = '[]'; DELETE FROM chat WHERE id = 2")
     (later,) = imports(path)
+    assert imports.said() == ""
     assert (later.added, later.session.id) == (1, session.id)
 
 

@@ -180,6 +180,9 @@ def test_lm_studio(imports: Imports) -> None:
     reply = imports.store.branch(session.id)[1]
     assert (reply.model, reply.reasoning) == ("qwen3", "cats…")
     assert imports(document(found))[0].added == 0
+    found["messages"][0]["versions"][0]["content"][0]["text"] = "long " * 50_000
+    imports(document(found))
+    assert imports.report.programs.keys() == {"LM Studio"}
 
 
 # llama.cpp
