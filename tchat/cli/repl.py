@@ -29,6 +29,7 @@ from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
 from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError
+from tchat.models.sources.starter import STARTER
 from tchat.paths import private_file, writing
 from tchat.settings import Settings
 from tchat.translation import tr
@@ -49,6 +50,10 @@ def run_repl(request: AskRequest, settings: Settings, console: Console) -> int:
         resumed = resume_settings(request, settings, store, session, console.say)
         chat = LineChat(console, request, store, settings)
         chat.resume(session, resumed.model)
+        if resumed.model == STARTER and console.stdin_is_terminal and console.stderr_is_terminal:
+            from tchat.cli.model_suggestion import suggest_better_model
+
+            suggest_better_model(console)
         return Repl(chat).run()
 
 

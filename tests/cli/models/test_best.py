@@ -69,6 +69,13 @@ def test_the_first_answer_on_a_terminal_leads_on_once(shell: Shell, best: Better
     assert SAID not in shell("Hello", terminal=True).err
 
 
+def test_the_chat_on_lines_leads_on_once_too(shell: Shell, best: BetterModel) -> None:
+    told = " ".join(shell("--plain", terminal=True).err.split())
+    assert f"{SAID}{best.words}. Get it: tchat models pull --best" in told
+    assert "Best here" not in shell("--plain", terminal=True).err
+    assert "Best here" not in shell("Hello", terminal=True).err
+
+
 def test_who_has_another_model_is_not_told(shell: Shell, paths: Paths, tmp_path: Path) -> None:
     hub_file(tmp_path / "user", "acme/big-GGUF", "big-Q8_0.gguf")
     assert SAID not in shell("Hello", terminal=True).err
