@@ -232,6 +232,25 @@ async def test_a_file_is_imported(size: tuple[int, int]) -> None:
         assert is_tame(app)
 
 
+async def test_the_path_of_a_file_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "chats").mkdir()
+    (tmp_path / "chats" / "export.zip").touch()
+    (tmp_path / "chats" / "a\x1b.zip").touch()
+    (tmp_path / "chats" / ".hidden").touch()
+    services = FakeSessionService()
+    async with shown(screen(services)) as (app, pilot):
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, TextQuestion))
+        line = app.screen.query_one(Input)
+        await pilot.press(*f"{tmp_path}/c")
+        await until(pilot, lambda: line._suggestion == f"{tmp_path}/chats/")
+        await pilot.press("right")
+        await until(pilot, lambda: line._suggestion == f"{tmp_path}/chats/export.zip")
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: bool(services.asked))
+        assert services.asked == [("import", f"{tmp_path}/chats/export.zip")]
+
+
 async def test_an_import_that_fails_is_told_and_can_be_tried_again() -> None:
     services = FakeSessionService()
     services.broken = True

@@ -32,7 +32,7 @@ from tchat.sessions.importers.importer import (
     outline,
 )
 from tchat.sessions.json_reader import texts_of
-from tchat.translation import tr
+from tchat.translation import joined, tr
 
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
@@ -86,7 +86,7 @@ def read_file(
 
 def readable_programs(importers: Sequence[Importer] = IMPORTERS) -> str:
     """What can be imported, as a hint."""
-    names = ", ".join(tr(importer.name) for importer in importers)
+    names = joined([tr(importer.name) for importer in importers])
     return tr("import reads what these write: {names}", names=names)
 
 

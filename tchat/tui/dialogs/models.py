@@ -436,7 +436,9 @@ class ModelPicker(ListDialog):
     @background(group="files")
     async def _register(self) -> None:
         question = TextQuestion(
-            tr("Add to the list; nothing is moved"), tr("A GGUF file or a folder")
+            tr("Add to the list; nothing is moved"),
+            tr("A GGUF file or a folder"),
+            is_path=True,
         )
         if path := await self.app.push_screen_wait(question):
             await self._service.register(path)

@@ -270,7 +270,8 @@ class SessionsScreen(Dialog[SessionChoice]):
 
         question = TextQuestion(
             tr("Import chats: an export of ChatGPT, Claude …, or the database of llm or oterm"),
-            tr("path of the file"),
+            tr("path of the file; → completes it"),
+            is_path=True,
         )
         name = await self.app.push_screen_wait(question)
         if not name:
