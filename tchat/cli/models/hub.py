@@ -15,7 +15,14 @@ from tchat.cli.models.local import set_default
 from tchat.cli.models.show import fit_record
 from tchat.cli.output.columns import align_columns, print_json, print_rows
 from tchat.cli.output.status import TerminalStatus
-from tchat.errors import DoesNotFit, Interrupted, UsageError
+from tchat.errors import (
+    DoesNotFit,
+    Interrupted,
+    ModelError,
+    NetworkError,
+    StorageError,
+    UsageError,
+)
 from tchat.humanize import count_text, duration_text, size_text
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from tchat.models.hub.download import Downloading
     from tchat.models.hub.pull import Pulled, PullEvent
     from tchat.models.hub.remote_model import RemoteModel
+    from tchat.models.hub.repository import HubName, RepoListing
 
 SEARCH_HEADER = (
     *(N_("NAME"), N_("DOWNLOADS"), N_("LICENCE"), N_("WEIGHTS"), N_("UPDATED"), N_("SIZES")),
@@ -111,13 +119,21 @@ NAME = typer.Argument(
 BEST = typer.Option(
     False, "--best", help="The best for this machine; NAME: chat (default), code, vision or tools"
 )
+COMPANIONS = typer.Option(
+    True,
+    "--companions/--no-companions",
+    help="Also download its projector (mmproj) and draft model, where there are any",
+    show_default=False,
+)
 YES = typer.Option(False, "-y", "--yes", help="Download without asking, even if it does not fit")
 
 
 def pull(
     ctx: typer.Context,
+    *,
     name: str = NAME,
     best: bool = BEST,
+    companions: bool = COMPANIONS,
     yes: bool = YES,
     as_json: bool = JSON,
 ) -> None:
@@ -153,17 +169,38 @@ def pull(
             machine=lambda: measured_machine(console.paths),
         )
         pulled = output.follow(events)
+        beside = []
+        for each in _companions(name, pulled, output, console) if companions else ():
+            other = PullOutput(str(each), console, yes=True)
+            try:
+                beside.append(other.follow(begin(each, hub, cache, hashes=metadata_cache)))
+            except (ModelError, NetworkError, StorageError) as error:
+                shown, reason = single_line(str(each)), error.message
+                console.say(tr("{name} was not downloaded: {reason}", name=shown, reason=reason))
     if as_json:
-        print_json(console, {**_pull_record(pulled), **output.judgement})
+        also = {"companions": [_pull_record(each) for each in beside]}
+        print_json(console, {**_pull_record(pulled), **output.judgement, **also})
         return
     if console.stderr_is_terminal:
-        console.say(_summary(pulled))
+        for each_pulled in (pulled, *beside):
+            console.say(_summary(each_pulled))
     console.out(single_line(str(pulled.paths[0]), 4096))
     can_ask = console.stdin_is_terminal and console.stderr_is_terminal
     if better and can_ask:
         question = tr("Make {model} the default model?", model=better.name)
         if ask_yes_no(console, (), question):
             set_default(console, better.name)
+
+
+def _companions(name: str, pulled: Pulled, output: PullOutput, console: Console) -> list[HubName]:
+    """What belongs to a model that was pulled; nothing where the hub could not be asked."""
+    from tchat.models.catalogue import find_entry
+    from tchat.models.hub.companions import companions_of
+
+    if output.listing is None:
+        return []
+    entry = find_entry(name, console.paths)
+    return companions_of(pulled.model, output.listing, entry[0] if entry else None)
 
 
 def _best(console: Console, purpose: str) -> BetterModel:
@@ -229,10 +266,12 @@ class PullOutput:
 
     Attributes:
         judgement: Whether the model fits, and why it was chosen, as JSON.
+        listing: The repository; None where the hub was not asked.
     """
 
     def __init__(self, name: str, console: Console, *, yes: bool) -> None:
         self.judgement: dict[str, Any] = {}
+        self.listing: RepoListing | None = None
         self._name = single_line(name)
         self._console = console
         self._yes = yes
@@ -274,6 +313,8 @@ class PullOutput:
     def _show(self, event: PullEvent) -> None:
         from tchat.models.hub.pull import HubUnavailable, ModelSelected
 
+        if isinstance(event, ModelSelected):
+            self.listing = event.listing
         if isinstance(event, ModelSelected) and event.remote_model is not None:
             self._line.erase()
             self._judge(event.remote_model)

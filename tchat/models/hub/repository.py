@@ -28,6 +28,7 @@ FILE_VIEWS = frozenset({"resolve", "blob", "raw"})
 
 DEFAULTS = ("Q4_K_M", "Q8_0")
 COMPANION = re.compile(r"(?:^|[-._/])(mmproj|imatrix|draft|vocab)(?=[-._])", re.IGNORECASE)
+DRAFT = re.compile(r"(?:^|/)(?:mtp|eagle3|dflash|dspark)-")  # heads that only draft
 QUANTIZATION = re.compile(
     r"(?:^|[-._/])"
     r"((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]{1,3})+|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))"
@@ -208,7 +209,7 @@ def base_name(model: RepoModel) -> str:
 
 def is_companion(name: str) -> bool:
     """Whether a file is a companion of a model, by its name."""
-    return COMPANION.search(name) is not None
+    return COMPANION.search(name) is not None or DRAFT.search(name) is not None
 
 
 def group_models(files: Iterable[RepoFile]) -> tuple[tuple[RepoModel, ...], tuple[RepoFile, ...]]:

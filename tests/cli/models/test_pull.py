@@ -301,3 +301,25 @@ def test_a_file_with_an_ending_in_capitals_is_pulled_listed_used_and_removed(
     assert tchat("-m", "loud", "--max-tokens", "1", "Hello").code == 0
     assert tchat("models", "rm", "-y", name).code == 0
     assert name not in tchat("models", "ls").out
+
+
+def test_the_projector_and_the_draft_model_come_too(server: HubServer) -> None:
+    names = {"mmproj-tiny-F16.gguf": DATA[:90_000], "mtp-tiny-Q8_0.gguf": DATA[:80_000]}
+    server.add(REPO, {FILE: DATA, "mmproj-tiny-F32.gguf": DATA[:95_000], **names})
+    value = json.loads(tchat("models", "pull", REPO, "--no-companions", "--json").out)
+    assert value["companions"] == []
+    value = json.loads(tchat("models", "pull", REPO, "--json").out)
+    assert [each["files"][0]["name"] for each in value["companions"]] == list(names)
+    for each in value["companions"]:
+        assert Path(each["path"]).read_bytes() == names[each["files"][0]["name"]]
+    value = json.loads(tchat("models", "pull", f"{REPO}:mmproj-tiny-F32.gguf", "--json").out)
+    assert value["companions"] == []
+
+
+def test_a_companion_that_fails_does_not_fail_the_model(server: HubServer) -> None:
+    server.add(REPO, {FILE: DATA, "mmproj-tiny-F16.gguf": DATA[:90_000]})
+    assert tchat("models", "pull", REPO, "--no-companions").code == 0
+    server.fail("storage", *[Fault(flip=80_000)] * 9)
+    ran = tchat("models", "pull", REPO)
+    assert (ran.code, "mmproj-tiny-F16.gguf was not downloaded" in ran.err) == (0, True)
+    assert Path(ran.out.rstrip("\n")).read_bytes() == DATA
