@@ -61,11 +61,36 @@ class RootGroup(TyperGroup):
         """Prepend ``ask`` unless the first argument is a command or a root option."""
         args = help_arguments(args) or args
         if args and args[0] not in COMMANDS and args[0].split("=")[0] not in ROOT_OPTIONS:
-            unknown = None if ctx.resilient_parsing else unknown_command(args)
-            if unknown is not None:
-                raise UsageError(tr("there is no command `{name}`", name=unknown[0]), unknown[1])
+            if not ctx.resilient_parsing:
+                self._refuse_other_commands(ctx, args)
             args = ["ask", *args]
         return super().parse_args(ctx, args)
+
+    def _refuse_other_commands(self, ctx: click.Context, args: list[str]) -> None:
+        """Raise UsageError where the words of a prompt are a call, also where flags precede it."""
+        words = args if args[0][:1] != "-" else self._words_behind_flags(ctx, args)
+        if unknown := unknown_command(words):
+            raise UsageError(tr("there is no command `{name}`", name=unknown[0]), unknown[1])
+        if words and words[0] in COMMANDS and {*words[1:2]} <= {*COMMANDS[words[0]][2]}:
+            raise UsageError(
+                tr("the command `{name}` must come first", name=words[0]),
+                tr(
+                    "run `tchat {command}`; `tchat -- {command}` sends it as a prompt",
+                    command=" ".join(words),
+                ),
+            )
+
+    def _words_behind_flags(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The prompt of ``ask`` in ``args``; empty for one behind ``--``, which is never a call."""
+        ask = self.get_command(ctx, "ask")
+        if ask is None or "--" in args:
+            return []
+        try:
+            values, _, _ = ask.make_parser(click.Context(ask, parent=ctx)).parse_args(list(args))
+        except click.UsageError:  # told where it is parsed for use
+            return []
+        words = values.get("words")
+        return list(words) if isinstance(words, list | tuple) else []  # unset without any
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands without importing them."""

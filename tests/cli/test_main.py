@@ -97,6 +97,34 @@ def test_an_unknown_command_is_not_sent_as_a_prompt(shell: Shell, words: str, to
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--max-tokens 3 list", "there is no command `list`; did you mean `tchat models ls`?"),
+        ("-q --temp=0 sesions", "did you mean `sessions`?"),
+        ("-m starter models ls", "the command `models` must come first; run `tchat models ls`"),
+        ("--no-stream doctor", "the command `doctor` must come first; run `tchat doctor`"),
+        ("list --max-tokens 3", "did you mean `tchat models ls"),
+    ],
+)
+def test_a_command_behind_flags_is_not_sent_as_a_prompt(
+    shell: Shell, words: str, told: str
+) -> None:
+    ran = shell(*words.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--max-tokens 3 -- list", "--max-tokens 3 models for trains", "--temp 0 show 3 examples"],
+)
+def test_a_prompt_behind_flags_may_begin_like_a_command(shell: Shell, words: str) -> None:
+    ran = shell(*words.split())
+    assert (ran.code, ran.err) == (0, "")
+    assert words.rsplit(maxsplit=1)[-1] in ran.out
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "run 3:00 pm errands",
