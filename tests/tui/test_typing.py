@@ -28,6 +28,7 @@ from .chat_stage import ENDLESS, Shown, opened
 from .stage import text
 
 TWO = 'prompt = "{greeting}, say {input} in {language}."\n[defaults]\nlanguage = "Latin"\n'
+TWICE = 'prompt = "{word}? Decline {word}.\\nThen {word} in {case}."\n'
 SAY = 'prompt = "Say {input} {times} times, {how}."\n[defaults]\nhow = "loudly"\ntimes = "3"\n'
 SYSTEM = 'system = "You speak {tongue}."\nprompt = "{input}"\n'
 
@@ -349,6 +350,39 @@ async def test_every_blank_has_to_be_filled_in_before_it_is_sent(
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.idle()
         assert shown.branch[0][1] == "Salve, say ave in Latin."
+
+
+@pytest.mark.parametrize("keys", [("tab",), ("enter",)])
+async def test_a_blank_that_is_there_twice_is_asked_once(
+    settings: Settings, paths: Paths, keys: tuple[str, ...]
+) -> None:
+    write_template(paths, "twice", TWICE)
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("twice")
+        prompt = shown.screen.prompt
+        assert prompt.draft.text.count("⟨word⟩") == 3
+        await shown.pilot.press(*"Amo", *keys)
+        await shown.pilot.pause()
+        if keys == ("tab",):
+            assert prompt.draft.text == "Amo? Decline Amo.\nThen Amo in ⟨case⟩."
+        else:
+            assert "Fill in ⟨case⟩ first" in shown.toasts
+        await shown.pilot.press("x", "enter")
+        await shown.until(lambda: len(shown.branch) == 2)
+        await shown.idle()
+        assert shown.branch[0][1] == "Amo? Decline Amo.\nThen Amo in x."
+
+
+async def test_a_blank_that_is_left_as_it_is_leaves_the_others(
+    settings: Settings, paths: Paths
+) -> None:
+    write_template(paths, "twice", TWICE)
+    async with opened(settings, paths) as shown:
+        await shown.screen.controllers.help.insert_template("twice")
+        prompt = shown.screen.prompt
+        before = prompt.draft.text
+        await shown.pilot.press("tab", "tab", "tab", "tab", "shift+tab")
+        assert prompt.draft.text == before
 
 
 async def test_what_is_typed_is_the_input_of_a_template(settings: Settings, paths: Paths) -> None:

@@ -199,7 +199,7 @@ class Prompt(Vertical):
 
     def select_blank(self, blank: str = "") -> None:
         """Select the first blank of the draft, or the first ``blank``, to be typed over."""
-        self._area.select_first_blank(blank)
+        self._area.blanks.select_first(blank)
 
     def give_back(self, *drafts: Draft) -> None:
         """Put ``drafts`` that were not sent before the present one."""

@@ -35,6 +35,7 @@ from tchat.tui.widgets.prompt_draft import (
     is_large,
     plain_newlines,
 )
+from tchat.tui.widgets.template_blanks import TemplateBlanks
 
 
 def _key(keys: str, action: str, name: str, help_text: str) -> Binding:
@@ -68,6 +69,9 @@ class PromptArea(TextArea):
     Its text holds the labels of chips. Labels are looked up in the lines that are drawn or edited,
     so undo, redo and wrapping stay those of `TextArea`. Fits Textual 8.2: it overrides `edit`,
     `_validate_selection`, `_on_key` and `_on_paste`.
+
+    Attributes:
+        blanks: The blanks of a template in it.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {CHIP, BLANK}
@@ -145,6 +149,7 @@ class PromptArea(TextArea):
 
     def __init__(self, completion: Completion) -> None:
         self._chips = Chips()
+        self.blanks = TemplateBlanks(self, self._chips)
         self._styled: object = None  # the theme whose styles are those of the style sheet
         super().__init__(tab_behavior="focus", highlight_cursor_line=False)
         self._completion = completion
@@ -167,36 +172,6 @@ class PromptArea(TextArea):
         """Replace the draft by ``draft``, made printable, with the cursor at its end."""
         self._put(draft)
         self.move_cursor(self.document.end)
-
-    def select_blank(self, step: int = 1) -> None:
-        """Select the next blank of a template, or the previous one, to be typed over."""
-        places = self._blanks()
-        if not places:
-            return
-        at = sorted(self.selection)
-        if step > 0:
-            behind = [place for place in places if place[0] >= at[1]] or places
-            self.selection = Selection(*behind[0])
-        else:
-            before = [place for place in places if place[1] <= at[0]] or places
-            self.selection = Selection(*before[-1])
-
-    def select_first_blank(self, blank: str = "") -> None:
-        """Select the first blank, or the first one labelled ``blank``."""
-        for start, end in self._blanks():
-            if not blank or self.get_text_range(start, end) == blank:
-                self.selection = Selection(start, end)
-                return
-
-    def _blanks(self) -> list[tuple[Location, Location]]:
-        """Start and end of each blank, in their order."""
-        blanks = self.draft.blanks
-        return [
-            ((row, start), (row, end))
-            for row, line in enumerate(self.document.lines if blanks else ())
-            for start, end in self._chips.spans(line)
-            if line[start:end] in blanks
-        ]
 
     def give_back(self, drafts: Iterable[Draft]) -> None:
         """Put ``drafts`` with their chips before the present one."""
@@ -250,6 +225,7 @@ class PromptArea(TextArea):
         if self._completion.should_accept:
             self.action_complete()
             return
+        self.blanks.fill_alike()
         self._mention_typed()
         await self._look_up_mentions()
         draft = self.draft
@@ -291,7 +267,7 @@ class PromptArea(TextArea):
         if (chosen := self._completion.chosen) is not None:
             self.accept(chosen)
         elif self.text:
-            self.select_blank()
+            self.blanks.select()
         else:
             self.post_message(self.TabPressed())
 
@@ -299,7 +275,7 @@ class PromptArea(TextArea):
         """Select the previous blank of a template; without any the focus moves."""
         if not self.draft.blanks:
             raise SkipAction
-        self.select_blank(-1)
+        self.blanks.select(-1)
 
     def action_dismiss(self) -> None:
         """Close the completions; without any the screen gets the key."""
