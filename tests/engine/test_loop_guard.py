@@ -61,6 +61,7 @@ def test_what_is_regular_is_no_loop(starter: Engine, seed: int) -> None:
         ("狗在房子里睡觉。", 60),
         ("ha", 300),
         ("    print(x)\n", 100),
+        ("2022-01-22 12:32:53.172.12.12.backup.yaml.yaml\n", 30),
     ],
 )
 def test_a_loop_is_caught_within_200_tokens(starter: Engine, unit: str, rounds: int) -> None:
