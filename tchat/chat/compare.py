@@ -126,15 +126,15 @@ class _Comparison:
     def run(self, prompt: str) -> Iterator[Event]:
         """Write all replies."""
         chat = self._chat
-        is_told, stays = self._plan()
-        yield Notice(COMPARE, is_told)
+        notice, stays = self._plan_memory()
+        yield Notice(COMPARE, notice)
         if not stays and chat.model is not None:
             chat.save_snapshot()
             chat.unload()
         try:
             for index in range(len(self._names)):
-                yield from self._one(index, prompt)
-                prompt = prompt if not self._is_asked(prompt) else ""
+                yield from self._reply_of(index, prompt)
+                prompt = prompt if not self._is_question_stored(prompt) else ""
         finally:
             if self._whole:
                 chat.store.activate(self._ids[self._whole[0]])
@@ -144,14 +144,14 @@ class _Comparison:
         if chat.model is None and not chat.cancel.is_set():
             yield from chat.load_and_restore()
 
-    def _is_asked(self, prompt: str) -> bool:
+    def _is_question_stored(self, prompt: str) -> bool:
         """Whether the question is stored: it is answered from then on, not asked again."""
         if self._ids or not prompt or self._chat.session is None:
             return bool(self._ids)
         last = self._chat.store.branch(self._chat.session.id, 1)
         return bool(last) and last[-1].role == "user" and last[-1].text == prompt
 
-    def _plan(self) -> tuple[str, bool]:
+    def _plan_memory(self) -> tuple[str, bool]:
         """What is told first, and whether the chat's model stays in memory meanwhile."""
         from tchat.chat.machine import require_memory
         from tchat.models.metadata import MetadataCache
@@ -186,13 +186,13 @@ class _Comparison:
         """The settings for a model: adapters and draft models belong to the chat's own."""
         return replace(self._chat.settings, model=name, lora=(), control_vector=(), draft_model="")
 
-    def _one(self, index: int, prompt: str) -> Iterator[Event]:
+    def _reply_of(self, index: int, prompt: str) -> Iterator[Event]:
         """Write the reply of one model; tell where it cannot."""
         from tchat.chat.chat import Chat
 
         chat = self._chat
         if chat.cancel.is_set() or index in self._stopped:
-            yield from self._end(CandidateEvent(index, _empty("")))
+            yield from self._finish(CandidateEvent(index, _empty("")))
             return
         name = self._names[index]
         is_own = name == chat.settings.model
@@ -204,22 +204,22 @@ class _Comparison:
             )  # fmt: skip
             writer.session_overrides = chat.session_overrides
         try:
-            with closing(self._begin(writer, prompt)) as events:
-                yield from self._written(index, events)
+            with closing(self._send(writer, prompt)) as events:
+                yield from self._reply_events(index, events)
         except (ModelError, DoesNotFit, PromptTooLong) as error:
             self._failure = error
             text = tr("{model} is left out: {reason}", model=_shown(name), reason=str(error))
             yield Notice(COMPARE, text)
-            yield from self._end(CandidateEvent(index, _empty("")))
+            yield from self._finish(CandidateEvent(index, _empty("")))
         finally:
             chat.session = writer.session
             if not is_own:
                 writer.unload()
 
-    def _begin(self, writer: Chat, prompt: str) -> Generator[Event, None, None]:
+    def _send(self, writer: Chat, prompt: str) -> Generator[Event, None, None]:
         yield from writer.send(prompt) if prompt else writer.regenerate()
 
-    def _written(self, index: int, events: Iterator[Event]) -> Iterator[Event]:
+    def _reply_events(self, index: int, events: Iterator[Event]) -> Iterator[Event]:
         """The events of one reply, until it ends or is stopped."""
         text: list[str] = []
         for event in events:
@@ -231,17 +231,17 @@ class _Comparison:
             elif isinstance(event, Finished):
                 if event.reason is not Reason.CANCELLED:
                     self._whole.append(index)
-                yield from self._end(CandidateEvent(index, event))
+                yield from self._finish(CandidateEvent(index, event))
             elif isinstance(event, ReplyDelta):
                 text += [event.text] if isinstance(event, TextDelta) else []
                 yield CandidateEvent(index, event)
             else:
                 yield event
             if index in self._stopped and not isinstance(event, Finished):
-                yield from self._end(CandidateEvent(index, _empty("".join(text))))
+                yield from self._finish(CandidateEvent(index, _empty("".join(text))))
                 return
 
-    def _end(self, event: CandidateEvent) -> Iterator[Event]:
+    def _finish(self, event: CandidateEvent) -> Iterator[Event]:
         """The end of a reply; held back until one has begun, which the view waits for."""
         if self._ids:
             yield event
