@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,18 @@ async def test_words_of_a_command_come_back_while_a_reply_is_written(
         await shown.until(lambda: len(shown.branch) == 2)
         await shown.type("/prefill My own words")
         await shown.until(lambda: shown.screen.prompt.draft.text == "/prefill My own words")
+
+
+async def test_a_folder_comes_into_the_draft_as_one_chip(
+    settings: Settings, paths: Paths, tmp_path: Path
+) -> None:
+    folder = tmp_path / "src"
+    folder.mkdir()
+    for name in ("a.py", "b.py"):
+        (folder / name).write_text(f"{name} = 1\n", encoding="utf-8")
+    async with opened(settings, paths) as shown:
+        await shown.type(f"/file {folder}")
+        await shown.until(lambda: "2 files" in shown.screen.prompt.draft.text)
+        draft = shown.screen.prompt.draft
+        assert draft.text.startswith(f"[{folder}: 2 files, ")
+        assert draft.full_text.startswith(f"File {folder}/a.py:\n```\na.py = 1\n```\n\nFile ")

@@ -267,13 +267,25 @@ class CommandController:
         self._prompt_mode.edit(message)
 
     async def attach(self, path: str) -> None:
-        """Name a file in the draft."""
+        """Name a file in the draft; of a folder, put its text files there."""
+        if await asyncio.to_thread(expanded(path).is_dir):
+            await self._attach_folder(path)
+            return
         await asyncio.to_thread(check_file, expanded(path))
         draft = self._context.prompt.draft
         label = f"@{single_line(path)}"
         text = f"{draft.text} {label} ".lstrip()
         files = (*draft.files, (label, path))
         self._context.prompt.load(replace(draft, text=text, files=files))
+
+    async def _attach_folder(self, path: str) -> None:
+        from tchat.chat.attachments import join_parts
+        from tchat.chat.folder_files import read_folder
+
+        found = await asyncio.to_thread(read_folder, expanded(path), self.settings.encoding)
+        label = f"[{found.summary}]"
+        text = join_parts(map(str, found.attachments))
+        self._context.prompt.give_back(Draft(label, pastes=((label, text),)))
 
     async def run_shell(self, command: str) -> None:
         """Run a shell command once the user agrees, and put its output into the draft."""
