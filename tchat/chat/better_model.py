@@ -14,7 +14,7 @@ from tchat.models.metadata import MetadataCache
 from tchat.models.recommendation import best_to_pull
 from tchat.models.sources.starter import STARTER, STARTER_TITLE
 from tchat.paths import Paths
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.models.recommendation import Recommendation
@@ -46,10 +46,16 @@ class BetterModel:
     @property
     def words(self) -> str:
         """For example ``qwen3.5:4b Q4_K_M, 2.7 GB, about 9 tok/s``."""
-        words = f"{self.name} {self.quantization}, {size_text(self.size)}"
+        text = N_("{name} {quantization}, {size}")
         if self.speed:
-            words += tr(", about {speed}", speed=rate_text(self.speed))
-        return words
+            text = N_("{name} {quantization}, {size}, about {speed}")
+        return tr(
+            text,
+            name=self.name,
+            quantization=self.quantization,
+            size=size_text(self.size),
+            speed=rate_text(self.speed),
+        )
 
     @property
     def suggestion(self) -> str:

@@ -142,37 +142,35 @@ def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> F
     if machine.memory is None:
         return FitVerdict(True, True, tr("may fit: the free memory of this machine is not known"))
     largest = largest_context(dimensions, plan, machine, most)
-    where = _where(dimensions, plan)
     if largest >= usual:
-        text = N_("fits, with a context of up to {tokens:,} tokens{where}")
+        text = N_("fits, with a context of up to {tokens:,} tokens")
         if largest >= most:
-            text = N_("fits, with its whole context of {tokens:,} tokens{where}")
-        return FitVerdict(True, True, tr(text, tokens=min(largest, most), where=where))
+            text = N_("fits, with its whole context of {tokens:,} tokens")
+        words = tr(text, tokens=min(largest, most))
+        return FitVerdict(True, True, _placed(words, dimensions, plan))
     for kv_type in SHOWN_TYPES[1:]:
         if fits(dimensions, replace(plan, kv_type=kv_type), machine):
             words = tr(
-                "fits with {usual:,} tokens when its cache is {kv_type}{where}",
+                "fits with {usual:,} tokens when its cache is {kv_type}",
                 usual=usual,
                 kv_type=kv_type,
-                where=where,
             )
-            return FitVerdict(False, True, words)
+            return FitVerdict(False, True, _placed(words, dimensions, plan))
     if largest >= min(LEAST_CONTEXT, most):
-        return FitVerdict(
-            False,
-            True,
-            tr("is tight: fits with up to {largest:,} tokens{where}", largest=largest, where=where),
-        )
+        words = tr("is tight: fits with up to {largest:,} tokens", largest=largest)
+        return FitVerdict(False, True, _placed(words, dimensions, plan))
     return FitVerdict(False, False, _too_large(dimensions, plan, machine))
 
 
-def _where(dimensions: ModelDimensions, plan: LoadPlan) -> str:
+def _placed(fit: str, dimensions: ModelDimensions, plan: LoadPlan) -> str:
+    """``fit`` with what of the model is on the GPU."""
     if not plan.gpu_layers:
-        return ""
+        return fit
     if plan.gpu_layers < 0:
-        return tr(", on the GPU")
+        return tr("{fit}, on the GPU", fit=fit)
     return tr(
-        ", {count:,} of {layers:,} layers on the GPU",
+        "{fit}, {count:,} of {layers:,} layers on the GPU",
+        fit=fit,
         count=min(plan.gpu_layers, dimensions.layers),
         layers=dimensions.layers,
     )
@@ -187,16 +185,11 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
         context=small.context,
         needed=gigabytes(here.peak + there.total),
     )
-    gpus = tr(
-        ", on the GPU {free}",
-        free=gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus)),
-    )
-    return tr(
-        "{needs}, free are {free}{gpus}",
-        needs=words,
-        free=gigabytes(free),
-        gpus=gpus if machine.dedicated_gpus else "",
-    )
+    text = N_("{needs}, free are {free}")
+    if machine.dedicated_gpus:
+        text = N_("{needs}, free are {free}, on the GPU {gpus}")
+    gpus = gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))
+    return tr(text, needs=words, free=gigabytes(free), gpus=gpus)
 
 
 class QuantizationChoice(Protocol):
@@ -245,6 +238,12 @@ def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
     return replace(dimensions, **sizes)
 
 
+NEEDS = (  # by whether it fits
+    N_("{needed} with {kv_type} ({context} of it the context: too much)"),
+    N_("{needed} with {kv_type} ({context} of it the context)"),
+)
+
+
 def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     """Rows about the fit: verdict, speed, memory by context length with an f16 and a q8_0 cache."""
     yield tr("fit"), tr("it {summary}", summary=report.fit.summary)
@@ -269,11 +268,10 @@ def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
     for context in sorted({row.context for row in report.rows}):
         needs = [
             tr(
-                "{needed} with {kv_type} ({context} of it the context{verdict})",
+                NEEDS[row.fits],
                 needed=gigabytes(row.need.total),
                 kv_type=row.kv_type,
                 context=gigabytes(row.need.context),
-                verdict="" if row.fits else tr(": too much"),
             )
             for row in report.rows
             if row.context == context and row.kv_type in SHOWN_TYPES[:2]
