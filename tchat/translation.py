@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # typing alone costs 5 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from gettext import NullTranslations
+    from typing import Any
 
 DOMAIN = "tchat"
 VARIABLE = "TCHAT_LANG"
@@ -40,6 +41,10 @@ class Translated(str):
         """``text`` as the translation of ``messages``."""
         self = super().__new__(cls, text)
         self.messages, self.values = messages, values or {}
+        return self
+
+    def __deepcopy__(self, memo: object) -> Translated:
+        """Itself: it never changes."""
         return self
 
 
@@ -74,14 +79,18 @@ def english(text: str) -> str:
     """``text`` in English, if it comes from `tr` or `trn`; any other text as it is."""
     if not isinstance(text, Translated) or not text.messages:
         return text
-    values = {name: _in_english(value) for name, value in text.values.items()}
+    values = {name: in_english(text_of(value)) for name, value in text.values.items()}
     message = _number(text.messages[0], text.messages[-1], values.get("count"))
     return message.format(**values) if values else message
 
 
-def _in_english(value: object) -> object:
-    value = text_of(value)
-    return english(value) if isinstance(value, str) else value
+def in_english(value: Any) -> Any:
+    """A value for JSON, with the texts of `tr` and `trn` in it in English: programs read them."""
+    if isinstance(value, str):
+        return english(value)
+    if isinstance(value, dict):
+        return {in_english(name): in_english(each) for name, each in value.items()}
+    return [in_english(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def text_of(value: object) -> object:

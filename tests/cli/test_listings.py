@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, tchat
 from tests.models.gguf_builder import STRING, but, gguf, key
 
 LISTINGS = [
@@ -81,3 +82,22 @@ def test_what_a_terminal_shows_is_in_the_language_of_the_user(
         while found:
             outside, found = re.subn("「[^「」]*」", "", outside)
         assert not WORDS.findall(outside), line
+
+
+@pytest.mark.parametrize("more", [(), ("--candidates", "2")])
+def test_notices_in_json_are_in_english(tiny_home: Path, more: tuple[str, ...]) -> None:
+    args = ("--json", "--think", "on", "--max-tokens", "2", *more, "hi")
+    ran = tchat(*args, env={"TCHAT_LANG": "zh"})
+    texts = [notice["text"] for notice in json.loads(ran.out)["notices"]]
+    assert [text for text in texts if text.endswith("--think on does nothing")]
+    assert "--think on 不起作用" in ran.err
+
+
+def test_why_a_row_failed_is_in_english_in_results_and_translated_on_the_terminal(
+    tiny_home: Path,
+) -> None:
+    rows = b'{"a": "x"}\n{"b": "y"}\n'
+    ran = tchat("map", "{a}", "--max-tokens", "2", stdin=rows, env={"TCHAT_LANG": "zh"})
+    errors = [json.loads(line).get("error") for line in ran.out.splitlines()]
+    assert errors[1].startswith("row 1 has no field `a`")
+    assert "第 1 行没有字段 `a`" in ran.err

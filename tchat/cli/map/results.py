@@ -18,7 +18,7 @@ from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
 from tchat.paths import require_folder
 from tchat.sanitize import printable_json, single_line
-from tchat.translation import tr, trn
+from tchat.translation import in_english, tr, trn
 
 Record = dict[str, Any]
 
@@ -418,4 +418,4 @@ def _part_of(path: Path) -> Path:
 
 
 def _line(record: Record) -> str:
-    return printable_json(json.dumps(record, ensure_ascii=False))
+    return printable_json(json.dumps(in_english(record), ensure_ascii=False))

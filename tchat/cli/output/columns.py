@@ -11,7 +11,7 @@ from typing import Any
 from tchat.cli.cells import GAP, cell_width, fitting_length, truncate
 from tchat.cli.console import Console
 from tchat.sanitize import PrintableStream, printable_json, single_line
-from tchat.translation import english, tr
+from tchat.translation import in_english, tr
 
 COLUMN_RULE = " │ "
 INDENT = "    "  # of columns below their row
@@ -130,15 +130,7 @@ def print_json(console: Console, value: Any) -> None:
 
     Texts that come from `tr` are in English, as in a pipe.
     """
-    console.out(printable_json(json.dumps(_in_english(value), indent=2, ensure_ascii=False)))
-
-
-def _in_english(value: Any) -> Any:
-    if isinstance(value, str):
-        return english(value)
-    if isinstance(value, dict):
-        return {_in_english(name): _in_english(each) for name, each in value.items()}
-    return [_in_english(each) for each in value] if isinstance(value, list | tuple) else value
+    console.out(printable_json(json.dumps(in_english(value), indent=2, ensure_ascii=False)))
 
 
 def fields(value: object, *names: str) -> dict[str, Any]:

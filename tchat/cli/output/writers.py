@@ -13,7 +13,7 @@ from tchat.cli.console import Console
 from tchat.engine.events import Finished, LabelScores, Notice, Reason
 from tchat.errors import StorageError
 from tchat.sanitize import PrintableStream, printable_json
-from tchat.translation import tr
+from tchat.translation import in_english, tr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -235,9 +235,9 @@ class StdoutWriter:
         self._broken = False
 
     def write_json(self, value: Any) -> None:
-        """Write ``value`` as JSON, indented on a terminal."""
+        """Write ``value`` as JSON, in English, indented on a terminal."""
         indent = 2 if self._is_terminal else None
-        text = json.dumps(value, ensure_ascii=False, indent=indent)
+        text = json.dumps(in_english(value), ensure_ascii=False, indent=indent)
         self.write(printable_json(text) + "\n")
 
     def write(self, text: str) -> None:
