@@ -329,7 +329,7 @@ def resume_settings(
     settings = with_session_settings(settings, session.settings, request.settings)
     if "model" in request.settings:
         return settings
-    model = store.last_model(session.id)
+    model = store.model_to_continue(session.id)
     return replace(settings, model=model) if model else settings
 
 

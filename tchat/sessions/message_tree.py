@@ -113,15 +113,18 @@ def next_messages(
     ).fetchall()
 
 
-def last_model(connection: sqlite3.Connection, session_id: str) -> str:
-    """The model of the last message on the active path that names one; empty without any."""
+def last_model(connection: sqlite3.Connection, session_id: str, *, is_own: bool = False) -> str:
+    """The model of the last message on the active path that names one; empty without any.
+
+    With ``is_own`` of the replies that tchat wrote, which have their sampling.
+    """
     found = connection.execute(
         _PATH  # noqa: S608 - a constant
         + """
         SELECT model FROM path JOIN messages USING (id)
-        WHERE model != '' ORDER BY depth DESC LIMIT 1
+        WHERE model != '' AND (? OR sampling != '{}') ORDER BY depth DESC LIMIT 1
         """,
-        (session_id,),
+        (session_id, not is_own),
     ).fetchone()
     return found[0] if found else ""
 

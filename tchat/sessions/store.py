@@ -287,6 +287,12 @@ class Store(ABC):
         with self._database.reading() as connection:
             return message_tree.last_model(connection, session_id)
 
+    def model_to_continue(self, session_id: str) -> str:
+        """As `last_model`, but of another program's chat only a model that tchat used in it."""
+        is_own = session_queries.is_of_origin(session_id)
+        with self._database.reading() as connection:
+            return message_tree.last_model(connection, session_id, is_own=is_own)
+
     def path_to(self, message_id: int) -> list[Message]:
         """The messages from the first of the session down to this one, active or not."""
         with self._database.reading() as connection:

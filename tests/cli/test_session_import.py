@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell, tchat
 from tests.sessions.importers.imports import archive, document, lines
@@ -87,6 +88,14 @@ def test_one_file_of_no_program_stores_nothing_of_all(
 def test_an_imported_chat_goes_on(shell: Shell, home: Path, export: Path) -> None:
     [first, _] = shell("sessions", "import", str(export)).out.split()
     assert shell("--cid", first, "and then?").code == 0
+    (chat,) = shell.chats
+    assert chat.settings.model == "starter"  # not ChatGPT's, which is not here
     with SessionStore(home / "sessions.db") as store:
-        texts = [each.text for each in store.branch(first)]
+        asked = store.branch(first)[-1].id
+        facts = {"model": "own", "sampling": {"seed": 1}}
+        store.add(first, Role.ASSISTANT, "Own.", parent_id=asked, **facts)  # type: ignore[arg-type]
+    assert shell("--cid", first, "more").code == 0
+    assert shell.chats[-1].settings.model == "own"
+    with SessionStore(home / "sessions.db") as store:
+        texts = [each.text for each in store.branch(first)][:6]
     assert texts == ["ask", "first", "more", "answer", "and then?", "and then?"]

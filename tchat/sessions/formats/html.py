@@ -6,11 +6,8 @@ pictures, which would tell their server who reads, become links.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tchat.sanitize import printable, single_line
@@ -62,6 +59,9 @@ def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) 
 
 
 def _head(sessions: list[Session]) -> str:
+    import base64
+    import hashlib
+
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     title = _title(sessions[0]) if len(sessions) == 1 else "Sessions of tchat"
@@ -80,7 +80,7 @@ def _session(
 ) -> Iterator[str]:
     created = datetime.fromtimestamp(session.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     models = (single_line(model) for model in store.branch_models(session.id) if model)
-    facts = escape(", ".join([session.id, created, *models]))
+    facts = _escaped(", ".join([session.id, created, *models]))
     yield f'<article id="s{number}">\n<h1>{_title(session)}</h1>\n<p class="facts">{facts}</p>\n'
     if session.system:
         yield f'<section class="system">\n<h2>System</h2>\n{render(session.system)}</section>\n'
@@ -102,7 +102,13 @@ def _message(message: Message, render: Render, show_reasoning: bool) -> str:
 
 
 def _title(session: Session) -> str:
-    return escape(single_line(session.title, _SHOWN) or session.id)
+    return _escaped(single_line(session.title, _SHOWN) or session.id)
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # here, because it brings a table of 2,000 entities
+
+    return escape(text)
 
 
 def _renderer() -> Render:
