@@ -174,7 +174,7 @@ class JudgeScreen(Dialog[None]):
             self.query_one(DuelProgress).show_text(text)
 
 
-class Section(NamedTuple):
+class JudgeSection(NamedTuple):
     """A part of the dialog: its name, how things stand, and what it does in a sentence."""
 
     name: str
@@ -182,14 +182,14 @@ class Section(NamedTuple):
     about: str
 
 
-def sections(learnt: JudgeStatus) -> Iterator[Section]:
+def sections(learnt: JudgeStatus) -> Iterator[JudgeSection]:
     """The sections of a judge."""
-    yield Section(
+    yield JudgeSection(
         tr("Scores"),
         f"{_human_score(learnt)} · {_preference_score(learnt)}",
         tr("Estimates how likely a person wrote a reply, and how well you would like it."),
     )
-    yield Section(
+    yield JudgeSection(
         tr("Training"),
         _examples(learnt),
         tr(
@@ -198,7 +198,7 @@ def sections(learnt: JudgeStatus) -> Iterator[Section]:
         ),
     )
     duels = trn("{count:,} duel completed", "{count:,} duels completed", len(learnt.games))
-    yield Section(
+    yield JudgeSection(
         tr("Duel"),
         duels if learnt.games else tr("Duels: none completed"),
         tr(
@@ -206,7 +206,7 @@ def sections(learnt: JudgeStatus) -> Iterator[Section]:
             "weights never change. Needs the file, takes minutes to hours."
         ),
     )
-    yield Section(
+    yield JudgeSection(
         tr("Steering"),
         tr("on: {duel}", duel=learnt.steers) if learnt.steers else tr("off"),
         tr("Applies the vector of the last duel to the model, until you turn it off."),
@@ -251,9 +251,9 @@ class JudgeSections(Lines):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._sections: Sequence[Section] = ()
+        self._sections: Sequence[JudgeSection] = ()
 
-    def show(self, sections: Sequence[Section]) -> None:
+    def show(self, sections: Sequence[JudgeSection]) -> None:
         """Show these."""
         self._sections = sections
         self.refresh(layout=True)
@@ -270,7 +270,7 @@ class JudgeSections(Lines):
         ]
 
 
-def _section_lines(section: Section, width: int, *, brief: bool) -> list[Content]:
+def _section_lines(section: JudgeSection, width: int, *, brief: bool) -> list[Content]:
     room = max(10, width - NAME)
     name = Content.styled(section.name, "bold $heading")
     state, *more = Content(single_line(section.state, LONGEST)).wrap(room)
