@@ -29,7 +29,7 @@ def page(topic: str) -> str:
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 
-class Section(NamedTuple):
+class ManualSection(NamedTuple):
     """A part of a page: what stands above its first heading of level 2, or one of these.
 
     Attributes:
@@ -45,17 +45,17 @@ class Section(NamedTuple):
     text: str
 
 
-def sections() -> Iterator[Section]:
+def sections() -> Iterator[ManualSection]:
     """All sections of all pages, in their order."""
     for topic in TOPICS:
         first, *others = page(topic).split("\n## ")
         title, _, _ = first.removeprefix("# ").partition("\n")
-        yield Section(topic, title, "", first.strip())
+        yield ManualSection(topic, title, "", first.strip())
         for text in others:
-            yield Section(topic, title, text.partition("\n")[0], f"## {text.strip()}")
+            yield ManualSection(topic, title, text.partition("\n")[0], f"## {text.strip()}")
 
 
-def find_sections(words: str) -> Iterator[Section]:
+def find_sections(words: str) -> Iterator[ManualSection]:
     """The sections that contain all of ``words``, in any case; all of them without words."""
     wanted = words.casefold().split()
     for section in sections():

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from tchat.manual import Section, find_sections
+from tchat.manual import ManualSection, find_sections
 from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint
 from tchat.tui.widgets.fuzzy_list import FuzzyList
@@ -56,7 +56,7 @@ class ManualScreen(Dialog[None]):
     def __init__(self, words: str = "") -> None:
         super().__init__()
         self._words = words
-        self._sections: dict[str, Section] = {}
+        self._sections: dict[str, ManualSection] = {}
         self.list = FuzzyList(
             (),
             matching=False,
