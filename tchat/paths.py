@@ -106,6 +106,7 @@ class Paths:
         yield N_("themes"), self.themes
         yield N_("judge"), self.judge
         yield N_("models"), self.models_file
+        yield N_("catalogue"), self.catalogue_file
         yield N_("verdicts"), self.models_db
         yield N_("log"), self.log_file
 
