@@ -11,6 +11,7 @@ from tchat.engine.context import Context
 from tchat.engine.reply_state import ReplyState
 from tchat.paths import Paths, user_paths
 from tchat.settings import Sampling, Settings
+from tchat.tui.controllers import titles
 
 from .stage import wait_for_idle
 
@@ -27,6 +28,12 @@ def _idle_beside_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"textual.{module}.wait_for_idle", wait_for_idle)
 
 
+@pytest.fixture(autouse=True)
+def _without_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model's titles are random words, written at some time: `test_titles` has them."""
+    monkeypatch.setattr(titles, "IDLE", 600)
+
+
 @pytest.fixture
 def paths() -> Paths:
     return user_paths()
@@ -35,8 +42,7 @@ def paths() -> Paths:
 @pytest.fixture
 def settings(tiny_model: Path) -> Settings:
     sampling = Sampling(temp=0, max_tokens=12)
-    # The tiny model's titles are random words: `test_titles` has them.
-    return Settings(model=str(tiny_model), threads=1, sampling=sampling, write_titles=False)
+    return Settings(model=str(tiny_model), threads=1, sampling=sampling)
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(titles, "IDLE", 0.05)
 
 
-@pytest.fixture
-def titled(settings: Settings) -> Settings:
-    return replace(settings, write_titles=True)
-
-
 def current(shown: Shown) -> str:
     session = shown.screen.conversation.session
     assert session is not None
@@ -49,10 +44,10 @@ def writes(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
 
 
 async def test_the_model_titles_a_session_after_its_first_reply(
-    titled: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = writes(monkeypatch, "A Blue Sky")
-    async with opened(titled, paths) as shown:
+    async with opened(settings, paths) as shown:
         await shown.ask("why is the sky blue?")
         await shown.until(lambda: current(shown) == "A Blue Sky")
         assert shown.store.sessions()[0].title == "A Blue Sky"
@@ -62,10 +57,10 @@ async def test_the_model_titles_a_session_after_its_first_reply(
 
 
 async def test_without_a_good_title_the_first_words_stay(
-    titled: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = writes(monkeypatch, "")
-    async with opened(titled, paths) as shown:
+    async with opened(settings, paths) as shown:
         await shown.ask("why is the sky blue?")
         await shown.until(lambda: bool(written))
         await shown.ask("and at night?")
@@ -75,11 +70,11 @@ async def test_without_a_good_title_the_first_words_stay(
 
 @pytest.mark.parametrize("line", ["/title My own", "/private"])
 async def test_it_writes_no_title_over_the_users_or_in_private(
-    titled: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, line: str
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     written = writes(monkeypatch, "Another")
     monkeypatch.setattr(titles, "IDLE", 600)
-    async with opened(titled, paths) as shown:
+    async with opened(settings, paths) as shown:
         if line == "/private":
             await shown.type(line)
             await shown.until(lambda: shown.screen.conversation.private)
@@ -97,7 +92,7 @@ async def test_it_is_off_where_the_setting_says_so(
     settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = writes(monkeypatch, "Another")
-    async with opened(settings, paths) as shown:
+    async with opened(replace(settings, write_titles=False), paths) as shown:
         await shown.ask("hello there")
         await shown.pilot.pause(0.3)
         assert written == []
@@ -105,7 +100,7 @@ async def test_it_is_off_where_the_setting_says_so(
 
 @pytest.mark.parametrize("act", ["send", "type"])
 async def test_it_gives_way_to_the_user(
-    titled: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, act: str
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     begun, gave_way = threading.Event(), threading.Event()
 
@@ -117,7 +112,7 @@ async def test_it_gives_way_to_the_user(
         return ""
 
     monkeypatch.setattr(Chat, "write_title", write)
-    async with opened(titled, paths) as shown:
+    async with opened(settings, paths) as shown:
         await shown.ask("one")
         await shown.until(begun.is_set)
         if act == "send":
