@@ -90,7 +90,7 @@ class Paths:
 
     @property
     def suggestion_mark(self) -> Path:
-        """Is there once a better model than the starter was suggested on a terminal."""
+        """Is there once a better model than the starter was looked for after an answer."""
         return self.cache / "better-model-suggested"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from tchat.cli.console import Console
-from tchat.errors import StorageError, TchatError
+from tchat.errors import TchatError
 from tchat.paths import write_private
 from tchat.translation import tr
 
@@ -18,15 +18,11 @@ def suggest_better_model(console: Console) -> None:
     from tchat.chat.better_model import better_model, has_only_starter
 
     with contextlib.suppress(TchatError):  # the answer is there; it must not fail for this
+        write_private(paths.suggestion_mark, b"")  # first: it is looked for once, and said once
         if not has_only_starter(paths, console.environ):
             return
         better = better_model(paths, console.environ)
-        if better is None:
-            return
-        try:
-            write_private(paths.suggestion_mark, b"")
-        except StorageError:
-            return  # else it would be said each time
-        command = "tchat models pull --best"
-        said = tr("{suggestion} Get it: {command}", suggestion=better.suggestion, command=command)
-        console.notice(said)
+        if better is not None:
+            command = "tchat models pull --best"
+            said = better.suggestion
+            console.notice(tr("{suggestion} Get it: {command}", suggestion=said, command=command))
