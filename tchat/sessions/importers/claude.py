@@ -50,7 +50,7 @@ def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Sourc
             report.left_out[Omission.CHAT] += 1
             continue
         messages = [
-            _message(object_of(each), number, report)
+            _message(object_of(each), number, text_of(conversation.get("model")), report)
             for number, each in enumerate(conversation["chat_messages"])
         ]
         tip = messages[-1].key if messages else ""
@@ -67,7 +67,9 @@ def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Sourc
         )
 
 
-def _message(message: Mapping[str, Any], number: int, report: ImportReport) -> SourceMessage:
+def _message(
+    message: Mapping[str, Any], number: int, model: str, report: ImportReport
+) -> SourceMessage:
     parent = key_of(message.get("parent_message_uuid"))
     role = ROLES.get(text_of(message.get("sender")))
     texts: list[str] = []
@@ -89,7 +91,7 @@ def _message(message: Mapping[str, Any], number: int, report: ImportReport) -> S
         text=text,
         reasoning="\n\n".join(reasoning),
         created_at=time_of(message.get("created_at")),
-        model=text_of(message.get("model")),
+        model=text_of(message.get("model")) or model,
     )
 
 

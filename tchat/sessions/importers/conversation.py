@@ -44,8 +44,8 @@ class SourceMessage:
 class SourceChat:
     """A chat as its program stored it.
 
-    ``key`` tells it from all others of ``program``, today and in a later export. ``tip`` is the
-    last message of the branch that was shown.
+    ``key`` tells it from all others of ``program``, today and in a later export; without one its
+    content does. ``tip`` is the last message of the branch that was shown.
     """
 
     program: str
@@ -197,9 +197,10 @@ def sessions_of(
 def _session(chat: SourceChat, messages: Sequence[_Finished]) -> Session:
     times = [message.created_at for message in messages if message.created_at]
     created = chat.created_at or min(times, default=0.0)
+    key = chat.key or content_key(*((message.role, message.text) for message in messages))
     asked = next((message.text for message in messages if message.role is Role.USER), "")
     return Session(
-        id=id_of_origin(f"{chat.program}\n{chat.key}"),
+        id=id_of_origin(f"{chat.program}\n{key}"),
         title=" ".join(chat.title.split()) or " ".join(asked[: _TITLE * 4].split())[:_TITLE],
         system=chat.system,
         created_at=created,

@@ -17,6 +17,7 @@ def claude(**changes: Any) -> dict[str, Any]:
         "uuid": "c-1",
         "name": "Bread",
         "summary": "",
+        "model": "claude-x",
         "created_at": "2025-03-01T10:00:00.500000Z",
         "updated_at": "2025-03-01T11:00:00Z",
         "account": {"uuid": "me"},
@@ -66,7 +67,7 @@ def test_claude(imports: Imports) -> None:
     assert (session.title, session.created_at) == ("Bread", 1740823200.5)
     reply = imports.store.siblings(imports.store.branch(session.id)[-1].id)[0]
     assert reply.reasoning == ('Hours.\n\nsearch:\n```\n{"q": "rise"}\n```\n\ntool:\n```\n8 h\n```')
-    assert reply.created_at == 1740823202.0
+    assert (reply.created_at, reply.model) == (1740823202.0, "claude-x")
     assert "1 attached file" in imports.said()
 
 
@@ -234,6 +235,15 @@ def test_llama_cpp_as_json_lines_in_an_archive_and_as_json(imports: Imports) -> 
     whole = {"conv": conversation, "messages": [each["message"] for each in LLAMA[1:]]}
     for content in (document(whole), document([whole])):
         assert imports(content)[0].added == 0
+
+
+def test_chats_without_a_name_of_their_own_are_told_by_what_they_hold(imports: Imports) -> None:
+    chats = [
+        {"conv": {"name": "x"}, "messages": [record("a", None, "user", text)["message"]]}
+        for text in ("one", "two", "one")
+    ]
+    assert [each.is_new for each in imports(document(chats))] == [True, True, False]
+    assert [each.added for each in imports(document(chats))] == [0, 0, 0]
 
 
 # SillyTavern
