@@ -452,7 +452,7 @@ SETTINGS = {
     "import of an integer too long": Bad(
         args=("sessions", "import", "x.json"),
         code=2,
-        told=("an integer of 5,000 digits is too long",),
+        told=("no chats that tchat knows",),
         files={"x.json": b'{"version": ' + b"9" * 5000 + b"}"},
     ),
     "folder as file": Bad(
@@ -498,7 +498,9 @@ SESSIONS = {
     "empty title": Bad(args=("sessions", "rename", "last", " "), code=2, told=("title is empty",)),
     "empty search": Bad(args=("sessions", "search", ""), code=2, told=("type a word",)),
     "unknown format": Bad(
-        args=("sessions", "export", "--format", "pdf"), code=2, told=("md or json", "`pdf`")
+        args=("sessions", "export", "--format", "pdf"),
+        code=2,
+        told=("md, json, html or openai", "`pdf`"),
     ),
     "export over a file": Bad(
         args=("sessions", "export", "-o", "x.md"),
@@ -509,23 +511,28 @@ SESSIONS = {
     "export into no folder": Bad(
         args=("sessions", "export", "-o", "no/x.md"), code=2, told=("no folder no",)
     ),
-    "import of nothing": Bad(args=("sessions", "import"), code=2, told=("not an export",)),
+    "import of nothing": Bad(
+        args=("sessions", "import"), code=2, told=("no chats that tchat knows",)
+    ),
     "import of no JSON": Bad(
-        args=("sessions", "import"), code=2, told=("not an export",), stdin=b"{"
+        args=("sessions", "import"), code=2, told=("no chats that tchat knows",), stdin=b"{"
     ),
     "import of other JSON": Bad(
         args=("sessions", "import", "x.json"),
         code=2,
-        told=("not an export", "tchat sessions export"),
+        told=("no chats that tchat knows", "ChatGPT"),
         files={"x.json": b'[{"id": 1}]'},
     ),
     "import of deep JSON": Bad(
-        args=("sessions", "import"), code=2, told=("not an export",), stdin=b"[" * 100_000
+        args=("sessions", "import"),
+        code=2,
+        told=("no chats that tchat knows",),
+        stdin=b"[" * 100_000,
     ),
     "import of binary": Bad(
         args=("sessions", "import", "x"),
         code=2,
-        told=("not an export of tchat",),
+        told=("no chats that tchat knows",),
         files={"x": b"\0\1\2"},
     ),
     "newer schema": Bad(

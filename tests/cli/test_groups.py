@@ -358,7 +358,7 @@ def test_what_is_exported_can_be_imported(
     assert texts == {"tell me about whales", "tell me about \x1b[31mbread\u202e"}
 
 
-@pytest.mark.parametrize("name", ["out.html", "out.json.gz", "out.MDX"])
+@pytest.mark.parametrize("name", ["out.pdf", "out.json.gz", "out.MDX"])
 def test_an_export_of_an_unknown_format_is_refused(
     shell: Shell, stored: list[str], tmp_path: Path, name: str
 ) -> None:
