@@ -528,7 +528,7 @@ class Context:
 
         pointer = self._lib.llama_get_embeddings_ith(self.handle, index)
         shape = (self._model.shape.n_embd,)
-        return numpy.ctypeslib.as_array(_require(pointer, "hidden states"), shape=shape)
+        return numpy.ctypeslib.as_array(_require(pointer, tr("hidden states")), shape=shape)
 
 
 def _require(pointer: Any, what: str) -> Any:

@@ -269,8 +269,13 @@ def _rename_theme(
     if name not in FORMER_THEMES or is_file(str(paths.themes / f"{name}.toml")):
         return
     values["theme"] = FORMER_THEMES[name]
-    places = {"config.toml": "config.toml: ", "environment": "environment variable TCHAT_THEME: "}
-    yield places.get(origins["theme"], "") + renamed_theme(name)
+    notice = renamed_theme(name)
+    if origins["theme"] == "config.toml":
+        notice = tr("{name}: {reason}", name="config.toml", reason=notice)
+    elif origins["theme"] == "environment":
+        variable = tr("environment variable {variable}", variable="TCHAT_THEME")
+        notice = tr("{name}: {reason}", name=variable, reason=notice)
+    yield notice
 
 
 def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -217,7 +217,7 @@ class _GbnfParser:
             self._position += 1
             self._item(top, [None])
         elif character in ("<", "!"):
-            token = self._match(_TOKEN, "expecting a token such as <[42]> or <|end|>")
+            token = self._match(_TOKEN, tr("expecting a token such as <[42]> or <|end|>"))
             self.tokens.append(TokenName(int(token[1]) if token[1] else None, token[2] or ""))
             self._item(top, [None])
         elif character and character in "*+?{":

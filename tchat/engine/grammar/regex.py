@@ -307,7 +307,7 @@ class _RegexParser:
         found = self._match(r"\{\^?([\w=]+)\}")
         chars = category(found[1]) if found else None
         if found is None or chars is None:
-            raise PatternUnsupported("an unknown Unicode property")
+            raise PatternUnsupported(tr("an unknown Unicode property"))
         return difference(ANY, chars) if negated != ("^" in found[0]) else chars
 
     def _code_point(self, kind: str) -> int:

@@ -153,7 +153,7 @@ def _check(schema: dict[str, Any], origin: str) -> None:
             tr("{origin} is nested too deeply", origin=origin), tr("flatten it")
         ) from error
     if fault is not None:
-        path = "/".join(map(str, fault.absolute_path)) or "the top"
+        path = "/".join(map(str, fault.absolute_path)) or tr("the top")
         raise UsageError(
             tr(
                 "{origin} is not a JSON schema: {reason} (at {pointer})",
@@ -210,7 +210,7 @@ class ReplyValidator:
                 tr("mend the reference or the pattern"),
             ) from error
         if fault is not None:
-            path = "/".join(map(str, fault.absolute_path)) or "the top"
+            path = "/".join(map(str, fault.absolute_path)) or tr("the top")
             raise ReplyMismatch(
                 tr(
                     "the model's reply does not follow the schema: {reason} (at {pointer})",

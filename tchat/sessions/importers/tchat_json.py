@@ -64,7 +64,7 @@ def _document(reader: JsonReader) -> Iterator[tuple[Session, Messages]]:
             yield from _session(reader, tr("session {number}", number=number))
     if seen.get("format") != FORMAT:
         raise _refusal(tr('no "format": "{format}"', format=FORMAT))
-    if _field(seen, "version", int, "the document") > VERSION:
+    if _field(seen, "version", int, tr("the document")) > VERSION:
         raise UsageError(
             tr("the file was exported by a newer tchat"), tr("upgrade tchat to import it")
         )

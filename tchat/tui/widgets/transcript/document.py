@@ -12,6 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tchat.markdown import Block, BlockKind, BlockSplitter
+from tchat.translation import tr
 from tchat.tui.widgets.transcript.lines import (
     Flow,
     Line,
@@ -256,7 +257,6 @@ CODE = "code"  # the key of the block's number in a style's meta data
 _TAB = 4
 _EDGE = "▎"
 _CONTINUED = "↪ "  # before the rest of a line of code
-_COPY = "copy"
 
 
 class Fence:
@@ -282,9 +282,9 @@ class Fence:
         """The line with the language and the copy action."""
         style = self._palette.code_header
         click = style + Style(meta={CODE: self._number})
-        copy = [Segment(_COPY, on(click, self._palette.action)), Segment(" ", click)]
+        copy = [Segment(tr("copy"), on(click, self._palette.action)), Segment(" ", click)]
         room = max(1, self._cells - width(copy) - 2)
-        name = cut([Segment(self._language or "text", click)], room)
+        name = cut([Segment(self._language or tr("text"), click)], room)
         space = Segment(" " * (room - width(name)), click)
         start = [Segment(_EDGE, on(self._palette.code, self._palette.rule)), Segment(" ", click)]
         shown = line([*start, *name, space, *copy])
