@@ -15,7 +15,7 @@ from tchat.engine.binding import Cancel, backend
 from tchat.engine.model import Model
 from tchat.engine.threads import AdaptiveThreads, default_threads
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError, UsageError
-from tchat.translation import tr
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     import numpy
@@ -528,7 +528,7 @@ class Context:
 
         pointer = self._lib.llama_get_embeddings_ith(self.handle, index)
         shape = (self._model.shape.n_embd,)
-        return numpy.ctypeslib.as_array(_require(pointer, tr("hidden states")), shape=shape)
+        return numpy.ctypeslib.as_array(_require(pointer, N_("hidden states")), shape=shape)
 
 
 def _require(pointer: Any, what: str) -> Any:
@@ -536,7 +536,7 @@ def _require(pointer: Any, what: str) -> Any:
         raise TchatError(
             tr(
                 "llama.cpp gives no {what} of the last decode: {reason}",
-                what=what,
+                what=tr(what),
                 reason=backend().log.reason(),
             ),
             tr("try again; if it persists, the model file may be damaged"),
