@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tchat.errors import StorageError, UsageError
+from tchat.errors import StorageError, UsageError, with_hint
 from tchat.paths import Paths, is_file, write_private
 from tchat.settings.keys import (
     FORMER_THEMES,
@@ -251,13 +251,8 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             hint = (
                 tr("did you mean `{variable_of}`?", variable_of=variable_of(near)) if near else ""
             )
-            warnings.append(
-                tr(
-                    "unknown environment variable {variable}{hint}",
-                    variable=variable,
-                    hint=hint and "; " + hint,
-                )
-            )
+            unknown = tr("unknown environment variable {variable}", variable=variable)
+            warnings.append(with_hint(unknown, hint))
     return former | values
 
 
@@ -298,7 +293,7 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
         return tr("`{shown}` is ignored here; it belongs {where}", shown=shown, where=where)
     near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
     hint = tr("did you mean `{near}`?", near=near) if near else ""
-    return tr("unknown setting `{shown}` is ignored{hint}", shown=shown, hint=hint and "; " + hint)
+    return with_hint(tr("unknown setting `{shown}` is ignored", shown=shown), hint)
 
 
 def set_value(path: Path, key: Key, text: str) -> Value:
