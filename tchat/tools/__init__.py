@@ -1,0 +1,1 @@
+"""What a chat can do besides talking: tools, and how models call them."""

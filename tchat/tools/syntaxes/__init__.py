@@ -1,0 +1,41 @@
+"""How models write tool calls, and how those are read while a reply streams.
+
+`syntax_for` finds the syntax of a model by its chat template; its parser turns the text of a reply
+into events. `protocol` says what a syntax is, `families` lists those that are known.
+"""
+
+from __future__ import annotations
+
+from tchat.tools.syntaxes.envelope import EnvelopeSyntax, ToolChoice, envelope_schema
+from tchat.tools.syntaxes.families import syntax_for
+from tchat.tools.syntaxes.protocol import (
+    CallBroken,
+    CallEvent,
+    CallFinished,
+    CallParser,
+    CallStarted,
+    CallSyntax,
+    ReasoningPiece,
+    ReplyStart,
+    Schemas,
+    TextPiece,
+    joined,
+)
+
+__all__ = [
+    "CallBroken",
+    "CallEvent",
+    "CallFinished",
+    "CallParser",
+    "CallStarted",
+    "CallSyntax",
+    "EnvelopeSyntax",
+    "ReasoningPiece",
+    "ReplyStart",
+    "Schemas",
+    "TextPiece",
+    "ToolChoice",
+    "envelope_schema",
+    "joined",
+    "syntax_for",
+]

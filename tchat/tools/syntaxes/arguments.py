@@ -1,0 +1,102 @@
+"""The values of a call's arguments, from JSON or from plain text by their schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tchat.tools.syntaxes.reader import BrokenCall
+from tchat.translation import tr
+
+_CHOICES = ("anyOf", "oneOf", "allOf")
+_TYPES: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"), (int, "integer"), (float, "number"),
+    (str, "string"), (list, "array"), (dict, "object"),
+)  # fmt: skip
+_PYTHON_WORDS = {"True": True, "False": False, "None": None}
+
+
+def decoded(text: str) -> Any:
+    """A value from JSON; line breaks in strings are taken as they are.
+
+    Raises:
+        BrokenCall: It is not JSON.
+    """
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise BrokenCall(tr("its arguments are not JSON: {error}", error=error)) from error
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """The arguments of a call from a JSON object, or from a string that holds one.
+
+    Raises:
+        BrokenCall: It is not an object.
+    """
+    return as_arguments(decoded(text) if text.strip() else {})
+
+
+def as_arguments(value: Any) -> dict[str, Any]:
+    """``value`` as the arguments of a call; some models put their JSON into a string."""
+    if isinstance(value, str):
+        value = decoded(value)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BrokenCall(tr("its arguments are not a JSON object"))
+    return value
+
+
+def typed(text: str, schema: Mapping[str, Any], name: str) -> Any:
+    """The value of the argument ``name`` from plain text, by the schema of all arguments.
+
+    What the schema takes only as a string stays as it is written. Anything else is JSON, or stays
+    text where it is not: whoever checks the arguments can say more about that.
+    """
+    properties = schema.get("properties")
+    own = properties.get(name) if isinstance(properties, Mapping) else None
+    types = _types(own, schema) if isinstance(own, Mapping) else set()
+    if types == {"string"}:
+        return text
+    word = text.strip()
+    if word in _PYTHON_WORDS:
+        value: Any = _PYTHON_WORDS[word]
+        return value if not types or _type(value) in types else text
+    try:
+        value = json.loads(word, strict=False)
+    except (ValueError, RecursionError):
+        return text
+    if "string" in types and (_type(value) not in types or isinstance(value, str)):
+        return text
+    return value
+
+
+def _types(schema: Mapping[str, Any], root: Mapping[str, Any], left: int = 8) -> set[str]:
+    """The JSON types that a schema takes; empty where it does not say."""
+    said = schema.get("type")
+    names = [said] if isinstance(said, str) else said
+    if isinstance(names, list):
+        return {str(name) for name in names} | ({"integer"} if "number" in names else set())
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if isinstance(values, list):
+        return {_type(value) for value in values}
+    branches = [b for word in _CHOICES if isinstance(some := schema.get(word), list) for b in some]
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        branches.append(_referenced(reference, root))
+    schemas = [b for b in branches if isinstance(b, Mapping)] if left else []
+    return {name for branch in schemas for name in _types(branch, root, left - 1)}
+
+
+def _referenced(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What ``#/$defs/name`` names; an empty schema where that is nothing."""
+    found: Any = root
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _type(value: Any) -> str:
+    return next((name for kind, name in _TYPES if isinstance(value, kind)), "null")

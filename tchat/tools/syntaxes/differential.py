@@ -1,0 +1,290 @@
+"""Find the call syntax of an unknown template: render a call, and see what stands around it.
+
+The template is a program, so what it writes around a tool's name, its arguments and their values is
+found by rendering a chat in which they are words that occur nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tchat.tools.syntaxes.json_calls import JsonCalls
+from tchat.tools.syntaxes.protocol import CallSyntax
+from tchat.tools.syntaxes.pythonic import PythonicCalls
+from tchat.tools.syntaxes.reasoning_marks import reasoning_marks
+from tchat.tools.syntaxes.reply import CallReader, MarkedSyntax, ReplyForm
+from tchat.tools.syntaxes.tagged_calls import NamedJsonCalls, TaggedCalls
+
+NAME = "found in its template"
+_USER, _REPLY, _THOUGHT = "Zquserword", "Zqreplyword", "Zqthoughtword"
+_TOOL, _SECOND = "zqfirsttool", "zqsecondtool"
+_KEY, _KEY_2 = "zqfirstkey", "zqsecondkey"
+_VALUE, _VALUE_2 = "zqfirstvalue", "zqsecondvalue"
+_TAG_START = re.compile(r"[<\[]")
+_TAGS = re.compile(r"<[^<>\s]{1,40}>|\[[A-Z_/]{2,40}\]")
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class Render(Protocol):
+    """Renders a chat template."""
+
+    def __call__(
+        self,
+        messages: Messages,
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        add_generation_prompt: bool,
+    ) -> str:
+        """The prompt.
+
+        Raises:
+            ValueError: The template refuses these messages.
+        """
+        ...
+
+
+class _Around(NamedTuple):
+    """A part of a rendering, and what stands before and behind it."""
+
+    before: str
+    behind: str
+
+
+def syntax_by_rendering(template: str, render: Render) -> CallSyntax | None:
+    """The syntax that a template writes; None where it knows no calls, or none that can be read."""
+    found = _Template(render)
+    call = found.call([_TOOL])
+    if call is None or _TOOL not in call:
+        return None
+    both = found.call([_TOOL, _SECOND]) or ""
+    reader, sections, separators = _reader_of(call, both)
+    if reader is None:
+        return None
+    form = ReplyForm(
+        reasoning=tuple(dict.fromkeys([*found.reasoning(), *reasoning_marks(template)])),
+        sections=sections,
+        separators=separators,
+        ignored=found.wrapping(),
+    )
+    return MarkedSyntax(NAME, form, reader)
+
+
+class _Template:
+    """What a template writes of a reply."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+        self._plain = self._reply({"content": _REPLY}, None)
+
+    def call(self, names: list[str]) -> str | None:
+        """A reply that only calls; None where the template refuses."""
+        for as_text in (False, True):
+            arguments: Any = {_KEY: _VALUE, _KEY_2: _VALUE_2}
+            if as_text:
+                arguments = json.dumps(arguments)
+            calls = [
+                {
+                    "type": "function",
+                    "id": f"zqcall{number:03}",
+                    "function": {"name": name, "arguments": arguments},
+                }
+                for number, name in enumerate(names)
+            ]
+            for content in ("", None):
+                written = self._reply({"content": content, "tool_calls": calls}, names)
+                if written is not None and names[0] in written:
+                    return self._without_frame(written)
+        return None
+
+    def reasoning(self) -> list[tuple[str, str]]:
+        """The marks around reasoning, where the template writes it."""
+        written = self._reply({"content": _REPLY, "reasoning_content": _THOUGHT}, None)
+        if not written or _THOUGHT not in written or _REPLY not in written:
+            return []
+        around = _around(written, _THOUGHT)
+        opening = _TAGS.findall(around.before)
+        closing = _TAGS.findall(around.behind.partition(_REPLY)[0])
+        return [(opening[-1], closing[0])] if opening and closing else []
+
+    def wrapping(self) -> tuple[str, ...]:
+        """Marks around an answer."""
+        written = self._plain or ""
+        start = self._prompt_end()
+        before, found, behind = written.partition(_REPLY)
+        if not found or start is None or not before.startswith(start):
+            return ()
+        opening = _TAGS.findall(before[len(start) :])
+        closing = _TAGS.findall(behind) if opening else []
+        return tuple(tag for tag in (*opening[-1:], *closing[:1]) if "think" not in tag)
+
+    def _prompt_end(self) -> str | None:
+        """What a prompt writes behind the user's words."""
+        try:
+            prompt = self._render([_user()], None, add_generation_prompt=True)
+        except ValueError:
+            return None
+        return prompt.partition(_USER)[2]
+
+    def _reply(self, message: Mapping[str, Any], names: list[str] | None) -> str | None:
+        """What is written behind the user's words."""
+        tools = [_tool(name) for name in names] if names else None
+        chat = [_user(), {"role": "assistant", **message}]
+        try:
+            written = self._render(chat, tools, add_generation_prompt=False)
+        except ValueError:
+            return None
+        return written.rpartition(_USER)[2]
+
+    def _without_frame(self, written: str) -> str:
+        """A reply without what stands before and behind every reply."""
+        starts = [self._prompt_end() or "", (self._plain or "").partition(_REPLY)[0]]
+        common = max((_shared_start(start, written) for start in starts), key=len)
+        if len(common) < len(written):
+            written = written[len(common) :]
+        end = (self._plain or "").partition(_REPLY)[2].strip()
+        written = written.strip()
+        while end and not written.endswith(end):  # the end of a turn may be another one for calls
+            _, _, end = end.partition(">")
+            end = end.strip()
+        return written.removesuffix(end).strip()
+
+
+def _user() -> dict[str, Any]:
+    return {"role": "user", "content": _USER}
+
+
+def _tool(name: str) -> dict[str, Any]:
+    properties = {key: {"type": "string", "description": key} for key in (_KEY, _KEY_2)}
+    parameters = {"type": "object", "properties": properties, "required": [_KEY, _KEY_2]}
+    function = {"name": name, "description": name, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+Found = tuple[CallReader | None, tuple[str, ...], tuple[str, ...]]
+
+
+def _reader_of(call: str, both: str) -> Found:
+    """How a rendered call is read, marks before the first of several, and marks between them."""
+    name = _around(call, _TOOL)
+    if name.behind.lstrip().startswith("("):
+        opening = name.before.strip().removesuffix("[").strip()
+        closing = tuple(_TAGS.findall(call.rpartition(")")[2])[:1])
+        starts = () if opening else ("[",)
+        return PythonicCalls((opening,) if opening else (), closing, starts), (), closing
+    value = _enclosing_json(call, _TOOL)
+    if value is not None:
+        return _json_reader(call, *value)
+    sections, opening = _split_last_tag(name.before)
+    separators = _separators(call, both, opening)
+    arguments = name.behind.find("{")
+    if 0 <= arguments < _position(name.behind, _KEY):
+        end = name.behind[:arguments].strip()
+        if not opening or not end:
+            return None, (), ()
+        reader = NamedJsonCalls((opening,), (end,), closings=separators)
+        return reader, sections, separators
+    return _tagged_reader(name, opening), sections, separators
+
+
+def _json_reader(call: str, start: int, end: int, value: Any) -> Found:
+    opening, closing = call[:start].strip(), call[end:].strip()
+    one = value[0] if isinstance(value, list) else value
+    closings = (closing,) if closing else ()
+    reader = JsonCalls(
+        openings=(opening,) if opening else (),
+        closings=closings,
+        at_start=() if opening else ("{", "["),
+        has_name_as_key=isinstance(one, dict) and _TOOL in one,
+    )
+    return reader, (), closings
+
+
+def _tagged_reader(name: _Around, opening: str) -> CallReader | None:
+    """A call with a tag around each argument."""
+    places = [_position(name.behind, word) for word in (_KEY, _VALUE, _KEY_2, _VALUE_2)]
+    if not opening or places != sorted(places) or places[-1] >= len(name.behind):
+        return None
+    key, value, second = places[:3]
+    to_key = name.behind[:key]
+    between = name.behind[value + len(_VALUE) : second]
+    argument = to_key[_last_tag(to_key) :]
+    key_end = name.behind[key + len(_KEY) : value].strip()
+    value_end = between.removesuffix(argument).strip()
+    name_end = to_key.removesuffix(argument).strip()
+    rest = name.behind[places[3] + len(_VALUE_2) :].strip().removeprefix(value_end).strip()
+    closing = (_TAGS.findall(rest) or [rest])[0]
+    if not argument or not key_end or not value_end or not closing or argument not in between:
+        return None
+    value_start = ""
+    if key_end.count("<") > 1:  # a key and a value in tags of their own
+        start = key_end.rindex("<")
+        key_end, value_start = key_end[:start].strip(), key_end[start:]
+    return TaggedCalls(
+        openings=(opening,),
+        name_ends=(name_end,) if name_end else (),
+        argument=argument,
+        argument_ends={key_end: None},
+        value_start=value_start,
+        value_end=value_end,
+        closings=(closing,),
+    )
+
+
+def _separators(call: str, both: str, opening: str) -> tuple[str, ...]:
+    """Tags that stand behind a call, and between two."""
+    behind = call[max(call.rfind(_VALUE_2), 0) + len(_VALUE_2) :]
+    between = both.partition(_SECOND)[0]
+    between = between[max(between.rfind(_VALUE_2), 0) + len(_VALUE_2) :].removesuffix(opening)
+    return tuple(dict.fromkeys([*_TAGS.findall(behind), *_TAGS.findall(between)]))
+
+
+def _enclosing_json(text: str, word: str) -> tuple[int, int, Any] | None:
+    """The outermost JSON value that holds ``word`` as a name: its start, its end and itself."""
+    position = text.find(word)
+    for start in (m.start() for m in re.finditer(r"[{\[]", text[:position])):
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, start)
+        except ValueError:
+            continue
+        if end > position and isinstance(value, dict | list) and value:
+            return start, end, value
+    return None
+
+
+def _split_last_tag(before: str) -> tuple[tuple[str, ...], str]:
+    """What stands before a name: marks of a whole section, and the mark of one call."""
+    start = _last_tag(before)
+    section = before[:start].strip()
+    return ((section,) if section else ()), before[start:].strip()
+
+
+def _last_tag(text: str) -> int:
+    """Where the last tag of ``text`` starts; a tag that is closed before its end is whole."""
+    starts = [m.start() for m in _TAG_START.finditer(text)]
+    return starts[-1] if starts else 0
+
+
+def _around(text: str, word: str) -> _Around:
+    before, _, behind = text.partition(word)
+    return _Around(before, behind)
+
+
+def _position(text: str, word: str) -> int:
+    """Where ``word`` stands; behind everything if nowhere."""
+    found = text.find(word)
+    return len(text) if found < 0 else found
+
+
+def _shared_start(one: str, other: str) -> str:
+    length = 0
+    while length < min(len(one), len(other)) and one[length] == other[length]:
+        length += 1
+    shared = one[:length]
+    started = max(shared.rfind("<"), shared.rfind("["))  # a tag of which only a part is shared
+    if started >= 0 and not re.search(r"[>\]]", shared[started:]):
+        shared = shared[:started]
+    return shared

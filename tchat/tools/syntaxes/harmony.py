@@ -1,0 +1,138 @@
+"""Replies of gpt-oss: messages with a header that names a channel, and a recipient for a call.
+
+A call is ``<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{…}<|call|>``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tchat.tools.syntaxes.arguments import arguments_of
+from tchat.tools.syntaxes.json_calls import code_argument
+from tchat.tools.syntaxes.protocol import (
+    CallEvent,
+    CallParser,
+    ReasoningPiece,
+    ReplyStart,
+    Schemas,
+    TextPiece,
+)
+from tchat.tools.syntaxes.reader import BrokenCall, Parse, Reader, Steps
+from tchat.tools.syntaxes.reply import Calls, PieceWriter
+from tchat.translation import tr
+
+_START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
+_ENDS = ("<|end|>", "<|return|>", "<|call|>", _START)
+_HEADER_SIGNS = ("to=", _CHANNEL, _START, _MESSAGE, "<|constrain|>")
+_RECIPIENT = re.compile(r"to=([^\s<]+)")
+_CHANNEL_NAME = re.compile(r"<\|channel\|>\s*(\w+)")
+_PREFIX = "functions."
+
+
+@dataclass(frozen=True, slots=True)
+class HarmonySyntax:
+    """A `CallSyntax` of messages in channels."""
+
+    name: str = "gpt-oss"
+    triggers: tuple[str, ...] = ("to=",)
+
+    def start_after(self, prompt: str) -> ReplyStart:
+        """See `CallSyntax`."""
+        header, found, body = prompt[prompt.rfind(_START) :].rpartition(_MESSAGE)
+        if not found or any(end in body for end in _ENDS):
+            return ReplyStart.OPEN
+        names = _CHANNEL_NAME.findall(header)
+        is_reasoning = bool(names) and names[-1] == "analysis"
+        return ReplyStart.REASONING if is_reasoning else ReplyStart.ANSWER
+
+    def parser(self, tools: Schemas, start: ReplyStart = ReplyStart.OPEN) -> CallParser:
+        """See `CallSyntax`."""
+        events: list[CallEvent] = []
+        reader = Reader()
+        return Parse(reader, events, _Messages(reader, tools, events).read(start))
+
+
+class _Messages:
+    """Reads the messages of one reply."""
+
+    def __init__(self, reader: Reader, tools: Schemas, events: list[CallEvent]) -> None:
+        self._reader = reader
+        self._calls = Calls(tools, events)
+        self._text = PieceWriter(events, TextPiece)
+        self._thought = PieceWriter(events, ReasoningPiece)
+
+    def read(self, start: ReplyStart) -> Steps[None]:
+        reader = self._reader
+        end = ""
+        if start is not ReplyStart.OPEN:
+            end = yield from self._body(is_reasoning=start is ReplyStart.REASONING)
+        while end or (yield from reader.peek()):
+            space = yield from reader.space()
+            if end != _START and not (yield from self._has_header()):
+                self._text.write(space)  # a model that writes no headers
+                end = yield from self._body(is_reasoning=False)
+            else:
+                end = yield from self._message()
+            if not end:
+                break
+        self._text.close()
+
+    def _has_header(self) -> Steps[bool]:
+        here = self._reader.at
+        found = yield from self._reader.literal(*_HEADER_SIGNS)
+        self._reader.at = here
+        return bool(found) or not (yield from self._reader.peek())
+
+    def _message(self) -> Steps[str]:
+        """Read a message; the mark that ends it."""
+        reader = self._reader
+        reader.forget()
+        mark = yield from reader.until((_MESSAGE,))
+        header = reader.since(0).removesuffix(mark)
+        if not mark:
+            return ""
+        recipient = _RECIPIENT.findall(header)
+        name = recipient[-1] if recipient and recipient[-1] not in ("assistant", "user") else ""
+        channels = _CHANNEL_NAME.findall(header)
+        if name and self._calls.tools:
+            return (yield from self._call(name))
+        if name:  # nobody can be called: it is neither an answer nor a call
+            return (yield from reader.until(_ENDS))
+        return (yield from self._body(is_reasoning=bool(channels) and channels[-1] == "analysis"))
+
+    def _body(self, *, is_reasoning: bool) -> Steps[str]:
+        writer = self._thought if is_reasoning else self._text
+        end = yield from self._reader.until(_ENDS, writer.write)
+        if end:
+            writer.cut()
+        else:
+            writer.close()
+        return end
+
+    def _call(self, recipient: str) -> Steps[str]:
+        reader, calls = self._reader, self._calls
+        reader.forget()
+        end = ""
+        try:
+            calls.start(recipient.removeprefix(_PREFIX))
+            yield from reader.space()
+            if (yield from reader.peek()) == "{":
+                arguments = arguments_of((yield from reader.json_text()))
+                end = yield from reader.until(_ENDS)
+            else:
+                end = yield from reader.until(_ENDS)
+                arguments = _code_arguments(reader.since(0).removesuffix(end), recipient, calls)
+            calls.finish(arguments)
+        except BrokenCall as problem:
+            end = end or (yield from reader.until(_ENDS))
+            calls.fail(reader.since(0), str(problem))
+        return end
+
+
+def _code_arguments(code: str, recipient: str, calls: Calls) -> dict[str, str]:
+    """What stands in the place of JSON, for a tool that takes code."""
+    name = recipient.removeprefix(_PREFIX)
+    if name not in calls.tools:
+        raise BrokenCall(tr("there is no such tool"))
+    return {code_argument(calls.schema(name)): code.strip()} if code.strip() else {}
