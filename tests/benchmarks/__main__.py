@@ -29,6 +29,7 @@ SECTIONS = {
         "bench",
     ),
     "Schemas": ("schemas",),
+    "Tools": ("call_syntaxes",),
     "Loops": ("loop_guard",),
     "Chats from elsewhere": ("import_chats",),
     "The discriminator": ("judge",),

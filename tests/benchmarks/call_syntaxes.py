@@ -1,7 +1,8 @@
 """Call syntaxes: agreement with the cases of llama.cpp's own ``tests/test-chat.cpp``.
 
 ``python -m tests.benchmarks.call_syntaxes FOLDER [TEMPLATE …]`` reads them from an unpacked source
-of llama.cpp, or from the folder that ``TCHAT_LLAMA_CPP`` names, and tells of each miss.
+of llama.cpp, ``vendor/llama.cpp`` in the source package of llama-cpp-python, and tells of each
+miss. Among other measurements the folder is named by ``TCHAT_LLAMA_CPP``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def rows() -> Iterator[Row]:
     """A row a family, and one of all."""
     folder = os.environ.get("TCHAT_LLAMA_CPP", "")
     if not folder:
-        raise RuntimeError("TCHAT_LLAMA_CPP names no folder with the source of llama.cpp")
+        print("call_syntaxes: TCHAT_LLAMA_CPP names no source of llama.cpp", file=sys.stderr)
+        return
     yield from measure(Path(folder), [])
 
 

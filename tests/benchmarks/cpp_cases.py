@@ -196,6 +196,9 @@ class _File:
                     self._at += 1
                     self._names[name.value] = self._value()
                     return True
+                if kind.value == "common_chat_msg" and self._peek().value == ";":
+                    self._names[name.value] = Message()  # filled in later, for a prompt
+                    return True
                 if kind.value == "common_chat_msg" and self._peek().value == "{":
                     made = self._value()
                     self._names[name.value] = Message(content=made[1])
@@ -225,7 +228,7 @@ class _File:
 
     @staticmethod
     def _describe(case: Case, what: str, values: list[Any]) -> None:  # noqa: C901
-        value = values[0] if values else True
+        value: Any = values[0] if values else True
         expected = case.expected
         match what:
             case "reasoning_format":

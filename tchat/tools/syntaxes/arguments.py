@@ -35,7 +35,7 @@ def arguments_of(text: str) -> dict[str, Any]:
     Raises:
         BrokenCall: It is not an object.
     """
-    return as_arguments(decoded(text) if text.strip() else {})
+    return as_arguments(decoded(text))
 
 
 def as_arguments(value: Any) -> dict[str, Any]:

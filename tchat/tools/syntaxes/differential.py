@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tchat.tools.syntaxes.json_calls import JsonCalls
-from tchat.tools.syntaxes.protocol import CallSyntax
+from tchat.tools.syntaxes.protocol import CallFinished, CallSyntax
 from tchat.tools.syntaxes.pythonic import PythonicCalls
 from tchat.tools.syntaxes.reasoning_marks import reasoning_marks
 from tchat.tools.syntaxes.reply import CallReader, MarkedSyntax, ReplyForm
@@ -70,7 +70,17 @@ def syntax_by_rendering(template: str, render: Render) -> CallSyntax | None:
         separators=separators,
         ignored=found.wrapping(),
     )
-    return MarkedSyntax(NAME, form, reader)
+    syntax = MarkedSyntax(NAME, form, reader)
+    return syntax if _reads(syntax, call) else None
+
+
+def _reads(syntax: CallSyntax, call: str) -> bool:
+    """Whether a syntax reads what the template wrote: what it was made of may have misled."""
+    schema = _tool(_TOOL)["function"]["parameters"]
+    parser = syntax.parser({_TOOL: schema})
+    events = [*parser.feed(call), *parser.close()]
+    finished = [(e.name, e.arguments) for e in events if isinstance(e, CallFinished)]
+    return finished == [(_TOOL, {_KEY: _VALUE, _KEY_2: _VALUE_2})]
 
 
 class _Template:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tchat.tools.syntaxes.arguments import arguments_of
-from tchat.tools.syntaxes.json_calls import code_argument
+from tchat.tools.syntaxes.json_calls import code_arguments
 from tchat.tools.syntaxes.protocol import CallEvent, CallParser, ReplyStart, Schemas, TextPiece
 from tchat.tools.syntaxes.reader import BrokenCall, Parse, Reader, Steps
 from tchat.tools.syntaxes.reply import Calls, PieceWriter
@@ -65,6 +65,7 @@ class _Parts:
         self._text.cut()
         reader.forget()
         calls.start(name)
+        end = ""
         try:
             yield from reader.space()
             if (yield from reader.peek()) == "{":
@@ -73,9 +74,9 @@ class _Parts:
                 return
             end = yield from reader.until((_MARK,))
             code = reader.since(0).removesuffix(end).strip()
-            calls.finish({code_argument(calls.schema(name)): code} if code else {})
+            calls.finish(code_arguments(code, name, calls) if code else {})
             reader.at -= len(end)
         except BrokenCall as problem:
-            end = yield from reader.until((_MARK,))
+            end = end or (yield from reader.until((_MARK,)))
             reader.at -= len(end)
             calls.fail(reader.since(0), str(problem))

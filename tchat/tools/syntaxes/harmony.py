@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from tchat.tools.syntaxes.arguments import arguments_of
-from tchat.tools.syntaxes.json_calls import code_argument
+from tchat.tools.syntaxes.json_calls import code_arguments
 from tchat.tools.syntaxes.protocol import (
     CallEvent,
     CallParser,
@@ -20,13 +20,13 @@ from tchat.tools.syntaxes.protocol import (
 )
 from tchat.tools.syntaxes.reader import BrokenCall, Parse, Reader, Steps
 from tchat.tools.syntaxes.reply import Calls, PieceWriter
-from tchat.translation import tr
 
 _START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 _ENDS = ("<|end|>", "<|return|>", "<|call|>", _START)
 _HEADER_SIGNS = ("to=", _CHANNEL, _START, _MESSAGE, "<|constrain|>")
 _RECIPIENT = re.compile(r"to=([^\s<]+)")
 _CHANNEL_NAME = re.compile(r"<\|channel\|>\s*(\w+)")
+_MARK = "<|"
 _PREFIX = "functions."
 
 
@@ -91,6 +91,8 @@ class _Messages:
         mark = yield from reader.until((_MESSAGE,))
         header = reader.since(0).removesuffix(mark)
         if not mark:
+            if not header.startswith(_MARK):
+                self._text.write(header)
             return ""
         recipient = _RECIPIENT.findall(header)
         name = recipient[-1] if recipient and recipient[-1] not in ("assistant", "user") else ""
@@ -113,26 +115,20 @@ class _Messages:
     def _call(self, recipient: str) -> Steps[str]:
         reader, calls = self._reader, self._calls
         reader.forget()
-        end = ""
+        name, end = recipient.removeprefix(_PREFIX), ""
         try:
-            calls.start(recipient.removeprefix(_PREFIX))
+            calls.start(name)
             yield from reader.space()
             if (yield from reader.peek()) == "{":
                 arguments = arguments_of((yield from reader.json_text()))
                 end = yield from reader.until(_ENDS)
             else:
                 end = yield from reader.until(_ENDS)
-                arguments = _code_arguments(reader.since(0).removesuffix(end), recipient, calls)
+                code = reader.since(0).removesuffix(end)
+                is_empty = bool(end) and not code.strip()
+                arguments = {} if is_empty else code_arguments(code, name, calls)
             calls.finish(arguments)
         except BrokenCall as problem:
             end = end or (yield from reader.until(_ENDS))
             calls.fail(reader.since(0), str(problem))
         return end
-
-
-def _code_arguments(code: str, recipient: str, calls: Calls) -> dict[str, str]:
-    """What stands in the place of JSON, for a tool that takes code."""
-    name = recipient.removeprefix(_PREFIX)
-    if name not in calls.tools:
-        raise BrokenCall(tr("there is no such tool"))
-    return {code_argument(calls.schema(name)): code.strip()} if code.strip() else {}

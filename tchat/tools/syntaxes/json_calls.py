@@ -165,11 +165,17 @@ def _code(reader: Reader, calls: Calls) -> Steps[None]:
     if not name:
         raise BrokenCall(tr("there is no tool that runs code"))
     calls.start(name)
-    calls.finish({code_argument(calls.schema(name)): code.strip()})
+    calls.finish(code_arguments(code, name, calls))
 
 
-def code_argument(schema: Any) -> str:
-    """The argument of a tool that takes code."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
+def code_arguments(code: str, name: str, calls: Calls) -> dict[str, Any]:
+    """The arguments of a call that has code in the place of JSON.
+
+    Raises:
+        BrokenCall: The tool takes no code.
+    """
+    if name not in calls.tools or name not in _PYTHON_TOOLS:
+        raise BrokenCall(tr("its arguments are not a JSON object"))
+    properties = calls.schema(name).get("properties")
     names = list(properties) if isinstance(properties, dict) else []
-    return "code" if "code" in names or not names else str(names[0])
+    return {"code" if "code" in names or not names else str(names[0]): code.strip()}

@@ -58,6 +58,9 @@ class NamedJsonCalls:
             if not (yield from reader.literal(*self.name_ends)):
                 raise BrokenCall(tr("it has no arguments"))
         yield from reader.space()
+        if (yield from reader.literal(*self.closings)):
+            calls.finish({}, call_id)
+            return
         arguments = arguments_of((yield from reader.json_text()))
         calls.finish(arguments, call_id)
 
