@@ -145,6 +145,11 @@ def is_file(name: str) -> bool:
     return os.path.isfile(expanded(name))  # noqa: PTH113
 
 
+def is_directory(path: Path) -> bool:
+    """Whether ``path`` is a folder; unlike `Path.is_dir` this never raises."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder or a link to one; False where that cannot be read."""
     try:

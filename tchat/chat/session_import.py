@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tchat.chat.session import usable_settings
 from tchat.errors import StorageError, UsageError
+from tchat.paths import is_file
 from tchat.sanitize import single_line
 from tchat.sessions.formats import Messages
 from tchat.sessions.importers import ImportReport
@@ -67,7 +68,7 @@ def import_file(
     """
     imported: list[ImportedSession] = []
     name = single_line(str(path))
-    if not path.is_file():  # a pipe would wait for ever
+    if not is_file(str(path)):  # a pipe would wait for ever
         raise UsageError(tr("there is no file {name}", name=name), readable_programs())
     with reading_errors(name), path.open("rb") as file:
         source = ImportFile(path.name, file, path)

@@ -28,7 +28,7 @@ from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
 from tchat.models.files import short_model_name
-from tchat.paths import Paths
+from tchat.paths import Paths, is_directory
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
 from tchat.settings.keys import renamed_theme
@@ -453,7 +453,7 @@ class LineChat:
         from tchat.chat.attachments import expand_patterns, read_attachment
 
         for each in expand_patterns([path]):
-            if each.is_dir():
+            if is_directory(each):
                 self._attach_folder(each)
                 continue
             attached = read_attachment(str(each), encoding=self.settings.encoding)

@@ -12,7 +12,7 @@ from tchat.chat.attachments import check_file
 from tchat.chat.commands import CommandCall, CommandDialog, Surface
 from tchat.engine.events import Event
 from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.paths import Paths, expanded
+from tchat.paths import Paths, expanded, is_directory
 from tchat.sanitize import printable, single_line
 from tchat.sessions.records import Message, Session
 from tchat.settings import Settings, Value
@@ -268,7 +268,7 @@ class CommandController:
 
     async def attach(self, path: str) -> None:
         """Name a file in the draft; of a folder, put its text files there."""
-        if await asyncio.to_thread(expanded(path).is_dir):
+        if await asyncio.to_thread(is_directory, expanded(path)):
             await self._attach_folder(path)
             return
         await asyncio.to_thread(check_file, expanded(path))
