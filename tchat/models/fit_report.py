@@ -1,10 +1,9 @@
-"""Whether a model fits a machine, which of its quantizations fits best, and rows that say so."""
+"""Whether a model fits a machine, and rows that say so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
 
 from tchat.humanize import gigabytes, speed_text
 from tchat.models.memory import (
@@ -25,9 +24,6 @@ USUAL_CONTEXT = 8192
 LEAST_CONTEXT = 2048
 SHOWN_CONTEXTS = (4096, 8192, 32768)
 SHOWN_TYPES = ("f16", "q8_0", "q4_0")
-UNQUANTIZED = frozenset({"F32", "FP32", "F16", "FP16", "BF16"})
-FALLBACK = "Q4_K_M"
-WEIGHTS = ("input", "lookup", "output", "blocks", "experts")  # sizes in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,52 +186,6 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
         text = N_("{needs}, free are {free}, on the GPU {gpus}")
     gpus = gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))
     return tr(text, needs=words, free=gigabytes(free), gpus=gpus)
-
-
-class QuantizationChoice(Protocol):
-    """One quantization of a model."""
-
-    @property
-    def quantization(self) -> str:
-        """For example ``Q4_K_M``; may be empty."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-
-Q = TypeVar("Q", bound=QuantizationChoice)
-
-
-def choose_quantization(
-    models: Sequence[Q], dimensions: ModelDimensions, measured: Q, trained: int, machine: Machine
-) -> tuple[Q, str]:
-    """Choose the largest quantization that fits with the default context, else Q4_K_M; and why.
-
-    Unquantized weights are twice as large and half as fast as Q8_0 without better replies, so they
-    are chosen only when there is nothing else. ``dimensions`` are those of ``measured``, one of
-    ``models``.
-    """
-    quantized = [model for model in models if model.quantization not in UNQUANTIZED]
-    by_size = sorted(quantized or models, key=lambda model: -model.size)
-    context = min(USUAL_CONTEXT, trained or USUAL_CONTEXT)
-    for model in by_size:
-        scaled = resized(dimensions, model.size / max(measured.size, 1))
-        if fits(scaled, default_plan(scaled, trained, machine), machine):
-            return model, tr(
-                "it is the largest that fits with {context:,} tokens of context", context=context
-            )
-    fallback = next((each for each in by_size if each.quantization == FALLBACK), by_size[-1])
-    what = tr("the usual one") if fallback.quantization == FALLBACK else tr("the smallest")
-    return fallback, tr(
-        "none fits with {context:,} tokens of context, and it is {what}", context=context, what=what
-    )
-
-
-def resized(dimensions: ModelDimensions, factor: float) -> ModelDimensions:
-    """The dimensions of the same model in a quantization ``factor`` times as large."""
-    sizes = {name: int(getattr(dimensions, name) * factor) for name in WEIGHTS}
-    return replace(dimensions, **sizes)
 
 
 NEEDS = (  # by whether it fits

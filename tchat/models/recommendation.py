@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.errors import ModelError
 from tchat.models.catalogue import downloaded, load_catalogue
 from tchat.models.catalogue_entry import CatalogueEntry, QuantizedFile
-from tchat.models.fit_report import (
-    FitVerdict,
-    assess_fit,
-    choose_quantization,
-    default_plan,
-    expected_speed,
-)
+from tchat.models.fit_report import FitVerdict, assess_fit, default_plan, expected_speed
 from tchat.models.memory import Machine, ModelDimensions
+from tchat.models.quantization_choice import COMFORTABLE, choose_quantization, is_rough
 from tchat.models.sources.hub_cache import HubCacheSource
 from tchat.models.sources.starter import STARTER, is_starter
 from tchat.paths import Paths
@@ -27,12 +22,11 @@ from tchat.paths import Paths
 if TYPE_CHECKING:
     from tchat.models.metadata import MetadataCache
 
-COMFORTABLE = 8.0  # tokens per second: about as fast as people read
 READABLE = 5.0  # tokens per second: a slower model is not recommended
-PURPOSES = ("chat", "code", "vision", "tools")  # what a best model can be asked for
+PURPOSES = ("chat", "code", "vision", "reasoning", "tools")  # what a best model can be asked for
 FIRST_YEAR = 2024
 EACH_YEAR = 2.0  # times as many weights would do what those of the next year do
-ROUGH = frozenset({"Q3_K_M", "Q2_K"})  # quantizations whose replies are clearly worse
+MOST_BEST = 4  # models that are recommended at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +51,13 @@ class Recommendation:
     def name(self) -> str:
         """Its short name; that of the starter model where this is its file."""
         return STARTER if self.path is not None and is_starter(self.path) else self.entry.name
+
+
+class BestModel(NamedTuple):
+    """A model that is the best on a machine, and for which of `PURPOSES`."""
+
+    offer: Recommendation
+    purposes: tuple[str, ...]
 
 
 def recommend(
@@ -103,25 +104,29 @@ def best_to_pull(
     purpose: str = "chat",
     environ: Mapping[str, str] = os.environ,
 ) -> Recommendation | None:
-    """As `best_for`, of all quantizations that are not rough, and of the files on this disk."""
-    hub_cache = HubCacheSource(paths, environ)
-    choices: list[Recommendation] = []
-    for entry in load_catalogue(paths).values():
-        if purpose not in entry.abilities:
-            continue
-        if here := _downloaded(entry, hub_cache, machine, metadata_cache, paths):
-            choices.append(here)
-        else:
-            choices += _quantized(entry, machine)
-    return best_for(choices, purpose)
+    """As `best_by_purpose`, of the whole catalogue for one purpose."""
+    models = recommend(machine, metadata_cache, paths, environ)
+    return best_for(_not_rough(models), purpose)
 
 
-def _quantized(entry: CatalogueEntry, machine: Machine) -> Iterator[Recommendation]:
-    """The quantizations of a model, the largest first."""
-    for file in entry.files:
-        if file.quantization not in ROUGH:
-            dimensions = entry.dimensions(file.quantization)
-            yield Recommendation(entry, file, *_judged(dimensions, entry.context, machine))
+def best_by_purpose(models: Sequence[Recommendation]) -> list[BestModel]:
+    """The best models for `PURPOSES`, at most `MOST_BEST`; none is named twice.
+
+    A rough quantization is recommended only where it is on this disk.
+    """
+    choices = _not_rough(models)
+    purposes: dict[str, list[str]] = {}
+    found: dict[str, Recommendation] = {}
+    for purpose in PURPOSES:
+        best = best_for(choices, purpose)
+        if best is not None and (best.entry.name in found or len(found) < MOST_BEST):
+            found[best.entry.name] = best
+            purposes.setdefault(best.entry.name, []).append(purpose)
+    return [BestModel(best, tuple(purposes[name])) for name, best in found.items()]
+
+
+def _not_rough(models: Iterable[Recommendation]) -> list[Recommendation]:
+    return [each for each in models if each.path or not is_rough(each.file.quantization)]
 
 
 def _merit(entry: CatalogueEntry) -> float:

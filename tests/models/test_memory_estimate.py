@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from tchat.humanize import speed_text
-from tchat.models.fit_report import assess_fit, choose_quantization, report_fit
+from tchat.models.fit_report import assess_fit, report_fit
 from tchat.models.memory import (
     EFFICIENCY,
     SYNC_SECONDS,
@@ -198,41 +198,3 @@ def test_a_mixture_is_as_fast_as_what_it_uses() -> None:
     mixture = replace(QWEN3_8B, experts=4_000_000_000, expert_share=1 / 8)
     plan, quick = LoadPlan(context=256), machine(64, speed=10 * GB)
     assert tokens_per_second(mixture, plan, quick) > 3 * tokens_per_second(QWEN3_8B, plan, quick)
-
-
-@dataclass(frozen=True)
-class File:
-    quantization: str
-    size: int
-
-
-FILES = [
-    File("BF16", 16 * GB),
-    File("Q8_0", 8_700_000_000),
-    File("Q6_K", 6_700_000_000),
-    File("Q4_K_M", 5_020_000_000),
-    File("Q2_K", 3_300_000_000),
-]
-
-
-@pytest.mark.parametrize(
-    ("free", "quantization", "why"),
-    [
-        (64, "Q8_0", "the largest that fits with 8,192 tokens"),
-        (9.5, "Q6_K", "the largest that fits"),
-        (4.9, "Q2_K", "the largest that fits"),
-        (2, "Q4_K_M", "none fits with 8,192 tokens of context, and it is the usual one"),
-    ],
-)
-def test_the_largest_quantization_that_fits(free: float, quantization: str, why: str) -> None:
-    chosen, reason = choose_quantization(FILES, QWEN3_8B, FILES[3], TRAINED, machine(free))
-    assert chosen.quantization == quantization
-    assert why in reason
-
-
-def test_where_there_is_no_other_the_weights_are_taken_unquantized() -> None:
-    chosen, _ = choose_quantization(FILES[:1], QWEN3_8B, FILES[0], TRAINED, machine(64))
-    assert chosen.quantization == "BF16"
-    smallest, why = choose_quantization(FILES[1:3], QWEN3_8B, FILES[1], TRAINED, machine(2))
-    assert smallest.quantization == "Q6_K"
-    assert "the smallest" in why

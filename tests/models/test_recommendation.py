@@ -10,11 +10,13 @@ import pytest
 from tchat.models.catalogue import load_catalogue
 from tchat.models.memory import Machine, Memory
 from tchat.models.metadata import MetadataCache
+from tchat.models.quantization_choice import COMFORTABLE
 from tchat.models.recommendation import (
-    COMFORTABLE,
+    MOST_BEST,
     PURPOSES,
     READABLE,
     Recommendation,
+    best_by_purpose,
     best_for,
     best_to_pull,
     recommend,
@@ -135,3 +137,19 @@ def test_a_size_limit_leaves_out_what_is_larger(paths: Paths) -> None:
     assert found
     assert all(each.file.size <= 2 * GB for each in found)
     assert "qwen3.5:2b" in {each.name for each in found}
+
+
+@pytest.mark.parametrize(("free", "speed"), [(4, 15), (24, 10), (64, 100), (256, 400)])
+def test_the_best_for_all_purposes_are_few_and_none_is_named_twice(
+    paths: Paths, free: float, speed: float
+) -> None:
+    with MetadataCache(paths) as cache:
+        found = best_by_purpose(recommend(machine(free, speed), cache, paths))
+    names = [each.offer.name for each in found]
+    assert len(set(names)) == len(names) <= MOST_BEST
+    assert found[0].purposes[0] == "chat"
+    for each in found:
+        for purpose in each.purposes:
+            alone = best(paths, free, speed, purpose)
+            assert alone is not None
+            assert (alone.name, alone.file) == (each.offer.name, each.offer.file)

@@ -39,8 +39,8 @@ def catalogue(
 ) -> None:
     """List recommended models, with their expected speed on this machine.
 
-    Shows the largest quantization that fits; `tchat models pull NAME` downloads it. Models of your
-    own go into catalogue.toml in the configuration folder.
+    Shows the quantization that `tchat models pull NAME` downloads. Models of your own go into
+    catalogue.toml in the configuration folder.
     """
     from tchat.chat.machine import measured_machine
 

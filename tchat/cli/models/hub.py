@@ -117,7 +117,9 @@ NAME = typer.Argument(
     help="user/repo, user/repo:QUANT, the URL of a file on the hub, or a catalogue name",
 )
 BEST = typer.Option(
-    False, "--best", help="The best for this machine; NAME: chat (default), code, vision or tools"
+    False,
+    "--best",
+    help="The best for this machine; NAME: chat (default), code, vision, reasoning or tools",
 )
 COMPANIONS = typer.Option(
     True,
@@ -139,8 +141,9 @@ def pull(
 ) -> None:
     """Download a model from the hub; resumes an interrupted download.
 
-    Default quantization: the largest that fits this machine. Asks before downloading one that does
-    not fit, unless --yes. With --best, it asks at the end whether to make it the default model.
+    Default quantization: the largest that fits this machine and writes as fast as people read, else
+    Q4_K_M. Asks before downloading one that does not fit, unless --yes. With --best, it asks at the
+    end whether to make it the default model.
     """
     from tchat.chat.machine import measured_machine
     from tchat.models.hub.api import HubApi

@@ -19,10 +19,10 @@ from tchat.models.hub.repository import (
     is_companion,
     quantization_in,
 )
+from tchat.models.quantization_choice import bits_of
 
 _MMPROJ = re.compile(r"(?:^|[-._/])mmproj(?=[-._])", re.IGNORECASE)
 _DRAFT = re.compile(r"(?:^|[-._/])draft(?=[-._])|(?:^|/)mtp-", re.IGNORECASE)
-_BITS = re.compile(r"\d+")
 
 
 class NamesCompanions(Protocol):
@@ -85,5 +85,4 @@ def _reachable(
 
 def _bits(name: str) -> int:
     """The bits of a weight, by the quantization in a file's name; 0 when there is none."""
-    found = _BITS.search(quantization_in(name))
-    return int(found[0]) if found else 0
+    return bits_of(quantization_in(name))

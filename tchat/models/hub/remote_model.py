@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tchat.errors import DoesNotFit, ModelInvalid, TchatError
 from tchat.humanize import size_text
-from tchat.models.fit_report import FitReport, choose_quantization, report_fit, resized
+from tchat.models.fit_report import FitReport, report_fit
 from tchat.models.gguf.compatibility import ModelKind, detect_kind, refusal
 from tchat.models.gguf.details import HeaderDetails, extract_details
 from tchat.models.gguf.dimensions import read_dimensions
@@ -27,6 +27,7 @@ from tchat.models.hub.repository import (
     choose_model,
 )
 from tchat.models.memory import Machine, ModelDimensions
+from tchat.models.quantization_choice import choose_quantization, resized
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 

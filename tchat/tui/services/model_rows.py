@@ -155,7 +155,7 @@ def hub_row(result: SearchResult) -> ModelRow:
     usual = default_model(models) if models else None
     what = f"{hit.architecture}, {count_text(hit.parameters)}".strip(", ")
     gated = tr("gated: accept its terms on the hub first") if hit.gated else ""
-    chosen = tr("Enter downloads the largest quantization that fits")
+    chosen = tr("Enter downloads the best quantization for this machine")
     return ModelRow(
         choice=hit.repo,
         name=hit.repo,

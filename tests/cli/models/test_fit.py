@@ -140,7 +140,7 @@ def test_the_catalogue_tells_how_each_would_do_here(
     rows = [line.split("\t") for line in shell("models", "catalogue").out.splitlines()]
     by_name = {row[0]: row for row in rows}
     assert len(rows) == len(load_catalogue())
-    assert by_name["qwen3:8b"][1:5] == ["8.2B", "Q6_K", "6.7 GB", "fits"]
+    assert by_name["qwen3:8b"][1:5] == ["8.2B", "Q4_K_M", "5.1 GB", "fits"]
     assert by_name["llama3.3:70b"][4] == "too large"
     assert by_name["qwen3:30b"][1] == "31B, 3.4B active"
     assert by_name["starter"][6] == "yes"
@@ -164,8 +164,9 @@ def test_the_catalogue_is_narrowed_to_a_purpose_and_a_size(shell: Shell) -> None
     )
     assert {"qwen3:8b", "qwen2.5-coder:7b"} <= {each["name"] for each in found}
     assert all(each["size"] <= 8e9 and "code" in each["abilities"] for each in found)
-    [large] = [each for each in found if each["name"] == "qwen3:8b"]
-    assert large["quantization"] == "Q6_K"  # its Q8_0 has 8.7 GB
+    small = json.loads(shell("models", "catalogue", "--max-size", "1GB", "--json").out)
+    [narrowed] = [each for each in small if each["name"] == "llama3.2:1b"]
+    assert narrowed["quantization"] == "Q5_K_M"  # its Q8_0 has 1.3 GB
     embedding = json.loads(shell("models", "catalogue", "--for", "embedding", "--json").out)
     assert {"embeddinggemma:300m", "qwen3-embedding:8b"} <= {each["name"] for each in embedding}
     assert shell("models", "catalogue", "--max-size", "1MB").out == ""
