@@ -1,3 +1,3 @@
 """tchat: chat in the terminal with local, quantized language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

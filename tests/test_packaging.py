@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from hatchling.build import build_wheel
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tchat import __version__, manual
 from tchat.chat.templates import BUILTIN_TEMPLATES
 from tchat.tui.themes import shipped_folder
 
@@ -68,3 +70,18 @@ def test_the_pinned_versions_of_ci_are_in_the_declared_bounds() -> None:
     extras = project["optional-dependencies"].values()
     for declared in map(Requirement, (*project["dependencies"], *(d for e in extras for d in e))):
         assert versions[canonicalize_name(declared.name)] in declared.specifier, declared
+
+
+def test_the_changelog_has_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{__version__}] - " in changelog
+
+
+def test_the_metadata_are_valid(wheel: zipfile.ZipFile) -> None:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = Metadata.from_email(wheel.read(name), validate=True)
+    assert (metadata.name, str(metadata.version)) == ("tchat", __version__)
+
+
+def test_the_manual_is_packed_whole(wheel: zipfile.ZipFile) -> None:
+    assert {f"tchat/manual/{topic}.md" for topic in manual.TOPICS} <= set(wheel.namelist())
