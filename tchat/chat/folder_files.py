@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,7 +77,7 @@ def read_folder(folder: Path, encoding: str = "auto") -> FolderFiles:
         if _is_binary(path):
             binary += 1
             continue
-        sizes.append((path.stat().st_size, path))
+        sizes.append((_size(path), path))
         if len(sizes) > MAX_PATHS:
             raise UsageError(
                 tr(
@@ -117,6 +119,13 @@ def _require_size(folder: Path, sizes: Sequence[tuple[int, Path]]) -> None:
     )
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it is gone
+        return 0  # reading it tells that
+
+
 def _is_binary(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -132,26 +141,28 @@ _Rules = tuple[Path, "GitIgnoreSpec"]
 
 def _files(folder: Path, rules: tuple[_Rules, ...]) -> Iterator[Path]:
     """The files below ``folder`` that are not ignored, the files of a folder before its folders."""
-    rules = (*rules, *_rules_in(folder))
-    folders = []
-    for entry in _entries(folder):
-        path = folder / entry.name
-        if entry.name.startswith(".") or entry.is_symlink():
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in GENERATED_FOLDERS and not _is_ignored(path, rules, "/"):
-                folders.append(path)
-        elif entry.is_file(follow_symlinks=False) and not _is_ignored(path, rules):
-            yield path
-    for below in folders:
-        yield from _files(below, rules)
+    waiting = [(folder, rules)]  # no recursion: a path can be deeper than it may go
+    while waiting:
+        folder, outer = waiting.pop()
+        rules = (*outer, *_rules_in(folder))
+        folders = []
+        for entry in _entries(folder):
+            path = folder / entry.name
+            if entry.name.startswith(".") or entry.is_symlink():
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in GENERATED_FOLDERS and not _is_ignored(path, rules, "/"):
+                    folders.append(path)
+            elif entry.is_file(follow_symlinks=False) and not _is_ignored(path, rules):
+                yield path
+        waiting += ((each, rules) for each in reversed(folders))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except PermissionError:
+    except OSError:  # not to be read, gone, or its path is too long
         return []
 
 
@@ -173,12 +184,14 @@ def _rules_in(folder: Path) -> tuple[_Rules, ...]:
 
     path = folder / IGNORE_FILE
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # git follows no link here; a pipe would wait
+            return ()
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     try:
         return ((folder.absolute(), GitIgnoreSpec.from_lines(lines)),)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise UsageError(
             tr("{path} cannot be understood: {reason}", path=single_line(str(path)), reason=error),
             tr("correct it, or name files instead of the folder"),

@@ -29,10 +29,12 @@ from tchat.sessions.records import Role, Status
 
 NAME = "Open WebUI"
 _DETAILS = re.compile(
-    r'<details type="(?P<kind>[a-z_]+)"(?P<facts>[^>]*)>\n?(?:<summary>[^<]*</summary>)?\n?'
+    r'<details type="(?P<kind>[a-z_]+)"(?P<facts>[^<>]*)>\n?(?:<summary>[^<]*</summary>)?\n?'
     r"(?P<text>.*?)\n?</details>\n?",
     re.DOTALL,
 )
+_END = "</details>"
+_FACT = re.compile(r'\b([a-z_]+)="([^"]*)"')
 _QUOTED = re.compile("^&gt; ?|^> ?", re.MULTILINE)
 
 
@@ -81,7 +83,10 @@ def _message(key: str, message: Mapping[str, Any], report: ImportReport) -> Sour
     )
     reasoning: list[str] = []
     if role is Role.ASSISTANT:
-        text = _DETAILS.sub(lambda found: _folded(found, reasoning, report), text)
+        # Behind the last end nothing is folded: there each beginning would be searched in vain.
+        end = text.rfind(_END) + len(_END) + 1
+        head = _DETAILS.sub(lambda found: _folded(found, reasoning, report), text[:end])
+        text = head + text[end:]
     for each in list_of(message.get("files")):
         is_image = object_of(each).get("type") == "image"
         report.left_out[Omission.IMAGE if is_image else Omission.FILE] += 1
@@ -102,7 +107,7 @@ def _folded(found: re.Match[str], reasoning: list[str], report: ImportReport) ->
     """Take what was folded in the text as reasoning."""
     text = html.unescape(_QUOTED.sub("", found["text"]))
     if found["kind"] == "tool_calls":
-        facts = dict(re.findall(r'([a-z_]+)="([^"]*)"', found["facts"]))
+        facts = dict(_FACT.findall(found["facts"]))
         result = html.unescape(facts.get("result", ""))
         called = html.unescape(facts.get("arguments", ""))
         text = tool_text(facts.get("name", ""), "\n".join(filter(None, (called, result, text))))

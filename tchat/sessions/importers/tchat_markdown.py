@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 
 from tchat.sessions.formats.markdown import (
     FACTS,
@@ -104,8 +105,7 @@ class _Document:
         lines, self._lines = self._lines, []
         if not self._messages:
             return
-        while lines and not lines[0]:
-            lines.pop(0)
+        lines = list(dropwhile(lambda line: not line, lines))
         message = self._messages[-1]
         if lines and lines[0] == REASONING and REASONING_END in lines:
             end = lines.index(REASONING_END)

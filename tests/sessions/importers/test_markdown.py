@@ -49,6 +49,11 @@ def test_several_sessions_and_a_second_import(store: SessionStore, imports: Impo
     assert [each.added for each in imports(exported(store, first))] == [1]
 
 
+def test_a_million_empty_lines_are_read_at_once(store: SessionStore, imports: Imports) -> None:
+    content = exported(store, told(store, ["Hi."])).replace(b"Hi.", b"\n" * 1_000_000 + b"Hi.")
+    assert imports.branch(imports.one(content)) == ["user: Hi."]
+
+
 def test_how_a_reply_ended_is_kept(store: SessionStore, imports: Imports) -> None:
     session = told(store, ["a"])
     asked = store.branch(session.id)[-1].id

@@ -138,6 +138,20 @@ def test_open_webui(imports: Imports) -> None:
     assert (again.is_new, again.added) == (False, 0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<details type="reasoning">' * 20_000,
+        '<details type="reasoning"' * 20_000 + "</details>",
+        f'<details type="tool_calls" {"a" * 300_000}></details>.',
+    ],
+)
+def test_open_webui_with_text_that_would_be_searched_for_hours(imports: Imports, text: str) -> None:
+    said = {"id": "a", "role": "assistant", "content": text}
+    (imported,) = imports(document({"chat": {"history": {"messages": {"a": said}}}}))
+    assert imported.added == 1
+
+
 # LM Studio
 
 

@@ -1,0 +1,62 @@
+"""Folders that a walk could hang in or fail of: pipes, links, endless paths, odd patterns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.folder_files import read_folder
+from tchat.errors import UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return [Path(each.name).name for each in read_folder(folder).attachments]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text("a")
+    return tmp_path
+
+
+def test_a_pipe_for_patterns_is_not_read(folder: Path) -> None:
+    os.mkfifo(folder / ".gitignore")
+    assert names(folder) == ["a.txt"]
+
+
+def test_a_link_for_patterns_is_not_followed(folder: Path) -> None:
+    (folder / ".gitignore").symlink_to("/dev/zero")
+    assert names(folder) == ["a.txt"]
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "\\", "!"])
+def test_a_pattern_that_cannot_be_understood_is_told(folder: Path, pattern: str) -> None:
+    (folder / ".gitignore").write_text(f"{pattern}\n")
+    with pytest.raises(UsageError, match=r"\.gitignore cannot be understood"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["d", "d" * 100])
+def test_folders_deeper_than_a_path_can_name(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for _ in range(5000 // (len(name) + 1)):
+        os.mkdir(name)  # noqa: PTH102 - from here
+        os.chdir(name)
+    monkeypatch.chdir(folder)
+    assert names(folder) == ["a.txt"]
+
+
+def test_a_file_that_goes_during_the_walk_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> bool:
+        path.unlink()
+        return False
+
+    monkeypatch.setattr("tchat.chat.folder_files._is_binary", gone)
+    with pytest.raises(UsageError, match=r"there is no file .*a\.txt"):
+        read_folder(folder)
