@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from tchat.humanize import Eta
+from tchat.models.files import short_model_name
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr, trn
@@ -97,7 +98,7 @@ class JudgeScreen(Dialog[None]):
         except Exception as error:  # noqa: BLE001  shown instead of the figures
             self._show_text(str(explained(self, error)))
             return
-        self.set_heading(tr("Judge of {model}", model=learnt.model))
+        self.set_heading(tr("Judge of {model}", model=short_model_name(learnt.model)))
         self.query_one(JudgeSections).show(list(sections(learnt)))
 
     def action_train(self) -> None:
@@ -259,15 +260,19 @@ class JudgeSections(Lines):
         self.refresh(layout=True)
 
     def lines(self, width: int) -> list[Content]:
-        """The wrapped lines."""
+        """The wrapped lines, with a blank one between sections where there is room."""
+        rows = self.app.size.height - REST
         full = self._lines(width, brief=False)
-        has_room = len(full) <= self.app.size.height - REST
-        return full if has_room and not self.is_brief else self._lines(width, brief=True)
+        if self.is_brief or len(full) > rows:
+            return self._lines(width, brief=True)
+        apart = self._lines(width, brief=False, gap=[Content()])
+        return apart if len(apart) <= rows else full
 
-    def _lines(self, width: int, *, brief: bool) -> list[Content]:
-        return [
-            line for each in self._sections for line in _section_lines(each, width, brief=brief)
-        ]
+    def _lines(self, width: int, *, brief: bool, gap: Sequence[Content] = ()) -> list[Content]:
+        lines: list[Content] = []
+        for each in self._sections:
+            lines += [*(gap if lines else ()), *_section_lines(each, width, brief=brief)]
+        return lines
 
 
 def _section_lines(section: JudgeSection, width: int, *, brief: bool) -> list[Content]:
