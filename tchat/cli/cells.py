@@ -40,7 +40,7 @@ class WordWrap:
         done = ""
         # Wide scripts have no blanks: a line can end between any two characters.
         is_wide = 2 in map(_cells_of, self._word[-1:] + character)
-        if self._word and is_wide and character not in _NEVER_FIRST:
+        if self._word and is_wide and character not in NEVER_FIRST:
             done = self._put_word()
         self._word += character
         return done
@@ -57,7 +57,7 @@ class WordWrap:
         return gap + word
 
 
-_NEVER_FIRST = frozenset("，。、；：！？）》」』】”’…,.;:!?)]}")
+NEVER_FIRST = frozenset("，。、；：！？）》」』】”’…,.;:!?)]}")
 
 
 def wrap_cells(text: str, width: int) -> list[str]:

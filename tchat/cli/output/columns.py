@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tchat.cli.cells import GAP, cell_width, fitting_length, truncate
+from tchat.cli.cells import GAP, NEVER_FIRST, cell_width, fitting_length, truncate
 from tchat.cli.console import Console
 from tchat.sanitize import PrintableStream, printable_json, single_line
 from tchat.translation import in_english, tr
@@ -50,11 +50,17 @@ class TextColumn:
         """Put off the front of ``line`` as lines until the rest fits."""
         line = line.lstrip(" ") if self._goes_on else line
         while (end := fitting_length(line, self._width)) < len(line):
-            space = line.rfind(" ", 1, end + 1)
-            end = space if space > 0 else max(end, 1)
+            end = next((at for at in range(end, 0, -1) if _can_break(line, at)), max(end, 1))
             self.lines.append(line[:end].rstrip())
             line, self._goes_on = line[end:].lstrip(" "), True
         return line
+
+
+def _can_break(line: str, at: int) -> bool:
+    """Whether ``line`` can end before the character ``at``: a blank, or one beside a wide one."""
+    # Wide scripts have no blanks.
+    is_wide = 2 in map(cell_width, line[at - 1 : at + 1])
+    return line[at] == " " or (is_wide and line[at] not in NEVER_FIRST)
 
 
 class TextColumns:
@@ -159,27 +165,47 @@ def whole_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Aligned lines of at most ``width`` cells that cut nothing.
 
     The last column is broken at words. Columns that find no room are put on indented lines below
-    their row.
+    their row, and so is what follows a cell that is wider than its column, see `_usual_width`.
     """
-    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    *columns, last = zip(*rows, strict=True)
+    widths = [*(_usual_width(column, width) for column in columns), max(map(cell_width, last))]
     lines: list[str] = []
     groups = _column_groups(widths, width)
     for row in rows:
         for start, end in groups:
-            *padded, last = (
-                cell + " " * (wide - cell_width(cell))
-                for cell, wide in zip(row[start:end], widths[start:end], strict=True)
-            )
-            indent = INDENT if start else ""
-            lead = indent + "".join(cell + GAP for cell in padded)
-            column = TextColumn(max(width - cell_width(lead), NARROWEST_LAST))
-            column.feed(last.rstrip())
-            column.close()
-            if lead.strip() or column.lines:
-                first, *rest = column.lines or [""]
-                lines.append((lead + first).rstrip())
-                lines += [" " * cell_width(lead) + each for each in rest]
+            lead = INDENT if start else ""
+            for cell, wide in zip(row[start : end - 1], widths[start : end - 1], strict=True):
+                column_end = " " * (cell_width(lead) + wide + len(GAP))
+                if cell_width(cell) > wide:
+                    if width - cell_width(lead) < cell_width(cell):
+                        lines += [lead.rstrip()] if lead.strip() else []
+                        lead = INDENT
+                    lines += _hanging(lead, cell, width)
+                    lead = column_end
+                else:
+                    lead += cell + " " * (wide - cell_width(cell)) + GAP
+            lines += _hanging(lead, row[end - 1].rstrip(), width)
     return lines
+
+
+def _hanging(lead: str, text: str, width: int) -> list[str]:
+    """``lead`` and ``text`` behind it, which stays in its column; no line if both are blank."""
+    room = width - cell_width(lead)
+    if room < min(cell_width(text), NARROWEST_LAST) and cell_width(lead) > len(INDENT):
+        return [*filter(None, [lead.rstrip()]), *_hanging(INDENT, text, width)]
+    column = TextColumn(max(room, NARROWEST_LAST))
+    column.feed(text)
+    column.close()
+    if not lead.strip() and not column.lines:
+        return []
+    first, *rest = column.lines or [""]
+    return [(lead + first).rstrip(), *(" " * cell_width(lead) + each for each in rest)]
+
+
+def _usual_width(cells: Iterable[str], width: int) -> int:
+    """The width of a column: that of its widest cell which leaves half of the line to others."""
+    widths = [cell_width(cell) for cell in cells]
+    return max((wide for wide in widths if wide <= width // 2), default=max(widths))
 
 
 def _column_groups(widths: Sequence[int], width: int) -> list[tuple[int, int]]:

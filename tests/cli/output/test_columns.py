@@ -24,6 +24,9 @@ def test_lines_break_at_words() -> None:
     assert wrapped("a\n\nb\n\n", 9) == ["a", "", "b"]
     assert wrapped("\n\nabcdefgh", 3) == ["abc", "def", "gh"]
     assert wrapped("日本語 x", 4) == ["日本", "語 x"]
+    assert wrapped("a 日本語日本語", 8) == ["a 日本語", "日本語"]
+    assert wrapped("日本語word。", 10) == ["日本語", "word。"]
+    assert wrapped("日本語。日", 6) == ["日本", "語。日"]
 
 
 @given(st.text(st.sampled_from("ab \n日é"), max_size=80), st.integers(2, 12), st.integers(1, 7))
@@ -91,4 +94,15 @@ def test_columns_without_room_are_put_below_their_row() -> None:
         "    FOR",
         "aaaaaaaaaaaaaaaaaaaa  4.9 GB",
         "    chat and code, and much else",
+    ]
+
+
+def test_a_cell_that_is_much_wider_than_the_others_is_on_a_line_of_its_own() -> None:
+    rows = [["NAME", "VALUE", "FOR"], ["a", "1", "one"], ["b", "x" * 25, "many"], ["c", "2", ""]]
+    assert whole_columns(rows, 40) == [
+        "NAME  VALUE  FOR",
+        "a     1      one",
+        "b     " + "x" * 25,
+        "             many",
+        "c     2",
     ]
