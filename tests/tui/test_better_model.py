@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tchat.chat import machine
 from tchat.chat.better_model import BetterModel, better_model
+from tchat.humanize import size_text
 from tchat.models.catalogue import load_catalogue
+from tchat.models.hub.pull import PullEvent
 from tchat.models.memory import Machine, Memory
 from tchat.models.metadata import MetadataCache
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.controllers import first_screen
 from tchat.tui.dialogs.dialog import Confirm
+from tchat.tui.services.downloads import Downloads
 from tests.models.hub_server import Fault, HubServer
 from tests.models.model_folders import hub_file
 
@@ -58,6 +63,13 @@ def page(shown: Shown) -> str:
     return " ".join(text(shown.pilot.app).split())
 
 
+async def accept(shown: Shown) -> None:
+    """Enter, and agree to the download."""
+    await shown.pilot.press("enter")
+    await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+    await shown.pilot.press("y")
+
+
 def asked(shown: Shown) -> bool:
     return isinstance(shown.pilot.app.screen, Confirm) and "the default model?" in page(shown)
 
@@ -67,7 +79,7 @@ async def test_with_only_the_starter_the_best_model_is_offered(
     paths: Paths, best: BetterModel, size: tuple[int, int]
 ) -> None:
     async with opened(STARTER, paths, size) as shown:
-        await shown.until(lambda: "Enter pulls it." in page(shown))
+        await shown.until(lambda: "Enter asks." in page(shown))
         assert f"{OFFER} {best.words}." in page(shown)
         assert is_tame(shown.pilot.app)
         assert all(len(line) <= size[0] for line in text(shown.pilot.app).splitlines())
@@ -78,8 +90,8 @@ async def test_enter_pulls_it_and_one_question_makes_it_the_default(
     paths: Paths, best: BetterModel
 ) -> None:
     async with opened(STARTER, paths) as shown:
-        await shown.until(lambda: "Enter pulls it." in page(shown))
-        await shown.pilot.press("enter")
+        await shown.until(lambda: "Enter asks." in page(shown))
+        await accept(shown)
         await shown.until(lambda: asked(shown))
         assert best.name in page(shown)
         await shown.pilot.press("y")
@@ -95,9 +107,9 @@ async def test_the_chat_goes_on_and_the_question_waits_for_what_is_typed(
     paths: Paths, best: BetterModel
 ) -> None:
     async with opened(STARTER, paths) as shown:
-        await shown.until(lambda: "Enter pulls it." in page(shown))
+        await shown.until(lambda: "Enter asks." in page(shown))
+        await accept(shown)
         shown.screen.prompt.load("hey")
-        shown.screen.controllers.first_screen.accept_offer()
         await shown.until(lambda: f"{best.name} is downloaded." in shown.toasts)
         await shown.pilot.pause(1.5)
         assert not asked(shown)
@@ -110,15 +122,70 @@ async def test_the_chat_goes_on_and_the_question_waits_for_what_is_typed(
         await shown.until(lambda: OFFER not in page(shown))  # there is another model now
 
 
-async def test_a_download_that_fails_is_told_and_offered_again(
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("no", ["n", "escape", "ctrl+c"])
+async def test_enter_asks_with_size_disk_and_keys_and_no_ends_the_offer(
+    paths: Paths, best: BetterModel, no: str
+) -> None:
+    async with opened(STARTER, paths) as shown:
+        await shown.until(lambda: "Enter asks." in page(shown))
+        await shown.pilot.press("enter")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        for told in (
+            f"Download {best.name}, {size_text(best.size)}?",
+            "free on the disk",
+            "F2, then Ctrl+D stops it",
+        ):
+            assert told in page(shown)
+        await shown.pilot.press(no)
+        await shown.until(lambda: "Best here" not in page(shown))
+        await shown.pilot.press("enter")
+        await shown.pilot.press("alt+n")
+        await shown.idle()
+        await shown.pilot.pause(0.3)
+        assert "Best here" not in page(shown)
+        assert not isinstance(shown.pilot.app.screen, Confirm)
+        assert not shown.screen.context.downloads.name
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_download_tells_where_it_can_be_stopped(
+    paths: Paths, best: BetterModel, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    goes_on = threading.Event()
+    pull = Downloads._events
+
+    def slow(self: Downloads, name: str) -> Iterator[PullEvent]:
+        goes_on.wait(20)
+        yield from pull(self, name)
+
+    monkeypatch.setattr(Downloads, "_events", slow)
+    async with opened(STARTER, paths, size) as shown:
+        try:
+            await shown.until(lambda: "Enter asks." in page(shown))
+            await accept(shown)
+            told = f"Downloading {best.name} ({size_text(best.size)}) … Chat meanwhile; F2, then"
+            await shown.until(lambda: told in page(shown))
+            assert "stop it in F2" in page(shown)
+        finally:
+            goes_on.set()
+        await shown.until(lambda: "Downloading" not in page(shown))
+        assert "stop it in F2" not in page(shown)
+
+
+async def test_a_download_that_fails_is_told_in_a_toast_and_not_offered_again(
     paths: Paths, hub: HubServer
 ) -> None:
     hub.fail("api", *[Fault(404)] * 9)
     async with opened(STARTER, paths) as shown:
-        await shown.until(lambda: "Enter pulls it." in page(shown))
-        await shown.pilot.press("enter")
-        await shown.until(lambda: "was not downloaded" in page(shown) + shown.notices)
-        await shown.until(lambda: "Enter pulls it." in page(shown))
+        await shown.until(lambda: "Enter asks." in page(shown))
+        await accept(shown)
+        await shown.until(lambda: "was not downloaded" in shown.toasts)
+        await shown.until(lambda: "Best here" not in page(shown))
+        await shown.pilot.pause(0.3)
+        assert "Best here" not in page(shown)
+        assert not shown.all_entries
 
 
 async def test_who_has_another_model_gets_no_offer_and_enter_does_nothing(

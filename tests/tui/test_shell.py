@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tchat.tui.dialogs.dialog import Confirm
@@ -24,14 +26,31 @@ async def test_the_output_goes_into_the_draft(
         assert shown.branch == []
 
 
-async def test_a_no_gives_the_line_back(settings: Settings, paths: Paths, tmp_path: Path) -> None:
+@pytest.mark.parametrize("no", ["escape", "n", "ctrl+c"])
+@pytest.mark.parametrize(("then", "draft"), [("q", "q"), ("ctrl+c", ""), ("end", None)])
+async def test_a_no_gives_the_line_back_to_be_typed_over(
+    settings: Settings, paths: Paths, tmp_path: Path, no: str, then: str, draft: str | None
+) -> None:
     async with opened(settings, paths) as shown:
         line = f"!touch {tmp_path}/ran"
         await shown.type(line)
         await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
-        await shown.pilot.press("escape")
+        await shown.pilot.press(no)
         await shown.until(lambda: shown.screen.prompt.draft.text == line)
         assert not (tmp_path / "ran").exists()
+        await shown.pilot.press(then)
+        assert shown.screen.prompt.draft.text == (line if draft is None else draft)
+
+
+async def test_a_no_keeps_what_was_typed_meanwhile(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("!true")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        shown.screen.prompt.load("typed")
+        await shown.pilot.press("n")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "!true\n\ntyped")
+        await shown.pilot.press("!")
+        assert shown.screen.prompt.draft.text == "!true\n\ntyped!"
 
 
 async def test_escape_stops_it(settings: Settings, paths: Paths, tmp_path: Path) -> None:

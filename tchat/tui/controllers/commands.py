@@ -290,7 +290,7 @@ class CommandController:
     async def run_shell(self, command: str) -> None:
         """Run a shell command once the user agrees, and put its output into the draft."""
         if not await self._shell.run(command):
-            self._context.prompt.give_back(self._typed)
+            self._context.prompt.give_back_selected(self._typed)
 
     def stop_shell(self) -> bool:
         """Stop the shell command that runs; False when none does."""

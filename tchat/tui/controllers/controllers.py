@@ -65,6 +65,7 @@ class Controllers:
         self.first_screen = FirstScreenController(
             context, self.sessions.open_by_id, self.models.pull_and_offer
         )
+        self.models.on_download = self.first_screen.refresh
         self.startup = StartupController(
             context,
             turn=turn,

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tchat.errors import TchatError
+from tchat.humanize import size_text
 from tchat.models.files import short_model_name
 from tchat.paths import Paths
+from tchat.sanitize import single_line
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -27,7 +29,8 @@ class FirstScreenController:
 
     Args:
         open_session: Opens a stored session by its id.
-        pull: Pulls a model while the chat goes on, and asks whether it becomes the default.
+        pull: Asks whether to pull a model; pulls it while the chat goes on, and asks whether it
+            becomes the default.
     """
 
     def __init__(
@@ -41,12 +44,16 @@ class FirstScreenController:
         self._open_session = open_session
         self._pull = pull
         self._better: BetterModel | None = None  # that is offered beside the starter
+        self._pulling: BetterModel | None = None  # that was asked for last
+        self._is_answered = False  # what was refused or failed is not offered again
 
     @background(group="first-screen", exclusive=True)
     async def refresh(self) -> None:
         """Show recent chats and the model in use, where the first screen is shown."""
         if not self._widget.display:
             return
+        if self._context.downloads.name:
+            self._widget.show_offer(self._download_text())
         self._widget.show_chats(await self._recent())
         metadata = self._context.conversation.metadata
         if metadata is None:
@@ -68,11 +75,10 @@ class FirstScreenController:
             self._context.prompt.focus()
 
     def accept_offer(self) -> None:
-        """Pull the better model that is offered, where one is and none is being pulled."""
-        better, self._better = self._better, None
+        """Ask whether to pull the better model, where one is offered and none is being pulled."""
+        better = self._better
         if better is not None and self._widget.display and not self._context.downloads.name:
-            told = tr("{model} is being downloaded; chat meanwhile.", model=better.words)
-            self._widget.show_offer(told)
+            self._better, self._pulling, self._is_answered = None, better, True
             self._pull_better(better)
 
     @background(group="pull")
@@ -82,19 +88,32 @@ class FirstScreenController:
         finally:
             self.refresh()
 
+    def _download_text(self) -> str:
+        """What is being downloaded, and where that can be stopped."""
+        downloads, better = self._context.downloads, self._pulling
+        model, size = single_line(downloads.name, 60), size_text(downloads.progress.total)
+        if better is not None and better.full_name == downloads.name:
+            model, size = better.name, size_text(better.size)
+        return tr(
+            "Downloading {model} … Chat meanwhile; {models}, then {stop} stops it.",
+            model=f"{model} ({size})" if size else model,
+            models=self._context.key_name("chat.model"),
+            stop=self._context.key_name("models.remove"),
+        )
+
     async def _offer_better(self, *, measure: bool) -> None:
         """Offer a better model beside the starter, where it is the only one."""
         if self._context.downloads.name:
             return
         better, metadata = None, self._context.conversation.metadata
         try:
-            if metadata is not None and metadata.is_starter:
+            if metadata is not None and metadata.is_starter and not self._is_answered:
                 better = await asyncio.to_thread(_find_better, self._context.paths, measure)
         except TchatError as error:  # the user's catalogue is broken, or llama.cpp is
             self._context.notify_error(error)
         self._better = better
         self._widget.show_offer(
-            f"{better.suggestion} {tr('Enter pulls it.')}" if better is not None else ""
+            f"{better.suggestion} {tr('Enter asks.')}" if better is not None else ""
         )
 
     @property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, TchatError, UsageError
+from tchat.humanize import speed_text
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.translation import tr
@@ -29,7 +31,13 @@ async def _accept(_: str) -> bool:
 
 
 class ModelsController:
-    """Chooses, loads and pulls models."""
+    """Chooses, loads and pulls models.
+
+    Attributes:
+        on_download: Called when a download begins, when its size is known, and when it ends.
+    """
+
+    on_download: Callable[[], object]
 
     def __init__(
         self,
@@ -43,6 +51,7 @@ class ModelsController:
         self._turn = turn
         self._settings = settings
         self._transcript = transcript
+        self._seen: tuple[str, int] = "", 0  # the download that was told to `on_download`
 
     @background(group="dialog", exclusive=True)
     async def show_picker(self) -> None:
@@ -83,8 +92,8 @@ class ModelsController:
             )
 
     async def pull_and_offer(self, better: BetterModel) -> None:
-        """Pull a model while the chat goes on; then ask whether it becomes the default."""
-        if not await self._pulled(better.full_name, self._agree):
+        """Ask, pull a model while the chat goes on, and ask whether it becomes the default."""
+        if not await self._wants(better) or not await self._pulled(better.full_name, self._agree):
             return
         self._context.notify(tr("{model} is downloaded.", model=better.name))
         await self._rest()
@@ -95,6 +104,21 @@ class ModelsController:
         if await self.screen.app.push_screen_wait(Confirm(question, detail)):
             await self._service().make_default(better.name)
             await self._settings.change({"model": better.name})
+
+    async def _wants(self, better: BetterModel) -> bool:
+        """Ask as the model picker does, and name the keys that stop it."""
+        from tchat.tui.dialogs.model_actions import pull_question
+
+        plan = await self._service().plan_better(better)
+        speed = speed_text(better.speed)
+        told = tr("about {speed} tok/s", speed=speed) if speed else ""
+        stop = tr(
+            "{models}, then {stop} stops it; what came is kept.",
+            models=self._context.key_name("chat.model"),
+            stop=self._context.key_name("models.remove"),
+        )
+        question = pull_question(plan, "", told, stop)
+        return await self.screen.app.push_screen_wait(question) is True
 
     async def _rest(self) -> None:
         """Wait until nothing is typed or written: no question comes between."""
@@ -113,10 +137,8 @@ class ModelsController:
             self._context.notify_error(error)
             return False
         except TchatError as error:
-            if not self._transcript.shows_what_is_told:
-                self._context.notify_error(error)
             told = tr("{model} was not downloaded: {reason}", model=shown, reason=error.message)
-            self._transcript.show_error(TchatError(told, error.hint))
+            self._context.notify_error(TchatError(told, error.hint))  # the picker tells it, too
             return False
         if pulled is None:
             text = tr("Stopped; downloading {model} again resumes it.", model=shown)
@@ -131,8 +153,14 @@ class ModelsController:
         return await self.screen.app.push_screen_wait(ask) is True
 
     def _show_progress(self) -> None:
-        if self.screen.is_attached:
-            self._context.status.refresh()
+        if not self.screen.is_attached:
+            return
+        self._context.status.refresh()
+        downloads = self._context.downloads
+        seen = downloads.name, downloads.progress.total
+        if seen != self._seen:
+            self._seen = seen
+            self.on_download()
 
     # The first model
 

@@ -80,6 +80,7 @@ class StatusController:
             draft=self.draft,
             queued=self.queued,
             pulling=context.downloads.words,
+            pulling_key=self._key("chat.model") if context.downloads.words else "",
             offline=bool(os.environ.get("HF_HUB_OFFLINE")),
             stop=self._key("chat.stop"),
             hint=StatusHint(self._key("chat.help"), tr("help")),

@@ -287,6 +287,7 @@ class Confirm(Dialog[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", N_("Yes"), show=False, id="confirm.yes"),
         Binding("n", "answer(False)", N_("No"), show=False, id="confirm.no"),
+        Binding("ctrl+c", "close", N_("Cancel"), show=False, id="confirm.cancel"),
         Binding(
             "left,right,up,down",
             "app.focus_next",

@@ -65,8 +65,11 @@ def menu(row: ModelRow | None, aliases: Sequence[str], keys: Mapping[str, str]) 
     return Picker(tr("Actions"), items())
 
 
-def pull_question(plan: PullPlan, fit: str, speed: str) -> Confirm:
-    """The question before a download: what comes, whether it fits, and the free disk space."""
+def pull_question(plan: PullPlan, fit: str, speed: str, stop: str = "") -> Confirm:
+    """The question before a download: what comes, whether it fits, and the free disk space.
+
+    ``stop`` says how to stop it, where that is not told otherwise.
+    """
     size = size_text(plan.size)
     name = single_line(plan.name, 60)
     question = (
@@ -82,7 +85,7 @@ def pull_question(plan: PullPlan, fit: str, speed: str) -> Confirm:
         if has_space
         else tr("✗ Only {size} are free on the disk.", size=free)
     )
-    detail = "\n".join(filter(None, (facts, space, plan.reason)))
+    detail = "\n".join(filter(None, (facts, space, plan.reason, stop)))
     return Confirm(
         question,
         detail,

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import ModelNotFound
 from tchat.humanize import size_text
@@ -26,6 +26,9 @@ from tchat.translation import tr
 from tchat.tui.background import off_loop
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.model_rows import Fit, ModelRow, catalogue_rows, hub_row, local_row
+
+if TYPE_CHECKING:
+    from tchat.chat.better_model import BetterModel
 
 FOUND = 20  # repositories that a search brings
 Tell = Callable[[str], object]
@@ -149,6 +152,11 @@ class ModelService:
         reason = objection.message if objection else model.reason
         name = model.model.name
         return PullPlan(name, model.quantization, model.size, free, objection is None, reason)
+
+    @off_loop
+    def plan_better(self, better: BetterModel) -> PullPlan:
+        """What pulling the best model for this machine would bring."""
+        return PullPlan(better.name, better.quantization, better.size, _free_space(), usable=True)
 
     def pull(self, name: str, *, agreed: bool) -> None:
         """Begin a download in the background."""

@@ -205,6 +205,10 @@ class Prompt(Vertical):
         """Put ``drafts`` that were not sent before the present one."""
         self._area.give_back(drafts)
 
+    def give_back_selected(self, draft: Draft) -> None:
+        """Put ``draft`` back; what is typed next takes its place, unless there is a draft."""
+        self._area.give_back_selected(draft)
+
     def cut(self) -> bool:
         """Cut what is selected; whether something was, and the prompt has the focus."""
         if not self.has_focus_within or self._area.selection.is_empty:

@@ -160,6 +160,7 @@ class PromptArea(TextArea):
         self._before = self._now = _Did.OTHER  # what the key before this one did, and what this
         self._mentions: dict[str, None] = {}  # files that may be there, in the order typed
         self.has_queue = False
+        self._replaceable = ""  # what was given back to be typed over
 
     # The draft
 
@@ -183,6 +184,14 @@ class PromptArea(TextArea):
         files = tuple(pair for draft in parts for pair in draft.files)
         blanks = tuple(blank for draft in parts for blank in draft.blanks)
         self.load(Draft("\n\n".join(draft.text for draft in parts), pastes, files, blanks))
+
+    def give_back_selected(self, draft: Draft) -> None:
+        """Put ``draft`` back; what is typed next takes its place, unless there is a draft."""
+        is_alone = not self.text.strip()
+        self.give_back((draft,))
+        if is_alone:
+            self.select_all()
+            self._replaceable = self.text
 
     def remember(self, drafts: Iterable[Draft]) -> None:
         """Let Up go back through ``drafts``, the newest last."""
@@ -312,10 +321,10 @@ class PromptArea(TextArea):
     def action_copy_or_clear(self) -> None:
         """Copy the selection, else clear the prompt; if it is empty the screen gets the key.
 
-        A selected blank is there to be typed over, not to be copied.
+        A selected blank, or a draft given back, is there to be typed over, not to be copied.
         """
         selected = self.get_text_range(*sorted(self.selection))
-        if selected and selected not in self.draft.blanks:
+        if selected and selected not in (*self.draft.blanks, self._replaceable):
             self.action_copy()
         elif self.text:
             self.clear()

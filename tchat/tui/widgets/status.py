@@ -70,6 +70,7 @@ class StatusData(NamedTuple):
         draft: What sending the draft takes.
         queued: How many prompts wait.
         pulling: How far a download is; empty when there is none.
+        pulling_key: The key that leads to where the download can be stopped.
         offline: Whether downloads are switched off.
         stop: The key that stops what runs.
         hint: The key to know at this moment, while nothing runs.
@@ -82,6 +83,7 @@ class StatusData(NamedTuple):
     draft: DraftCost = DraftCost()
     queued: int = 0
     pulling: str = ""
+    pulling_key: str = ""
     offline: bool = False
     stop: str = "Esc"
     hint: StatusHint | None = None
@@ -156,6 +158,7 @@ class StatusLine(Row):
             left.append(_hint(data.hint, keep=1))
         right = [
             _optional(single_line(data.pulling, PULLING), 8),
+            _optional(tr("stop it in {key}", key=key) if (key := data.pulling_key) else "", 5),
             _optional(tr("offline") if data.offline else "", 6),
             *(branch_part(folded) + model_part(folded) if folded else ()),
             *_context(data.used, data.context),
