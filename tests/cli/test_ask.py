@@ -368,6 +368,8 @@ def test_the_setting_says_whether_to_store_and_the_flag_wins(shell: Shell, home:
         (["-t", "translate", "hi"], "needs a value for `language`; add `-p language VALUE`"),
         (["--grammar", "/nonexistent.gbnf", "hi"], "there is no file `/nonexistent.gbnf`"),
         (["--schema", "{", "hi"], "JSON"),
+        (["--schema", '{"a": "string"}', "hi"], 'like {"type": "object", "properties": '),
+        (["--schema", '{"a": "string"}', "--json", "hi"], "has no keyword of JSON Schema"),
         (["--schema", "/nonexistent.json", "hi"], "/nonexistent.json"),
     ],
 )

@@ -60,9 +60,7 @@ def parse_schema(text_or_path: str) -> dict[str, Any]:
                 lineno=error.lineno,
                 colno=error.colno,
             ),
-            tr(
-                'a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}'
-            ),
+            _schema_example(),
         ) from error
     except ValueError as error:
         raise UsageError(
@@ -163,6 +161,30 @@ def _check(schema: dict[str, Any], origin: str) -> None:
             ),
             tr("see https://json-schema.org/learn"),
         )
+    if unknown := _unknown_keywords(schema, dialect):
+        raise UsageError(
+            tr(
+                "{origin} has no keyword of JSON Schema that says what the reply is, only {names}",
+                origin=origin,
+                names=_one_line(", ".join(unknown)),
+            ),
+            _schema_example(),
+        )
+
+
+def _schema_example() -> str:
+    return tr('a schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}')
+
+
+def _unknown_keywords(schema: dict[str, Any], dialect: Dialect) -> list[str]:
+    """The unknown keywords of a schema that has them and constrains nothing.
+
+    That is what ``{"name": "string"}`` is: each key would be ignored, and any reply allowed.
+    """
+    constraining = {*dialect.validator.VALIDATORS, *_SHARED, "then", "else"}
+    if not constraining.isdisjoint(schema):
+        return []
+    return [key for key in schema if key not in ANNOTATIONS and not key.startswith(("$", "x-"))]
 
 
 class ReplyValidator:

@@ -46,6 +46,38 @@ def test_what_is_no_schema_is_said_with_its_place(given_text: str, message: str)
 
 
 @pytest.mark.parametrize(
+    "schema",
+    [
+        {"name": "string", "age": "integer"},
+        {"title": "string", "name": "string"},
+        {"name": {"type": "string"}},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "typ": "object"},
+        {"$comment": "x", "propertys": {"a": {}}},
+    ],
+)
+def test_a_schema_of_unknown_keywords_is_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="has no keyword of JSON Schema") as caught:
+        parse_schema(json.dumps(schema))
+    assert '{"type": "object", "properties": {"name": {"type": "string"}}}' in caught.value.hint
+    assert list(schema)[-1] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"title": "Anything", "description": "All of it"},
+        {"$schema": "https://json-schema.org/draft/2020-12/schema"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}, "name": "x"},
+        {"x-order": 1},
+        {"type": "string", "name": "x"},
+    ],
+)
+def test_a_schema_that_means_to_allow_all_is_kept(schema: dict[str, object]) -> None:
+    assert parse_schema(json.dumps(schema)) == schema
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [(b"[1]", "not a JSON object"), (b"\xff\xfe{", "not UTF-8"), (b" " * (2 << 20), "larger than")],
 )
