@@ -178,7 +178,11 @@ def confirm(console: Console, lines: Iterable[str], question: str) -> None:
 
 
 def ask_yes_no(console: Console, lines: Iterable[str], question: str) -> bool | None:
-    """Ask ``question`` on the terminal, below sanitized ``lines``; None at the end of the input."""
+    """Ask ``question`` on the terminal, below sanitized ``lines``; None at the end of the input.
+
+    What was typed before the question is no answer to it, and dropped.
+    """
+    drop_typed_ahead(console)
     for line in lines:
         console.stderr.write(f"{console.in_lines(line)}\n")
     console.stderr.write(f"{console.in_lines(question)} [y/N] ")
@@ -188,6 +192,19 @@ def ask_yes_no(console: Console, lines: Iterable[str], question: str) -> bool | 
         console.stderr.write("\n")
         return None
     return answer.strip().lower() in (b"y", b"yes")
+
+
+def drop_typed_ahead(console: Console) -> None:
+    """Drop what was typed on the terminal and not read yet; without a terminal, nothing."""
+    if not console.stdin_is_terminal:
+        return
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    assert console.stdin is not None  # noqa: S101 - it is a terminal
+    with contextlib.suppress(OSError, ValueError, termios.error):  # closed, or has no descriptor
+        termios.tcflush(console.stdin.fileno(), termios.TCIFLUSH)
 
 
 def ask_line(console: Console, question: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tchat.cli.answer import answer
 from tchat.cli.chat_setup import AskRequest, AskTurn
-from tchat.cli.console import Console, ask_line
+from tchat.cli.console import Console, ask_line, drop_typed_ahead
 from tchat.cli.output.reply import usage_line
 from tchat.cli.output.status import ReplyProgress, TerminalStatus, print_notice
 from tchat.engine.events import Finished, Notice, Reason, TextDelta
@@ -182,15 +182,16 @@ def _finished(turn: AskTurn, chat: Chat, console: Console) -> Iterator[Finished]
 def _confirmed(console: Console, command: str) -> str:
     """The command to run, which the user may have edited; empty if none is to run."""
     while True:
+        drop_typed_ahead(console)  # no answer to a command that was not there yet
         console.stderr.write(f"\n{_indented(command)}\n\n")
-        question = tr("Run it? Enter or y runs it, e edits it, n leaves it:")
+        question = tr("Run it? y runs it, e edits it, Enter or n leaves it:")
         try:
             word = ask_line(console, question).strip().lower()
         except UsageError:  # the end of the input
             return ""
-        if word in ("", YES, "yes"):
+        if word in (YES, "yes"):
             return command
-        if word in (NO, "no", "q"):
+        if word in ("", NO, "no", "q"):
             return ""
         if word in (EDIT, "edit"):
             command = printable(_edited(console, command)).strip() or command

@@ -12,7 +12,7 @@ import pytest
 from tchat.cli.shell_command import proposed_command, run_command
 from tests.cli.shell import Shell
 
-ASK = "Run it? Enter or y runs it, e edits it, n leaves it:"
+ASK = "Run it? y runs it, e edits it, Enter or n leaves it:"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_without_a_terminal_the_command_is_printed(proposing: Shell, tmp_path: P
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("typed", [b"\n", b"y\n", b"Yes\n", b"what?\ny\n"])
+@pytest.mark.parametrize("typed", [b"y\n", b"Yes\n", b"what?\ny\n"])
 def test_it_runs_after_a_yes_and_gives_its_exit_code(
     proposing: Shell, tmp_path: Path, typed: bytes
 ) -> None:
@@ -64,7 +64,7 @@ def test_it_runs_after_a_yes_and_gives_its_exit_code(
     assert (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("typed", [b"n\n", b"no\n", b"q\n", b"", b"what?\n"])
+@pytest.mark.parametrize("typed", [b"\n", b"n\n", b"no\n", b"q\n", b"", b"what?\n"])
 def test_it_does_not_run_after_a_no(proposing: Shell, tmp_path: Path, typed: bytes) -> None:
     ran = proposing("--cmd", f"make it: touch {tmp_path}/made", stdin=typed, terminal=True)
     assert (ran.code, ran.out) == (0, "")
@@ -81,7 +81,7 @@ def test_it_can_be_edited_and_is_shown_again(proposing: Shell, tmp_path: Path) -
 
 
 def test_what_runs_is_what_was_shown(proposing: Shell, capfd: pytest.CaptureFixture[str]) -> None:
-    ran = proposing("--cmd", "say: echo a\x1b[8m\u202e  b", stdin=b"\n", terminal=True)
+    ran = proposing("--cmd", "say: echo a\x1b[8m\u202e  b", stdin=b"y\n", terminal=True)
     assert "\x1b" not in ran.err
     assert "\n  echo a␛[8m⟦U+202E⟧  b\n" in ran.err
     assert capfd.readouterr().out == "a␛[8m⟦U+202E⟧ b\n"
@@ -141,12 +141,35 @@ def test_the_command_is_there_to_edit_on_a_terminal(home: Path) -> None:
         child.expect_exact("echo first-$((1+1))")
         child.sendline("; echo more")
         child.expect_exact(ASK)
-        child.sendline("")
+        child.sendline("y")
         child.expect_exact("first-2")
         child.expect_exact("more")
         child.expect(pexpect.EOF)
         child.wait()
         assert child.exitstatus == 0
+    finally:
+        child.close(force=True)
+
+
+def test_what_was_typed_before_the_question_is_no_answer(home: Path) -> None:
+    slow = SCRIPT.replace(
+        "lambda prompt: ", "lambda prompt: print('busy', flush=True) or input() and "
+    )
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", slow],
+        env={**os.environ, "TCHAT_HOME": str(home), "TERM": "xterm", "SHELL": "/bin/sh"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        child.expect_exact("busy")
+        child.send("go\ny\ny\n")  # in one piece: the program reads its first line
+        child.expect_exact(ASK)
+        assert child.expect_exact(["first-2", pexpect.TIMEOUT], timeout=1) == 1
+        child.sendline("n")
+        child.expect(pexpect.EOF)
+        assert "first-2" not in child.before
     finally:
         child.close(force=True)
 
