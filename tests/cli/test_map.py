@@ -519,6 +519,7 @@ def test_any_field_has_a_place(prompt: str, filled: str) -> None:
         ("{weight}", PEOPLE, "they have first name, größe, a.b, price (€), o"),
         ("{first name}", "Ada\n", "the prompt names the field `first name`, and no row is a JSON"),
         ("{first name}", "[1]\n", "no row is a JSON object"),
+        ("{input}", "Ada\n", "no row is a JSON object; write {} for the row; write {{input}} "),
     ],
 )
 def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: str) -> None:
@@ -528,6 +529,20 @@ def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: 
     assert "{{" in ran.err
 
 
+@pytest.mark.parametrize(("flags", "name"), [((), "rows.txt"), (("--files",), "rows.txt")])
+def test_a_file_in_the_place_of_the_prompt_is_told(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], name: str
+) -> None:
+    monkeypatch.chdir(rows.parent)
+    ran = tchat_map(*flags, name, "Classify: {}")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "tchat: rows.txt is a file; PROMPT comes before FILE; "
+        "for example: tchat map 'Classify: {}' FILE\n"
+    )
+    assert tchat_map(*flags, name, name, *FLAGS).code == 0  # a prompt may have such a name
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
@@ -535,6 +550,7 @@ def test_a_field_that_no_row_has_is_a_wrong_call(prompt: str, stdin: str, told: 
         (("why {}",), "there are no rows"),
         (("why {}", "nowhere.txt"), "there is no file `nowhere.txt`"),
         (("why {}", "--files", "*.nothing"), "there is no file"),
+        (("why {}", "--schema", '{"name": "string"}'), "has no keyword of JSON Schema"),
         (("why {}", "--choose", "a"), "two or more labels"),
         (("why {}", "--choose", "a,b", "--yes-no"), "cannot be combined"),
         (("why {}", "-o", "/nonexist/a.jsonl"), "there is no folder /nonexist; create it"),

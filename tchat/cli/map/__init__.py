@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tchat.chat.attachments import read_file
+from tchat.chat.attachments import expand_patterns, read_file
 from tchat.cli.app import ALWAYS_JSON, single_command
 from tchat.cli.ask import apply_reply_format
 from tchat.cli.chat_setup import (
@@ -42,6 +43,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
 from tchat.humanize import Eta
 from tchat.paths import Paths, expanded
+from tchat.sanitize import single_line
 from tchat.settings import Settings
 from tchat.translation import N_, tr, trn
 
@@ -80,6 +82,7 @@ def run_map(request: MapRequest, console: Console) -> int:
         )
     settings = resolve_settings(request.ask, console)
     schema, settings = apply_reply_format(request.ask, settings, console)
+    _require_order(request)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
     work = _MapJob(
         request,
@@ -110,6 +113,24 @@ def run_map(request: MapRequest, console: Console) -> int:
             console.notice(results.resume_hint(len(rows)))
             raise
     return tally.exit_code(len(rows), len(todo))
+
+
+def _require_order(request: MapRequest) -> None:
+    """Refuse a prompt that is the name of a file, before what is none: they were swapped.
+
+    Raises:
+        UsageError: They are.
+    """
+    # Unlike Path's, it never raises: a prompt can be longer than any file system allows.
+    if not request.inputs or not os.path.isfile(expanded(request.prompt)):  # noqa: PTH113
+        return
+    try:
+        next(expand_patterns(request.inputs))
+    except UsageError:
+        raise UsageError(
+            tr("{name} is a file; PROMPT comes before FILE", name=single_line(request.prompt, 80)),
+            tr("for example: tchat map 'Classify: {}' FILE"),
+        ) from None
 
 
 def _validator(schema: dict[str, Any] | None) -> ReplyValidator | None:

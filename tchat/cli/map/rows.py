@@ -211,7 +211,7 @@ def _no_field(name: str, rows: Sequence[MapRow]) -> UsageError:
     if not fields:
         return UsageError(
             tr("the prompt names the field `{shown}`, and no row is a JSON object", shown=shown),
-            literal,
+            with_hint(tr("write {place} for the row", place="{}"), literal),
         )
     near = did_you_mean(name, fields)
     hint = with_hint(near or tr("they have {fields}", fields=_listed(fields)), literal)
