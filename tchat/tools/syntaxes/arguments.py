@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from tchat.tools.syntaxes.reader import BrokenCall
+from tchat.tools.syntaxes.literals import whole_value
+from tchat.tools.syntaxes.reader import DEEPEST, BrokenCall, too_deep
 from tchat.translation import tr
 
 _CHOICES = ("anyOf", "oneOf", "allOf")
@@ -14,7 +16,6 @@ _TYPES: tuple[tuple[type, str], ...] = (
     (bool, "boolean"), (int, "integer"), (float, "number"),
     (str, "string"), (list, "array"), (dict, "object"),
 )  # fmt: skip
-_PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
 def decoded(text: str) -> Any:
@@ -49,6 +50,26 @@ def as_arguments(value: Any) -> dict[str, Any]:
     return value
 
 
+def storable(value: Any, depth: int = 0) -> Any:
+    """``value`` as JSON can hold it: halves of characters become U+FFFD.
+
+    Raises:
+        BrokenCall: It is nested too deeply, or holds a number beyond all bounds.
+    """
+    if depth > DEEPEST:
+        raise BrokenCall(too_deep())
+    match value:
+        case str():
+            return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        case float() if not math.isfinite(value):
+            raise BrokenCall(tr("a number in its arguments is too large"))
+        case list():
+            return [storable(each, depth + 1) for each in value]
+        case dict():
+            return {storable(key): storable(each, depth + 1) for key, each in value.items()}
+    return value
+
+
 def typed(text: str, schema: Mapping[str, Any], name: str) -> Any:
     """The value of the argument ``name`` from plain text, by the schema of all arguments.
 
@@ -60,17 +81,20 @@ def typed(text: str, schema: Mapping[str, Any], name: str) -> Any:
     types = _types(own, schema) if isinstance(own, Mapping) else set()
     if types == {"string"}:
         return text
-    word = text.strip()
-    if word in _PYTHON_WORDS:
-        value: Any = _PYTHON_WORDS[word]
-        return value if not types or _type(value) in types else text
     try:
-        value = json.loads(word, strict=False)
-    except (ValueError, RecursionError):
+        value = _json_or_python(text.strip())
+    except BrokenCall:
         return text
     if "string" in types and (_type(value) not in types or isinstance(value, str)):
         return text
     return value
+
+
+def _json_or_python(text: str) -> Any:
+    try:
+        return decoded(text)
+    except BrokenCall:
+        return whole_value(text)  # as some templates write lists and truths
 
 
 def _types(schema: Mapping[str, Any], root: Mapping[str, Any], left: int = 8) -> set[str]:

@@ -21,6 +21,7 @@ from tchat.tools.syntaxes.tagged_calls import NamedJsonCalls, TaggedCalls
 NAME = "found in its template"
 _USER, _REPLY, _THOUGHT = "Zquserword", "Zqreplyword", "Zqthoughtword"
 _TOOL, _SECOND = "zqfirsttool", "zqsecondtool"
+_ID = "zqcall000"
 _KEY, _KEY_2 = "zqfirstkey", "zqsecondkey"
 _VALUE, _VALUE_2 = "zqfirstvalue", "zqsecondvalue"
 _TAG_START = re.compile(r"[<\[]")
@@ -99,7 +100,7 @@ class _Template:
             calls = [
                 {
                     "type": "function",
-                    "id": f"zqcall{number:03}",
+                    "id": f"{_ID[:-1]}{number}",
                     "function": {"name": name, "arguments": arguments},
                 }
                 for number, name in enumerate(names)
@@ -188,16 +189,30 @@ def _reader_of(call: str, both: str) -> Found:
     value = _enclosing_json(call, _TOOL)
     if value is not None:
         return _json_reader(call, *value)
-    sections, opening = _split_last_tag(name.before)
+    return _named_reader(call, both, name)
+
+
+def _named_reader(call: str, both: str, name: _Around) -> Found:
+    """A call whose tool is named outside JSON."""
+    before, call_id, id_end = name.before.partition(_ID)
+    sections, opening = _split_last_tag(before)
+    if not opening:
+        return None, (), ()
     separators = _separators(call, both, opening)
     arguments = name.behind.find("{")
-    if 0 <= arguments < _position(name.behind, _KEY):
-        end = name.behind[:arguments].strip()
-        if not opening or not end:
-            return None, (), ()
-        reader = NamedJsonCalls((opening,), (end,), closings=separators)
-        return reader, sections, separators
-    return _tagged_reader(name, opening), sections, separators
+    if arguments < 0 or arguments > _position(name.behind, _KEY):
+        return None if call_id else _tagged_reader(name, opening), sections, separators
+    id_mark, second_id, end = name.behind[:arguments].rpartition(_ID)
+    if not end.strip() or (call_id and not id_end.strip()):
+        return None, (), ()
+    reader = NamedJsonCalls(
+        (opening,),
+        (end.strip(),),
+        id_mark=id_mark.strip() if second_id else "",
+        id_end=id_end.strip(),
+        closings=separators,
+    )
+    return reader, sections, separators
 
 
 def _json_reader(call: str, start: int, end: int, value: Any) -> Found:
@@ -216,13 +231,15 @@ def _json_reader(call: str, start: int, end: int, value: Any) -> Found:
 def _tagged_reader(name: _Around, opening: str) -> CallReader | None:
     """A call with a tag around each argument."""
     places = [_position(name.behind, word) for word in (_KEY, _VALUE, _KEY_2, _VALUE_2)]
-    if not opening or places != sorted(places) or places[-1] >= len(name.behind):
+    if places != sorted(places) or places[-1] >= len(name.behind):
         return None
     key, value, second = places[:3]
     to_key = name.behind[:key]
     between = name.behind[value + len(_VALUE) : second]
     argument = to_key[_last_tag(to_key) :]
-    key_end = name.behind[key + len(_KEY) : value].strip()
+    key_end = name.behind[key + len(_KEY) : value]
+    has_lines = key_end.endswith("\n") and between.startswith("\n")
+    key_end = key_end.strip()
     value_end = between.removesuffix(argument).strip()
     name_end = to_key.removesuffix(argument).strip()
     rest = name.behind[places[3] + len(_VALUE_2) :].strip().removeprefix(value_end).strip()
@@ -241,6 +258,7 @@ def _tagged_reader(name: _Around, opening: str) -> CallReader | None:
         value_start=value_start,
         value_end=value_end,
         closings=(closing,),
+        has_lines=has_lines,
     )
 
 
@@ -248,7 +266,7 @@ def _separators(call: str, both: str, opening: str) -> tuple[str, ...]:
     """Tags that stand behind a call, and between two."""
     behind = call[max(call.rfind(_VALUE_2), 0) + len(_VALUE_2) :]
     between = both.partition(_SECOND)[0]
-    between = between[max(between.rfind(_VALUE_2), 0) + len(_VALUE_2) :].removesuffix(opening)
+    between = between[max(between.rfind(_VALUE_2), 0) + len(_VALUE_2) :].rpartition(opening)[0]
     return tuple(dict.fromkeys([*_TAGS.findall(behind), *_TAGS.findall(between)]))
 
 

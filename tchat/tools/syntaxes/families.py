@@ -45,16 +45,21 @@ def _marked(
     *,
     sections: tuple[str, ...] = (),
     separators: tuple[str, ...] = (),
+    answers: tuple[str, ...] = (),
     ignored: tuple[str, ...] = (),
     in_reasoning: InReasoning = InReasoning.NEVER,
+    reasoning: tuple[tuple[str, str], ...] = (),
+    thinks_anywhere: bool = False,
 ) -> Callable[[str, str], CallSyntax]:
     def syntax(name: str, template: str) -> CallSyntax:
         form = ReplyForm(
-            reasoning=reasoning_marks(template),
+            reasoning=reasoning or reasoning_marks(template),
             sections=sections,
             separators=separators,
+            answers=answers,
             ignored=ignored,
             in_reasoning=in_reasoning,
+            thinks_anywhere=thinks_anywhere,
         )
         return MarkedSyntax(name, form, calls)
 
@@ -64,19 +69,28 @@ def _marked(
 _HERMES = _marked(
     JsonCalls(("<tool_call>",), closings=("</tool_call>",)), separators=("</tool_call>",)
 )
-_QWEN_CODER = _marked(
-    TaggedCalls(
+
+
+def _function_tags(*, section: str, has_lines: bool) -> Callable[[str, str], CallSyntax]:
+    calls = TaggedCalls(
         openings=("<function=",),
         name_ends=(">",),
         argument="<parameter=",
         argument_ends={">": None},
         value_end="</parameter>",
+        has_lines=has_lines,
         closings=("</function>",),
-    ),
-    sections=("<tool_call>", "<seed:tool_call>"),
-    separators=("</tool_call>", "</seed:tool_call>"),
-    in_reasoning=InReasoning.AT_LINE_START,
-)
+    )
+    return _marked(
+        calls,
+        sections=(f"<{section}>",),
+        separators=(f"</{section}>",),
+        in_reasoning=InReasoning.AT_LINE_START,
+    )
+
+
+_QWEN_CODER = _function_tags(section="tool_call", has_lines=True)
+_SEED = _function_tags(section="seed:tool_call", has_lines=False)
 _GLM = _marked(
     TaggedCalls(
         openings=("<tool_call>",),
@@ -145,13 +159,28 @@ _KIMI = _marked(
     separators=_KIMI_ENDS,
     in_reasoning=InReasoning.ANYWHERE,
 )
+_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
+_KIMI_3 = _marked(
+    TaggedCalls(
+        openings=('<|open|>call tool="',),
+        name_ends=('"',),
+        header_end="<|sep|>",
+        argument='<|open|>argument key="',
+        argument_ends={f'" type="{name}"<|sep|>': name == "string" for name in _TYPES},
+        value_end="<|close|>argument<|sep|>",
+        closings=("<|close|>call<|sep|>",),
+    ),
+    reasoning=(("<|open|>think<|sep|>", "<|close|>think<|sep|>"),),
+    sections=("<|open|>tools<|sep|>",),
+    separators=("<|close|>tools<|sep|>",),
+    answers=("<|open|>response<|sep|>",),
+    ignored=("<|close|>response<|sep|>", "<|close|>message<|sep|>"),
+)
 _COMMAND = _marked(
     JsonCalls(("<|START_ACTION|>",), closings=("<|END_ACTION|>",)),
     separators=("<|END_ACTION|>",),
-    ignored=(
-        *("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"),
-        "<|END_OF_TURN_TOKEN|>",
-    ),
+    answers=("<|START_RESPONSE|>", "<|START_TEXT|>"),
+    ignored=("<|END_RESPONSE|>", "<|END_TEXT|>", "<|END_OF_TURN_TOKEN|>"),
 )
 _COMMAND_R = _marked(
     JsonCalls(("Action:\n```json\n", "Action: ```json\n"), closings=("```",)),
@@ -172,7 +201,8 @@ _LLAMA = _marked(
 _GRANITE_3 = _marked(
     JsonCalls(("<|tool_call|>", "<tool_call>"), at_start=("[{",), closings=("</tool_call>",)),
     separators=("</tool_call>",),
-    ignored=("<response>", "</response>"),
+    answers=("<response>",),
+    ignored=("</response>",),
 )
 _LFM2 = _marked(
     PythonicCalls(("<|tool_call_start|>",), closings=("<|tool_call_end|>",)),
@@ -189,28 +219,27 @@ _APRIEL = _marked(
 _FIREFUNCTION = _marked(JsonCalls(("functools[",)))
 
 
-def _gemma(name: str, template: str) -> CallSyntax:
-    del template
-    form = ReplyForm(
-        reasoning=(("<|channel>thought", "<channel|>"),),
-        separators=("<tool_call|>",),
-        ignored=("<|channel>", "<channel|>", "<turn|>"),
-        thinks_anywhere=True,
-    )
-    return MarkedSyntax(name, form, GemmaCalls())
-
+_GEMMA = _marked(
+    GemmaCalls(),
+    reasoning=(("<|channel>thought", "<channel|>"),),
+    separators=("<tool_call|>",),
+    ignored=("<|channel>", "<channel|>", "<turn|>", "<|tool_response>"),
+    thinks_anywhere=True,
+)
 
 FAMILIES: tuple[Family, ...] = (
     Family("gpt-oss", (("<|channel|>", "<|message|>"),), lambda *_: HarmonySyntax()),
-    Family("Gemma 4", (("<|tool_call>", "<|channel>"), ("<|tool_call>call:",)), _gemma),
+    Family("Gemma 4", (("<|tool_call>", "<|channel>"), ("<|tool_call>call:",)), _GEMMA),
     Family("Functionary 3.2", ((">>>all",),), lambda *_: FunctionarySyntax()),
     Family("DeepSeek V3.2", ((_DSML,), ("｜DSML｜",)), _DEEPSEEK_DSML),
     Family("DeepSeek", (("tool▁call▁begin",),), _DEEPSEEK),
     Family("Kimi K2", (("<|tool_calls_section_begin|>",),), _KIMI),
+    Family("Kimi K3", (("<|open|>", "<|sep|>"),), _KIMI_3),
     Family("Mistral", (("[TOOL_CALLS]",),), _MISTRAL),
     Family("Command", (("<|START_ACTION|>",),), _COMMAND),
     Family("Command R", (("<|CHATBOT_TOKEN|>", "Action:"),), _COMMAND_R),
     Family("GLM", (("<arg_key>", "<arg_value>"),), _GLM),
+    Family("Seed", (("<seed:tool_call>",),), _SEED),
     Family("Qwen3 Coder", (("<function=", "<parameter="),), _QWEN_CODER),
     Family("Functionary 3.1", (("<function=example_function_name>",),), _FUNCTIONARY_3_1),
     Family("LFM2", _LFM2_MARKS, _LFM2),

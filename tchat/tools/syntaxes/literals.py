@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.tools.syntaxes.reader import DEEPEST, BrokenCall, Reader, Steps, too_deep
+from tchat.tools.syntaxes.reader import DEEPEST, BrokenCall, Reader, Steps, ended, too_deep
 from tchat.translation import tr
 
 WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _PLAIN = re.compile(r"[^\s,:=\[\]{}()<\"']*")
+_PLAIN_NAME = re.compile(r"[^,:\[\]{}<\"']*")
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 _QUOTES = ('"""', "'''", '"', "'")
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
@@ -78,7 +79,8 @@ def read_members(
         if quote:
             name = yield from _text(reader, quote, escapes=quote in _QUOTES)
         else:
-            name = yield from reader.run(_PLAIN)
+            written = yield from reader.run(_PLAIN_NAME if notation.has_plain_text else _PLAIN)
+            name = written.rstrip()
         yield from reader.space()
         if not (name or quote) or not (yield from reader.literal(colon)):
             raise BrokenCall(tr("an argument has no name"))
@@ -86,6 +88,21 @@ def read_members(
         found[name] = yield from read_value(reader, notation, depth + 1)
         if (yield from _end_of_item(reader, closing)):
             return found
+
+
+def whole_value(text: str, notation: Notation = PYTHON) -> Any:
+    """The value that is all of ``text``.
+
+    Raises:
+        BrokenCall: It is none.
+    """
+    reader = Reader()
+    reader.add(text)
+    reader.finish()
+    value = ended(read_value(reader, notation))
+    if reader.since(0) != text:
+        raise BrokenCall(tr("a value in it cannot be read: {word}", word=text[:40]))
+    return value
 
 
 def _items(reader: Reader, notation: Notation, closing: str, depth: int) -> Steps[list[Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tchat.tools.syntaxes.literals import PYTHON, read_members
-from tchat.tools.syntaxes.reader import BrokenCall, NotACall, Reader, Steps
+from tchat.tools.syntaxes.reader import BrokenCall, NotACall, Reader, Steps, ended
 from tchat.tools.syntaxes.reply import Calls
 from tchat.translation import tr
 
@@ -54,10 +54,4 @@ def keywords_of(text: str) -> dict[str, Any]:
     reader = Reader()
     reader.add(text + ")")
     reader.finish()
-    steps = read_members(reader, PYTHON, "=", ")")
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            keywords: dict[str, Any] = done.value
-            return keywords
+    return ended(read_members(reader, PYTHON, "=", ")"))

@@ -222,12 +222,28 @@ def _finder(marks: tuple[str, ...]) -> re.Pattern[str]:
 
 def _unfinished(text: str, start: int, end: int, marks: tuple[str, ...]) -> int:
     """Where, from ``start`` to ``end``, the last of ``text`` may begin a mark; or -1."""
-    longest = max(map(len, marks), default=1)
-    for at in range(max(start, len(text) - longest + 1), min(end + 1, len(text))):
-        rest = text[at:]
-        if any(len(mark) > len(rest) and mark.startswith(rest) for mark in marks):
+    longest, prefixes = _prefixes(marks)
+    for at in range(max(start, len(text) - longest), min(end + 1, len(text))):
+        if text[at:] in prefixes:
             return at
     return -1
+
+
+@lru_cache(maxsize=256)
+def _prefixes(marks: tuple[str, ...]) -> tuple[int, frozenset[str]]:
+    """The length of the longest text that can become one of ``marks``, and all those texts."""
+    prefixes = frozenset(mark[:length] for mark in marks for length in range(1, len(mark)))
+    return max(map(len, prefixes), default=0), prefixes
+
+
+def ended(steps: Steps[T]) -> T:
+    """The result of steps that have all of their text."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value
 
 
 class Parse:

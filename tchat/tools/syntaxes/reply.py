@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from tchat.tools.syntaxes.arguments import storable
 from tchat.tools.syntaxes.protocol import (
     CallBroken,
     CallEvent,
@@ -59,12 +60,13 @@ class Calls:
         """A call of the tool ``name`` begins."""
         if not name:
             raise BrokenCall(tr("it names no tool"))
-        self._name = name
-        self._events.append(CallStarted(self._index, name))
+        self._name = storable(name)
+        self._events.append(CallStarted(self._index, self._name))
 
     def finish(self, arguments: dict[str, Any], id: str = "") -> None:  # noqa: A002 - the field's name
         """The call that was started is complete."""
-        self._events.append(CallFinished(self._index, self._name, arguments, id))
+        found = storable(arguments)
+        self._events.append(CallFinished(self._index, self._name, found, storable(id)))
         self._name = ""
         self._index += 1
 
@@ -111,7 +113,8 @@ class ReplyForm:
         reasoning: Pairs of marks around reasoning, the model's own first.
         sections: Marks before the first of several calls.
         separators: Marks between and behind calls.
-        ignored: Marks in the answer that mean nothing to a reader.
+        answers: Marks that begin an answer; one ends reasoning that was left open.
+        ignored: Other marks in the answer that mean nothing to a reader.
         in_reasoning: Whether calls in the reasoning count.
         thinks_anywhere: Whether reasoning may begin in the middle of an answer.
     """
@@ -119,6 +122,7 @@ class ReplyForm:
     reasoning: tuple[tuple[str, str], ...] = (("<think>", "</think>"),)
     sections: tuple[str, ...] = ()
     separators: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     in_reasoning: InReasoning = InReasoning.NEVER
     thinks_anywhere: bool = False
@@ -244,12 +248,14 @@ class _MarkedReply:
     ) -> Steps[None]:
         self._thought.cut(trimmed)
         counts = self._form.in_reasoning
-        openings = self._openings if counts is not InReasoning.NEVER else ()
-        while True:
-            mark = yield from self._reader.until((*closings, *openings), self._thought.write)
-            if not mark or mark in closings:
+        openings = (*self._openings, _FENCE) if counts is not InReasoning.NEVER else ()
+        ends = (*closings, *self._form.answers)
+        while mark := (yield from self._reader.until((*ends, *openings), self._thought.write)):
+            if mark in ends:
                 break
-            if counts is InReasoning.AT_LINE_START and not self._thought.is_at_line_start:
+            if mark == _FENCE:
+                yield from self._fence(self._thought, ends)
+            elif counts is InReasoning.AT_LINE_START and not self._thought.is_at_line_start:
                 self._thought.write(mark)
             elif (yield from self._call(mark, self._thought)):
                 break
@@ -260,11 +266,12 @@ class _MarkedReply:
     def _answer(self) -> Steps[None]:
         form = self._form
         thoughts = tuple(self._closing_of) if form.thinks_anywhere else ()
-        marks = (*self._openings, *form.ignored, *thoughts, _FENCE)
+        ignored = (*form.answers, *form.ignored)
+        marks = (*self._openings, *ignored, *thoughts, _FENCE)
         while mark := (yield from self._reader.until(marks, self._text.write)):
-            if mark == _FENCE and mark not in self._openings:
-                yield from self._fence()
-            elif mark in form.ignored:
+            if mark == _FENCE:
+                yield from self._fence(self._text, ())
+            elif mark in ignored:
                 self._text.cut()
             elif mark in thoughts:
                 yield from self._reasoning((self._closing_of[mark],))
@@ -274,13 +281,16 @@ class _MarkedReply:
                 yield from self._call(mark, self._text)
         self._text.close()
 
-    def _fence(self) -> Steps[None]:
-        """A code block, where marks are text."""
-        is_block = self._text.is_at_line_start
-        self._text.write(_FENCE)
-        while is_block and (yield from self._reader.until((_FENCE,), self._text.write)):
-            is_block = not self._text.is_at_line_start
-            self._text.write(_FENCE)
+    def _fence(self, writer: PieceWriter, ends: tuple[str, ...]) -> Steps[None]:
+        """A code block, where marks are text, but for ``ends``."""
+        is_block = writer.is_at_line_start
+        writer.write(_FENCE)
+        while is_block and (mark := (yield from self._reader.until((_FENCE, *ends), writer.write))):
+            if mark in ends:
+                self._reader.at -= len(mark)
+                return
+            is_block = not writer.is_at_line_start
+            writer.write(_FENCE)
 
     def _call(self, mark: str, before: PieceWriter) -> Steps[bool]:
         """Calls that begin with ``mark``; if there are none, it is text. Whether there are."""

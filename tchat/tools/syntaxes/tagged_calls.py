@@ -24,6 +24,7 @@ class NamedJsonCalls:
         openings: Marks before the name.
         name_ends: Marks between the name and the arguments.
         id_mark: Mark between the name and an id, where there is one.
+        id_end: Mark between an id and the name, where the id comes first.
         closings: Marks behind the arguments.
         name_and_id: Makes a name and an id of what stands in the name's place.
         json: The reader of calls for a list or an object in the name's place.
@@ -32,6 +33,7 @@ class NamedJsonCalls:
     openings: tuple[str, ...]
     name_ends: tuple[str, ...]
     id_mark: str = ""
+    id_end: str = ""
     closings: tuple[str, ...] = ()
     name_and_id: Callable[[str], tuple[str, str]] = lambda name: (name, "")
     json: Any = None
@@ -44,6 +46,11 @@ class NamedJsonCalls:
             if (yield from reader.peek()) in ("[", "{"):
                 yield from self.json.read(reader, calls, opening)
                 return
+        first_id = ""
+        if self.id_end:
+            first_id = yield from reader.run(_NAME)
+            if not (yield from reader.literal(self.id_end)):
+                raise NotACall
         yield from reader.space()
         written = yield from reader.run(_NAME)
         found = yield from reader.literal(*self.name_ends, *filter(None, [self.id_mark]))
@@ -53,6 +60,7 @@ class NamedJsonCalls:
                 raise NotACall
         name, call_id = self.name_and_id(written)
         calls.start(name)
+        call_id = first_id or call_id
         if found and found == self.id_mark:
             call_id = yield from reader.run(_NAME)
             if not (yield from reader.literal(*self.name_ends)):
@@ -78,6 +86,8 @@ class TaggedCalls:
         value_end: Mark behind a value.
         closings: Marks behind the last argument.
         value_start: Mark before a value, where it does not follow its name at once.
+        has_lines: Whether values stand on lines of their own.
+        header_end: Mark behind what else stands with the name.
     """
 
     openings: tuple[str, ...]
@@ -87,6 +97,8 @@ class TaggedCalls:
     value_end: str
     closings: tuple[str, ...]
     value_start: str = ""
+    has_lines: bool = False
+    header_end: str = ""
     at_start: tuple[str, ...] = ()
 
     def read(self, reader: Reader, calls: Calls, opening: str) -> Steps[None]:
@@ -99,6 +111,8 @@ class TaggedCalls:
         if not name or not end:
             raise NotACall
         calls.start(name)
+        if self.header_end and not (yield from reader.until((self.header_end,))):
+            raise BrokenCall(tr("it has no arguments"))
         arguments: dict[str, Any] = {}
         while end not in self.closings:
             if end != self.argument:
@@ -143,8 +157,7 @@ class TaggedCalls:
         arguments[key] = self._value(key, text, self.argument_ends[mark], schema)
         return following
 
-    @staticmethod
-    def _value(key: str, text: str, is_text: bool | None, schema: Any) -> Any:
+    def _value(self, key: str, text: str, is_text: bool | None, schema: Any) -> Any:
         if is_text:
             return text
         if is_text is not None:
@@ -152,6 +165,6 @@ class TaggedCalls:
                 return decoded(text)
             except BrokenCall:
                 return text
-        if text.startswith("\n"):  # on lines of its own
+        if self.has_lines and text.startswith("\n"):
             text = text[1:].removesuffix("\n")
         return typed(text, schema, key)

@@ -68,6 +68,16 @@ TEMPLATES = [
         ["So.", OSLO, ("now", {})],
     ),
     (
+        template("<call>{{ call.id }}<name>" + NAME + "<args>" + ARGUMENTS + "</call>"),
+        'So.<call>a1<name>weather<args>{"city": "Oslo"}</call><call>a2<name>now<args>{}</call>',
+        ["So.", (*OSLO, "a1"), ("now", {}, "a2")],
+    ),
+    (
+        template("<call>" + NAME + "<id>{{ call.id }}<args>" + ARGUMENTS + "</call>"),
+        'So.<call>weather<id>a1<args>{"city": "Oslo"}</call><call>now<id>a2<args>{}</call>',
+        ["So.", (*OSLO, "a1"), ("now", {}, "a2")],
+    ),
+    (
         template(
             '<invoke name="'
             + NAME

@@ -17,6 +17,7 @@ LFM2 = "<|tool_list_start|> <|tool_call_start|> <think>"
 DEEPSEEK = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜> </think>"
 DSML = "<｜DSML｜function_calls> </think>"
 KIMI = "<|tool_calls_section_begin|><|tool_call_begin|>"
+KIMI_3 = "<|open|>message<|sep|>"
 GLM = "<tool_call> <arg_key> <arg_value> <think>"
 GRANITE = "<|start_of_role|> <|tool_call|>"
 COMMAND = "<|START_ACTION|> <|START_THINKING|> <|END_THINKING|> <|START_RESPONSE|>"
@@ -66,6 +67,12 @@ CASES = [
         '</parameter><parameter=units>metric</parameter><parameter=place>{"a": [1]}</parameter>'
         "</function></tool_call>",
         [("weather", {"city": "12", "hourly": True, "units": "metric", "place": {"a": [1]}})],
+    ),
+    (
+        QWEN_CODER,
+        "<function=weather>\n<parameter=hourly>\nFalse\n</parameter>\n<parameter=place>\n"
+        "{'a': [1, None], \"b\": 'c'}\n</parameter>\n</function>",
+        [("weather", {"hourly": False, "place": {"a": [1, None], "b": "c"}})],
     ),
     # gpt-oss
     (
@@ -123,6 +130,11 @@ CASES = [
         GEMMA,
         '<|tool_call>call:python{code:<|"|>d = {"a": "}"}\n<|"|>}<tool_call|>',
         [("python", {"code": 'd = {"a": "}"}\n'})],
+    ),
+    (
+        GEMMA,
+        '<|tool_call>call:weather{place:{key two:<|"|>a<|"|>,"q": "b"}}<tool_call|>',
+        [("weather", {"place": {"key two": "a", "q": "b"}})],
     ),
     # Llama 3.x
     (LLAMA, '{"name": "weather", "parameters": {"city": "Oslo"}}', [OSLO]),
@@ -196,6 +208,16 @@ CASES = [
         "<think>Where?<|tool_call_begin|>functions.now:0<|tool_call_argument_begin|>{}",
         [["Where?"], ("now", {}, "functions.now:0")],
     ),
+    (
+        KIMI_3,
+        "<|open|>think<|sep|>Where?<|close|>think<|sep|><|open|>response<|sep|>I look."
+        '<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool="weather" index="1"'
+        '<|sep|><|open|>argument key="city" type="string"<|sep|>Oslo<|close|>argument<|sep|>'
+        '<|open|>argument key="days" type="number"<|sep|>3<|close|>argument<|sep|>'
+        '<|close|>call<|sep|><|open|>call tool="now" index="2"<|sep|><|close|>call<|sep|>'
+        "<|close|>tools<|sep|><|close|>message<|sep|>",
+        [["Where?"], "I look.", OSLO_3, NOW],
+    ),
     # GLM 4.x
     (
         GLM,
@@ -204,6 +226,11 @@ CASES = [
         [["Where?"], OSLO_3],
     ),
     (GLM, "<tool_call>now</tool_call><tool_call>now\n</tool_call>", [NOW, NOW]),
+    (
+        GLM,
+        "<tool_call>weather<arg_key>city</arg_key><arg_value>\n\nOslo\n</arg_value></tool_call>",
+        [("weather", {"city": "\n\nOslo\n"})],
+    ),
     # Granite
     (
         GRANITE,

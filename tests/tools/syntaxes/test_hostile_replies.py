@@ -7,7 +7,15 @@ import random
 
 import pytest
 
-from tchat.tools.syntaxes import CallBroken, CallFinished, EnvelopeSyntax, ReasoningPiece, TextPiece
+from tchat.tools.syntaxes import (
+    CallBroken,
+    CallEvent,
+    CallFinished,
+    CallSyntax,
+    EnvelopeSyntax,
+    ReasoningPiece,
+    TextPiece,
+)
 from tests.tools.syntaxes.replies import TOOLS, known, read, told
 from tests.tools.syntaxes.test_families import (
     CASES,
@@ -129,6 +137,30 @@ def test_a_call_on_a_line_of_its_own_ends_reasoning_that_was_not_closed(template
     assert isinstance(events[1], tuple)
 
 
+@pytest.mark.parametrize("value", ["NaN", "1e999", "-Infinity", "9" * 5000, "[" * 65 + "]" * 65])
+def test_values_that_json_cannot_hold_break_the_call(value: str) -> None:
+    texts = {
+        HERMES: f'<tool_call>{{"name": "weather", "arguments": {{"days": {value}}}}}</tool_call>',
+        DSML: '<｜DSML｜invoke name="weather"><｜DSML｜parameter name="place" string="false">'
+        f"{value}</｜DSML｜parameter></｜DSML｜invoke>",
+        LFM2: f"<|tool_call_start|>[weather(days={value})]<|tool_call_end|>",
+    }
+    for template, text in texts.items():
+        events = read(known(template), text, cuts=2)
+        assert all(json.dumps(e.arguments, allow_nan=False) for e in _finished(events))
+        assert len(_finished(events)) + sum(isinstance(e, CallBroken) for e in events) == 1
+
+
+def test_half_a_character_is_replaced() -> None:
+    hermes = '<tool_call>{"name": "now", "arguments": {"\\ud83d": ["\\ude00"]}}</tool_call>'
+    lfm2 = "<|tool_call_start|>[now(a='\\ud83d', b='\\ud83d\\ude00')]<|tool_call_end|>"
+
+    (found,) = _finished(read(known(HERMES), hermes))
+    assert json.dumps(found.arguments, ensure_ascii=False).encode()
+    (found,) = _finished(read(known(LFM2), lfm2))
+    assert found.arguments == {"a": "\ufffd" * 3, "b": "😀"}
+
+
 @pytest.mark.parametrize(
     ("template", "deep"),
     [
@@ -183,13 +215,17 @@ def test_any_mixture_of_marks_is_read_alike_however_it_is_cut() -> None:
         read(EnvelopeSyntax(), "".join(_piece(text, chance) for _ in range(4)), cuts=2)
 
 
+def _finished(events: list[CallEvent]) -> list[CallFinished]:
+    return [event for event in events if isinstance(event, CallFinished)]
+
+
 def _piece(text: str, chance: random.Random) -> str:
     start = chance.randrange(len(text))
     return text[start : start + chance.randint(1, 60)]
 
 
-def _fed(syntax: object, text: str, size: int) -> list[object]:
-    parser = syntax.parser(TOOLS)  # type: ignore[attr-defined]
+def _fed(syntax: CallSyntax, text: str, size: int) -> list[CallEvent]:
+    parser = syntax.parser(TOOLS)
     chunks = [text[start : start + size] for start in range(0, len(text), size)]
     events = [event for chunk in chunks for event in parser.feed(chunk)]
     return [*events, *parser.close()]
