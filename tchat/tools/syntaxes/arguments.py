@@ -70,15 +70,20 @@ def storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def typed(text: str, schema: Mapping[str, Any], name: str) -> Any:
-    """The value of the argument ``name`` from plain text, by the schema of all arguments.
+def typed_argument(text: str, schema: Mapping[str, Any], name: str) -> Any:
+    """The value of the argument ``name`` from plain text, by the schema of all arguments."""
+    properties = schema.get("properties")
+    own = properties.get(name) if isinstance(properties, Mapping) else None
+    return typed(text, own if isinstance(own, Mapping) else {}, schema)
+
+
+def typed(text: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """A value from plain text by its schema, a part of ``root``.
 
     What the schema takes only as a string stays as it is written. Anything else is JSON, or stays
     text where it is not: whoever checks the arguments can say more about that.
     """
-    properties = schema.get("properties")
-    own = properties.get(name) if isinstance(properties, Mapping) else None
-    types = _types(own, schema) if isinstance(own, Mapping) else set()
+    types = types_of(schema, root)
     if types == {"string"}:
         return text
     try:
@@ -97,7 +102,7 @@ def _json_or_python(text: str) -> Any:
         return whole_value(text)  # as some templates write lists and truths
 
 
-def _types(schema: Mapping[str, Any], root: Mapping[str, Any], left: int = 8) -> set[str]:
+def types_of(schema: Mapping[str, Any], root: Mapping[str, Any], left: int = 8) -> set[str]:
     """The JSON types that a schema takes; empty where it does not say."""
     said = schema.get("type")
     names = [said] if isinstance(said, str) else said
@@ -111,7 +116,7 @@ def _types(schema: Mapping[str, Any], root: Mapping[str, Any], left: int = 8) ->
     if isinstance(reference, str):
         branches.append(_referenced(reference, root))
     schemas = [b for b in branches if isinstance(b, Mapping)] if left else []
-    return {name for branch in schemas for name in _types(branch, root, left - 1)}
+    return {name for branch in schemas for name in types_of(branch, root, left - 1)}
 
 
 def _referenced(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from tchat.tools.syntaxes.functionary import FunctionarySyntax
 from tchat.tools.syntaxes.gemma import GemmaCalls
 from tchat.tools.syntaxes.harmony import HarmonySyntax
 from tchat.tools.syntaxes.json_calls import JsonCalls
+from tchat.tools.syntaxes.nested_calls import NestedCalls
 from tchat.tools.syntaxes.protocol import CallSyntax
 from tchat.tools.syntaxes.pythonic import PythonicCalls
 from tchat.tools.syntaxes.reasoning_marks import reasoning_marks
@@ -187,6 +188,12 @@ _COMMAND_R = _marked(
     separators=("```",),
     ignored=("<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"),
 )
+_MINIMAX = "]<]minimax[>["
+_MINIMAX_3 = _marked(
+    NestedCalls(_MINIMAX),
+    sections=(f"{_MINIMAX}<tool_call>",),
+    separators=(f"{_MINIMAX}</tool_call>",),
+)
 _FUNCTIONARY_JSON = NamedJsonCalls(
     openings=("<function=",), name_ends=(">",), closings=("</function>",)
 )
@@ -238,6 +245,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("Mistral", (("[TOOL_CALLS]",),), _MISTRAL),
     Family("Command", (("<|START_ACTION|>",),), _COMMAND),
     Family("Command R", (("<|CHATBOT_TOKEN|>", "Action:"),), _COMMAND_R),
+    Family("MiniMax M3", ((_MINIMAX,), ("minimax[", "<invoke name=")), _MINIMAX_3),
     Family("GLM", (("<arg_key>", "<arg_value>"),), _GLM),
     Family("Seed", (("<seed:tool_call>",),), _SEED),
     Family("Qwen3 Coder", (("<function=", "<parameter="),), _QWEN_CODER),

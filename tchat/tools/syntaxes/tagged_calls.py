@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tchat.tools.syntaxes.arguments import arguments_of, decoded, typed
+from tchat.tools.syntaxes.arguments import arguments_of, decoded, typed_argument
 from tchat.tools.syntaxes.reader import BrokenCall, NotACall, Reader, Steps
 from tchat.tools.syntaxes.reply import Calls
 from tchat.translation import tr
@@ -167,4 +167,4 @@ class TaggedCalls:
                 return text
         if self.has_lines and text.startswith("\n"):
             text = text[1:].removesuffix("\n")
-        return typed(text, schema, key)
+        return typed_argument(text, schema, key)
