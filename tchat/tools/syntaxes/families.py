@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from tchat.tools.syntaxes.differential import Render, syntax_by_rendering
 from tchat.tools.syntaxes.functionary import FunctionarySyntax
 from tchat.tools.syntaxes.gemma import GemmaCalls
-from tchat.tools.syntaxes.harmony import HarmonySyntax
 from tchat.tools.syntaxes.json_calls import JsonCalls
+from tchat.tools.syntaxes.messages import MessageSyntax
 from tchat.tools.syntaxes.nested_calls import NestedCalls
 from tchat.tools.syntaxes.protocol import CallSyntax
 from tchat.tools.syntaxes.pythonic import PythonicCalls
@@ -234,10 +234,30 @@ _GEMMA = _marked(
     thinks_anywhere=True,
 )
 
+
+def _gpt_oss(name: str, template: str) -> CallSyntax:
+    del template
+    return MessageSyntax(name, ends=("<|end|>", "<|return|>", "<|call|>"))
+
+
+def _muse(name: str, template: str) -> CallSyntax:
+    del template
+    calls = TaggedCalls(
+        openings=('<atem:invoke name="',),
+        name_ends=('">',),
+        argument='<atem:parameter name="',
+        argument_ends={'">': None},
+        value_end="</atem:parameter>",
+        closings=("</atem:invoke>",),
+    )
+    return MessageSyntax(name, ends=("<|eom|>", "<|eot|>"), tags=calls)
+
+
 FAMILIES: tuple[Family, ...] = (
-    Family("gpt-oss", (("<|channel|>", "<|message|>"),), lambda *_: HarmonySyntax()),
+    Family("gpt-oss", (("<|channel|>", "<|message|>"),), _gpt_oss),
+    Family("Muse", (("<atem:invoke", "<|message|>"),), _muse),
     Family("Gemma 4", (("<|tool_call>", "<|channel>"), ("<|tool_call>call:",)), _GEMMA),
-    Family("Functionary 3.2", ((">>>all",),), lambda *_: FunctionarySyntax()),
+    Family("Functionary 3.2", ((">>>all",),), lambda name, _: FunctionarySyntax(name)),
     Family("DeepSeek V3.2", ((_DSML,), ("｜DSML｜",)), _DEEPSEEK_DSML),
     Family("DeepSeek", (("tool▁call▁begin",),), _DEEPSEEK),
     Family("Kimi K2", (("<|tool_calls_section_begin|>",),), _KIMI),

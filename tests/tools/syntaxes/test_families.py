@@ -10,6 +10,8 @@ from tests.tools.syntaxes.replies import known, read, told
 HERMES = '<tool_call>\n{"name": <name>, "arguments": <args>}\n</tool_call> <think> </think>'
 QWEN_CODER = "<tool_call><function=x><parameter=y></parameter></function></tool_call><think>"
 HARMONY = "<|start|>assistant<|channel|>final<|message|>"
+MUSE = '<atem:invoke name="x"> <|message|>'
+MINIMAX = "]<]minimax[>[ <mm:think>"
 MISTRAL = "[TOOL_CALLS] [ARGS] [CALL_ID] [THINK] [/THINK]"
 GEMMA = "<|channel>thought <channel|> <|tool_call>call: <tool_call|>"
 LLAMA = "<|start_header_id|>ipython<|end_header_id|> <|python_tag|>"
@@ -94,6 +96,29 @@ CASES = [
         [("python", {"code": "print(1)"})],
     ),
     (HARMONY, "No header at all.", ["No header at all."]),
+    # Muse
+    (
+        MUSE,
+        " to=self<|message|>Where?<|eom|><|start|>assistant to=user<|message|>I look: "
+        '<atem:invoke name="now"><|eom|><|start|>assistant to=weather<|message|>'
+        '<atem:function_calls>\n<atem:invoke name="weather">\n<atem:parameter name="city">Oslo'
+        '</atem:parameter>\n<atem:parameter name="days">3</atem:parameter>\n</atem:invoke>\n'
+        "</atem:function_calls><|eot|>",
+        [["Where?"], 'I look: <atem:invoke name="now">', OSLO_3],
+    ),
+    # MiniMax M3
+    (
+        MINIMAX,
+        '<mm:think>Where?</mm:think>I look.#<tool_call>\n#<invoke name="weather">#<city>Oslo#'
+        "</city>#<days>3#</days>#<place>#<a>#<item>1#</item>#<item>b#</item>#</a>#</place>#"
+        '</invoke>\n#<invoke name="now">#</invoke>\n#</tool_call>'.replace("#", "]<]minimax[>["),
+        [
+            ["Where?"],
+            "I look.",
+            ("weather", {"city": "Oslo", "days": 3, "place": {"a": [1, "b"]}}),
+            NOW,
+        ],
+    ),
     # Mistral, old and new
     (
         MISTRAL,
