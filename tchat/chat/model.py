@@ -72,7 +72,8 @@ def open_model(
             require_loadable(
                 each, metadata_cache, probe_command, build=build_name(), cancelled=cancel.is_set
             )
-        metadata_cache.record_use(metadata)
+        for each in filter(None, (metadata, draft)):
+            metadata_cache.record_use(each)
     backend().log.write_to(paths.log_file)
     options = engine_options(settings, metadata, draft)
     snapshots = open_snapshots(settings, paths, metadata, options)

@@ -64,7 +64,8 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             options = engine_options(settings, metadata, draft)
             backend().log.write_to(paths.log_file)
             preloaded = Preloaded(metadata, options, BackgroundLoad(options, cancel))
-            metadata_cache.record_use(metadata)
+            for each in filter(None, (metadata, draft)):
+                metadata_cache.record_use(each)
     except TchatError:
         return None
     return preloaded

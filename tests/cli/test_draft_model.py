@@ -48,3 +48,13 @@ def test_a_draft_model_that_is_not_there_is_told(tmp_path: Path) -> None:
     ran = tchat("-n", "why", "--draft-model", str(tmp_path / "nowhere.gguf"))
     assert ran.code == 3
     assert "nowhere.gguf" in ran.err
+
+
+def test_its_use_is_recorded(tiny_model: Path) -> None:
+    copy = tiny_model.with_name("ahead.gguf")
+    copy.write_bytes(tiny_model.read_bytes())
+    assert tchat("models", "add", str(copy)).code == 0
+    for _ in range(2):  # the second time it loads beside the imports
+        assert tchat("-n", "why", "--draft-model", str(copy), *FLAGS).code == 0
+        rows = json.loads(tchat("models", "ls", "--json").out)
+        assert [bool(row["last_used"]) for row in rows if row["name"] == "ahead"] == [True]

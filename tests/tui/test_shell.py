@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,37 @@ async def test_a_long_output_is_one_chip(settings: Settings, paths: Paths) -> No
         await shown.pilot.press("y")
         await shown.until(lambda: "[pasted" in shown.screen.prompt.draft.text)
         assert "\n500\n" in shown.screen.prompt.draft.full_text
+
+
+async def test_all_of_a_long_command_can_be_read_before_it_runs(
+    settings: Settings, paths: Paths
+) -> None:
+    words = [f"<{number}>" for number in range(200)]
+    async with opened(settings, paths) as shown:
+        app = shown.pilot.app
+
+        def seen() -> set[str]:
+            rows = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+            return set(re.findall(r"<\d+>", rows))
+
+        shown.screen.prompt.insert("!echo " + " ".join(words))
+        await shown.pilot.press("enter")
+        await shown.until(lambda: isinstance(app.screen, Confirm))
+        await shown.pilot.pause()
+        found = seen()
+        assert words[0] in found
+        for _ in range(20):
+            await shown.pilot.press("pagedown")
+            await shown.pilot.pause()
+            found |= seen()
+        assert found == set(words)
+        await shown.pilot.press("escape")
+
+
+async def test_what_runs_is_what_is_shown(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        shown.screen.prompt.insert("!printf '<\u200b\u202e>'")
+        await shown.pilot.press("enter")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        await shown.pilot.press("y")
+        await shown.until(lambda: "<⟦U+202E⟧>" in shown.screen.prompt.draft.full_text)

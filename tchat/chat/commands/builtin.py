@@ -34,7 +34,7 @@ from tchat.chat.commands.lookup import (
 )
 from tchat.errors import UsageError
 from tchat.humanize import rate_text, when
-from tchat.sanitize import single_line
+from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ async def _attach_file(host: CommandHost, path: str) -> None:
 async def _run_shell(host: CommandHost, command: str) -> None:
     if not command:
         raise UsageError(tr("/shell needs a command"), tr("for example !git diff"))
-    await host.run_shell(command)
+    await host.run_shell(printable(command))  # what is shown is what runs
 
 
 async def _insert_template(host: CommandHost, argument: str) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Click
 from textual.geometry import Offset, Size, Spacing
@@ -274,8 +274,8 @@ class Picker(ListDialog):
 class Confirm(Dialog[bool]):
     """A question with two answers; it ends with True, False, or None for Esc.
 
-    ``detail``, such as a name or a link, is shown as it is. Where something is lost by the answer,
-    with ``danger``, the focus begins on ``no``.
+    ``detail``, such as a name or a link, is shown as it is; it scrolls where it is long. Where
+    something is lost by the answer, with ``danger``, the focus begins on ``no``.
     """
 
     HEADING: ClassVar[str] = N_("Are you sure?")
@@ -295,11 +295,13 @@ class Confirm(Dialog[bool]):
             show=False,
             id="confirm.other",
         ),
+        Binding("pagedown", "scroll_detail(1)", N_("Scroll down"), show=False, id="confirm.down"),
+        Binding("pageup", "scroll_detail(-1)", N_("Scroll up"), show=False, id="confirm.up"),
     ]
     DEFAULT_CSS = """
     Confirm {
         & > #frame, &.-short > #frame { width: 60; max-width: 94%; height: auto; padding: 1 2 0 2; }
-        & #detail { color: $muted; margin-top: 1; max-height: 6; overflow: hidden; }
+        & #detail { color: $muted; margin-top: 1; height: auto; max-height: 40vh; }
         & #answers { height: auto; margin-top: 1; align-horizontal: right; }
         & #answers Button {
             margin-left: 2;
@@ -332,7 +334,7 @@ class Confirm(Dialog[bool]):
         """Question, detail, answers."""
         yes, no = self._labels
         yield Static(self._question, id="question", markup=False)
-        detail = Static(self._detail, id="detail", markup=False)
+        detail = VerticalScroll(Static(self._detail, markup=False), id="detail", can_focus=False)
         detail.display = bool(self._detail)
         yield detail
         with Horizontal(id="answers"):
@@ -353,3 +355,8 @@ class Confirm(Dialog[bool]):
     def action_answer(self, answer: bool) -> None:
         """End with the answer."""
         self.finish(answer)
+
+    def action_scroll_detail(self, pages: int) -> None:
+        """Scroll what is asked about by a page."""
+        detail = self.query_one("#detail")
+        detail.scroll_relative(y=pages * detail.scrollable_content_region.height, animate=False)
