@@ -97,8 +97,8 @@ def test_a_prompt_and_the_shell_are_told_to_the_model(shell: Shell) -> None:
     prompts: list[str] = []
     shell.answer = lambda prompt: prompts.append(prompt) or "ls"  # type: ignore[func-returns-value]
     shell.environ["SHELL"] = "/usr/bin/fish"
-    assert shell("--cmd", "list", stdin=b"a log").out == "ls\n"
-    assert prompts[0].startswith("a log\n\nlist\n\nReply with one command for fish on ")
+    assert shell("--cmd", "list files", stdin=b"a log").out == "ls\n"
+    assert prompts[0].startswith("a log\n\nlist files\n\nReply with one command for fish on ")
 
 
 @pytest.mark.parametrize(
