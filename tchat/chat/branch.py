@@ -180,6 +180,16 @@ def title_for(prompt: str) -> str:
     return single_line(first or prompt, limit=TITLE_LENGTH)
 
 
+def title_for_parts(question: str, prompt: str) -> str:
+    """A session title from a question, and what precedes it in its ``prompt``: a file, or a pipe.
+
+    So that one question about many texts makes titles that differ.
+    """
+    about = prompt.removesuffix(question).strip()
+    parts = [title_for(part) for part in (question, about) if part.strip()]
+    return single_line(" · ".join(parts), limit=TITLE_LENGTH)
+
+
 def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -> str:
     """The notice that the oldest turns do not fit into the context any more."""
     start = turn_starts(path)[turns[0]]
@@ -236,14 +246,15 @@ class Questions:
         after: int | None,
         reply_prefix: str,
         *,
+        title: str,
         system: str,
         settings: Mapping[str, Value],
     ) -> StoredQuestion:
         """Store the user's message below ``after``, the last reply, or a later stopped prompt.
 
         A later prompt that failed before any reply becomes a sibling of the message. If another
-        process deleted the session or its file, a new session begins, with a notice. ``system`` and
-        ``settings`` are for a new one.
+        process deleted the session or its file, a new session begins, with a notice. ``title``,
+        ``system`` and ``settings`` are for a new one; without a title, the prompt makes it.
         """
         reply_start, notice, before = _reply_start(reply_prefix), None, _State(session)
         if session is not None:
@@ -261,7 +272,7 @@ class Questions:
                 return StoredQuestion(question, branch, reply_start, before=before)
         system = session.system if session else system
         begun, question = self._store.begin(
-            prompt, title=title_for(prompt), system=system, settings=settings
+            prompt, title=title or title_for(prompt), system=system, settings=settings
         )
         return StoredQuestion(question, None, reply_start, notice, before, begun)
 

@@ -56,6 +56,7 @@ class Chat:
         session: The session; None before the first prompt of a new one. Set it after a change, such
             as of its title or system prompt.
         session_overrides: What a new session sets for itself.
+        title: The title of a new session; where empty, the first prompt makes it.
 
     Raises, from every generator:
         ModelError: The model is missing, unusable, or refused.
@@ -78,6 +79,7 @@ class Chat:
         self.store = store
         self.session = session
         self.session_overrides: Mapping[str, Value] = {}
+        self.title = ""
         self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)
@@ -513,6 +515,7 @@ class Chat:
             prompt,
             after,
             reply_prefix,
+            title=self.title,
             system=self.settings.system,
             settings=self.session_overrides,
         )

@@ -74,6 +74,7 @@ def _answer(
         chat = resources.enter_context(
             open_chat(settings, console, session_store, session, cancel, preloaded=preloaded)
         )
+        chat.title = turn.title
         try:
             return act(turn, settings, chat, console)
         except PromptTooLong as error:

@@ -100,10 +100,15 @@ def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
 def _prepare(
     request: AskRequest, settings: Settings, template: PromptTemplate | None, console: Console
 ) -> AskTurn:
-    from tchat.cli.console import decode_words, read_prompt
+    from tchat.cli.console import decode_words, read_prompt, typed_words
 
     schema, settings = apply_reply_format(request, settings, console)
     prompt = read_prompt(console, request.words, request.files, settings.encoding)
+    title = ""
+    if template is None and (question := decode_words(typed_words(request.words))) != prompt:
+        from tchat.chat.branch import title_for_parts
+
+        title = title_for_parts(question, prompt)
     if template is not None:
         values = {name: decode_words([text]) for name, text in request.values.items()}
         prompt, system = fill_template(console, template, prompt, values)
@@ -114,7 +119,7 @@ def _prepare(
             tr("there is no prompt"),
             tr("type one, pipe one in, or run `tchat` in a terminal to chat"),
         )
-    return AskTurn(request, settings, prompt, schema)
+    return AskTurn(request, settings, prompt, schema, title)
 
 
 def apply_reply_format(

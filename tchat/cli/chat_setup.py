@@ -124,13 +124,15 @@ def _labels_in(text: str) -> tuple[str, ...]:
 class AskTurn(NamedTuple):
     """A request with its settings, prompt and JSON schema.
 
-    An empty ``prompt`` continues the last reply of the session.
+    An empty ``prompt`` continues the last reply of the session. ``title`` is that of a new one;
+    where empty, the prompt makes it.
     """
 
     request: AskRequest
     settings: Settings
     prompt: str
     schema: dict[str, Any] | None
+    title: str = ""
 
 
 def require_compatible_flags(request: AskRequest) -> None:

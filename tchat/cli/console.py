@@ -310,13 +310,18 @@ def read_prompt(
         UsageError: A file is missing or is not text, or there is too much.
         StorageError: A file cannot be read.
     """
-    typed = words[words[:1] == (STDIN,) :]
-    typed = typed[:-1] if typed and typed[-1] == STDIN else typed
+    typed = typed_words(words)
     parts = list(_read_files(console, files, encoding)) if files else []
     if STDIN not in files and (len(typed) < len(words) or not console.stdin_is_terminal):
         parts.append(_read_stdin(console, encoding))
     parts.append(decode_words(typed, console))
     return "\n\n".join(filter(str.strip, parts))
+
+
+def typed_words(words: Sequence[str]) -> Sequence[str]:
+    """The words without the `STDIN` that stands before or behind them."""
+    typed = words[words[:1] == (STDIN,) :]
+    return typed[:-1] if typed and typed[-1] == STDIN else typed
 
 
 def _read_stdin(console: Console, encoding: str) -> str:

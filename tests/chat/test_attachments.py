@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.chat.attachments import Attachment, check_file, split_attachments, with_attachments
-from tchat.chat.branch import title_for
+from tchat.chat.branch import title_for, title_for_parts
 from tchat.errors import UsageError
 
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
@@ -52,6 +52,23 @@ def test_a_session_is_called_by_the_words_of_its_first_prompt(
 ) -> None:
     whole = with_attachments(prompt, [Attachment(*file) for file in files])
     assert title_for(whole) == title
+
+
+@pytest.mark.parametrize(
+    ("question", "before", "title"),
+    [
+        ("name and age?", ["Ann is 31\nand tall"], "name and age? · Ann is 31"),
+        ("sum up", [str(Attachment("a.md", "x")), str(Attachment("b.md", "y"))], None),
+        ("", ["Ann is 31"], "Ann is 31"),
+        ("q" * 80, ["Ann"], "q" * 59 + "…"),
+        ("q" * 40, ["a " * 40], "q" * 40 + " · a a a a a a a a…"),
+    ],
+)
+def test_one_question_about_many_texts_makes_titles_that_differ(
+    question: str, before: list[str], title: str | None
+) -> None:
+    whole = "\n\n".join([*before, question] if question else before)
+    assert title_for_parts(question, whole) == (title or "sum up · a.md, b.md")
 
 
 def socket_at(path: Path) -> None:

@@ -91,6 +91,7 @@ class FakeChat:
     cancel: Cancel
     answer: Callable[[str], str]
     probabilities: tuple[tuple[str, float], ...] = ()
+    title: str = ""
 
     def __enter__(self) -> FakeChat:
         return self
@@ -119,7 +120,7 @@ class FakeChat:
 
     def send(self, prompt: str, *, reply_prefix: str = "") -> Iterator[Event]:
         self.session = self.session or new_session(
-            self.store, title=prompt, system=self.settings.system
+            self.store, title=self.title or prompt, system=self.settings.system
         )
         branch = self.store.branch(self.session.id)
         parent = branch[-1].id if branch else None

@@ -36,6 +36,14 @@ def prompts(home: Path) -> list[str]:
 # What a prompt is made of
 
 
+def test_a_session_is_called_by_its_question_and_what_is_piped(tiny_home: Path) -> None:
+    for text in (b"Ann is 31\n", b"Bob is 40\n"):
+        tchat("name and age?", "--max-tokens", "1", stdin=text)
+    with SessionStore(tiny_home / "sessions.db") as store:
+        titles = [session.title for session in store.sessions()]
+    assert titles == ["name and age? · Bob is 40", "name and age? · Ann is 31"]
+
+
 def test_standard_input_comes_before_the_words(shell: Shell) -> None:
     assert shell("what is this?", stdin=b"a document\n").out == "a document\n\nwhat is this?\n"
 
@@ -412,7 +420,7 @@ def test_raw_prints_what_there_is(shell: Shell) -> None:
 
 def test_the_code_alone_is_printed(shell: Shell) -> None:
     shell.answer = lambda _: "Do this:\n\n```sh\nls -l\npwd\n```\n\nand that."
-    assert shell("-x", "list").out == "ls -l\npwd\n"
+    assert shell("-x", "list files").out == "ls -l\npwd\n"
 
 
 def test_the_usage_goes_to_standard_error(shell: Shell) -> None:
