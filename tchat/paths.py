@@ -132,6 +132,11 @@ def expanded(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111
 
 
+def path_text(path: Path) -> str:
+    """The whole path, with ``~`` for the home folder: how messages name a file that was written."""
+    return with_tilde(path.absolute())
+
+
 def with_tilde(path: Path) -> str:
     """The path with ``~`` for the home folder, to be shown and typed."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tchat.sessions.store import SessionStore, Store
 
 SHOWN = 80  # characters of a name
+SLUG_LENGTH = 40  # characters of a title in the name of a file
+SHORT_ID = 6  # characters at the end of an id, which find a session
 
 
 def is_session_setting(key: Key) -> bool:
@@ -85,11 +88,16 @@ def with_session_settings(
     return settings
 
 
-def export_path(session_id: str, name: str = "") -> Path:
-    """The file that a session is written to: ``name``, or a usual name, in ``name`` if a folder."""
+def export_path(session_id: str, title: str, name: str = "") -> Path:
+    """The file that a session is written to: ``name``, or a usual name, in ``name`` if a folder.
+
+    The usual name is made of the words of its title and the end of its id, which finds it too.
+    """
     from tchat.paths import expanded
 
-    usual, path = f"tchat-{session_id}.md", expanded(name)
+    words = re.findall(r"\w+", title.casefold())
+    slug = "-".join(words)[:SLUG_LENGTH].strip("-") or "tchat"
+    usual, path = f"{slug}-{session_id[-SHORT_ID:]}.md", expanded(name)
     return path / usual if os.path.isdir(path) else path  # noqa: PTH112
 
 
@@ -108,10 +116,9 @@ def write_session(
     from tchat.paths import write_new, write_private
     from tchat.sessions.formats import MARKDOWN, export_format
 
-    path = export_path(session_id, name)
-    pieces = export_format("", path, MARKDOWN).export(
-        store, [store.get(session_id)], show_reasoning=False
-    )
+    session = store.get(session_id)
+    path = export_path(session_id, session.title, name)
+    pieces = export_format("", path, MARKDOWN).export(store, [session], show_reasoning=False)
     write = write_private if replace_file else write_new
     write(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
     return path

@@ -14,7 +14,7 @@ from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import when
-from tchat.paths import is_writable, write_new
+from tchat.paths import is_writable, path_text, write_new
 from tchat.sanitize import printable, printable_json, single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format
 from tchat.translation import N_, tr, trn
@@ -184,7 +184,9 @@ def export(
             console.stdout.write(piece)
         return
     write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
-    console.say(tr("wrote {output} ({name})", output=single_line(str(output)), name=chosen.name))
+    console.say(
+        tr("wrote {output} ({name})", output=single_line(path_text(output)), name=chosen.name)
+    )
 
 
 @app.command("import")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.session import write_session
+from tchat.chat.session import export_path, write_session
 from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sessions import formats
@@ -20,6 +20,7 @@ from tchat.sessions.importers.files import ImportFile, read_file
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore, Store
 from tests.cli.shell import Shell
+from tests.sessions.stores import new_session
 from tests.sessions.trees import to_json
 
 # What the module of a new format holds.
@@ -127,3 +128,25 @@ def test_what_no_importer_knows_is_refused() -> None:
         assert "ChatGPT, Claude" in caught.value.hint
     with pytest.raises(UsageError, match="not an export of tchat"):
         list(read(json.dumps({"format": "other"})))
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Why is the sky blue?", "why-is-the-sky-blue"),
+        ("../../etc/passwd \x1b[2J", "etc-passwd-2j"),
+        ("天空为什么是蓝的?", "天空为什么是蓝的"),
+        ("word " * 30, "word-word-word-word-word-word-word-word"),
+        ("?!", "tchat"),
+        ("", "tchat"),
+    ],
+)
+def test_the_usual_name_of_an_export_is_made_of_its_title(title: str, name: str) -> None:
+    assert export_path("01hzq0abcd", title) == Path(f"{name}-q0abcd.md")
+
+
+def test_the_usual_name_of_an_export_finds_its_session() -> None:
+    with SessionStore.in_memory() as store:
+        session = new_session(store, title="one")
+        name = export_path(session.id, session.title).stem
+        assert store.get(name.rpartition("-")[2]).id == session.id

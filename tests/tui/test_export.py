@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from tchat.paths import Paths
+from tchat.paths import Paths, path_text
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.dialogs.dialog import Confirm
@@ -16,7 +16,8 @@ from tests.tui.chat_stage import Shown, opened
 
 from .stage import lines, shown, text, until
 
-ID = "01abc"
+ID, TITLE = "01hzq0abcd", "Why is the sky blue? [b]"
+NAME = "why-is-the-sky-blue-b-q0abcd.md"
 
 
 def typed(dialog: ExportDialog, name: str) -> None:
@@ -31,11 +32,11 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_it_proposes_a_file_in_the_working_folder_and_names_the_format(
     tmp_path: Path,
 ) -> None:
-    async with shown(ExportDialog(ID)) as (app, pilot):
+    async with shown(ExportDialog(ID, TITLE)) as (app, pilot):
         await until(pilot, lambda: "A new file: Markdown" in text(app))
-        assert f"tchat-{ID}.md" in text(app)
+        assert NAME in text(app)
         await pilot.press("enter")
-        assert app.ended_with == ExportTarget(tmp_path / f"tchat-{ID}.md")
+        assert app.ended_with == ExportTarget(tmp_path / NAME)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ async def test_it_proposes_a_file_in_the_working_folder_and_names_the_format(
     ],
 )
 async def test_it_tells_what_comes_of_a_name_before_enter(name: str, told: str) -> None:
-    async with shown(dialog := ExportDialog(ID)) as (app, pilot):
+    async with shown(dialog := ExportDialog(ID, TITLE)) as (app, pilot):
         typed(dialog, name)
         await until(pilot, lambda: told in text(app))
         await pilot.press("enter")
@@ -56,17 +57,17 @@ async def test_it_tells_what_comes_of_a_name_before_enter(name: str, told: str) 
 
 
 async def test_a_folder_gets_the_usual_name(tmp_path: Path) -> None:
-    async with shown(dialog := ExportDialog(ID)) as (app, pilot):
+    async with shown(dialog := ExportDialog(ID, TITLE)) as (app, pilot):
         typed(dialog, str(tmp_path))
         await until(pilot, lambda: "A new file" in text(app))
         await pilot.press("enter")
-        assert app.ended_with == ExportTarget(tmp_path / f"tchat-{ID}.md")
+        assert app.ended_with == ExportTarget(tmp_path / NAME)
 
 
 @pytest.mark.parametrize("answer", ["y", "n", "enter", "escape"])
 async def test_a_file_is_replaced_only_after_a_yes(answer: str, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("mine")
-    async with shown(dialog := ExportDialog(ID)) as (app, pilot):
+    async with shown(dialog := ExportDialog(ID, TITLE)) as (app, pilot):
         typed(dialog, "a.md")
         await until(pilot, lambda: "is there already" in "".join(lines(app)))
         await pilot.press("enter")
@@ -93,11 +94,11 @@ async def test_the_screen_asks_and_writes(settings: Settings, paths: Paths, tmp_
     async with opened(settings, paths) as stage:
         await stage.ask("one")
         await ask_to_export(stage, "new.md")
-        await stage.until(lambda: "Written to new.md" in stage.notices)
+        await stage.until(lambda: f"Written to {path_text(Path('new.md'))}." in stage.notices)
         await ask_to_export(stage, "old.json")
         await stage.until(lambda: isinstance(stage.pilot.app.screen, Confirm))
         await stage.pilot.press("y")
-        await stage.until(lambda: "Written to old.json" in stage.notices)
+        await stage.until(lambda: f"Written to {tmp_path}/old.json." in stage.notices)
     assert "one" in (tmp_path / "new.md").read_text()
     with SessionStore(paths.sessions_db) as store:
         assert store.sessions()[0].id in (tmp_path / "old.json").read_text()

@@ -213,7 +213,8 @@ async def test_an_export_says_where_it_is() -> None:
         await until(pilot, lambda: isinstance(app.screen, ExportDialog))
         await pilot.press("enter")
         await until(pilot, lambda: "Written to /tmp/[/x]␛.md" in text(app))
-        assert services.asked == [("export", SESSIONS[0].id, f"tchat-{SESSIONS[0].id}.md")]
+        name = f"why-is-the-sky-blue-{SESSIONS[0].id[-6:]}.md"
+        assert services.asked == [("export", SESSIONS[0].id, name)]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -381,12 +381,13 @@ async def _search_messages(host: CommandHost, words: str) -> None:
 
 async def _export_session(host: CommandHost, name: str) -> None:
     from tchat.chat.session import write_session
+    from tchat.paths import path_text
 
     session = require_session(host)
     if not name and host.open_dialog(CommandDialog.EXPORT):
         return
     written = await host.read(lambda store: write_session(store, session.id, name))
-    host.show(tr("Written to {written}.", written=single_line(str(written))))
+    host.show(tr("Written to {written}.", written=single_line(path_text(written))))
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:

@@ -210,7 +210,7 @@ class SessionsController:
         if session is None:
             self._context.notify(tr("This session has no message yet: send a prompt first."))
             return
-        target = await self.screen.app.push_screen_wait(ExportDialog(session.id))
+        target = await self.screen.app.push_screen_wait(ExportDialog(session.id, session.title))
         if target is not None:
             written = await self._context.sessions.export(
                 session.id, target.path, replaces=target.replaces

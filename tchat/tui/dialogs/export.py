@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from tchat.chat.session import export_path
 from tchat.errors import UsageError
-from tchat.paths import require_folder, with_tilde
+from tchat.paths import path_text, require_folder
 from tchat.sanitize import single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, export_format
 from tchat.translation import N_, tr
@@ -40,10 +40,10 @@ class ExportDialog(Dialog[ExportTarget]):
     }
     """
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, title: str) -> None:
         super().__init__()
-        self._session_id = session_id
-        self._proposed = with_tilde(Path.cwd() / export_path(session_id))
+        self._session_id, self._title = session_id, title
+        self._proposed = path_text(export_path(session_id, title))
 
     def body(self) -> ComposeResult:
         """The formats, the path, and what comes of it."""
@@ -73,7 +73,11 @@ class ExportDialog(Dialog[ExportTarget]):
             self.finish(ExportTarget(path))
             return
         question = Confirm(
-            tr("Replace this file?"), str(path), yes=tr("Replace"), no=tr("Cancel"), danger=True
+            tr("Replace this file?"),
+            path_text(path),
+            yes=tr("Replace"),
+            no=tr("Cancel"),
+            danger=True,
         )
         self.app.push_screen(question, self._replace)
 
@@ -83,7 +87,7 @@ class ExportDialog(Dialog[ExportTarget]):
 
     @property
     def _path(self) -> Path:
-        return export_path(self._session_id, self.query_one(Input).value.strip())
+        return export_path(self._session_id, self._title, self.query_one(Input).value.strip())
 
     def _refusal(self) -> str:
         """Why the session cannot be written there; empty where it can."""

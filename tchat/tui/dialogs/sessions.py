@@ -258,7 +258,8 @@ class SessionsScreen(Dialog[SessionChoice]):
 
     @background(group="sessions")
     async def _export(self, session_id: str) -> None:
-        target = await self.app.push_screen_wait(ExportDialog(session_id))
+        title = self._sessions[self._index(session_id)].title
+        target = await self.app.push_screen_wait(ExportDialog(session_id, title))
         if target is None:
             return
         place = await self._service.export(session_id, target.path, replaces=target.replaces)

@@ -15,7 +15,7 @@ from tchat.chat.session import write_session
 from tchat.engine.events import Timings
 from tchat.errors import StorageError, UsageError
 from tchat.models.files import short_model_name
-from tchat.paths import expanded
+from tchat.paths import expanded, path_text
 from tchat.sessions.records import (
     Deletion,
     ImportedSession,
@@ -122,7 +122,7 @@ class SessionService:
         return ImportOutcome(imported, list(summary(imported, report)))
 
     async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
-        """Write a session into a file, see `write_session`; returns its path.
+        """Write a session into a file, see `write_session`; returns its path, to be shown.
 
         Raises:
             UsageError: The file is there already, and is not to be replaced.
@@ -134,8 +134,8 @@ class SessionService:
             return write_session(store, session_id, str(path), replace_file=replaces)
 
         if conversation.session is not None and conversation.session.id == session_id:
-            return str(await self._messages.with_store(write))
-        return str(await asyncio.to_thread(write, conversation.persistent))
+            return path_text(await self._messages.with_store(write))
+        return path_text(await asyncio.to_thread(write, conversation.persistent))
 
 
 T = TypeVar("T")
