@@ -114,12 +114,6 @@ class Library:
 
         return recommend(machine, self._metadata_cache, self._paths, self._environ, most)
 
-    def best(self, machine: Machine, purpose: str) -> Recommendation | None:
-        """The best model of the catalogue on ``machine`` for a purpose; None where none is."""
-        from tchat.models.recommendation import best_to_pull
-
-        return best_to_pull(machine, self._metadata_cache, self._paths, purpose, self._environ)
-
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """The model called ``name``, and the details of its header."""
         row = self.find(name)

@@ -11,6 +11,7 @@ import pytest
 from tchat.chat.better_model import better_model
 from tchat.errors import ModelNotFound, UsageError
 from tchat.models.memory import Machine, Memory
+from tchat.models.recommendation import PURPOSES
 from tchat.paths import Paths
 from tchat.settings import Settings, load
 from tchat.tui.dialogs.dialog import Confirm
@@ -70,10 +71,11 @@ async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
 ) -> None:
     hub_file(tmp_path / "user", "Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q4_K_M.gguf")
     catalogue = await service.offers()
-    offers = {row.choice: row for row in catalogue if not row.here}
+    offers = {row.name: row for row in catalogue if not row.here}
     assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
     assert not {"qwen3:4b", "smollm2:135m", "starter"} & set(offers)
     assert offers["qwen3:0.6b"].speed
+    assert offers["qwen3:0.6b"].choice == "qwen3:0.6b:Q8_0"  # what is told is what comes
 
 
 async def test_the_service_looks_into_what_is_on_the_hub(
@@ -127,7 +129,14 @@ async def test_the_catalogue_recommends_what_fits_and_is_fast(
     machine = Machine(Memory(8 * 10**9, 16 * 10**9), speed=40e9)
     monkeypatch.setattr("tchat.chat.machine.measured_machine", lambda _: machine)
     monkeypatch.setattr("tchat.chat.better_model.measured_machine", lambda _: machine)
-    [best] = [row for row in await service.offers() if row.reason]
+    rows = await service.offers()
+    recommended = [row for row in rows if row.reason]
+    assert rows[: len(recommended)] == recommended
+    assert 1 <= len(recommended) <= 4
+    purposes = [each for row in recommended for each in row.best_for]
+    assert sorted(purposes) == sorted(PURPOSES)
+    assert len({row.name for row in rows}) == len(rows)
+    best = recommended[0]
     assert best.fit is Fit.FITS
     assert best.speed >= 5
     assert "chat" in best.abilities

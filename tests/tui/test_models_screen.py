@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from tchat.models.catalogue_entry import ABILITIES
 from tchat.tui.dialogs.dialog import Confirm, Picker
 from tchat.tui.dialogs.model_actions import ModelDetails
+from tchat.tui.dialogs.model_table import ABILITY_NAMES
 from tchat.tui.dialogs.models import ModelPicker
 from tchat.tui.dialogs.text_question import TextQuestion
 from tchat.tui.services.downloads import Outcome, Progress
@@ -372,11 +375,47 @@ async def test_the_recommended_model_has_a_star_and_a_reason() -> None:
         await until(pilot, lambda: "★ Recommended: it fits" in text(app))
 
 
+async def test_recommended_models_stand_above_all_that_are_available() -> None:
+    files = FakeModelService()
+    best = replace(OFFERED[1], best_for=("chat", "tools"), reason="Best here for chat, tools")
+    files.offered = [best, *OFFERED[::2]]
+    async with shown(picker(files), (100, 36)) as (app, pilot):
+        await until(pilot, lambda: "coder:1b" in text(app))
+        headings = [line.split("─")[0].strip(" │") for line in lines(app) if "────" in line]
+        assert headings[1:4] == ["Installed", "Recommended here", "Available"]
+        row = next(line for line in lines(app) if "★ qwen3:8b" in line)
+        assert "chat · tools" in row  # what it is the best for, not all that it can do
+        assert offered(files, app) == ["qwen3:8b", "gemma3:4b", "coder:1b"]
+        await pilot.press("alt+c")  # its other abilities are still filtered by
+        await pilot.pause()
+        assert offered(files, app) == ["qwen3:8b", "coder:1b"]
+        await pilot.press(*"qwen3:8b")
+        await until(pilot, lambda: "★ Best here for chat, tools" in text(app))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 129, 160, 200])
+async def test_what_a_model_is_good_for_is_told_in_whole_words(width: int) -> None:
+    words = {"Good", "for", "…", "·", *ABILITY_NAMES}
+    files = FakeModelService()
+    files.offered = [
+        replace(OFFERED[0], name=f"model{place}", choice=f"model{place}", abilities=abilities)
+        for place, abilities in enumerate((ABILITIES, ("chat", "tools"), ("chat",)) * 12)
+    ]  # more than are shown: there is a scrollbar
+    async with shown(picker(files), (width, 24)) as (app, pilot):
+        await until(pilot, lambda: "model3" in text(app))
+        await pilot.pause()
+        for line in lines(app):
+            _, found, rest = line.partition("✓ fits")
+            if found:
+                assert set(rest.strip("│▅▁▂▃▄▆▇█ ").split()) <= words, line
+
+
 async def test_the_least_important_columns_leave_first() -> None:
     files = FakeModelService()
     files.offered = OFFERED
     for size, there, left_out in (
         ((120, 36), ("Quant", "Size", "tok/s", "Fit", "Good for"), ()),
+        ((80, 24), ("Size", "tok/s", "Fit", "Good for"), ("Quant",)),
         ((60, 16), ("Size", "tok/s", "Fit"), ("Good for", "Quant")),
     ):
         async with shown(picker(files), size) as (app, pilot):

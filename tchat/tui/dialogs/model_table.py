@@ -29,6 +29,8 @@ STAR = "★"
 QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
 FULL_BAR = 40.0  # tokens per second
 BAR, PROGRESS_BAR = 5, 12  # cells
+PARTS = " · "  # between the abilities of a model
+TELLING = ("vision", "code", "reasoning", "tools", "chat")  # the rarer one first
 
 ABILITY_NAMES = MappingProxyType(
     {
@@ -47,8 +49,9 @@ FITS = MappingProxyType(
     }
 )
 # In the order of the list; models of servers come last.
-INSTALLED, AVAILABLE, OTHERS = N_("Installed"), N_("Available"), N_("Other programs")
-SECTIONS = (INSTALLED, AVAILABLE, OTHERS)
+INSTALLED, RECOMMENDED = N_("Installed"), N_("Recommended here")
+AVAILABLE, OTHERS = N_("Available"), N_("Other programs")
+SECTIONS = (INSTALLED, RECOMMENDED, AVAILABLE, OTHERS)
 
 
 class Sort(StrEnum):
@@ -94,12 +97,12 @@ def columns() -> tuple[TableColumn, ...]:
     """The columns; in a narrow terminal the least important leave first."""
     return (
         TableColumn(tr("Model"), key=Sort.NAME),
-        TableColumn(tr("Quant"), keep=2),
+        TableColumn(tr("Quant"), keep=1),
         TableColumn(tr("Size"), keep=5, is_right=True, key=Sort.SIZE),
         TableColumn(tr("tok/s"), keep=4, is_right=True, key=Sort.SPEED),
-        TableColumn("", keep=1),
+        TableColumn("", keep=2),
         TableColumn(tr("Fit"), keep=6, key=Sort.FIT),
-        TableColumn(tr("Good for"), keep=3),
+        TableColumn(tr("Good for"), keep=3, parts=PARTS),
     )
 
 
@@ -111,7 +114,7 @@ def row_key(row: ModelRow) -> str:
 def section(row: ModelRow) -> str:
     """The section that it stands in."""
     if not row.here:
-        return AVAILABLE
+        return RECOMMENDED if row.best_for else AVAILABLE
     return OTHERS if row.owner else INSTALLED
 
 
@@ -142,8 +145,11 @@ def model_item(
     """The line of a model; how its download goes, or went, stands in place of its columns."""
     sign, word, tone = FITS.get(row.fit, ("", "", ""))
     speed = f"{'' if row.is_measured else '~'}{speed_text(row.speed)}" if row.speed else ""
-    abilities = [tr(ABILITY_NAMES[each]) for each in row.abilities]
-    good_for = " · ".join(abilities) or row.purpose
+    abilities = sorted(row.abilities, key=TELLING.index)
+    is_offered = bool(row.best_for) and not row.here
+    shown = row.best_for if is_offered else abilities
+    good_for = PARTS.join(tr(ABILITY_NAMES[each]) for each in shown) or row.purpose
+    able = [tr(ABILITY_NAMES[each]) for each in abilities]
     told, told_tone = note or progress, "bar"
     if outcome is not None and not told:
         told = f"✗ {outcome.text}" if outcome.failed else outcome.text
@@ -162,7 +168,7 @@ def model_item(
         ),
         tones=("", "", "", "bar", tone, ""),
         also=" ".join(
-            filter(None, (row.quantization, str(row.path or ""), row.about, row.purpose, good_for))
+            filter(None, (row.quantization, str(row.path or ""), row.about, row.purpose, *able))
         ),
         about=_about(row, outcome),
         marked=row.current,
@@ -181,6 +187,8 @@ def _about(row: ModelRow, outcome: Outcome | None) -> str:
     facts = row.about
     if row.purpose:
         facts = tr("{purpose}. {about}", purpose=row.purpose, about=row.about)
+    if row.quantization and not row.here:
+        facts = f"{single_line(row.quantization, QUANTIZATION)} · {facts}"
     return "\n".join(filter(None, (failure, reason, facts, place)))
 
 

@@ -17,10 +17,10 @@ from tchat.models.hub.repository import default_model
 from tchat.models.library import LibraryModel
 from tchat.models.memory import Machine
 from tchat.models.metadata import NAMED_BY_HASH, ModelMetadata
-from tchat.models.recommendation import Recommendation
+from tchat.models.recommendation import BestModel, Recommendation, best_by_purpose
 from tchat.models.sources.source import HUB, USER
 from tchat.models.sources.starter import STARTER
-from tchat.translation import tr
+from tchat.translation import N_, joined, tr
 
 OWN = frozenset({"tchat", USER, HUB})  # owners whose models are the user's
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
@@ -52,7 +52,8 @@ class ModelRow:
         purpose: What it is for, in a few words.
         abilities: What it is good for, of `tchat.models.catalogue.ABILITIES`.
         about: More of it: architecture, weights, context, verdict.
-        reason: Why it is the one recommended for this machine; empty when it is not.
+        best_for: What it is the best for on this machine.
+        reason: Why it is recommended for this machine; empty when it is not.
         current: Whether it is the one in use.
         here: Whether it is on this disk; if not, choosing it pulls it.
     """
@@ -69,6 +70,7 @@ class ModelRow:
     purpose: str = ""
     abilities: tuple[str, ...] = ()
     about: str = ""
+    best_for: tuple[str, ...] = ()
     reason: str = ""
     current: bool = False
     here: bool = True
@@ -123,18 +125,19 @@ def local_row(
     )
 
 
-def catalogue_rows(models: Sequence[Recommendation], best: Recommendation | None) -> list[ModelRow]:
+def catalogue_rows(models: Sequence[Recommendation]) -> list[ModelRow]:
     """The rows of its models that chat; those on this disk too, with the paths of their files.
 
-    ``best`` is recommended, in its quantization.
+    The best ones for this machine come first.
     """
-    rows = []
-    for each in models:
-        if best is not None and each.entry is best.entry:
-            rows.append(_recommended(best))
-        elif EMBEDDING not in each.entry.abilities:
-            rows.append(_offer(each))
-    return rows
+    best = best_by_purpose(models)
+    names = {each.offer.name for each in best}
+    others = [
+        _offer(each)
+        for each in models
+        if each.name not in names and EMBEDDING not in each.entry.abilities
+    ]
+    return [*map(_recommended, best), *others]
 
 
 def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
@@ -144,6 +147,7 @@ def with_catalogue(row: ModelRow, offer: ModelRow) -> ModelRow:
         speed=row.speed or offer.speed,
         purpose=offer.purpose and tr(offer.purpose),
         abilities=offer.abilities,
+        best_for=offer.best_for,
         reason=offer.reason,
     )
 
@@ -173,11 +177,11 @@ def hub_row(result: SearchResult) -> ModelRow:
 
 
 def _offer(offer: Recommendation) -> ModelRow:
-    entry = offer.entry
+    entry, quantization = offer.entry, offer.file.quantization
     return ModelRow(
-        choice=offer.name,
+        choice=offer.name if offer.path else f"{offer.name}:{quantization}",
         name=offer.name,
-        quantization=offer.file.quantization,
+        quantization=quantization,
         size=offer.file.size,
         fit=_fit(offer.fit),
         speed=offer.speed,
@@ -198,18 +202,18 @@ def _offer(offer: Recommendation) -> ModelRow:
     )
 
 
-def _recommended(best: Recommendation) -> ModelRow:
-    row = replace(_offer(best), reason=_reason(best))
-    return row if row.here else replace(row, choice=f"{row.choice}:{row.quantization}")
+def _recommended(best: BestModel) -> ModelRow:
+    return replace(_offer(best.offer), best_for=best.purposes, reason=_reason(best))
 
 
-def _reason(best: Recommendation) -> str:
-    if not best.speed:
-        return tr("Recommended: the best chat model that fits this machine")
-    speed = speed_text(best.speed)
-    if best.known:
-        return tr("Recommended: the best chat model that fits here ({speed} tok/s)", speed=speed)
-    return tr("Recommended: the best chat model that fits here (about {speed} tok/s)", speed=speed)
+def _reason(best: BestModel) -> str:
+    purposes = joined([tr(each) for each in best.purposes])
+    text = N_("Best here for {purposes}")
+    if best.offer.speed:
+        text = N_("Best here for {purposes}: about {speed} tok/s")
+    if best.offer.known:
+        text = N_("Best here for {purposes}: {speed} tok/s, as measured")
+    return tr(text, purposes=purposes, speed=speed_text(best.offer.speed))
 
 
 def _fit(fit: FitVerdict) -> Fit:

@@ -109,7 +109,7 @@ class ModelService:
 
         machine = measured_machine(self._paths)
         with Library(self._paths, build=build_name()) as library:
-            return catalogue_rows(library.catalogue(machine), library.best(machine, "chat"))
+            return catalogue_rows(library.catalogue(machine))
 
     @off_loop
     def search(self, words: str) -> Sequence[ModelRow]:

@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 GAP = "  "
 LEAST_NAME, LEAST_LAST = 20, 12  # cells before a column is left out
+EASY_NAME, EASY_LAST = 28, 24  # cells before one is left out that is less important than the last
 SIGN = 2  # cells behind the title for the sign of the order
 SPREAD = 3  # cells that a column gets on top where there is room
 
@@ -26,12 +27,14 @@ class TableColumn(NamedTuple):
         keep: Where there is no room, the column with the smallest leaves first.
         is_right: Whether it is aligned to the right.
         key: Given by a click on the head; empty where that does nothing.
+        parts: What separates the parts of its texts, which are shown whole or not at all.
     """
 
     title: str
     keep: int = 0
     is_right: bool = False
     key: str = ""
+    parts: str = ""
 
 
 def share_width(
@@ -39,8 +42,9 @@ def share_width(
 ) -> tuple[int, ...]:
     """The cells of each column in a line of ``room`` cells; 0 for one that is left out.
 
-    The first column is never left out; the last one, then the first one shrink before another is.
-    ``longest`` holds the cells of the longest text of each.
+    The first column is never left out. The last one, then the first one shrink before another is,
+    by little for one that is less important than the last, else by much. ``longest`` holds the
+    cells of the longest text of each.
     """
     natural = [
         max(cells, cell_len(column.title) + SIGN * bool(column.key)) if cells else 0
@@ -50,8 +54,12 @@ def share_width(
     while True:
         spare = room - sum(natural[place] for place in kept) - len(GAP) * (len(kept) - 1)
         last = kept[-1] if len(kept) > 1 and kept[-1] == len(columns) - 1 else None
-        can_give = natural[last] - min(natural[last], LEAST_LAST) if last is not None else 0
-        name_gives = natural[0] - min(natural[0], LEAST_NAME)
+        is_easy = last is not None and any(
+            columns[place].keep < columns[last].keep for place in kept[1:]
+        )
+        least = EASY_LAST if is_easy else LEAST_LAST
+        can_give = natural[-1] - min(natural[-1], least) if last is not None else 0
+        name_gives = natural[0] - min(natural[0], EASY_NAME if is_easy else LEAST_NAME)
         if spare + can_give + name_gives >= 0 or len(kept) == 1:
             break
         kept.remove(min(kept[1:], key=lambda place: columns[place].keep))
@@ -71,9 +79,21 @@ def aligned(text: str, cells: int, column: TableColumn | None) -> str:
     """``text`` in exactly ``cells``, on the side of its column."""
     cut = text
     if cell_len(text) > cells:
-        cut = set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
+        cut = _shortened(text, cells, column.parts if column is not None else "")
     space = " " * (cells - cell_len(cut))
     return space + cut if column is not None and column.is_right else cut + space
+
+
+def _shortened(text: str, cells: int, separator: str) -> str:
+    """As much of ``text`` as fits; with ``separator`` only whole parts of it, else whole words."""
+    for between in (separator, " ") if separator else ():
+        found = text.split(between)
+        while len(found) > 1:
+            found.pop()
+            kept = between.join(found)
+            if cell_len(kept) <= cells:
+                return f"{kept} …" if cell_len(kept) + 2 <= cells else kept
+    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
 
 
 class ListHead(Widget):

@@ -358,7 +358,9 @@ class ItemView(ScrollView, can_focus=False):
         return Styles(self.rich_style, muted, found, heading, mark, cursor, tones)
 
     def _arrange(self) -> None:
-        width = self.scrollable_content_region.width
+        room = self.content_region  # the scrollbar comes after the next layout
+        bar = self.styles.scrollbar_size_vertical if len(self._lines) > room.height else 0
+        width = max(0, room.width - bar)
         shares = arrange(self.shown, width, self._table)
         if shares != self._shares:
             self._shares = shares
