@@ -122,3 +122,21 @@ async def test_it_gives_way_to_the_user(
         await shown.until(gave_way.is_set)
         monkeypatch.undo()
         assert current(shown) == "one"
+
+
+async def test_a_title_that_another_window_gave_stays(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+
+        def write(*_: object) -> str:
+            shown.store.rename(shown.store.sessions()[0].id, "My own")
+            written.set()
+            return "Another"
+
+        written = threading.Event()
+        monkeypatch.setattr(Chat, "write_title", write)
+        await shown.ask("one")
+        await shown.until(written.is_set)
+        await shown.pilot.pause(0.2)
+        assert shown.store.sessions()[0].title == "My own"

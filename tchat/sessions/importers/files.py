@@ -213,6 +213,7 @@ def _database(source: ImportFile, report: ImportReport, importers: Sequence[Impo
 @contextmanager
 def _settled(path: Path) -> Iterator[Path]:
     """The database as it is, or a copy with what its program has not brought into it yet."""
+    path = path.resolve()  # the logs lie beside the file, not beside a link to it
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     waiting = [log for log in logs if log.is_file() and log.stat().st_size]
     if not waiting:

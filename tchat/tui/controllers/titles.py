@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual.timer import Timer
 
 from tchat.chat.branch import title_for
-from tchat.sessions.records import Role
+from tchat.errors import TchatError
+from tchat.sessions.records import Role, Session
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
@@ -58,9 +61,19 @@ class TitleController:
         title, is_complete = await conversation.write_title()
         if is_complete:
             self._asked.add(session.id)
-        now = conversation.session
-        if title and now is not None and (now.id, now.title) == (session.id, session.title):
+        if title and await self._has_title(session):
             await self._sessions.set_title(title)
+
+    async def _has_title(self, session: Session) -> bool:
+        """Whether ``session`` is open, and has no other title yet, from another window either."""
+        store = self._context.conversation.store
+        try:
+            stored = await asyncio.to_thread(store.get, session.id)
+        except TchatError:  # it was deleted, or left
+            return False
+        now = self._context.conversation.session
+        is_open = now is not None and (now.id, now.title) == (session.id, session.title)
+        return is_open and stored.title == session.title
 
     @property
     def _may_write(self) -> bool:

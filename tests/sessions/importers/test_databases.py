@@ -178,6 +178,12 @@ def test_what_is_still_in_the_log_is_read_and_left_there(imports: Imports, tmp_p
         session = imports.one(path)
         assert imports.branch(session)[-1] == "user: New?"
         assert (path.read_bytes(), log.read_bytes()) == before
+        link = tmp_path / "elsewhere" / "link.db"
+        link.parent.mkdir()
+        link.symlink_to(path)
+        program.execute("INSERT INTO message VALUES (4, 1, 'user', 'Newer?', '[]')")
+        program.commit()
+        assert [each.added for each in imports(link)] == [1]
 
 
 HOSTILE = """
