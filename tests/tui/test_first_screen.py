@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import TextArea
 
+from tchat.errors import TchatError
 from tchat.models.metadata import MetadataCache, read_metadata
 from tchat.paths import Paths
 from tchat.sessions.records import Role
@@ -57,6 +58,29 @@ async def test_it_shows_the_last_three_chats_the_model_and_the_keys(
         assert "sessions" in page(shown)  # a key
         assert is_tame(shown.pilot.app)
         assert (tr(PROMPTS[0]) in page(shown)) is (size != SMALL)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("size", "has_error"), [(USUAL, False), ((100, 30), True)])
+async def test_the_rows_of_keys_are_filled(
+    settings: Settings,
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    has_error: bool,
+    language: str,
+) -> None:
+    fill(paths, "First", "Second", "Third")
+    monkeypatch.setenv("TCHAT_LANG", language)
+    async with opened(settings, paths, size) as shown:
+        await filled(shown, "Third")
+        if has_error:
+            shown.screen.controllers.transcript.show_error(TchatError("it failed"))
+            await filled(shown, "it failed")
+            await shown.pilot.pause()
+        keys = [f"F6 {tr('search')}", f"F3 {tr('settings')}", f"Alt+X {tr('all actions')}"]
+        shown_keys = " ".join(page(shown).split())
+        assert [key for key in keys if key not in shown_keys] == []
 
 
 async def test_the_hints_name_the_keys_in_force(settings: Settings, paths: Paths) -> None:

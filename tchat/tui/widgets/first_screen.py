@@ -28,7 +28,7 @@ OFFER_LIMIT = 240  # characters of the offer of a better model
 OFFER_COLUMN = 76  # cells of its lines
 COLUMN = 54  # cells of the widest column of choices
 SIDE_BY_SIDE = 104  # cells from which recent chats and prompts stand side by side
-FEW_KEYS = 9  # keys where there is little room
+FEW_KEYS = 9  # keys at least where there is little room
 MARK, GAP = "❯ ", "  "
 
 
@@ -237,7 +237,7 @@ class FirstScreen(Widget):
         )
         offer = offer_lines(self._offer, width)
         keys = key_lines(self._hints, width)
-        few = key_lines(self._hints[:FEW_KEYS], width)
+        few = few_key_lines(self._hints, width)
         both, first = self._choice_lines(width), self._choice_lines(width, only_first=True)
         yield [title, *about, *offer, ClickableLine(), *both, ClickableLine(), *keys]
         yield [*about, *offer, ClickableLine(), *both, ClickableLine(), *few]
@@ -343,6 +343,13 @@ def key_lines(hints: Sequence[tuple[str, str]], width: int) -> list[ClickableLin
         line = Content(" " * 3).join(shown)
         lines.append(ClickableLine(line.pad_left(max(0, (width - total) // 2))))
     return lines
+
+
+def few_key_lines(hints: Sequence[tuple[str, str]], width: int) -> list[ClickableLine]:
+    """The first `FEW_KEYS`, and as many more as their rows have room for."""
+    few = key_lines(hints[:FEW_KEYS], width)
+    more = (key_lines(hints[:count], width) for count in range(len(hints), FEW_KEYS, -1))
+    return next((lines for lines in more if len(lines) <= len(few)), few)
 
 
 def _padded(text: Content, cells: int) -> Content:
