@@ -122,7 +122,8 @@ def _dialog(scope: Scope, name: str, keys: str, action: str, help_text: str) -> 
 KEYS = (
     _run("help", "f1,leader h", "help", N_("Keys and commands"), command="help"),
     _run("manual", "leader x", "manual", N_("Manual"), also=N_("help"), command="manual"),
-    _run("palette", "alt+x,leader p", "command_palette", N_("Command palette")),
+    _run("palette", "alt+x,leader p", "command_palette", N_("All actions"),
+         also=N_("command palette")),
     _run("new-session", "alt+n,leader n", "new_session", N_("New session"), command="new"),
     _run("sessions", "ctrl+o,leader o", "sessions", N_("Find a session"), command="sessions"),
     _run("rename", "alt+e,leader l", "rename", N_("Rename this session"), command="title"),

@@ -18,7 +18,7 @@ from tchat.tui.dialogs.judge import JudgeScreen
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.keymap import ALL_BINDINGS
-from tchat.tui.keys import KEYS, Scope, with_keymap
+from tchat.tui.keys import FIRST_KEYS, KEYS, Scope, with_keymap
 from tchat.tui.services.palette import DAY, PaletteUse
 from tchat.tui.widgets.fuzzy_list import ranked
 from tchat.tui.widgets.item_view import Item
@@ -237,3 +237,21 @@ async def test_the_help_opens_at_what_is_being_done(
         assert top.list.shown[0].group == f"Keys · {scope}"
         await chat.pilot.press("f1" if "f3" in keys else "escape")
         await chat.until(lambda: app.screen is below)
+
+
+async def test_a_narrow_help_shows_the_whole_meaning_below() -> None:
+    async with shown(HelpScreen(ALL_BINDINGS, COMMANDS), (60, 16)) as (app, pilot):
+        for typed, meaning in (
+            ("models.remove", "Remove it (asks first), or stop or dismiss its download"),
+            ("a list opens", "A command: a list opens"),
+            ("/regen", next(each.help for each in COMMANDS if each.name == "regen")),
+        ):
+            await pilot.press("ctrl+u", *typed)
+            await pilot.pause()
+            assert meaning in " ".join(text(app).replace("│", " ").split())
+
+
+def test_the_palette_has_the_name_that_the_first_screen_gives_it() -> None:
+    palette = next(each for each in KEYS if each.id == "chat.palette")
+    named = dict(FIRST_KEYS)["chat.palette"]
+    assert command_palette(KEYS, COMMANDS)._heading.lower() == palette.help.lower() == named

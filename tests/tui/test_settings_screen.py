@@ -263,7 +263,7 @@ async def test_origins_are_words(
         words = {item.key: item.columns[1] for item in top.list.shown}
     expected = {
         "typical_p": "default",
-        "top_k": "file",
+        "top_k": "config.toml",
         "top_p": "environment",
         "min_p": "flag",
         "temp": "session",
@@ -297,7 +297,7 @@ async def test_a_value_is_saved_and_set_back(changes: Changes) -> None:
         await pilot.press("ctrl+d")
         await until(pilot, lambda: changes[1:] == [("ctx_size", 0, False)])
         await pilot.pause()
-        assert "session; file: 4096" in text(app)
+        assert "session; config.toml: 4096" in text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -335,11 +335,11 @@ async def test_what_the_file_holds_is_told_beside_another_value(changes: Changes
         await pilot.pause()
         default = find_key("top_k").default
         assert changes[1:] == [("top_k", 7, True), ("top_k", default, False)]
-        assert "session; file: 7" in text(app)
+        assert "session; config.toml: 7" in text(app)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(changes) == 4)
         await pilot.pause()
-        assert "file: 7" not in text(app)
+        assert "config.toml: 7" not in text(app)
 
 
 async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
@@ -356,7 +356,7 @@ async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
         await until(pilot, lambda: len(done) == 3)
         await pilot.pause()
         assert done == [(True, False), (True, True), (False, False)]
-        assert "session; file: true" in text(app)
+        assert "session; config.toml: true" in text(app)
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -381,3 +381,17 @@ async def test_a_setting_that_was_reset_has_its_default(
             assert isinstance(reopened, SettingsScreen)
             words = {item.key: item.columns[1] for item in reopened.list.shown}
             assert words["top_k"] == "default"
+
+
+async def test_a_small_terminal_shows_sources_and_the_names_of_a_setting(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, (60, 16)) as chat:
+        await chat.pilot.press("f3")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
+        await chat.pilot.pause()
+        shown_lines = text(chat.pilot.app).splitlines()
+        for name in ("ctx_size", "lora"):
+            assert "default" in next(line for line in shown_lines if name in line)
+        assert "config.toml: model · -m · TCHAT_MODEL" in text(chat.pilot.app)
+        assert settings.model[:40] in text(chat.pilot.app)  # below, as the list cuts it

@@ -180,3 +180,19 @@ async def test_shift_tab_leaves_a_prompt_without_blanks(settings: Settings, path
         area = shown.pilot.app.focused
         await shown.pilot.press("shift+tab")
         assert shown.pilot.app.focused is not area
+
+
+async def test_what_a_template_sets_is_told_with_its_values(
+    settings: Settings, paths: Paths
+) -> None:
+    content = 'prompt = "{input}"\nsystem = "Be brief"\n[sampling]\ntemp = 0.25\n'
+    write_template(paths, "own", content)
+    async with opened(settings, paths) as shown:
+        before = settings.sampling.temp
+        await shown.screen.controllers.help.insert_template("own")
+        await shown.until(lambda: "/set NAME VALUE undoes one." in shown.toasts)
+        assert f"For this session: temp = 0.25 (was {before})" in shown.toasts
+        assert "system = Be brief" in shown.toasts
+        shown.screen.prompt.load("")
+        await shown.type(f"/set temp {before}")
+        await shown.until(lambda: shown.screen.context.settings.sampling.temp == before)

@@ -6,13 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tchat.chat.commands import Surface, commands_for
-from tchat.settings import Value
+from tchat.sanitize import single_line
+from tchat.settings import Settings, Value, find_key, spell
 from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.keys import KeyAction, Scope
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
+
+VALUE = 60  # characters of a value that is told
+
+
+def _with_value(name: str, value: Value, before: Settings) -> str:
+    """A setting with its value, and the one that it had: ``temp = 0.2 (was 0.8)``."""
+    shown = f"{name} = {single_line(spell(value), VALUE)}"
+    was = single_line(spell(find_key(name).value_in(before)), VALUE)
+    return tr("{setting} (was {value})", setting=shown, value=was) if was else shown
 
 
 class HelpController:
@@ -149,11 +159,14 @@ class HelpController:
         if not own:
             return
         if context.conversation.session is None:
+            values = ", ".join(_with_value(*each, context.settings) for each in own.items())
             if template.model:
                 await self._change_settings(own)
             else:
                 await context.conversation.change(own)
-            context.notify(tr("Set for this session: {names}.", names=", ".join(own)))
+            context.notify(
+                tr("For this session: {values}. /set NAME VALUE undoes one.", values=values)
+            )
         else:
             context.notify(
                 tr(

@@ -72,6 +72,9 @@ class HelpScreen(ListDialog):
     """
 
     HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
+    DEFAULT_CSS = """
+    HelpScreen.-narrow FuzzyList > .about { max-height: 5; }
+    """
 
     def __init__(
         self,
@@ -137,7 +140,14 @@ def help_items(
         group.append(_key_item(action))
         if action.id == TYPED_AFTER:
             group += [
-                Item(key=f"typed {each}", title=each, columns=(tr(does),)) for each, does in TYPED
+                Item(
+                    key=f"typed {each}",
+                    title=each,
+                    columns=(tr(does),),
+                    also=f"{tr(does)} {does}",
+                    about=tr(does),
+                )
+                for each, does in TYPED
             ]
     for command in commands:
         groups[_COMMANDS].append(
@@ -146,6 +156,7 @@ def help_items(
                 title=command.usage,
                 columns=(tr(command.help),),
                 also=f"{tr(command.help)} {command.help}",
+                about=tr(command.help),
             )
         )
     groups[_WRITING].sort(key=lambda item: WHILE_WRITING.index(item.key))
@@ -170,14 +181,15 @@ def _group_name(action: KeyAction, *, writing: bool) -> str:
 
 
 def _key_item(action: KeyAction) -> Item:
+    setting = tr(
+        "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
+    )
     return Item(
         key=action.id,
         title=", ".join(action.shown_keys[:MOST_KEYS]),
         columns=(tr(action.help),),
         also=f"{tr(action.help)} {action.help} {action.id} {other_words(action)}",
-        about=tr(
-            "In config.toml, under [keys]: {setting}", setting=f'{action.id} = "{action.keys}"'
-        ),
+        about="\n".join((tr(action.help), setting)),  # a narrow list cuts what it does
     )
 
 
@@ -194,7 +206,7 @@ def command_palette(
     ``first`` are those to show first, the best first.
     """
     items = palette_items(actions, commands, first)
-    return Picker(tr("Commands"), items, placeholder=tr("Search keys and commands"))
+    return Picker(tr("All actions"), items, placeholder=tr("Search keys and commands"))
 
 
 def palette_items(

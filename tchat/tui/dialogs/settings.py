@@ -31,9 +31,11 @@ from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
 from tchat.tui.keys import Scope, bindings
 from tchat.tui.widgets.fuzzy_list import FuzzyList
-from tchat.tui.widgets.item_view import Item
+from tchat.tui.widgets.item_view import Item, fit
 
 SHOWN = 32  # characters of a value in the list
+NARROW, SHOWN_NARROW = 80, 10  # cells of a screen and of a value, so that its source has room
+WHOLE = 120  # characters of a value below the list, where the list cuts it
 HELD = 12  # characters of another one that the file holds
 DEFAULT, SAVED, CHANGED = "default", CONFIG_FILE, SESSION
 ORIGINS = {
@@ -41,7 +43,7 @@ ORIGINS = {
     MODEL_FILE: N_("model file"),
     CATALOGUE: N_("catalogue"),
     MODELS_FILE: "models.toml",
-    SAVED: N_("file"),
+    SAVED: SAVED,
     ENVIRONMENT: N_("environment"),
     FLAG: N_("flag"),
     CHANGED: N_("session"),
@@ -113,12 +115,15 @@ class SettingsScreen(Dialog[None]):
     HEADING: ClassVar[str] = N_("Settings")
     HINTS: ClassVar[tuple[Hint, ...]] = (
         Hint("enter", N_("change")),
-        Hint("settings.save", N_("save to the file")),
+        Hint("settings.save", N_("save to config.toml")),
         Hint("settings.reset", N_("default")),
         Hint("settings.changed", N_("only changed")),
         CLOSE,
     )
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SETTINGS)]
+    DEFAULT_CSS = """
+    SettingsScreen.-narrow FuzzyList > .about { max-height: 6; }
+    """
 
     def __init__(
         self,
@@ -142,6 +147,7 @@ class SettingsScreen(Dialog[None]):
         self._change = change
         self._problems: dict[str, str] = {}  # of the last attempts to change a setting
         self._only_changed = False
+        self._is_narrow = False
         self.list = FuzzyList(self._items(), placeholder=tr("Type to filter names and meanings"))
 
     def body(self) -> ComposeResult:
@@ -152,6 +158,12 @@ class SettingsScreen(Dialog[None]):
         """Begin to type at once."""
         self._show()
         self.list.focus()
+
+    def on_resize(self) -> None:
+        """Cut values where there is little room."""
+        if self._is_narrow != (self.size.width < NARROW):
+            self._is_narrow = not self._is_narrow
+            self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that act on a setting are off while a value is edited."""
@@ -275,7 +287,7 @@ class SettingsScreen(Dialog[None]):
         if name not in self._saved or self._saved[name] == self._values[name]:
             return origin
         held = single_line(editable(self._saved[name]), HELD) or "–"
-        return tr("{origin}; file: {value}", origin=origin, value=held)
+        return tr("{origin}; {file}: {value}", origin=origin, file=SAVED, value=held)
 
     def _key(self) -> Key | None:
         item = self.list.item
@@ -289,14 +301,17 @@ class SettingsScreen(Dialog[None]):
             problem = self._problems.get(key.name, "")
             told = (f"✗ {problem}",) if problem else ()
             origin = f"✗ {tr('not changed')}" if problem else self._origin(key.name)
+            whole = _shown(key, value)
+            shown = fit(whole, SHOWN_NARROW) if self._is_narrow else whole
+            cut = () if shown == whole else (single_line(editable(value), WHOLE),)
             yield Item(
                 key=key.name,
                 title=key.name,
-                columns=(_shown(key, value), origin),
+                columns=(shown, origin),
                 tones=("", "bad" if problem else ""),
                 also=f"{tr(key.help)} {key.help}",
                 group=tr(section),
-                about="\n".join((*told, tr(key.help), _allowed(key), _names(key))),
+                about="\n".join((*told, *cut, tr(key.help), _allowed(key), _names(key))),
                 marked=value != key.default,
             )
 
