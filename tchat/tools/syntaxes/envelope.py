@@ -141,7 +141,8 @@ class EnvelopeSyntax:
     """A `CallSyntax` that works with every model, held by a grammar."""
 
     name: str = "envelope"
-    triggers: tuple[str, ...] = ("{",)
+    triggers: tuple[str, ...] = ()
+    head_triggers: tuple[str, ...] = ("{",)
 
     def start_after(self, prompt: str) -> ReplyStart:
         """See `CallSyntax`."""

@@ -17,10 +17,11 @@ _RECIPIENT = re.compile(r"[\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class FunctionarySyntax:
-    """A `CallSyntax` of parts with recipients."""
+    """A `CallSyntax` of parts with recipients; its prompts end in the first trigger."""
 
     name: str = "Functionary 3.2"
     triggers: tuple[str, ...] = (_MARK,)
+    head_triggers: tuple[str, ...] = ()
 
     def start_after(self, prompt: str) -> ReplyStart:
         """See `CallSyntax`."""

@@ -41,12 +41,14 @@ class MessageSyntax:
         ends: Marks that end a message.
         tags: How calls are written that are no JSON.
         triggers: See `CallSyntax`.
+        head_triggers: See `CallSyntax`.
     """
 
     name: str
     ends: tuple[str, ...]
     tags: TaggedCalls | None = None
     triggers: tuple[str, ...] = ("to=",)
+    head_triggers: tuple[str, ...] = ()
 
     def start_after(self, prompt: str) -> ReplyStart:
         """See `CallSyntax`."""

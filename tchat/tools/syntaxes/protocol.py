@@ -93,6 +93,11 @@ class CallSyntax(Protocol):
         """Texts of which one begins every call: from there on a grammar may hold it."""
         ...
 
+    @property
+    def head_triggers(self) -> tuple[str, ...]:
+        """Texts that begin a call at the head of a reply, and mean nothing elsewhere."""
+        ...
+
     def start_after(self, prompt: str) -> ReplyStart:
         """Where a reply behind ``prompt`` starts: the prompt may open the reasoning."""
         ...

@@ -139,7 +139,12 @@ class MarkedSyntax:
     @property
     def triggers(self) -> tuple[str, ...]:
         """See `CallSyntax`."""
-        return (*self.form.sections, *self.calls.openings, *self.calls.at_start)
+        return (*self.form.sections, *self.calls.openings)
+
+    @property
+    def head_triggers(self) -> tuple[str, ...]:
+        """See `CallSyntax`."""
+        return self.calls.at_start
 
     def start_after(self, prompt: str) -> ReplyStart:
         """See `CallSyntax`."""

@@ -347,6 +347,18 @@ def test_text_comes_as_soon_as_it_can_be_no_mark() -> None:
     assert parser.feed("b") == [TextPiece(" <b")]
 
 
+@pytest.mark.parametrize(("template", "text", "expected"), CASES)
+def test_a_trigger_stands_before_every_call(
+    template: str, text: str, expected: list[object]
+) -> None:
+    syntax = known(template)
+    text = f">>>{text}" if template == FUNCTIONARY_2 else text  # as its prompts end
+
+    triggered = any(trigger in text for trigger in syntax.triggers)
+    triggered |= text.lstrip().startswith(syntax.head_triggers or "\0")
+    assert triggered or not any(isinstance(part, tuple) for part in expected)
+
+
 def test_without_tools_nothing_is_a_call() -> None:
     text = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
 
