@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from tchat.engine.grammar.json_schema import to_gbnf
-from tchat.tools.syntaxes import EnvelopeSyntax, ReplyStart, TextPiece, ToolChoice, envelope_schema
+from tchat.engine.grammar.validate import validate
+from tchat.tools.syntaxes import (
+    CallFinished,
+    EnvelopeSyntax,
+    ReplyStart,
+    TextPiece,
+    ToolChoice,
+    envelope_schema,
+)
+from tests.engine.grammar.accepting import Acceptor
 from tests.tools.syntaxes.replies import TOOLS, read, told
 
 CASES: list[tuple[str, list[object]]] = [
@@ -112,3 +124,59 @@ def test_definitions_of_tools_stay_apart() -> None:
     assert arguments[1]["properties"]["id"] == {"$ref": "#/$defs/tool1.Id"}
     assert arguments[2] == {"$ref": "#/$defs/tool2"}
     assert "root ::=" in to_gbnf(schema).text
+
+
+@pytest.fixture(scope="module")
+def accepts(tiny_model: Path) -> Iterator[Acceptor]:
+    """Whether llama.cpp, sampling by a grammar, could write a text and end there."""
+    with Acceptor(tiny_model) as acceptor:
+        yield acceptor
+
+
+@pytest.mark.parametrize(
+    ("text", "is_allowed"),
+    [
+        ('{"answer": "It rains."}', True),
+        ('{"tool": "weather", "arguments": {"city": "Oslo", "days": 3}}', True),
+        ('{"tool": "now", "arguments": {}}', True),
+        ('{"tool": "wether", "arguments": {"city": "Oslo"}}', False),
+        ('{"tool": "weather", "arguments": {"days": 3}}', False),
+        ('{"tool": "weather", "arguments": {"city": 3}}', False),
+        ('{"tool": "weather"}', False),
+        ('{"answer": 3}', False),
+        ("It rains.", False),
+    ],
+)
+def test_the_grammar_of_the_schema_allows_answers_and_whole_calls(
+    accepts: Acceptor, text: str, is_allowed: bool
+) -> None:
+    assert accepts(to_gbnf(envelope_schema(TOOLS)).text, text) is is_allowed
+
+
+def test_whatever_the_grammar_allows_is_an_answer_or_a_valid_call(accepts: Acceptor) -> None:
+    tools = {
+        "move": {
+            "type": "object",
+            "properties": {
+                "to": {"enum": ["north", "south"]},
+                "steps": {"type": "integer", "minimum": 1, "maximum": 9},
+                "path": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+            },
+            "required": ["to", "steps"],
+            "additionalProperties": False,
+        },
+        "stop": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
+    for choice, required in ((ToolChoice(), False), (ToolChoice(may_answer=False), True)):
+        grammar = to_gbnf(envelope_schema(tools, choice)).text
+        texts = [accepts.written(grammar, Random(seed), 400) for seed in range(60)]
+        written = [text for text in texts if text is not None]
+        assert len(written) > 20
+        for text in written:
+            events = read(EnvelopeSyntax(), text, tools=tools, cuts=1)
+            calls = [event for event in events if isinstance(event, CallFinished)]
+            for call in calls:
+                validate(json.dumps(call.arguments), tools[call.name])
+            answers = [event for event in events if isinstance(event, TextPiece)]
+            assert calls or not required
+            assert calls or answers or json.loads(text) == {"answer": ""}
