@@ -6,6 +6,7 @@ into events. `protocol` says what a syntax is, `families` lists those that are k
 
 from __future__ import annotations
 
+from tchat.tools.syntaxes.differential import CallShape, shape_by_rendering
 from tchat.tools.syntaxes.envelope import EnvelopeSyntax, ToolChoice, envelope_schema
 from tchat.tools.syntaxes.families import syntax_for
 from tchat.tools.syntaxes.protocol import (
@@ -27,6 +28,7 @@ __all__ = [
     "CallEvent",
     "CallFinished",
     "CallParser",
+    "CallShape",
     "CallStarted",
     "CallSyntax",
     "EnvelopeSyntax",
@@ -37,5 +39,6 @@ __all__ = [
     "ToolChoice",
     "envelope_schema",
     "joined",
+    "shape_by_rendering",
     "syntax_for",
 ]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tchat.tools.syntaxes.json_calls import JsonCalls
-from tchat.tools.syntaxes.protocol import CallFinished, CallSyntax
+from tchat.tools.syntaxes.protocol import CallFinished, CallStarted, CallSyntax
 from tchat.tools.syntaxes.pythonic import PythonicCalls
 from tchat.tools.syntaxes.reasoning_marks import reasoning_marks
 from tchat.tools.syntaxes.reply import CallReader, MarkedSyntax, ReplyForm
@@ -48,6 +49,23 @@ class Render(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CallShape:
+    """A whole call whose arguments are JSON, as a template writes it.
+
+    A grammar of the text before the arguments, their schema, and the text behind them holds a call
+    from its beginning to its end.
+    """
+
+    _before: str
+    _behind: str
+
+    def around(self, name: str, call_id: str = "call00000") -> tuple[str, str]:
+        """The texts before and behind the arguments of a call of the tool ``name``."""
+        before = self._before.replace(_TOOL, name).replace(_ID, call_id)
+        return before, self._behind.replace(_TOOL, name).replace(_ID, call_id)
+
+
 class _Around(NamedTuple):
     """A part of a rendering, and what stands before and behind it."""
 
@@ -75,6 +93,46 @@ def syntax_by_rendering(template: str, render: Render) -> CallSyntax | None:
     return syntax if _reads(syntax, call) else None
 
 
+def shape_by_rendering(syntax: CallSyntax, render: Render) -> CallShape | None:
+    """How a template writes a call of ``syntax``; None where its arguments are no JSON."""
+    call = _Template(render).call([_TOOL]) or ""
+    for start in (m.start() for m in re.finditer("{", call)):
+        try:
+            value, end = json.JSONDecoder().raw_decode(call, start)
+        except ValueError:
+            continue
+        if value == {_KEY: _VALUE, _KEY_2: _VALUE_2}:
+            before = _from_trigger(call[:start], syntax)
+            shapes = (CallShape(before, behind) for behind in _without_tags(call[end:]))
+            return next((shape for shape in shapes if _is_read(shape, syntax)), None)
+    return None
+
+
+def _without_tags(behind: str) -> Iterator[str]:
+    """What stands behind the arguments, and shorter: the last tags may belong to the turn."""
+    while behind:
+        yield behind
+        start = behind.rfind("<")
+        behind = behind[:start].rstrip() if start >= 0 else ""
+    yield ""
+
+
+def _from_trigger(before: str, syntax: CallSyntax) -> str:
+    """What stands before the arguments, without what may remain of the turn's beginning."""
+    starts = [before.find(trigger) for trigger in syntax.triggers if trigger in before]
+    return before[min(starts, default=0) :]
+
+
+def _is_read(shape: CallShape, syntax: CallSyntax) -> bool:
+    """Whether a syntax reads calls of a shape, those of other tools too."""
+    before, behind = shape.around(_SECOND, "a12345678")
+    parser = syntax.parser({_SECOND: {}})
+    events = [*parser.feed(f'{before}{{"{_KEY}": 1}}{behind}'), *parser.close()]
+    kinds = [type(event) for event in events]
+    finished = [(e.name, e.arguments) for e in events if isinstance(e, CallFinished)]
+    return kinds == [CallStarted, CallFinished] and finished == [(_SECOND, {_KEY: 1})]
+
+
 def _reads(syntax: CallSyntax, call: str) -> bool:
     """Whether a syntax reads what the template wrote: what it was made of may have misled."""
     schema = _tool(_TOOL)["function"]["parameters"]
@@ -93,15 +151,13 @@ class _Template:
 
     def call(self, names: list[str]) -> str | None:
         """A reply that only calls; None where the template refuses."""
-        for as_text in (False, True):
-            arguments: Any = {_KEY: _VALUE, _KEY_2: _VALUE_2}
-            if as_text:
-                arguments = json.dumps(arguments)
+        arguments = {_KEY: _VALUE, _KEY_2: _VALUE_2}
+        for as_written in (arguments, json.dumps(arguments)):
             calls = [
                 {
                     "type": "function",
                     "id": f"{_ID[:-1]}{number}",
-                    "function": {"name": name, "arguments": arguments},
+                    "function": {"name": name, "arguments": as_written},
                 }
                 for number, name in enumerate(names)
             ]

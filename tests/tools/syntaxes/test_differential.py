@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.tools.syntaxes import syntax_for
+from tchat.tools.syntaxes import shape_by_rendering, syntax_for
 from tests.tools.rendering import TemplateRenderer
 from tests.tools.syntaxes.replies import read, told
 
@@ -126,6 +126,40 @@ def test_a_syntax_is_found_by_rendering(source: str, text: str, expected: list[o
     assert syntax is not None
     assert told(read(syntax, text)) == expected
     assert told(read(syntax, "No < call, [none] {at} all.")) == ["No < call, [none] {at} all."]
+
+
+SHAPES = [
+    (TEMPLATES[0][0], '<call>{"name": "search", "arguments": ', "}</call>"),
+    (TEMPLATES[1][0], '<CALLS>[{"name": "search", "arguments": ', "}]</CALLS>"),
+    (TEMPLATES[2][0], '<|tools|>[{"search": ', "}]<|/tools|>"),
+    (TEMPLATES[3][0], "<fn search>", "</fn>"),
+    (TEMPLATES[4][0], "<call>a1<name>search<args>", "</call>"),
+    (TEMPLATES[5][0], "<call>search<id>a1<args>", "</call>"),
+    (TEMPLATES[-1][0], '{"name": "search", "parameters": ', "}"),
+]
+
+
+@pytest.mark.parametrize(("source", "before", "behind"), SHAPES)
+def test_the_text_around_the_arguments_of_a_call_is_found(
+    source: str, before: str, behind: str
+) -> None:
+    render = TemplateRenderer(source)
+    syntax = syntax_for(source, render)
+    assert syntax is not None
+
+    shape = shape_by_rendering(syntax, render)
+
+    assert shape is not None
+    assert shape.around("search", "a1") == (before, behind)
+
+
+@pytest.mark.parametrize("source", [source for source, _, _ in TEMPLATES[6:9]])
+def test_arguments_that_are_no_json_have_no_such_text(source: str) -> None:
+    render = TemplateRenderer(source)
+    syntax = syntax_for(source, render)
+    assert syntax is not None
+
+    assert shape_by_rendering(syntax, render) is None
 
 
 def test_marks_of_reasoning_are_found_too() -> None:
