@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ DRY_BREAKERS = (b"\n", b":", b'"', b"*")
 _RANDOM = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED: llama.cpp would draw an unknown seed
 _COLDEST = 1e-6  # below it, logits divided by the temperature overflow; greedy long before
 _MOST_BIAS = 1e6  # far over any logit, and far from overflowing
+_PENALTIES = ("penalties", "dry")  # samplers that act on greedy replies and Mirostat too
 
 
 def fresh_seed() -> int:
@@ -120,13 +121,15 @@ class Sampler:
     def _stages(self, seed: int, biases: Sequence[tuple[int, float]]) -> Iterator[Any]:
         """The sampler chain, without samplers that would change nothing."""
         lib, s = self._lib, self._sampling
-        order = self._order
         if biases:
             array = (lib.llama_logit_bias * len(biases))(*biases)
             yield lib.llama_sampler_init_logit_bias(self._model.shape.n_vocab, len(biases), array)
-        if is_greedy(s) or s.mirostat:
-            for name in order:
+        has_only_penalties = is_greedy(s) or bool(s.mirostat)
+        for name in self._order:
+            if name in _PENALTIES:
                 yield from self._penalty(name)
+            elif not has_only_penalties:
+                yield from self._filter(name, seed)
         if is_greedy(s):
             yield lib.llama_sampler_init_greedy()
         elif s.mirostat:
@@ -134,17 +137,10 @@ class Sampler:
             # k overflows, it is 1, and the rest of the reply is greedy.
             yield lib.llama_sampler_init_temp(s.temp)
             yield lib.llama_sampler_init_mirostat_v2(seed, s.mirostat_tau, s.mirostat_eta)
+        elif s.adaptive_target >= 0:
+            yield lib.llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
         else:
-            filters = self._filters(seed)
-            for name in order:
-                yield from self._penalty(name)
-                is_used, create = filters.get(name, (False, None))
-                if is_used and create is not None:
-                    yield create()
-            if s.adaptive_target >= 0:
-                yield lib.llama_sampler_init_adaptive_p(s.adaptive_target, s.adaptive_decay, seed)
-            else:
-                yield lib.llama_sampler_init_dist(seed)
+            yield lib.llama_sampler_init_dist(seed)
 
     @property
     def _order(self) -> Sequence[str]:
@@ -154,22 +150,24 @@ class Sampler:
 
         return parse_samplers(self._sampling.samplers)
 
-    def _filters(self, seed: int) -> dict[str, tuple[bool, Callable[[], Any]]]:
-        """The samplers between the penalties and the draw: whether each is on, and it."""
+    def _filter(self, name: str, seed: int) -> Iterator[Any]:
+        """The sampler ``name`` between the penalties and the draw, if it changes anything."""
         lib, s = self._lib, self._sampling
-        xtc = s.xtc_probability, s.xtc_threshold
-        return {
-            "top_n_sigma": (
-                s.top_n_sigma > 0,
-                lambda: lib.llama_sampler_init_top_n_sigma(s.top_n_sigma),
-            ),
-            "top_k": (s.top_k > 0, lambda: lib.llama_sampler_init_top_k(s.top_k)),
-            "typ_p": (s.typical_p < 1, lambda: lib.llama_sampler_init_typical(s.typical_p, 1)),
-            "top_p": (s.top_p < 1, lambda: lib.llama_sampler_init_top_p(s.top_p, 1)),
-            "min_p": (s.min_p > 0, lambda: lib.llama_sampler_init_min_p(s.min_p, 1)),
-            "xtc": (s.xtc_probability > 0, lambda: lib.llama_sampler_init_xtc(*xtc, 1, seed)),
-            "temperature": (True, self._temperature),
-        }
+        match name:
+            case "top_n_sigma" if s.top_n_sigma > 0:
+                yield lib.llama_sampler_init_top_n_sigma(s.top_n_sigma)
+            case "top_k" if s.top_k > 0:
+                yield lib.llama_sampler_init_top_k(s.top_k)
+            case "typ_p" if s.typical_p < 1:
+                yield lib.llama_sampler_init_typical(s.typical_p, 1)
+            case "top_p" if s.top_p < 1:
+                yield lib.llama_sampler_init_top_p(s.top_p, 1)
+            case "min_p" if s.min_p > 0:
+                yield lib.llama_sampler_init_min_p(s.min_p, 1)
+            case "xtc" if s.xtc_probability > 0:
+                yield lib.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed)
+            case "temperature":
+                yield self._temperature()
 
     def _temperature(self) -> Any:
         lib, s = self._lib, self._sampling
@@ -181,7 +179,7 @@ class Sampler:
         return lib.llama_sampler_init_temp_ext(middle, highest - middle, s.dynatemp_exp)
 
     def _penalty(self, name: str) -> Iterator[Any]:
-        """The sampler ``name`` if it is a penalty, and on."""
+        """The penalty ``name``, if it changes anything."""
         lib, s = self._lib, self._sampling
         if name == "penalties" and (
             s.repeat_penalty != 1.0 or s.frequency_penalty or s.presence_penalty

@@ -10,7 +10,6 @@ What a file says is untrusted: a value of the wrong type or out of bounds is lef
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from tchat.models.models_file import model_settings
 from tchat.models.sources.starter import STARTER
 from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, keys
-from tchat.settings.keys import check
+from tchat.settings.keys import FOREIGN_NAMES, check
 from tchat.settings.schema import CATALOGUE, CONFIG_FILE, MODEL_FILE, MODELS_FILE
 from tchat.translation import tr
 
@@ -49,8 +48,6 @@ GGUF_NAMES = MappingProxyType(
         "mirostat_eta": "mirostat_eta",
     }
 )
-CATALOGUE_NAMES = MappingProxyType({"temperature": "temp", "repetition_penalty": "repeat_penalty"})
-QUANTIZATION = re.compile(r"[-.](?:I?Q\d\w*|B?F16|F32|MXFP4)$", re.IGNORECASE)
 DIGITS = 6  # of a 32-bit float that are right in decimal
 
 
@@ -101,7 +98,7 @@ def catalogue_sampling(name: str, path: Path, paths: Paths | None = None) -> Map
     entry = _entry(name, path, paths)
     if entry is None:
         return {}
-    named = {CATALOGUE_NAMES.get(key, key): value for key, value in entry.sampling.items()}
+    named = {FOREIGN_NAMES.get(key, key): value for key, value in entry.sampling.items()}
     known = {key: value for key, value in named.items() if key in keys() and keys()[key].section}
     return {key: check(keys()[key], value, entry.name) for key, value in known.items()}
 
@@ -114,18 +111,19 @@ def _entry(name: str, path: Path, paths: Paths | None) -> CatalogueEntry | None:
     if name == STARTER:
         return None
     from tchat.models.catalogue import entry_of_file, find_entry, load_catalogue
+    from tchat.models.hub.repository import base_name
 
     if found := find_entry(name, paths):
         return found[0]
     if entry := entry_of_file(path, paths):
         return entry
-    stem = QUANTIZATION.sub("", path.stem).casefold()
-    known = load_catalogue(paths).values()
-    return next((each for each in known if _base_name(each.repo) == stem), None)
+    stem, known = base_name(path.name), load_catalogue(paths).values()
+    return next((each for each in known if _model_of(each.repo) == stem), None)
 
 
-def _base_name(repo: str) -> str:
-    return repo.rpartition("/")[2].casefold().removesuffix("-gguf")
+def _model_of(repo: str) -> str:
+    """The name of the model in a repository's name, in lower case."""
+    return repo.rpartition("/")[2].lower().removesuffix("-gguf")
 
 
 def own_sampling(

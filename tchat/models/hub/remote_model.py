@@ -107,7 +107,8 @@ def inspect_listing(
     """
     seen = choose_model(listing, name)
     remote_model = _inspect(listing, seen, read_range, machine)
-    alike = [model for model in listing.models if base_name(model) == base_name(seen)]
+    wanted = base_name(seen.first.name)
+    alike = [model for model in listing.models if base_name(model.first.name) == wanted]
     if name.file or name.quantization or remote_model.refusal or len(alike) < 2:
         return remote_model
     best, why = choose_quantization(

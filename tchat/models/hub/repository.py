@@ -199,9 +199,9 @@ def quantization_in(name: str) -> str:
     return found[-1].upper() if found else ""
 
 
-def base_name(model: RepoModel) -> str:
-    """A model's file name without its quantization, in lower case."""
-    file = model.first.name.rpartition("/")[2]
+def base_name(name: str) -> str:
+    """The name of a model's file without its quantization, in lower case."""
+    file = name.rpartition("/")[2]
     match = PART_NAME.fullmatch(file)
     stem = match["stem"] if match else without_gguf_ending(file)
     return QUANTIZATION.sub("", f"{stem}.").strip("-._").lower()

@@ -69,7 +69,7 @@ def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer)
 
 
 def test_files_of_one_model_have_a_name_in_common(server: HubServer) -> None:
-    names = [base_name(model) for model in HubApi().listing(REPO).models]
+    names = [base_name(model.first.name) for model in HubApi().listing(REPO).models]
     assert names == ["large", "small", "small"]
 
 
