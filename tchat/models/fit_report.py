@@ -65,7 +65,7 @@ class FitReport:
         largest: Largest context that fits, by the type of the KV cache.
         rows: Memory at several context lengths.
         speed: Decode speed in tokens per second with a short context; 0 when unknown.
-        known: Whether the speed was measured here, not estimated.
+        is_measured: Whether the speed was measured here, not estimated.
     """
 
     machine: Machine
@@ -74,16 +74,16 @@ class FitReport:
     largest: dict[str, int]
     rows: tuple[ContextFit, ...]
     speed: float
-    known: bool = False
+    is_measured: bool = False
 
 
 def report_fit(
-    dimensions: ModelDimensions, trained: int, machine: Machine, known_speed: float = 0.0
+    dimensions: ModelDimensions, trained: int, machine: Machine, measured_speed: float = 0.0
 ) -> FitReport:
     """Report how a model fits a machine.
 
     ``trained`` is the context length that it was trained for, in tokens, 0 when unknown;
-    ``known_speed`` the measured decode speed in tokens per second, 0 when it was not used yet.
+    ``measured_speed`` the measured decode speed in tokens per second, 0 when it was not used yet.
     """
     most = trained or USUAL_CONTEXT
     plan = default_plan(dimensions, trained, machine)
@@ -110,8 +110,8 @@ def report_fit(
             )
             for each in plans
         ),
-        speed=known_speed or expected_speed(dimensions, plan, machine),
-        known=known_speed > 0,
+        speed=measured_speed or expected_speed(dimensions, plan, machine),
+        is_measured=measured_speed > 0,
     )
 
 
@@ -202,7 +202,7 @@ def fit_rows(report: FitReport) -> Iterator[tuple[str, str]]:
         yield (
             tr("speed"),
             tr("{speed} tokens/s measured here", speed=speed)
-            if report.known
+            if report.is_measured
             else tr("{speed} tokens/s expected, with a short context", speed=speed),
         )
     if report.machine.memory is not None:

@@ -105,14 +105,14 @@ class Library:
         """The model that ``name`` resolves to."""
         return self._row(self._found(name))
 
-    def catalogue(self, machine: Machine, most: int = 0) -> list[Recommendation]:
+    def catalogue(self, machine: Machine, max_size: int = 0) -> list[Recommendation]:
         """The models of the catalogue on ``machine``, the smallest first.
 
-        With ``most``, those with a file of at most so many bytes.
+        With ``max_size``, those with a file of at most so many bytes.
         """
         from tchat.models.recommendation import recommend
 
-        return recommend(machine, self._metadata_cache, self._paths, self._environ, most)
+        return recommend(machine, self._metadata_cache, self._paths, self._environ, max_size)
 
     def show(self, name: str) -> tuple[LibraryModel, HeaderDetails]:
         """The model called ``name``, and the details of its header."""

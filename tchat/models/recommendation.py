@@ -36,7 +36,7 @@ class Recommendation:
     Attributes:
         file: The quantization on this disk, else the best for the machine, with its size.
         speed: Decode speed with a short context in tokens per second; 0 when unknown.
-        known: Whether the speed was measured in use.
+        is_measured: Whether the speed was measured in use.
         path: Its file; None when it is not on this disk.
     """
 
@@ -44,7 +44,7 @@ class Recommendation:
     file: QuantizedFile
     fit: FitVerdict
     speed: float
-    known: bool = False
+    is_measured: bool = False
     path: Path | None = None
 
     @property
@@ -65,27 +65,30 @@ def recommend(
     metadata_cache: MetadataCache,
     paths: Paths,
     environ: Mapping[str, str] = os.environ,
-    most: int = 0,
+    max_size: int = 0,
 ) -> list[Recommendation]:
     """All models of the catalogue, the smallest first.
 
-    With ``most``, those with a file of at most so many bytes, and the best of these files.
+    With ``max_size``, those with a file of at most so many bytes, and the best of these files.
+
+    Raises:
+        UsageError, StorageError: The user's catalogue is broken, or cannot be read.
     """
     hub_cache = HubCacheSource(paths, environ)
     found = (
         _downloaded(entry, hub_cache, machine, metadata_cache, paths)
-        or _not_downloaded(entry, machine, most)
+        or _not_downloaded(entry, machine, max_size)
         for entry in load_catalogue(paths).values()
     )
-    return [each for each in found if each and (not most or each.file.size <= most)]
+    return [each for each in found if each and (not max_size or each.file.size <= max_size)]
 
 
 def best_for(models: Iterable[Recommendation], purpose: str = "chat") -> Recommendation | None:
     """The best model for ``purpose`` that fits well and can be read along; None where none is.
 
-    Newer models and larger ones are better; below the comfortable speed, a model loses what it is
-    slower. Where no speed is known, the fit decides. Of two that are alike, one on this disk is
-    better, then the first.
+    Newer models and larger ones are better; below the comfortable speed, a slower model is worse by
+    the square of its speed. Where no speed is known, the fit decides. Of two that are alike, one on
+    this disk is better, then the first.
     """
     able = [each for each in models if each.fit.good and purpose in each.entry.abilities]
     readable = [each for each in able if not each.speed or each.speed >= READABLE]
@@ -104,7 +107,11 @@ def best_to_pull(
     purpose: str = "chat",
     environ: Mapping[str, str] = os.environ,
 ) -> Recommendation | None:
-    """As `best_by_purpose`, of the whole catalogue for one purpose."""
+    """As `best_by_purpose`, of the whole catalogue for one purpose.
+
+    Raises:
+        UsageError, StorageError: The user's catalogue is broken, or cannot be read.
+    """
     models = recommend(machine, metadata_cache, paths, environ)
     return best_for(_not_rough(models), purpose)
 
@@ -154,24 +161,26 @@ def _downloaded(
         return None
     if metadata is None:
         return None
-    fit, speed = _judged(metadata.dimensions, metadata.context_length, machine)
-    known = metadata_cache.speed(metadata)
+    fit, speed = _assess(metadata.dimensions, metadata.context_length, machine)
+    measured = metadata_cache.speed(metadata)
     file = QuantizedFile(metadata.quantization, metadata.size)
-    return Recommendation(entry, file, fit, known or speed, known > 0, path)
+    return Recommendation(entry, file, fit, measured or speed, measured > 0, path)
 
 
-def _not_downloaded(entry: CatalogueEntry, machine: Machine, most: int) -> Recommendation | None:
-    files = [file for file in entry.files if not most or file.size <= most]
+def _not_downloaded(
+    entry: CatalogueEntry, machine: Machine, max_size: int
+) -> Recommendation | None:
+    files = [file for file in entry.files if not max_size or file.size <= max_size]
     if not files:
         return None
     dimensions = entry.dimensions(files[0].quantization)
     best, _ = choose_quantization(files, dimensions, files[0], entry.context, machine)
     return Recommendation(
-        entry, best, *_judged(entry.dimensions(best.quantization), entry.context, machine)
+        entry, best, *_assess(entry.dimensions(best.quantization), entry.context, machine)
     )
 
 
-def _judged(
+def _assess(
     dimensions: ModelDimensions, context: int, machine: Machine
 ) -> tuple[FitVerdict, float]:
     plan = default_plan(dimensions, context, machine)

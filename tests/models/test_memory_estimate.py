@@ -155,7 +155,7 @@ def test_the_report_shows_the_usual_contexts_and_the_largest() -> None:
     assert sorted({row.context for row in told.rows}) == [4096, 8192, 32768, 40960]
     assert {row.kv_type for row in told.rows} == {"f16", "q8_0", "q4_0"}
     assert told.largest["f16"] == 40960
-    assert not told.known
+    assert not told.is_measured
     assert sorted({row.context for row in report_fit(QWEN3_8B, 4096, machine(8)).rows}) == [4096]
 
 
@@ -186,7 +186,7 @@ def test_on_gpus_only_what_the_processor_does_can_be_told() -> None:
 
 def test_a_known_speed_is_told_instead() -> None:
     told = report_fit(QWEN3_8B, TRAINED, machine(64, speed=50 * GB), 12.5)
-    assert (told.speed, told.known) == (12.5, True)
+    assert (told.speed, told.is_measured) == (12.5, True)
 
 
 @pytest.mark.parametrize(("rate", "text"), [(0.0, ""), (0.44, "0.4"), (9.96, "10"), (34.4, "34")])

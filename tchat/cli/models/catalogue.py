@@ -103,6 +103,6 @@ def _record(offer: Recommendation) -> dict[str, Any]:
         "quantizations": [{"name": name, "size": size} for name, size in entry.files],
         "fit": {"good": fit.good, "usable": fit.usable, "words": fit.summary},
         "speed": round(offer.speed, 2) or None,
-        "speed_measured": offer.known,
+        "speed_measured": offer.is_measured,
         "path": str(offer.path) if offer.path else None,
     }

@@ -123,7 +123,7 @@ def fit_record(report: FitReport) -> dict[str, Any]:
         "free": memory.free if memory else None,
         "gpus": [{"name": gpu.name, "free": gpu.free} for gpu in report.machine.gpus],
         "speed": round(report.speed, 2) or None,
-        "speed_measured": report.known,
+        "speed_measured": report.is_measured,
         "largest_context": report.largest,
         "needs": [
             {

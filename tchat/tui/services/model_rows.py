@@ -185,7 +185,7 @@ def _offer(offer: Recommendation) -> ModelRow:
         size=offer.file.size,
         fit=_fit(offer.fit),
         speed=offer.speed,
-        is_measured=offer.known,
+        is_measured=offer.is_measured,
         path=offer.path,
         purpose=tr(entry.purpose),
         abilities=entry.abilities,
@@ -211,7 +211,7 @@ def _reason(best: BestModel) -> str:
     text = N_("Best here for {purposes}")
     if best.offer.speed:
         text = N_("Best here for {purposes}: about {speed} tok/s")
-    if best.offer.known:
+    if best.offer.is_measured:
         text = N_("Best here for {purposes}: {speed} tok/s, as measured")
     return tr(text, purposes=purposes, speed=speed_text(best.offer.speed))
 
