@@ -1,4 +1,4 @@
-"""Run a shell command for ``!COMMAND``, and take its output as text for a prompt.
+"""Run a shell command for ``!COMMAND``; its output becomes text for a prompt.
 
 It is bounded in time and size, and can be stopped; what it wrote up to then is kept.
 """
@@ -98,7 +98,7 @@ def run_bounded(
     Raises:
         UsageError: The shell cannot be started.
     """
-    shell = environ.get("SHELL", "") or "/bin/sh"
+    shell = user_shell(environ)
     try:
         process = subprocess.Popen(
             [shell, "-c", command],
@@ -108,23 +108,33 @@ def run_bounded(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise UsageError(
-            tr("cannot start the shell {shell}: {reason}", shell=shell, reason=error),
-            tr("set SHELL to another"),
-        ) from error
+        raise shell_failure(shell, error) from error
     with process:
         try:
             data, end = _read(process, stop, clock() + MAX_SECONDS, clock)
         finally:
             _end(process)
-    code = process.returncode
-    text = codecs.decode(data, "utf-8", "replace")
-    return ShellOutput(
-        command,
-        printable(_COLORS.sub("", text)),
-        code if code >= 0 else 128 - code,
-        end,
+    text = printable(_COLORS.sub("", codecs.decode(data, "utf-8", "replace")))
+    return ShellOutput(command, text, shell_exit_code(process.returncode), end)
+
+
+def user_shell(environ: Mapping[str, str]) -> str:
+    """The path of the user's shell."""
+    return environ.get("SHELL", "") or "/bin/sh"
+
+
+def shell_failure(shell: str, error: Exception) -> UsageError:
+    """The error of a shell that cannot be started."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UsageError(
+        tr("cannot start the shell {shell}: {reason}", shell=shell, reason=reason),
+        tr("set SHELL to another"),
     )
+
+
+def shell_exit_code(returncode: int) -> int:
+    """The exit code that a shell gives a process: 128 and the signal that ended it."""
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def _read(

@@ -11,12 +11,13 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
+from tchat.chat.shell_output import shell_exit_code, shell_failure, user_shell
 from tchat.cli.answer import answer
 from tchat.cli.chat_setup import AskRequest, AskTurn
 from tchat.cli.console import Console, ask_line, drop_typed_ahead
@@ -58,7 +59,7 @@ def answer_with_command(
         replies.extend(_finished(turn, chat, console))
         return 0
 
-    shell = shell_path(console.environ)
+    shell = user_shell(console.environ)
     answer(_instructed(turn, shell), console, cancel, preloaded, act=collect)
     if turn.request.usage:
         for reply in replies:
@@ -102,11 +103,6 @@ def proposed_command(reply: str) -> str:
     return command.strip()
 
 
-def shell_path(environ: Mapping[str, str]) -> str:
-    """The user's shell."""
-    return environ.get("SHELL", "") or "/bin/sh"
-
-
 def run_command(command: str, shell: str) -> int:
     """Run ``command`` on this terminal, and return its exit code, as a shell gives it.
 
@@ -117,11 +113,8 @@ def run_command(command: str, shell: str) -> int:
         with _signals_for_the_command():
             code = subprocess.run([shell, "-c", command], check=False).returncode
     except OSError as error:
-        raise UsageError(
-            tr("cannot start the shell {shell}: {reason}", shell=shell, reason=error.strerror),
-            tr("set SHELL to another"),
-        ) from error
-    return code if code >= 0 else 128 - code
+        raise shell_failure(shell, error) from error
+    return shell_exit_code(code)
 
 
 def require_command_flags(request: AskRequest) -> None:

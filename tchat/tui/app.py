@@ -31,6 +31,7 @@ from tchat.tui.textual_patches import (
     LOOK,
     OpeningDialog,
     SafeNotification,
+    driver_of,
     kind_of,
     let_earlier_keys_act,
     let_queued_keys_act,
@@ -308,12 +309,13 @@ class TchatApp(App[None]):
 
     def action_suspend_process(self) -> None:
         """Back to the shell that tchat was started from; without one, say so and go on."""
-        if self._driver is not None and self._driver.can_suspend and can_be_resumed():
+        driver = driver_of(self)
+        if driver is not None and driver.can_suspend and can_be_resumed():
             from tchat.tui.terminal_driver import TerminalDriver
 
-            if isinstance(self._driver, TerminalDriver):
+            if isinstance(driver, TerminalDriver):
                 self._suspend_signal()
-                self._driver.suspend_group()
+                driver.suspend_group()
             else:
                 super().action_suspend_process()
         else:

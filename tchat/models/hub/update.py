@@ -6,9 +6,9 @@ file stays complete until then, and is removed afterwards.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache as remembered
 from pathlib import Path
 
 from tchat.errors import TchatError
@@ -63,7 +63,7 @@ def find_revisions(paths: Iterable[Path], hub: HubApi, cache: HubCache) -> Itera
     compared with itself.
     """
 
-    @remembered
+    @functools.cache
     def listing(repo: str) -> RepoListing | TchatError:
         try:
             return hub.listing(repo)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from textual.document._document import Location, Selection
 from textual.widgets import TextArea
+from textual.widgets.text_area import Location, Selection
 
 from tchat.tui.widgets.prompt_draft import Chips
 
