@@ -14,20 +14,24 @@ from tchat.errors import StorageError, UsageError
 from tchat.paths import is_file
 from tchat.sanitize import single_line
 from tchat.sessions.formats import Messages
-from tchat.sessions.importers import ImportReport
+from tchat.sessions.importers import ImportReport, Sessions
 from tchat.sessions.importers.files import ImportFile, read_file, readable_programs
 from tchat.sessions.records import ImportedSession, Session
 from tchat.sessions.store import Store
 from tchat.translation import N_, joined, tr, trn
 
-_SHOWN = 40  # characters of an id that was imported
+_SHOWN = 40  # characters of an id in a notice
 _AT_A_TIME = 0.2  # seconds that a chat in the same process waits for the store
 
 
 def sessions_in(
     source: ImportFile, report: ImportReport, notice: Callable[[str], object]
-) -> Iterator[tuple[Session, Messages]]:
-    """The sessions in a file as they are read; a notice for each setting that is unusable."""
+) -> Sessions:
+    """The sessions in a file as they are read; a notice for each setting that is unusable.
+
+    Raises:
+        UsageError: It holds no chats, or is damaged.
+    """
     for session, messages in read_file(source, report):
         settings, unusable = usable_settings(session.settings)
         for line in unusable:
@@ -38,7 +42,12 @@ def sessions_in(
 
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
-    """Translate the errors of reading the file ``name``."""
+    """Translate the errors of reading the file ``name``.
+
+    Raises:
+        UsageError: It does not exist.
+        StorageError: It cannot be read.
+    """
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -91,9 +100,7 @@ def import_file(
     return imported
 
 
-def _for_a_moment(
-    first: tuple[Session, Messages], others: Iterator[tuple[Session, Messages]]
-) -> Iterator[tuple[Session, Messages]]:
+def _for_a_moment(first: tuple[Session, Messages], others: Sessions) -> Sessions:
     """The next sessions, as many as can be stored in a moment."""
     end = time.monotonic() + _AT_A_TIME
     for each in chain((first,), others):

@@ -15,14 +15,13 @@ from tchat.cli.console import Console
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import StorageError, UsageError
 from tchat.sanitize import single_line
-from tchat.sessions.importers import ImportReport
+from tchat.sessions.importers import ImportReport, Sessions
 from tchat.sessions.importers.files import ImportFile
 from tchat.sessions.store import SessionStore
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
-    from tchat.sessions.formats import Messages
-    from tchat.sessions.records import ImportedSession, Session
+    from tchat.sessions.records import ImportedSession
 
 CHUNK = 1 << 16  # bytes copied at a time
 
@@ -44,9 +43,7 @@ def import_files(
         return store.import_sessions(sessions, dry_run=dry_run)
 
 
-def _shown(
-    sessions: Iterator[tuple[Session, Messages]], status: TerminalStatus
-) -> Iterator[tuple[Session, Messages]]:
+def _shown(sessions: Sessions, status: TerminalStatus) -> Sessions:
     """The sessions, with their number on a terminal."""
     for number, each in enumerate(sessions, 1):
         if status.due:
@@ -101,7 +98,7 @@ def _imported(
     sources: Sequence[Path | None],
     spools: Mapping[Path | None, IO[bytes]],
     report: ImportReport,
-) -> Iterator[tuple[Session, Messages]]:
+) -> Sessions:
     """The sessions in ``sources``, as they are read."""
     for source in sources:
         with reading_errors(_name(source)), ExitStack() as resources:

@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, json_importer
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
     tool_text,
@@ -25,8 +24,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 from tchat.sessions.records import Role, Status
 
@@ -43,10 +40,6 @@ _PARTS = {
 
 def _matches(_: str, found: Outline) -> bool:
     return found.has(mapping="{")
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -196,4 +189,4 @@ def _thought(thought: Mapping[str, Any]) -> str:
     return f"**{summary}**\n\n{content}" if summary and content else content or summary
 
 
-CHATGPT = TextImporter(NAME, _matches, _read)
+CHATGPT = json_importer(NAME, _matches, _chats)

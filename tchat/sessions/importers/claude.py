@@ -9,14 +9,13 @@ from tchat.sessions.importers.conversation import (
     ROLES,
     SourceChat,
     SourceMessage,
+    json_importer,
     linear,
-    sessions_of,
 )
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
     tool_text,
@@ -27,8 +26,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 
 NAME = "Claude"
@@ -37,10 +34,6 @@ _ROOT = "00000000-0000-4000-8000-000000000000"  # the parent of first messages
 
 def _matches(_: str, found: Outline) -> bool:
     return found.has(chat_messages="[")
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -118,4 +111,4 @@ def _sort(
         report.left_out[Omission.OTHER] += 1
 
 
-CLAUDE = TextImporter(NAME, _matches, _read)
+CLAUDE = json_importer(NAME, _matches, _chats)

@@ -8,12 +8,21 @@ fork.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from tchat.sessions.formats.format import Messages
-from tchat.sessions.importers.importer import Changed, ImportReport, Omission
+from tchat.sessions.importers.fields import records
+from tchat.sessions.importers.importer import (
+    Changed,
+    ImportReport,
+    Omission,
+    Outline,
+    Sessions,
+    TextImporter,
+)
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.session_queries import id_of_origin
 
@@ -179,9 +188,20 @@ class _Tree:
             number = found.parent
 
 
-def sessions_of(
-    chats: Iterator[SourceChat], report: ImportReport
-) -> Iterator[tuple[Session, Messages]]:
+def json_importer(
+    name: str,
+    matches: Callable[[str, Outline], bool],
+    chats: Callable[[Iterable[Any], ImportReport], Iterator[SourceChat]],
+) -> TextImporter:
+    """An importer of JSON: ``chats`` gets the values of a document, see `records`."""
+
+    def read(texts: Iterable[str], report: ImportReport) -> Sessions:
+        return sessions_of(chats(records(texts), report), report)
+
+    return TextImporter(name, matches, read)
+
+
+def sessions_of(chats: Iterator[SourceChat], report: ImportReport) -> Sessions:
     """The chats as sessions; empty ones are counted and left out."""
     for chat in chats:
         tree = _Tree(chat.messages, report)

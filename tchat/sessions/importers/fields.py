@@ -121,3 +121,9 @@ def with_file(name: str, content: str, text: str) -> str:
 def tool_text(name: str, content: str) -> str:
     """A tool call or its result, for the reasoning."""
     return f"{name or 'tool'}:\n{fenced(content)}"
+
+
+def tool_call_text(call: Any) -> str:
+    """A tool call in the form of the OpenAI API, for the reasoning."""
+    function = object_of(object_of(call).get("function"))
+    return tool_text(text_of(function.get("name")), text_of(function.get("arguments")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, json_importer
 from tchat.sessions.importers.fields import (
     ChatSize,
     key_of,
@@ -17,6 +17,7 @@ from tchat.sessions.importers.fields import (
     records,
     text_of,
     time_of,
+    tool_call_text,
     tool_text,
     with_file,
 )
@@ -25,8 +26,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 from tchat.sessions.records import Role
 
@@ -44,10 +43,6 @@ def _matches(head: str, found: Outline) -> bool:
         return True
     session = found.members.keys() >= {"type", "id", "currNode"}
     return session and found.opening == "{" and '"session"' in head
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(found: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -100,9 +95,7 @@ def _message(message: Mapping[str, Any], report: ImportReport) -> SourceMessage:
         reasoning, text = [tool_text("", text)], ""
         report.changed[Changed.TOOL] += 1
     for call in _calls(message.get("toolCalls")):
-        function = object_of(object_of(call).get("function"))
-        said = text_of(function.get("arguments"))
-        reasoning.append(tool_text(text_of(function.get("name")), said))
+        reasoning.append(tool_call_text(call))
         report.changed[Changed.TOOL] += 1
     for each in reversed(list_of(message.get("extra"))):
         extra = object_of(each)
@@ -131,4 +124,4 @@ def _calls(value: Any) -> list[Any]:
         return []
 
 
-LLAMA_CPP = TextImporter(NAME, _matches, _read)
+LLAMA_CPP = json_importer(NAME, _matches, _chats)

@@ -11,12 +11,11 @@ from tchat.sessions.importers.conversation import (
     SourceChat,
     SourceMessage,
     content_key,
-    sessions_of,
+    json_importer,
 )
 from tchat.sessions.importers.fields import (
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
     tool_text,
@@ -26,8 +25,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 
 NAME = "LM Studio"
@@ -37,10 +34,6 @@ _FILES = {"image": Omission.IMAGE, "file": Omission.FILE}
 
 def _matches(head: str, found: Outline) -> bool:
     return found.has(messages="[") and bool(_VERSIONS.search(head))
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -126,4 +119,4 @@ def _texts(content: Any, report: ImportReport, reasoning: list[str] | None = Non
     return ["".join(texts)]
 
 
-LM_STUDIO = TextImporter(NAME, _matches, _read)
+LM_STUDIO = json_importer(NAME, _matches, _chats)

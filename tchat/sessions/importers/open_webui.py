@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, sessions_of
+from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, json_importer
 from tchat.sessions.importers.fields import (
     key_of,
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
     tool_text,
@@ -22,8 +21,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 from tchat.sessions.records import Role, Status
 
@@ -40,10 +37,6 @@ _QUOTED = re.compile("^&gt; ?|^> ?", re.MULTILINE)
 
 def _matches(_: str, found: Outline) -> bool:
     return found.has(chat="{") or found.has(history="{", messages="[")
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -117,4 +110,4 @@ def _folded(found: re.Match[str], reasoning: list[str], report: ImportReport) ->
     return ""
 
 
-OPEN_WEBUI = TextImporter(NAME, _matches, _read)
+OPEN_WEBUI = json_importer(NAME, _matches, _chats)

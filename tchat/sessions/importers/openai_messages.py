@@ -10,18 +10,18 @@ from tchat.sessions.importers.conversation import (
     SourceChat,
     SourceMessage,
     content_key,
+    json_importer,
     leading_system,
     linear,
-    sessions_of,
 )
 from tchat.sessions.importers.fields import (
     ChatSize,
     key_of,
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
+    tool_call_text,
     tool_text,
 )
 from tchat.sessions.importers.importer import (
@@ -29,8 +29,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 
 NAME = "OpenAI messages"
@@ -49,10 +47,6 @@ def _matches(_: str, found: Outline) -> bool:
 
 def _is_message(found: Outline) -> bool:
     return "role" in found.members and ("content" in found.members or "tool_calls" in found.members)
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -103,9 +97,7 @@ def _message(
         reasoning, text = [tool_text(text_of(message.get("name")), text)], ""
         report.changed[Changed.TOOL] += 1
     for call in list_of(message.get("tool_calls")):
-        function = object_of(object_of(call).get("function"))
-        called = text_of(function.get("arguments"))
-        reasoning.append(tool_text(text_of(function.get("name")), called))
+        reasoning.append(tool_call_text(call))
         report.changed[Changed.TOOL] += 1
     times = (message.get(name) for name in ("created_at", "created", "timestamp"))
     return SourceMessage(
@@ -133,4 +125,4 @@ def _text(content: Any, report: ImportReport) -> str:
     return "\n\n".join(texts)
 
 
-OPENAI_MESSAGES = TextImporter(NAME, _matches, _read)
+OPENAI_MESSAGES = json_importer(NAME, _matches, _chats)

@@ -11,14 +11,13 @@ from tchat.sessions.importers.conversation import (
     SourceChat,
     SourceMessage,
     content_key,
-    sessions_of,
+    json_importer,
 )
 from tchat.sessions.importers.fields import (
     ChatSize,
     key_of,
     list_of,
     object_of,
-    records,
     text_of,
     time_of,
 )
@@ -26,8 +25,6 @@ from tchat.sessions.importers.importer import (
     ImportReport,
     Omission,
     Outline,
-    Sessions,
-    TextImporter,
 )
 from tchat.sessions.records import Role
 
@@ -42,10 +39,6 @@ def _matches(_: str, found: Outline) -> bool:
     return found.opening == "{" and (
         "chat_metadata" in names or {"name", "is_user", "mes"} <= names
     )
-
-
-def _read(texts: Iterable[str], report: ImportReport) -> Sessions:
-    return sessions_of(_chats(records(texts), report), report)
 
 
 def _chats(lines: Iterable[Any], report: ImportReport) -> Iterator[SourceChat]:
@@ -129,4 +122,4 @@ def _time(value: Any) -> float:
         return 0.0
 
 
-SILLY_TAVERN = TextImporter(NAME, _matches, _read)
+SILLY_TAVERN = json_importer(NAME, _matches, _chats)
