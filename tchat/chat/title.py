@@ -34,7 +34,7 @@ _TALK = re.compile(
     r"(?:sure|certainly|of course|here(?:'s| is| are)|i(?:'m| am| have|'ve| can)?|you|my|as an?)\b",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"^(?:conversation |chat )?title\s*[::]\s*", re.IGNORECASE)
+_LABEL = re.compile(r"^(?:conversation |chat )?title\s*[:：]\s*", re.IGNORECASE)
 _MARKS = " \t\"'`*#_“”„‘’«»「」『』《》."
 
 
@@ -88,7 +88,7 @@ def clean_title(text: str) -> str:
         and any(map(str.isalpha, line))
         and echoed * 2 < max(len(words), 2)
         and not _TALK.match(line)
-        and not re.search(r"[.!?。!?] ", line)
+        and not re.search(r"[.!?。！？] ", line)
         and len({word.casefold() for word in words}) * 3 > len(words) * 2  # no stammering
     )
     return line if is_title else ""

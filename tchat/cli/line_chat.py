@@ -501,7 +501,7 @@ class LineChat:
 
         template = find_template(name, self.paths)
         if template.is_persona and not text:
-            await self._take_persona(template)
+            await self._apply_persona(template)
             return
         try:
             prompt, system = fill_template(self.console, template, text, {}, confirm_defaults=True)
@@ -510,17 +510,17 @@ class LineChat:
                 "/prompt {name} TEXT; `tchat -t {name}` takes variables too", name=template.name
             )
             raise UsageError(error.message, hint) from None
-        await self._change_to(template, system)
+        await self._apply_settings(template, system)
         self.send(prompt)
 
-    async def _take_persona(self, template: PromptTemplate) -> None:
-        """Take the settings of a persona, without a prompt."""
-        await self._change_to(template, template.fill_system({}))
+    async def _apply_persona(self, template: PromptTemplate) -> None:
+        """Apply the settings of a persona, without a prompt."""
+        await self._apply_settings(template, template.fill_system({}))
         if self.session is None:
             self.show(tr("Set for this session: {names}.", names=template.name))
 
-    async def _change_to(self, template: PromptTemplate, system: str) -> None:
-        """Take the settings of a template for a session that has not begun."""
+    async def _apply_settings(self, template: PromptTemplate, system: str) -> None:
+        """Apply the settings of a template to a session that has not begun."""
         own = {**template.settings, **({"system": system} if system else {})}
         if own and self.session is None:
             await self.change(own)

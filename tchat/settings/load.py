@@ -265,9 +265,9 @@ def _rename_theme(
         return
     values["theme"] = FORMER_THEMES[name]
     notice = renamed_theme(name)
-    if origins["theme"] == "config.toml":
-        notice = tr("{name}: {reason}", name="config.toml", reason=notice)
-    elif origins["theme"] == "environment":
+    if origins["theme"] == CONFIG_FILE:
+        notice = tr("{name}: {reason}", name=CONFIG_FILE, reason=notice)
+    elif origins["theme"] == ENVIRONMENT:
         variable = tr("environment variable {variable}", variable="TCHAT_THEME")
         notice = tr("{name}: {reason}", name=variable, reason=notice)
     yield notice

@@ -133,7 +133,7 @@ def test_an_own_model_is_recommended_too(paths: Paths) -> None:
 
 def test_a_size_limit_leaves_out_what_is_larger(paths: Paths) -> None:
     with MetadataCache(paths) as cache:
-        found = recommend(machine(64, 100), cache, paths, most=2 * GB)
+        found = recommend(machine(64, 100), cache, paths, max_size=2 * GB)
     assert found
     assert all(each.file.size <= 2 * GB for each in found)
     assert "qwen3.5:2b" in {each.name for each in found}
