@@ -1,14 +1,14 @@
-"""Notice a reply that repeats itself, while it is generated, and where that began.
+"""Detect that a reply repeats itself while it is generated, and where the repetition began.
 
-Two signs, each with a state that a token changes in constant time:
+Two signs; a token updates the state of each in constant time:
 
-- The same run of tokens comes again and again: each token equals the one a period before it.
-- Nothing new comes: every run of some tokens was there twice before, in whatever order. So do
-  texts loop whose rounds are shuffled, or slightly different from one another.
+- Periodic: the same n-grams come in the same order, each token equal to the one a period before.
+- Stale: no new n-gram comes, in whatever order. Loops whose rounds are shuffled, or differ slightly
+  from one another, look so.
 
-Tables, code, logs and songs repeat themselves too. But something new interrupts each of their
-rounds: a number, a name, the next line. What is no prose, such as an empty HTML table or a matrix
-of zeros, is given more time.
+Tables, code, logs and songs repeat themselves too, but something new interrupts each round: a
+number, a name, the next line. Text with few letters, such as an empty HTML table or a matrix of
+zeros, may repeat itself longer.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-RUN = 5  # tokens of a run by which a period is found
-LEAST = 90  # tokens that must have been repeated, however short the period is
-LONG = 110  # repeated tokens from which a third round need not be whole
+NGRAM = 5  # tokens by which a period is found
+MIN_REPEATED = 90  # tokens that must have been repeated, however short the period is
+LONG = 110  # repeated tokens from which a third round need not be complete
 OVERLAP = 24  # tokens of a third round, at least
-KNOWN, KNOWN_ROWS = 6, 12  # tokens of a run that was there before: of prose, of rows and code
-STALE = 95  # such runs without a new one
-FRESH = 4  # known runs that a new one cancels
-SECOND_ROUND = 0.95  # share of runs from the second round on that were there before
-PROSE, MARKUP = 0.5, 0.05  # share of tokens with letters
-PATIENCE = 1.6  # with which markup is looked at
-WORDLESS = 4.0  # and what has no words
+PROSE_NGRAM, MARKUP_NGRAM = 6, 12  # tokens of an n-gram whose novelty is counted
+MAX_STALE = 95  # known n-grams without a new one
+FRESH = 4  # known n-grams that a new one cancels
+SECOND_ROUND = 0.95  # share of known n-grams from the second round on
+PROSE, MARKUP = 0.5, 0.05  # least share of tokens with letters
+MARKUP_PATIENCE = 1.6  # times as much repetition as in prose is allowed in markup
+WORDLESS_PATIENCE = 4.0  # and in what has no words
 LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 
 
 class LoopGuard:
-    """Looks at the tokens of one text."""
+    """Detects a loop in the tokens of one text."""
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
         self._letters = [0]  # tokens with letters before each index
-        self._last: dict[tuple[int, ...], int] = {}  # where a run ended last
+        self._last: dict[tuple[int, ...], int] = {}  # where an n-gram ended last
         self._period = 0
         self._repeated = 0  # tokens that equal the one a period before
-        self._prose, self._rows = _Novelty(KNOWN), _Novelty(KNOWN_ROWS)
+        self._prose, self._markup = _Novelty(PROSE_NGRAM), _Novelty(MARKUP_NGRAM)
 
     def feed(self, token: int, piece: bytes) -> bool:
         """Add a token with its text; returns whether the text loops."""
@@ -47,19 +47,20 @@ class LoopGuard:
         here = len(tokens)
         tokens.append(token)
         self._letters.append(self._letters[-1] + (LETTER.search(piece) is not None))
-        if here < RUN:
+        if here < NGRAM:
             return False
-        run = tuple(tokens[-RUN:])
-        before = self._last.get(run)
-        self._last[run] = here
+        ngram = tuple(tokens[-NGRAM:])
+        before = self._last.get(ngram)
+        self._last[ngram] = here
         if self._period and token == tokens[here - self._period]:
             self._repeated += 1
         else:
             self._period = here - before if before is not None else 0
-            self._repeated = RUN
+            self._repeated = NGRAM
         self._prose.add(tokens)
-        self._rows.add(tokens)
-        if self._repeated < LEAST and self._prose.stale < STALE and self._rows.stale < STALE:
+        self._markup.add(tokens)
+        stale = max(self._prose.stale, self._markup.stale)
+        if self._repeated < MIN_REPEATED and stale < MAX_STALE:
             return False
         return self._is_periodic(here) or self._is_stale(here)
 
@@ -67,17 +68,17 @@ class LoopGuard:
         period = self._period
         if not period:
             return False
-        enough = max(LEAST, min(2 * period, max(LONG, period + OVERLAP)))
+        enough = max(MIN_REPEATED, min(2 * period, max(LONG, period + OVERLAP)))
         share = self._share_with_letters(here - period, here)
-        patience = 1.0 if share >= PROSE else PATIENCE if share >= MARKUP else WORDLESS
-        return self._repeated >= enough * patience
+        patience = MARKUP_PATIENCE if share >= MARKUP else WORDLESS_PATIENCE
+        return self._repeated >= enough * (1.0 if share >= PROSE else patience)
 
     def _is_stale(self, here: int) -> bool:
-        prose, rows = self._prose, self._rows
-        if prose.stale >= STALE and self._share_with_letters(prose.start, here) >= PROSE:
+        prose, markup = self._prose, self._markup
+        if prose.stale >= MAX_STALE and self._share_with_letters(prose.start, here) >= PROSE:
             return True
-        is_markup = self._share_with_letters(rows.start, here) >= MARKUP
-        return rows.stale >= STALE * (PATIENCE if is_markup else WORDLESS)
+        is_markup = self._share_with_letters(markup.start, here) >= MARKUP
+        return markup.stale >= MAX_STALE * (MARKUP_PATIENCE if is_markup else WORDLESS_PATIENCE)
 
     def _share_with_letters(self, start: int, end: int) -> float:
         return (self._letters[end + 1] - self._letters[start + 1]) / max(1, end - start)
@@ -89,23 +90,23 @@ class LoopGuard:
 
 
 class _Novelty:
-    """Counts the runs of some tokens that were there twice before, less those that were not.
+    """Counts the n-grams that were there twice before, less those that were not.
 
     Attributes:
-        stale: How many there are since the last new ones.
-        start: The index at which that began.
+        stale: The count, never below 0.
+        start: The index of the token at which it last rose from 0.
     """
 
-    def __init__(self, run: int) -> None:
+    def __init__(self, size: int) -> None:
         self.stale = self.start = 0
-        self._run = run
+        self._size = size
         self._times: dict[tuple[int, ...], int] = {}
 
     def add(self, tokens: Sequence[int]) -> None:
-        """Look at the run that ends with the last of ``tokens``."""
-        run = tuple(tokens[-self._run :])
-        times = self._times.get(run, 0)
-        self._times[run] = times + 1
+        """Count the n-gram that ends with the last of ``tokens``."""
+        ngram = tuple(tokens[-self._size :])
+        times = self._times.get(ngram, 0)
+        self._times[ngram] = times + 1
         if times > 1:
             if not self.stale:
                 self.start = len(tokens) - 1
@@ -115,13 +116,13 @@ class _Novelty:
 
 
 def second_round(tokens: Sequence[int]) -> int:
-    """Index of the token from which on nearly every run was there before."""
+    """Index of the token from which on nearly every n-gram was there before."""
     first: set[tuple[int, ...]] = set()
     old: list[bool] = []
-    for start in range(len(tokens) - KNOWN + 1):
-        run = tuple(tokens[start : start + KNOWN])
-        old.append(run in first)
-        first.add(run)
+    for start in range(len(tokens) - PROSE_NGRAM + 1):
+        ngram = tuple(tokens[start : start + PROSE_NGRAM])
+        old.append(ngram in first)
+        first.add(ngram)
     found, count = len(tokens), 0
     for start in range(len(old) - 1, -1, -1):
         count += old[start]
@@ -136,9 +137,10 @@ WORD = re.compile(r"\w{0,24}(?!\w)")
 
 
 def round_end(text: str, start: int) -> int:
-    """Where to cut ``text``, whose second round begins at ``start``: behind a whole sentence.
+    """Where to cut ``text``, whose second round begins at ``start``.
 
-    At the last end of a sentence or a line where nothing but space follows it, else at the next.
+    At ``start`` if a sentence or a line ends there, else at the end of that sentence, else at the
+    end of the word.
     """
     kept = len(text[:start].rstrip())
     if any(end.end() >= kept for end in _END.finditer(text, max(0, kept - 8), start)):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tchat.engine.loop_guard import LoopGuard
     from tchat.engine.scoring import FinalStates
 
-QUIET = 60  # tokens of a text in which no loop is looked for
+GUARDED_FROM = 60  # tokens; a shorter text is no loop, and the guard is not even imported
 
 
 class ReplyState:
@@ -153,9 +153,9 @@ class ReplyState:
 
 
 class ReplyGuard:
-    """Looks for loops in the reasoning and in the answer, each on its own.
+    """Detects loops in the reasoning and in the answer, each on its own.
 
-    An answer may well say again what was reasoned.
+    An answer may repeat its reasoning.
     """
 
     def __init__(self, output: ReplyText) -> None:
@@ -176,7 +176,7 @@ class ReplyGuard:
         if self._guard is not None:
             return self._guard.feed(token, piece)
         self._first.append((token, piece))
-        if len(self._first) >= QUIET:
+        if len(self._first) >= GUARDED_FROM:
             from tchat.engine.loop_guard import LoopGuard
 
             self._guard = LoopGuard()
@@ -185,7 +185,7 @@ class ReplyGuard:
         return False
 
     def cut(self) -> None:
-        """Cut the text before its second round."""
+        """Cut the text before the second round of the loop that `feed` found."""
         if self._guard is not None:
             self._output.cut(self._lengths[self._guard.second_round])
 
