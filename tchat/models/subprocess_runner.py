@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 SHELL = Path("/bin/sh")
-MAX_OUTPUT = 1 << 16  # bytes of stdout; a child that writes more is stopped
+MAX_OUTPUT = 1 << 16  # bytes of stdout by default; a child that writes more is stopped
 KEPT_LOG = 1 << 13  # last bytes of stderr
 POLL_SECONDS = 0.1  # between two calls of `cancelled`
 PIPE_GRACE = 1.0  # seconds for the pipes to close after the child ended
@@ -28,8 +28,8 @@ class ProcessResult:
         exit_code: Its exit status; None when a signal or the limit ended it.
         signal: The name of the signal that ended it, such as ``SIGABRT``; else empty.
         timed_out: It ran past the limit and was killed.
-        flooded: It wrote more than `MAX_OUTPUT` bytes and was killed.
-        stdout: Up to `MAX_OUTPUT` bytes.
+        flooded: It wrote more than ``max_output`` bytes and was killed.
+        stdout: Up to ``max_output`` bytes.
         stderr: The last of it.
     """
 
@@ -47,11 +47,14 @@ def run_process(
     limit: float,
     environment: Mapping[str, str],
     cancelled: Callable[[], bool] = lambda: False,
+    directory: Path | None = None,
+    stdin: IO[bytes] | None = None,
+    max_output: int = MAX_OUTPUT,
 ) -> ProcessResult:
     """Run ``command`` for at most ``limit`` seconds in a process group of its own.
 
-    When this returns or raises, the child and its children have ended. On POSIX no core file is
-    written.
+    It starts in ``directory`` and reads the file ``stdin``, nothing without one. When this returns
+    or raises, the child and its children have ended. On POSIX no core file is written.
 
     Raises:
         OSError: It cannot be started.
@@ -59,14 +62,15 @@ def run_process(
     """
     process = subprocess.Popen(
         _without_core(command),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=dict(environment),
+        cwd=directory,
         start_new_session=True,
     )
     try:
-        return _watch(process, limit, cancelled)
+        return _watch(process, limit, cancelled, max_output)
     finally:
         _kill_all(process)
         process.wait()
@@ -83,14 +87,17 @@ def _without_core(command: Sequence[str]) -> list[str]:
 
 
 def _watch(
-    process: subprocess.Popen[bytes], limit: float, cancelled: Callable[[], bool]
+    process: subprocess.Popen[bytes],
+    limit: float,
+    cancelled: Callable[[], bool],
+    max_output: int,
 ) -> ProcessResult:
     output, log = bytearray(), bytearray()
     flooded = threading.Event()
 
     def collect(piece: bytes) -> None:
-        output.extend(piece[: MAX_OUTPUT - len(output)])
-        if len(output) >= MAX_OUTPUT and not flooded.is_set():
+        output.extend(piece[: max_output - len(output)])
+        if len(output) >= max_output and not flooded.is_set():
             flooded.set()
             _kill_all(process)
 

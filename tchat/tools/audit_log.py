@@ -1,0 +1,110 @@
+"""The audit log: what tools were called with, who allowed it, and a hash of what came of it.
+
+JSON Lines, one object a line, only readable by the user. A call has a line before it runs and one
+after it; both have its ``id``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tchat.paths import private_file, writing
+from tchat.tools.approval import Decision
+
+MAX_SIZE = 4 << 20  # bytes; then the file is kept as `.1`, and a new one begins
+MAX_ARGUMENTS = 2000  # characters of JSON; longer arguments are logged by their hash
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """Writes to ``path``; several processes may do so at once."""
+
+    path: Path
+    now: Callable[[], datetime] = _now
+
+    def add_call(self, tool: str, arguments: Mapping[str, Any], decision: Decision) -> str:
+        """Log a call before it runs, or that it was refused, and return its id.
+
+        Raises:
+            StorageError: It cannot be written; then the call must not run.
+        """
+        call = secrets.token_hex(8)
+        text = json.dumps(arguments, sort_keys=True, default=str)
+        logged = (
+            {"arguments": dict(arguments)}
+            if len(text) <= MAX_ARGUMENTS
+            else {"arguments_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        )
+        rule = decision.rule
+        self._write(
+            {
+                "event": "call",
+                "id": call,
+                "tool": tool,
+                **logged,
+                "verdict": decision.verdict.value,
+                "by": decision.by.value,
+                **({"rule": rule.path or rule.command or rule.tool} if rule else {}),
+            }
+        )
+        return call
+
+    def add_result(self, call: str, content: str, *, failed: bool, seconds: float) -> None:
+        """Log what came of a call.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        data = content.encode(errors="surrogatepass")
+        self._write(
+            {
+                "event": "result",
+                "id": call,
+                "failed": failed,
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "size": len(data),
+                "milliseconds": round(seconds * 1000),
+            }
+        )
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What was logged, oldest first; lines that cannot be read are left out."""
+        for path in (self._older, self.path):
+            try:
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                with suppress(ValueError):
+                    if isinstance(found := json.loads(line), dict):
+                        yield found
+
+    @property
+    def _older(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.1")
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        moment = self.now().isoformat(timespec="milliseconds")
+        line = json.dumps({"time": moment, **values}) + "\n"
+        private_file(self.path)
+        with writing(self.path):
+            if self.path.stat().st_size > MAX_SIZE:
+                self.path.replace(self._older)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o600)
+            with os.fdopen(descriptor, "ab", buffering=0) as file:
+                # One write: lines of several processes do not mix.
+                file.write(line.encode())

@@ -1,0 +1,134 @@
+"""Patterns of commands, such as ``git status*``, matched word by word against argument lists.
+
+A pattern that allows matches exactly what it says: ``git status*`` is the program ``git`` with a
+first argument that begins with ``status``, and any more. One that denies also finds the command
+behind other programs (``env git``, ``sh -c 'git …'``), under a path, and in other case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.tools.protected_names import folded
+from tchat.translation import tr
+
+MAX_WORDS = 50
+MAX_DEPTH = 4  # commands in an argument of a command
+# They run what their arguments say, so a pattern for them would allow everything.
+INTERPRETERS = frozenset(
+    {
+        *("awk", "bash", "busybox", "bwrap", "chroot", "csh", "dash", "doas", "docker", "emacs"),
+        *("env", "expect", "find", "fish", "gawk", "gdb", "git-shell", "ksh", "lua", "make"),
+        *("nice", "node", "nohup", "nsenter", "parallel", "perl", "php", "pkexec", "podman"),
+        *("python", "ruby", "script", "setsid", "sh", "socat", "ssh", "stdbuf", "strace", "su"),
+        *("sudo", "systemd-run", "tclsh", "time", "timeout", "tmux", "unshare", "vi", "vim"),
+        *("watch", "xargs", "zsh", "ed", "ex", "sed", "tar", "npm", "npx", "pip", "uv", "cargo"),
+    }
+)
+_VERSION = re.compile(r"[\d.]+$")
+_OPERATORS = re.compile(r"[;&|()<>`\n{}]|\$\(")
+
+
+def words_of(pattern: str) -> list[str]:
+    """The words of a pattern, quoted as for a shell.
+
+    Raises:
+        UsageError: It is empty, or a quote is not closed.
+    """
+    try:
+        words = shlex.split(pattern)
+    except ValueError:
+        words = []
+    if not words or len(words) > MAX_WORDS:
+        raise UsageError(
+            tr("`{pattern}` is no pattern of a command", pattern=single_line(pattern)),
+            tr("write one such as `git status*`"),
+        )
+    return words
+
+
+def is_allowed(command: Sequence[str], pattern: str) -> bool:
+    """Whether a pattern that allows covers ``command``.
+
+    The program must be named as in the pattern. After a last word that ends with ``*`` there may
+    be more arguments; otherwise there are as many as words.
+    """
+    words = words_of(pattern)
+    if len(words) == 1 and words[0].endswith("*"):
+        words = [words[0][:-1], "*"]
+    if not command or words[0] not in (command[0], ""):
+        return False
+    return _match(command[1:], words[1:])
+
+
+def is_denied(command: Sequence[str], pattern: str) -> bool:
+    """Whether a pattern that denies finds its command in ``command``, however it is wrapped."""
+    words = [folded(each) for each in words_of(pattern)]
+    return any(_match(each, words, more=True) for each in _commands_in(command, 0))
+
+
+def suggested_pattern(command: Sequence[str]) -> str:
+    """The pattern that "always with these arguments' pattern" offers; empty where none is safe.
+
+    It keeps the program and a subcommand, so that other subcommands are asked about.
+    """
+    if not command or command[0] != _program(command[0]):
+        return ""  # another file may lie under that path tomorrow
+    if _program(command[0]) in INTERPRETERS or _VERSION.sub("", command[0]) in INTERPRETERS:
+        return ""
+    literal = command[:2] if len(command) > 1 and command[1].isalnum() else command
+    if any(each in word for word in literal for each in "*?["):
+        return ""
+    pattern = shlex.join(literal)
+    return f"{pattern} *" if literal != command or len(literal) == 2 else pattern
+
+
+def _match(command: Sequence[str], words: Sequence[str], *, more: bool = False) -> bool:
+    """Whether each word matches; a last word ``*`` stands for any number of arguments."""
+    if words and words[-1] == "*" and len(command) == len(words) - 1:
+        words = words[:-1]
+    open_end = more or bool(words and words[-1].endswith("*"))
+    if len(command) < len(words) or (len(command) > len(words) and not open_end):
+        return False
+    return all(map(fnmatchcase, command, words))
+
+
+def _commands_in(command: Sequence[str], depth: int) -> Iterator[list[str]]:
+    """The beginning of every argument list that ``command`` may run, folded."""
+    for number, word in enumerate(command):
+        rest = [folded(each) for each in command[number + 1 : number + 1 + MAX_WORDS]]
+        texts = {word}
+        if "=" in word:  # `--exec=rm`, `alias.x=!rm`
+            texts.add(word.partition("=")[2].lstrip("!"))
+        for text in texts:
+            for program in _programs(text):
+                yield [folded(program), *rest]
+            if depth < MAX_DEPTH and (_OPERATORS.search(text) or any(map(str.isspace, text))):
+                for part in _OPERATORS.split(text):
+                    yield from _commands_in(_shell_words(part), depth + 1)
+
+
+def _programs(word: str) -> set[str]:
+    """The names of a program that ``word`` may mean, without the folder; links are followed."""
+    found = {_program(word)}
+    if word and "\0" not in word and len(word) < 4096:
+        found.add(_program(os.path.realpath(shutil.which(word) or word)))
+    return found
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.replace("'", " ").replace('"', " ").split()
+
+
+def _program(word: str) -> str:
+    return word.rpartition("/")[2]
