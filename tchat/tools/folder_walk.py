@@ -36,8 +36,8 @@ class Entry(NamedTuple):
 def entries_below(roots: Roots, location: Location, *, depth: int = MAX_DEPTH) -> Iterator[Entry]:
     """The regular files and the folders below the folder ``location``, down to ``depth`` folders.
 
-    Links, special files, generated folders' content, and what is denied or may hold secrets are left
-    out.
+    Links, special files, what generated folders hold, what is denied and what may hold secrets are
+    left out.
     """
     for number, entry in enumerate(_below(roots, location, "", depth)):
         if number >= MAX_ENTRIES:

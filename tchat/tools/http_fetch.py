@@ -137,7 +137,9 @@ class HttpFetcher:
                 )
                 sockets.append(stream)
                 stream.do_handshake()
-            return self._ask(sockets[-1], parts, host, port)
+            answer = self._ask(sockets[-1], parts, host, port)
+            _left(end)  # the watchdog's end of the connection looks like the end of the page
+            return answer
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= end:
                 raise _too_slow() from error

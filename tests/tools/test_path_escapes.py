@@ -1,0 +1,264 @@
+"""Attempts to read or write outside the allowed folders, all of which must fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tchat.errors import TchatError
+from tests.tools.workplace import MARK, Workplace
+
+OUT = "{outside}"
+NAMES = "$`'%\\:\uff0e\u2025\u2215\u200b"  # in what is just an odd name of a new file
+# Each leads to a file or folder that no tool may open.
+PATHS = (
+    "../outside/secret.txt",
+    "docs/../../outside/secret.txt",
+    "docs/deep/../../../outside/secret.txt",
+    "./././../outside/secret.txt",
+    "..//outside//secret.txt",
+    "missing/../../outside/secret.txt",
+    "notes.txt/../../outside/secret.txt",
+    f"{OUT}/secret.txt",
+    "/{outside}/secret.txt",
+    "{root}/../outside/secret.txt",
+    "{root}/docs/../../outside/secret.txt",
+    "{root}-sibling/secret.txt",
+    "../root-sibling/secret.txt",
+    "../root/../outside/secret.txt",
+    "{root_upper}/../outside/secret.txt",
+    "out",
+    "./out",
+    "docs/../out",
+    "out-folder/secret.txt",
+    "out-folder/folder/secret.txt",
+    "out-folder/../outside/secret.txt",
+    "relative-out",
+    "relative-folder/secret.txt",
+    "chain",
+    "loop",
+    "loop-b",
+    "up/outside/secret.txt",
+    "docs/up-up/outside/secret.txt",
+    "docs/deep/far/secret.txt",
+    "inside-folder/up-up/outside/secret.txt",
+    "slash{outside}/secret.txt",
+    "process{outside}/secret.txt",
+    "/proc/self/root{outside}/secret.txt",
+    "/proc/self/cwd/../outside/secret.txt",
+    "/dev/fd/0",
+    "/dev/stdin",
+    "through",
+    "dangling",
+    "~/../outside/secret.txt",
+    "~root/.ssh/id_rsa",
+    "~",
+    "/etc/passwd",
+    "//etc/passwd",
+    "/",
+    "",
+    "file://{outside}/secret.txt",
+    "..\\outside\\secret.txt",
+    "%2e%2e/outside/secret.txt",
+    "\u2025/outside/secret.txt",
+    "\uff0e\uff0e/outside/secret.txt",
+    "..\u2215outside\u2215secret.txt",
+    "..\u200b/outside/secret.txt",
+    "notes.txt\0/../../outside/secret.txt",
+    "\0",
+    "\udcff",
+    "x" * 5000,
+    "../" * 400 + "etc/passwd",
+    "$HOME/secret.txt",
+    "${{PWD}}/../outside/secret.txt",
+    "$(cat ../outside/secret.txt)",
+    "`cat ../outside/secret.txt`",
+    "'../outside/secret.txt'",
+    "own/config.toml",
+    "docs/../own/config.toml",
+    "{root}/own/config.toml",
+    "to-own",
+    ".env",
+    "to-env",
+    ".ssh/id_rsa",
+    "harmless-name",
+    "docs/../.ssh/id_rsa",
+    "pipe",
+)
+
+
+def filled(path: str, place: Workplace) -> str:
+    if "{" not in path:
+        return path
+    upper = str(place.root).upper()
+    return path.format(outside=place.outside, root=place.root, root_upper=upper)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_leads_out(place: Workplace, path: str) -> None:
+    path = filled(path, place)
+    before = place.tree()
+    for name, more in (
+        ("read_file", {}),
+        ("list_files", {"depth": 9}),
+        ("search_files", {"text": MARK[:6]}),
+        ("edit_file", {"old_text": MARK, "new_text": "changed"}),
+        ("run_command", {}),
+    ):
+        key = "directory" if name == "run_command" else "path"
+        arguments = {key: path, **more}
+        if name == "run_command":
+            arguments["command"] = ["cat", "secret.txt"]
+        executor = place.executor(ask_after_untrusted=False)
+        result = executor.run(name, arguments)
+        assert result.failed, (name, result.content)
+        assert MARK not in result.content
+        with pytest.raises(TchatError):  # nor where nothing resolved the path before
+            executor.registry.get(name).call(arguments)
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(each for each in PATHS if "outside" in each and not set(each) & set(NAMES)),
+        *("out", "chain", "dangling", "loop", "to-own", "to-env", "own/new.toml", "own"),
+        *(".git/hooks/post-checkout", ".git/config", ".GIT/config", "hooks/config", "sub/.git/x"),
+        *(".g\u200bit/config", "\uff0egit/config", ".git./config", ".git /config", ".bashrc"),
+        *(".ssh/authorized_keys", ".SSH/authorized_keys", "docs/.envrc", ".vscode/tasks.json"),
+        *("pipe", "docs", ".", "docs/..", "notes.txt/x", "notes.txt/../../outside/x"),
+    ],
+)
+def test_nothing_is_written_elsewhere(place: Workplace, path: str) -> None:
+    path = filled(path, place)
+    before = place.tree()
+    names = {each.name for each in place.base.iterdir()}
+    executor = place.executor(ask_after_untrusted=False)
+    assert executor.run("write_file", {"path": path, "content": "x"}).failed
+    with pytest.raises(TchatError):
+        executor.registry.get("write_file").call({"path": path, "content": "x"})
+    assert place.tree() == before
+    assert {each.name for each in place.base.iterdir()} <= {*names, "audit.jsonl"}
+
+
+@pytest.mark.parametrize("path", ["inside", "absolute-inside", "docs/../inside", "{root}/inside"])
+def test_links_that_stay_inside_are_followed_and_approved_by_their_target(
+    place: Workplace, path: str
+) -> None:
+    executor = place.executor(ask_after_untrusted=False)
+    result = executor.run("read_file", {"path": filled(path, place)})
+    assert result.content == "one\ntwo\nthree\n"
+
+
+def test_a_secret_is_not_found_by_listing_and_searching(place: Workplace) -> None:
+    found = place.run("search_files", text=MARK)
+    assert found.content == "[Nothing was found.]"
+    listed = place.run("list_files", depth=10).content
+    assert "id_rsa" not in listed
+    assert ".env" not in listed
+    assert "out" not in listed.split()
+
+
+def test_writing_replaces_a_hard_link_instead_of_its_file(place: Workplace) -> None:
+    os.link(place.outside / "secret.txt", place.root / "hard")
+    assert not place.run("write_file", path="hard", content="mine").failed
+    assert (place.outside / "secret.txt").read_text() == f"{MARK}\n"
+    assert (place.root / "hard").read_text() == "mine"
+
+
+def test_an_allowed_folder_that_is_replaced_is_no_longer_allowed(place: Workplace) -> None:
+    executor = place.executor(ask_after_untrusted=False)
+    executor.registry.get("read_file")
+    place.root.rename(place.base / "moved")
+    place.root.symlink_to(place.outside)
+    assert executor.run("read_file", {"path": "secret.txt"}).failed
+    place.root.unlink()
+    place.outside.rename(place.root)
+    assert executor.run("read_file", {"path": "secret.txt"}).failed
+
+
+@pytest.mark.parametrize("folder", ["own", "own/deep"])
+def test_tchats_own_folder_cannot_be_allowed(place: Workplace, folder: str) -> None:
+    from tchat.tools.roots import Roots
+
+    (place.root / "own" / "deep").mkdir()
+    with pytest.raises(TchatError, match="cannot be opened to tools"):
+        Roots([place.root / folder], [place.root / "own"])
+
+
+class Swapper:
+    """Swaps ``root/moving`` between a folder and a link to ``outside``, as fast as it can."""
+
+    def __init__(self, place: Workplace, name: str, target: Path) -> None:
+        self.inside, self.kept = place.root / name, place.root / f"{name}-kept"
+        self.target = target
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            self.inside.rename(self.kept)
+            # A tool may make the missing folder meanwhile.
+            with suppress(OSError):
+                self.inside.symlink_to(self.target)
+                self.inside.unlink()
+            while self.kept.exists():
+                shutil.rmtree(self.inside, ignore_errors=True)
+                with suppress(OSError):
+                    self.kept.rename(self.inside)
+
+
+def test_a_folder_swapped_for_a_link_between_check_and_use(place: Workplace) -> None:
+    moving = place.root / "moving"
+    moving.mkdir()
+    (moving / "secret.txt").write_text("harmless\n")
+    executor = place.executor(ask_after_untrusted=False)
+    read = executor.registry.get("read_file")
+    search = executor.registry.get("search_files")
+    write = executor.registry.get("write_file")
+    run = executor.registry.get("run_command")
+    before = place.tree()
+    contents = []
+    with Swapper(place, "moving", place.outside):
+        for number in range(150):
+            calls = [
+                (read, {"path": "moving/secret.txt"}),
+                (search, {"path": "moving", "text": "SECRET"}),
+                (write, {"path": "moving/new.txt", "content": str(number)}),
+            ]
+            if number % 20 == 0:
+                calls.append((run, {"command": ["cat", "secret.txt"], "directory": "moving"}))
+            for tool, arguments in calls:
+                try:
+                    contents.append(tool.call(arguments))
+                except TchatError:
+                    continue
+                contents.append(executor.run(tool.name, arguments).content)
+    assert contents
+    assert not [each for each in contents if MARK in each]
+    assert place.tree() == before
+
+
+def test_a_file_swapped_for_a_link_between_check_and_use(place: Workplace) -> None:
+    (place.root / "moving").write_text("harmless\n")
+    executor = place.executor(ask_after_untrusted=False)
+    contents = []
+    with Swapper(place, "moving", place.outside / "secret.txt"):
+        for _ in range(150):
+            contents.append(executor.run("read_file", {"path": "moving"}).content)
+            contents.append(executor.run("search_files", {"text": "TOP-SECRET"}).content)
+            executor.run("edit_file", {"path": "moving", "old_text": MARK, "new_text": "x"})
+    assert not [each for each in contents if MARK in each]
+    assert (place.outside / "secret.txt").read_text() == f"{MARK}\n"
