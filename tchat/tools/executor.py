@@ -23,7 +23,7 @@ from tchat.translation import english, tr
 MAX_CONTENT = 128 << 10  # characters that a model is given of one call
 
 
-class Choice(Enum):
+class ApprovalChoice(Enum):
     """What the user says to a call."""
 
     ONCE = auto()
@@ -36,7 +36,7 @@ class Choice(Enum):
 class Answer:
     """The user's choice, with a word to the model where the call is denied."""
 
-    choice: Choice
+    choice: ApprovalChoice
     reason: str = ""
 
 
@@ -145,11 +145,11 @@ class ToolExecutor:
     def _asked(self, call: ToolCall) -> tuple[Decision, str]:
         preview = call.tool.preview(call.arguments) if call.tool.preview is not None else ""
         answer = self.ask(ApprovalRequest(call, preview, pattern_of(call)))
-        if answer.choice is Choice.DENY:
+        if answer.choice is ApprovalChoice.DENY:
             return Decision(Verdict.DENY, Decider.USER), answer.reason
-        if answer.choice is Choice.ALWAYS_TOOL:
+        if answer.choice is ApprovalChoice.ALWAYS_TOOL:
             self.approval.always_allow_tool(call.tool)
-        elif answer.choice is Choice.ALWAYS_PATTERN:
+        elif answer.choice is ApprovalChoice.ALWAYS_PATTERN:
             self.approval.always_allow_pattern(call)
         return Decision(Verdict.ALLOW, Decider.USER), ""
 

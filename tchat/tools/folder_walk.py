@@ -15,7 +15,7 @@ MAX_DEPTH = 40
 MAX_ENTRIES = 100_000
 
 
-class Entry(NamedTuple):
+class FolderEntry(NamedTuple):
     """A file or folder.
 
     Attributes:
@@ -33,7 +33,9 @@ class Entry(NamedTuple):
     size: int
 
 
-def entries_below(roots: Roots, location: Location, *, depth: int = MAX_DEPTH) -> Iterator[Entry]:
+def entries_below(
+    roots: Roots, location: Location, *, depth: int = MAX_DEPTH
+) -> Iterator[FolderEntry]:
     """The regular files and the folders below the folder ``location``, down to ``depth`` folders.
 
     Links, special files, what generated folders hold, what is denied and what may hold secrets are
@@ -45,7 +47,7 @@ def entries_below(roots: Roots, location: Location, *, depth: int = MAX_DEPTH) -
         yield entry
 
 
-def _below(roots: Roots, location: Location, path: str, depth: int) -> Iterator[Entry]:
+def _below(roots: Roots, location: Location, path: str, depth: int) -> Iterator[FolderEntry]:
     folder = location.folder
     for name in _names(folder):
         if roots.is_denied(location.path / name):
@@ -57,7 +59,7 @@ def _below(roots: Roots, location: Location, path: str, depth: int) -> Iterator[
         is_folder = stat.S_ISDIR(info.st_mode)
         if not (is_folder or stat.S_ISREG(info.st_mode)):
             continue
-        yield Entry(folder, name, path + name, is_folder, info.st_size)
+        yield FolderEntry(folder, name, path + name, is_folder, info.st_size)
         if not is_folder or depth <= 1 or name in GENERATED:
             continue
         below = roots.open_below(folder, name)

@@ -137,9 +137,7 @@ class HttpFetcher:
                 )
                 sockets.append(stream)
                 stream.do_handshake()
-            answer = self._ask(sockets[-1], parts, host, port)
-            _left(end)  # the watchdog's end of the connection looks like the end of the page
-            return answer
+            return self._ask(sockets[-1], parts, host, port, end)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= end:
                 raise _too_slow() from error
@@ -150,7 +148,7 @@ class HttpFetcher:
                 each.close()
 
     def _ask(
-        self, stream: socket.socket, parts: SplitResult, host: str, port: int
+        self, stream: socket.socket, parts: SplitResult, host: str, port: int, end: float
     ) -> tuple[HttpPage, str | None]:
         client = http.client.HTTPConnection(host, port)
         client.sock = stream
@@ -176,6 +174,7 @@ class HttpFetcher:
             if response.getheader("Content-Encoding", "identity").lower() != "identity":
                 raise ToolError(tr("the server sent compressed data"), tr("name another page"))
             data = response.read(self.max_size + 1)
+            _left(end)  # the watchdog's end of the connection looks like the end of the page
             page = HttpPage(
                 url=parts.geturl(),
                 status=response.status,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from tchat.sanitize import single_line
-from tchat.tools.folder_walk import Entry, entries_below
+from tchat.tools.folder_walk import FolderEntry, entries_below
 from tchat.tools.list_files import MAX_PATTERN
 from tchat.tools.roots import FILE_FLAGS, Roots
 from tchat.tools.tool import Arguments, Effect, Tool, object_schema
@@ -73,7 +73,7 @@ def _search(roots: Roots, text: str, path: str, pattern: str, *, ignore_case: bo
     return "\n".join(found) or "[Nothing was found.]"
 
 
-def _lines(entry: Entry) -> Iterator[tuple[int, str]]:
+def _lines(entry: FolderEntry) -> Iterator[tuple[int, str]]:
     try:
         descriptor = os.open(entry.name, FILE_FLAGS, dir_fd=entry.folder)
     except OSError:

@@ -10,7 +10,7 @@ import pytest
 from tchat.errors import UsageError
 from tchat.tools.approval import Approval, ApprovalRule, Decider, ToolCall, Verdict, pattern_of
 from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern
-from tchat.tools.executor import Answer, Choice
+from tchat.tools.executor import Answer, ApprovalChoice
 from tchat.tools.tool import Effect, Tool, object_schema
 from tests.tools.workplace import MARK, Workplace
 
@@ -204,7 +204,7 @@ def test_what_is_harmless_runs_and_the_rest_is_asked(place: Workplace) -> None:
 
 
 def test_a_refusal_reaches_the_model_with_its_reason(place: Workplace) -> None:
-    executor = place.executor([], answers=[Answer(Choice.DENY, "not that file")])
+    executor = place.executor([], answers=[Answer(ApprovalChoice.DENY, "not that file")])
     result = executor.run("write_file", {"path": "notes.txt", "content": ""})
     assert result.is_refused
     assert "not that file" in result.content
@@ -212,7 +212,7 @@ def test_a_refusal_reaches_the_model_with_its_reason(place: Workplace) -> None:
 
 
 def test_always_for_a_tool_and_for_a_pattern(place: Workplace) -> None:
-    answers = [Answer(Choice.ALWAYS_PATTERN), Answer(Choice.ALWAYS_TOOL)]
+    answers = [Answer(ApprovalChoice.ALWAYS_PATTERN), Answer(ApprovalChoice.ALWAYS_TOOL)]
     executor = place.executor([], answers=answers)
     executor.run("read_file", {"path": "docs/guide.md"})
     executor.run("read_file", {"path": "inside-folder/guide.md"})
@@ -224,7 +224,7 @@ def test_always_for_a_tool_and_for_a_pattern(place: Workplace) -> None:
 
 
 def test_text_of_others_makes_calls_with_consequences_ask_again(place: Workplace) -> None:
-    always = [Answer(Choice.ALWAYS_TOOL)]
+    always = [Answer(ApprovalChoice.ALWAYS_TOOL)]
     executor = place.executor(rules("allow read_file"), answers=always)
     write = {"path": "x", "content": "1"}
     executor.run("write_file", write)

@@ -7,10 +7,12 @@ import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tchat.errors import TchatError
+from tchat.tools.tool import Tool
 from tests.tools.workplace import MARK, Workplace
 
 OUT = "{outside}"
@@ -233,7 +235,7 @@ def test_a_folder_swapped_for_a_link_between_check_and_use(place: Workplace) -> 
     contents = []
     with Swapper(place, "moving", place.outside):
         for number in range(150):
-            calls = [
+            calls: list[tuple[Tool, dict[str, Any]]] = [
                 (read, {"path": "moving/secret.txt"}),
                 (search, {"path": "moving", "text": "SECRET"}),
                 (write, {"path": "moving/new.txt", "content": str(number)}),

@@ -256,7 +256,7 @@ def test_redirects_end(pages: Pages) -> None:
 def test_a_name_that_changes_its_address_gains_nothing(pages: Pages) -> None:
     """The name is looked up once for a connection, which goes to the address that was judged."""
     answers = [PUBLIC_ADDRESS, "127.0.0.1", "169.254.169.254"]
-    looked_up = []
+    looked_up: list[str] = []
 
     def rebinding(host: str, port: int) -> Sequence[SocketAddress]:
         address = answers[min(len(looked_up), 2)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from tchat.tools.approval import Approval, ApprovalRule, Verdict
 from tchat.tools.audit_log import AuditLog
-from tchat.tools.executor import Answer, ApprovalRequest, Choice, ToolExecutor, ToolResult
+from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest, ToolExecutor, ToolResult
 from tchat.tools.registry import BUILT_IN, ToolRegistry, ToolSettings
 from tchat.tools.roots import Roots
 from tchat.tools.sandbox import Sandbox
@@ -44,8 +44,8 @@ class Workplace:
             sibling / "secret.txt",
         ):
             secret.write_text(f"{MARK}\n")
-        for folder in (".ssh", ".git"):
-            (self.root / folder).mkdir()
+        for name in (".ssh", ".git"):
+            (self.root / name).mkdir()
         (self.root / ".ssh" / "id_rsa").write_text(MARK)
         (self.root / ".git" / "config").write_text("[core]\n")
         (self.root / "notes.txt").write_text("one\ntwo\nthree\n")
@@ -55,7 +55,7 @@ class Workplace:
 
     def _link(self) -> None:
         root, outside = self.root, self.outside
-        for name, target in {
+        targets: dict[str, str | Path] = {
             "out": outside / "secret.txt",
             "out-folder": outside,
             "relative-out": "../outside/secret.txt",
@@ -79,7 +79,8 @@ class Workplace:
             "to-env": ".env",
             "harmless-name": ".ssh/id_rsa",
             "hooks": ".git",
-        }.items():
+        }
+        for name, target in targets.items():
             (root / name).symlink_to(target)
 
     def roots(self, is_denied: Callable[[Path], bool] = lambda _: False) -> Roots:
@@ -100,7 +101,7 @@ class Workplace:
 
         def ask(request: ApprovalRequest) -> Answer:
             self.requests.append(request)
-            return left.pop(0) if left else Answer(Choice.ONCE)
+            return left.pop(0) if left else Answer(ApprovalChoice.ONCE)
 
         def roots(tool: str) -> Roots:
             return self.roots(partial(approval.denies_path, tool))
