@@ -30,7 +30,7 @@ QUANTIZATION = 12  # characters; llama.cpp's own names have at most 7
 FULL_BAR = 40.0  # tokens per second
 BAR, PROGRESS_BAR = 5, 12  # cells
 PARTS = " · "  # between the abilities of a model
-TELLING = ("vision", "code", "reasoning", "tools", "chat")  # the rarer one first
+ABILITY_ORDER = ("vision", "code", "reasoning", "tools", "chat")  # the rarer one first
 
 ABILITY_NAMES = MappingProxyType(
     {
@@ -145,7 +145,7 @@ def model_item(
     """The line of a model; how its download goes, or went, stands in place of its columns."""
     sign, word, tone = FITS.get(row.fit, ("", "", ""))
     speed = f"{'' if row.is_measured else '~'}{speed_text(row.speed)}" if row.speed else ""
-    abilities = sorted(row.abilities, key=TELLING.index)
+    abilities = sorted(row.abilities, key=ABILITY_ORDER.index)
     is_offered = bool(row.best_for) and not row.here
     shown = row.best_for if is_offered else abilities
     good_for = PARTS.join(tr(ABILITY_NAMES[each]) for each in shown) or row.purpose
