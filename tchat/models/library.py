@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tchat.errors import ModelError
+from tchat.errors import ModelError, TchatError
 from tchat.humanize import count_text, size_text
 from tchat.models.disk import (
     DiskUsage,
@@ -34,6 +34,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.models.hub.remote_model import RemoteModel
+    from tchat.models.hub.update import ModelRevision
     from tchat.models.memory import Machine
     from tchat.models.recommendation import Recommendation
 
@@ -135,6 +136,26 @@ class Library:
     def remove(self, removal: RemovalPlan) -> None:
         """Carry out a plan of `plan_removal`."""
         remove(removal, self._cache, self._paths)
+
+    def remove_replaced(self, newer: ModelRevision, used: Path | None = None) -> str:
+        """Remove the old files of a model that was updated; returns why they stay, else nothing.
+
+        They stay while something names them by their path, and while ``used`` is one of them.
+        """
+        from tchat.models.models_file import aliases
+        from tchat.settings import load
+
+        path = self._cache.snapshot(newer.here.first)
+        if path == used:
+            return tr("the old file stays, since this chat uses it: {path}", path=path)
+        default = load(self._paths, self._environ).settings.model
+        if str(path) in {default, *aliases(self._paths).values()}:
+            return tr("the old file stays, since it is named by its path: {path}", path=path)
+        try:
+            self.remove(self.plan_removal(str(path)))
+        except TchatError as error:
+            return tr("the old file stays: {reason}", reason=error.message)
+        return ""
 
     def duplicates(self) -> Generator[HashProgress, None, list[DuplicateSet]]:
         """Files with the same content, other programs' too; see `disk.find_duplicates`."""

@@ -11,6 +11,8 @@ from threading import Event
 from tchat.errors import ModelNotFound, StorageError, UsageError
 from tchat.models.disk import DiskUsage, DuplicateFile, DuplicateSet, RemovalPlan
 from tchat.models.files import FileKey
+from tchat.models.hub.repository import RepoFile, RepoModel
+from tchat.models.hub.update import ModelRevision
 from tchat.paths import user_paths
 from tchat.sessions.records import ImportedSession, Message, Role, SearchHit, Session, Status
 from tchat.tui.services.downloads import Downloads
@@ -123,6 +125,16 @@ OFFERS = [
 ]
 
 
+def revision(here: str, there: str) -> ModelRevision:
+    """A model whose content is ``here``, and ``there`` on the hub; empty where that has none."""
+
+    def model(content: str) -> RepoModel:
+        file = RepoFile("acme/x", content * 9, "main", "x-Q4_0.gguf", 10**9, content, content)
+        return RepoModel("Q4_0", (file,), "acme/x:Q4_0")
+
+    return ModelRevision("acme/x:Q4_0", model(here), model(there) if there else None, 10**9)
+
+
 class FakeModelService(ModelService):
     """Notes what it is asked; ``refusal`` makes it fail."""
 
@@ -134,6 +146,7 @@ class FakeModelService(ModelService):
         self.offered: Sequence[ModelRow] = OFFERS
         self.gone: set[Path] = set()  # files that were removed behind the list
         self.listed: list[bool] = []  # whether with other programs, each time
+        self.revision = revision("old", "old")
         self._refusal = refusal
 
     async def rows(self, everything: bool) -> Sequence[ModelRow]:
@@ -174,6 +187,13 @@ class FakeModelService(ModelService):
 
     def pull(self, name: str, *, agreed: bool) -> None:
         self._note("pull", name, *(["agreed"] if agreed else []))
+
+    async def find_revision(self, path: Path) -> ModelRevision:
+        self._note("find revision", path.name)
+        return self.revision
+
+    def update(self, name: str, newer: ModelRevision) -> None:
+        self._note("update", name)
 
     async def aliases(self, choice: str) -> Sequence[str]:
         return ["small"] if choice == "starter" else []

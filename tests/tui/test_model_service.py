@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from tchat.chat.better_model import better_model
 from tchat.errors import ModelNotFound, UsageError
+from tchat.models.hub.cache import cache_folder
+from tchat.models.hub.update import ModelRevision
 from tchat.models.memory import Machine, Memory
 from tchat.models.recommendation import PURPOSES
 from tchat.paths import Paths
@@ -31,8 +34,8 @@ REPO, FILE = "acme/tiny-GGUF", "tiny-Q4_K_M.gguf"
 # The files behind it
 
 
-def no_pull(name: str, *, agreed: bool = False) -> None:
-    raise AssertionError(name, agreed)
+def no_pull(name: str, *, agreed: bool = False, newer: ModelRevision | None = None) -> None:
+    raise AssertionError(name, agreed, newer)
 
 
 @pytest.fixture
@@ -163,6 +166,67 @@ async def test_a_model_is_pulled_while_the_chat_goes_on(
         hub_server.pace = 0.0
         await chat.until(lambda: "is downloaded" in chat.toasts)
         assert chat.screen.context.status.data().pulling == ""
+
+
+async def test_what_belongs_to_a_model_is_pulled_with_it(
+    settings: Settings, paths: Paths, hub_server: HubServer, tiny_model: Path
+) -> None:
+    data = tiny_model.read_bytes()
+    hub_server.add(REPO, {FILE: data, "mmproj-F16.gguf": gguf(data=300)})
+    async with opened(settings, paths) as chat:
+        chat.screen.controllers.models.pull(REPO)
+        await chat.until(lambda: "is downloaded" in chat.toasts)
+    found = {path.name for path in cache_folder().rglob("*.gguf")}
+    assert found == {FILE, "mmproj-F16.gguf"}
+
+
+async def test_a_model_is_here_though_what_belongs_to_it_failed(
+    settings: Settings, paths: Paths, hub_server: HubServer, tiny_model: Path
+) -> None:
+    hub_server.add(REPO, {FILE: tiny_model.read_bytes(), "mmproj-F16.gguf": gguf(data=1 << 16)})
+    async with opened(settings, paths) as chat:
+        controller = chat.screen.controllers.models
+        begin = Downloads._pull_beside
+
+        def fail(self: Downloads, *rest: Any) -> None:
+            hub_server.fail("storage", *[Fault(flip=1000)] * 99)
+            begin(self, *rest)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Downloads, "_pull_beside", fail)
+            controller.pull(REPO)
+            await chat.until(lambda: "is downloaded" in chat.toasts)
+        assert "mmproj-F16.gguf was not downloaded: " in chat.toasts
+        assert not chat.screen.context.downloads.outcomes
+
+
+async def test_a_newer_version_takes_the_place_of_a_model(
+    settings: Settings, paths: Paths, hub_server: HubServer, tiny_model: Path
+) -> None:
+    old, new = tiny_model.read_bytes(), tiny_model.read_bytes() + bytes(64)
+    hub_server.add(REPO, {FILE: old})
+    async with opened(settings, paths) as chat:
+        controller = chat.screen.controllers.models
+        controller.pull(REPO)
+        await chat.until(lambda: "is downloaded" in chat.toasts)
+        service = controller._service()
+        [row] = [row for row in await service.rows(False) if row.is_downloaded]
+        assert row.path is not None
+        assert not (await service.find_revision(row.path)).is_newer
+        hub_server.add(REPO, {FILE: new})
+        found = await service.find_revision(row.path)
+        assert found.is_newer
+        service.update(row.choice, found)
+        await chat.until(lambda: f"{REPO}:Q4_K_M is up to date" in chat.toasts)
+        [now] = [row for row in await service.rows(False) if row.is_downloaded]
+        assert (now.choice, now.size) == (row.choice, len(new))
+        await chat.until(lambda: not row.path or not row.path.exists())
+        kept = ModelService(paths, now.path, Downloads(paths), no_pull)
+        hub_server.add(REPO, {FILE: old})
+        assert now.path is not None
+        newest = await kept.find_revision(now.path)
+        assert "since this chat uses it" in await kept.remove_replaced(newest)
+        assert now.path.exists()
 
 
 async def test_a_pull_is_stopped_and_what_came_is_kept(

@@ -20,7 +20,7 @@ from tchat.tui.services.downloads import Outcome, Progress
 from tchat.tui.services.model_rows import Fit, ModelRow
 from tchat.tui.widgets.item_view import Item
 
-from .session_service import ROWS, FakeModelService
+from .session_service import ROWS, FakeModelService, revision
 from .stage import HOSTILE, SIZES, is_tame, lines, shown, text, until
 
 
@@ -499,6 +499,59 @@ async def test_an_alias_is_asked_for_and_removed() -> None:
         await until(pilot, lambda: ("alias", "tiny", "starter") in files.asked)
         await chosen(pilot, app, "remove the alias")
         await until(pilot, lambda: ("unalias", "small") in files.asked)
+
+
+MINE = ModelRow(choice="acme/x:Q4_0", name="x", path=Path("/m/x.gguf"), is_downloaded=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [("old", "x is up to date."), ("", "x is no longer on the hub; it stays here.")],
+)
+async def test_a_model_without_a_newer_version_stays(there: str, told: str) -> None:
+    files = FakeModelService()
+    files.own, files.revision = [MINE], revision("old", there)
+    async with shown(picker_of(files)) as (app, pilot):
+        await chosen(pilot, app, "newer version")
+        await until(pilot, lambda: told in toasts(app))
+        assert files.asked == [("find revision", "x.gguf")]
+
+
+async def test_a_newer_version_is_downloaded_after_asking_and_followed_in_its_row() -> None:
+    files = FakeModelService()
+    files.own, files.revision = [MINE], revision("old", "new")
+    async with shown(picker_of(files)) as (app, pilot):
+        await chosen(pilot, app, "newer version")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "Download the newer version of x, 1.0 GB?" in text(app)
+        await pilot.press("y")
+        await until(pilot, lambda: ("update", "acme/x:Q4_0") in files.asked)
+        downloads = files.downloads
+        downloads.name, downloads.words = "acme/x:Q4_0", "↓ 25 % of 1.0 GB"
+        downloads.progress = Progress(250_000_000, 1_000_000_000, 12e6, 50.0)
+        await until(pilot, lambda: "25% · 12 MB/s" in text(app))
+        assert [item.title for item in listed(app)].count("x") == 1
+        await until(pilot, lambda: "stop the download" in text(app))
+        await pilot.press("ctrl+d")
+        assert downloads.is_stopping
+        assert ("plan", "acme/x:Q4_0") not in files.asked  # nothing is removed
+
+
+async def test_only_what_came_from_the_hub_is_looked_for_there() -> None:
+    async with shown(picker(FakeModelService())) as (app, pilot):
+        await pilot.press("alt+a")
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        assert isinstance(app.screen, Picker)
+        assert "update" not in [item.key for item in app.screen.list.shown]
+
+
+async def test_the_row_names_the_file_that_comes_beside_its_model() -> None:
+    files = FakeModelService()
+    async with shown(picker(files)) as (app, pilot):
+        files.downloads.name, files.downloads.words = "gemma3:1b", "↓ 10 % of 1.0 GB"
+        files.downloads.progress, files.downloads.part = Progress(1, 10), f"mmproj{HOSTILE}"
+        await until(pilot, lambda: "mmproj" in text(app) and "10%" in text(app))
+        assert is_tame(app)
 
 
 async def test_a_file_is_added_to_the_list() -> None:

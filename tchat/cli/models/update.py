@@ -13,10 +13,9 @@ from tchat.cli.console import Console, confirm
 from tchat.cli.models.hub import PullOutput
 from tchat.cli.models.local import YES, open_library
 from tchat.cli.output.columns import print_json, print_rows
-from tchat.errors import TchatError, UsageError
+from tchat.errors import UsageError
 from tchat.humanize import size_text
 from tchat.sanitize import single_line
-from tchat.settings import load
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
@@ -68,7 +67,8 @@ def update(
                 confirm(console, [], question)
             for each in newer:
                 _pull(each, hub, cache, console)
-                _remove_old(each, cache, library, console)
+                if kept := library.remove_replaced(each):
+                    console.say(single_line(kept, 1000))
     if as_json:
         print_json(console, [_record(each, updated=not dry_run) for each in revisions])
     problems = [each.problem for each in revisions if each.problem is not None]
@@ -128,27 +128,6 @@ def _pull(each: ModelRevision, hub: HubApi, cache: HubCache, console: Console) -
         pulled = output.follow(pull(each.hub_name, hub, cache, hashes=metadata_cache))
     name, size = single_line(each.name), size_text(pulled.model.size)
     console.say(tr("{name} is up to date, {size}", name=name, size=size))
-
-
-def _remove_old(each: ModelRevision, cache: HubCache, library: Library, console: Console) -> None:
-    """Remove the old files, unless something names them by their path."""
-    path = cache.snapshot(each.here.first)
-    if _is_named(path, console):
-        told = tr("the old file stays, since it is named by its path: {path}", path=str(path))
-        console.say(single_line(told, 1000))
-        return
-    try:
-        library.remove(library.plan_removal(str(path)))
-    except TchatError as error:
-        console.say(tr("the old file stays: {reason}", reason=error.message))
-
-
-def _is_named(path: Path, console: Console) -> bool:
-    """Whether the default model or an alias is this very path."""
-    from tchat.models.models_file import aliases
-
-    default = load(console.paths, console.environ).settings.model
-    return str(path) in {default, *aliases(console.paths).values()}
 
 
 def _record(each: ModelRevision, *, updated: bool) -> dict[str, Any]:

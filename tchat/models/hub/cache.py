@@ -128,11 +128,14 @@ class HubCache:
         """The complete GGUF files of a cached repository, sorted by name."""
         commit = self.commit(repo, revision)
         snapshot = self.folder(repo) / "snapshots" / commit
-        if not commit or not snapshot.is_dir():
+        if not commit:
             return []
+        found = (  # unlike rglob, walk bears with folders that are removed meanwhile
+            Path(folder, name) for folder, _, names in os.walk(snapshot) for name in names
+        )
         return [
             file
-            for path in sorted(snapshot.rglob("*"))
+            for path in sorted(found)
             if has_gguf_ending(path.name)
             and (file := _cached(path, path.relative_to(snapshot), repo, commit, revision))
         ]

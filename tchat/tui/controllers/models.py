@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, TchatError, UsageError
-from tchat.humanize import speed_text
+from tchat.humanize import size_text, speed_text
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.translation import tr
@@ -19,6 +19,8 @@ from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
     from tchat.chat.better_model import BetterModel
+    from tchat.models.hub.repository import HubName
+    from tchat.models.hub.update import ModelRevision
     from tchat.tui.services.downloads import Agree
     from tchat.tui.services.models import ModelService
 
@@ -79,12 +81,27 @@ class ModelsController:
     # Downloads
 
     @background(group="pull")
-    async def pull(self, name: str, *, agreed: bool = False) -> None:
+    async def pull(
+        self, name: str, *, agreed: bool = False, newer: ModelRevision | None = None
+    ) -> None:
         """Pull a model while the chat goes on; the status line tells how far it is.
 
-        With ``agreed``, the user has accepted already that it is of no use here.
+        With ``agreed``, the user has accepted already that it is of no use here. With ``newer``,
+        a newer revision takes the place of a model that is here.
         """
-        if await self._pulled(name, _accept if agreed else self._agree):
+        agree = _accept if agreed else self._agree
+        if not await self._pulled(name, agree, newer.hub_name if newer else None):
+            return
+        if newer is not None:
+            told = tr(
+                "{name} is up to date, {size}",
+                name=name,
+                size=size_text(newer.there.size if newer.there else 0),
+            )
+            self._context.notify(single_line(told))
+            if kept := await self._service().remove_replaced(newer):
+                self._context.notify(single_line(kept, 1000))
+        else:
             key = self._context.key_name("chat.model")
             shown = single_line(name)
             self._context.notify(
@@ -128,11 +145,12 @@ class ModelsController:
             looks = 0 if self._turn.is_busy or typing else looks + 1
             await asyncio.sleep(LOOK)
 
-    async def _pulled(self, name: str, agree: Agree) -> bool:
+    async def _pulled(self, name: str, agree: Agree, newer: HubName | None = None) -> bool:
         """Whether a model was pulled; else the user was told why not."""
         shown = single_line(name)
         try:
-            pulled = await self._context.downloads.run(name, self._show_progress, agree)
+            downloads = self._context.downloads
+            pulled = await downloads.run(name, self._show_progress, agree, newer)
         except UsageError as error:  # the user did not want it, or not now
             self._context.notify_error(error)
             return False
@@ -140,6 +158,8 @@ class ModelsController:
             told = tr("{model} was not downloaded: {reason}", model=shown, reason=error.message)
             self._context.notify_error(TchatError(told, error.hint))  # the picker tells it, too
             return False
+        for remark in downloads.remarks:
+            self._context.notify(single_line(remark, 1000))
         if pulled is None:
             text = tr("Stopped; downloading {model} again resumes it.", model=shown)
             self._context.notify(text)

@@ -31,6 +31,7 @@ OF_INSTALLED = {
     "use": N_("Use it in this chat"),
     "details": N_("Details"),
     "check": N_("Check the file: header, hash, loading, template"),
+    "update": N_("Check for a newer version"),
     "make_default": N_("Make it the default of new chats"),
     "alias": N_("Add an alias"),
     "remove": N_("Remove it"),
@@ -53,6 +54,8 @@ def menu(row: ModelRow | None, aliases: Sequence[str], keys: Mapping[str, str]) 
             own = OF_INSTALLED if row.here else OF_AVAILABLE
             group = row.name or row.choice
             for key, title in own.items():
+                if key == "update" and not row.is_downloaded:
+                    continue
                 yield Item(key=key, title=tr(title), columns=(keys.get(key, ""),), group=group)
             for alias in aliases:
                 title = tr("Remove the alias {name}", name=alias)

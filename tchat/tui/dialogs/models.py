@@ -121,7 +121,7 @@ class ModelPicker(ListDialog):
             with_catalogue(row, known[row.path]) if row.path in known else row for row in self._own
         ]
         offered = [*(row for row in self._catalogue if not row.here), *self._hits]
-        names = {row.choice for row in offered}
+        names = {row.choice for row in (*own, *offered)}
         downloads = self._service.downloads
         more = dict.fromkeys((downloads.name, *downloads.outcomes))
         offered += [
@@ -151,10 +151,12 @@ class ModelPicker(ListDialog):
 
     def _item(self, row: ModelRow) -> Item:
         downloads = self._service.downloads
-        if row.here:
-            return model_item(row)
         is_coming = downloads.name == row.choice
         progress = progress_text(downloads.progress, downloads.words) if is_coming else ""
+        if is_coming and downloads.part:
+            progress = f"{single_line(downloads.part, 30)} {progress}"
+        if row.here:
+            return model_item(row, progress)
         return model_item(row, progress, downloads.outcomes.get(row.choice))
 
     def _row(self) -> ModelRow | None:
@@ -180,10 +182,10 @@ class ModelPicker(ListDialog):
         """Show the keys that act on the highlighted line."""
         row = self._row()
         downloads = self._service.downloads
-        if row is None or row.here:
+        if row is not None and downloads.name == row.choice:
+            hints: tuple[Hint, ...] = DOWNLOADING
+        elif row is None or row.here:
             hints = INSTALLED
-        elif downloads.name == row.choice:
-            hints = DOWNLOADING
         else:
             hints = ENDED if row.choice in downloads.outcomes else AVAILABLE
         self.show_hints(hints)
@@ -302,10 +304,7 @@ class ModelPicker(ListDialog):
     @background(group="pull", exclusive=True)
     async def _pull(self, name: str) -> None:
         """Download a model, after telling what comes; where that is not known the hub is asked."""
-        if self._service.downloads.name:
-            if self._service.downloads.name != name:
-                busy = single_line(self._service.downloads.name, 60)
-                self.notify(tr("Wait for {model}, or stop it first.", model=busy), markup=False)
+        if self._is_busy(name):
             return
         row = next((row for row in self._rows() if not row.here and row.choice == name), None)
         row = row or ModelRow(choice=name, name=name, here=False)
@@ -323,6 +322,14 @@ class ModelPicker(ListDialog):
         if await self.app.push_screen_wait(question):
             self._service.pull(name, agreed=not plan.usable)
             self._go_to(PULL + name)
+
+    def _is_busy(self, name: str) -> bool:
+        """Whether a download is under way; says so where it is that of another model."""
+        coming = self._service.downloads.name
+        if coming and coming != name:
+            busy = single_line(coming, 60)
+            self.notify(tr("Wait for {model}, or stop it first.", model=busy), markup=False)
+        return bool(coming)
 
     # Actions on the highlighted model
 
@@ -345,6 +352,8 @@ class ModelPicker(ListDialog):
             self._check(row)
         elif chosen == "alias" and row is not None:
             self._alias(row)
+        elif chosen == "update" and row is not None:
+            self._update(row)
         else:
             self._all_models(chosen)
 
@@ -387,10 +396,10 @@ class ModelPicker(ListDialog):
         downloads = self._service.downloads
         if row is None:
             return
-        if row.here:
-            self._remove(row)
-        elif downloads.name == row.choice:
+        if downloads.name == row.choice:
             downloads.stop()
+        elif row.here:
+            self._remove(row)
         elif row.choice in downloads.outcomes:
             del downloads.outcomes[row.choice]
             self._show()
@@ -417,6 +426,31 @@ class ModelPicker(ListDialog):
         """Shows how far a check is, from another thread."""
         loop = asyncio.get_running_loop()
         return lambda text: loop.call_soon_threadsafe(self._work, text)
+
+    @background(group="pull", exclusive=True)
+    async def _update(self, row: ModelRow) -> None:
+        """Look for a newer version on the hub, and download it after asking."""
+        if row.path is None or self._is_busy(row.choice):
+            return
+        self._work(tr("asking the hub …"))
+        try:
+            found = await self._service.find_revision(row.path)
+        finally:
+            self._work("")
+        if not self.is_current:
+            return
+        name = single_line(row.name or row.choice, 60)
+        if not found.is_newer:
+            text = N_("{model} is up to date.")
+            if found.there is None:
+                text = N_("{model} is no longer on the hub; it stays here.")
+            self.notify(tr(text, model=name), markup=False)
+            return
+        size = size_text(found.missing) or "0 B"
+        question = tr("Download the newer version of {model}, {size}?", model=name, size=size)
+        detail = tr("The old file goes when the new one is here and verified.")
+        if await self.app.push_screen_wait(Confirm(question, detail, yes=tr("Download"))):
+            self._service.update(row.choice, found)
 
     @background(group="files")
     async def _alias(self, row: ModelRow) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,10 @@ from tchat.sanitize import single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.models.hub.api import HubApi
     from tchat.models.hub.pull import Pulled, PullEvent
+    from tchat.models.hub.repository import HubName, RepoListing
+    from tchat.models.metadata import MetadataCache
     from tchat.paths import Paths
 
 STOP_SEEN = 0.2  # seconds until a stop is seen while a person is asked
@@ -51,6 +54,8 @@ class Downloads:
         progress: How far it is, in numbers.
         outcomes: By model, why its download ended early; until it is begun again or dismissed.
         pulled: The file of the last model that was pulled.
+        part: The file beside the model that is coming, raw; empty while the model itself is.
+        remarks: Of the last download, what else is to be told: raw sentences.
     """
 
     def __init__(self, paths: Paths, environ: Mapping[str, str] = os.environ) -> None:
@@ -59,12 +64,23 @@ class Downloads:
         self.progress = Progress()
         self.outcomes: dict[str, Outcome] = {}
         self.pulled: Path | None = None
+        self.part = ""
+        self.remarks: list[str] = []
         self._paths = paths
         self._environ = environ
         self._stop = threading.Event()
 
-    async def run(self, name: str, changed: Callable[[], None], agree: Agree) -> Pulled | None:
-        """Pull a model; returns None when it was stopped: what came is kept.
+    async def run(
+        self,
+        name: str,
+        changed: Callable[[], None],
+        agree: Agree,
+        newer: HubName | None = None,
+    ) -> Pulled | None:
+        """Pull a model and what belongs to it; returns None when it was stopped before it was here.
+
+        What came is kept. ``newer`` is where the hub has a newer revision of a model that is here:
+        only that is pulled, and why it ended early is not kept as an outcome.
 
         On the event loop, ``changed`` is called when ``words`` are new, and ``agree`` is asked
         whether to pull a model that is of no use here, with what speaks against it.
@@ -80,8 +96,9 @@ class Downloads:
             )
         loop = asyncio.get_running_loop()
         self.name, self.words = name, f"↓ {tr('asking the hub')}"
-        self.progress = Progress()
-        self.outcomes.pop(name, None)
+        self.progress, self.part, self.remarks = Progress(), "", []
+        outcomes = self.outcomes if newer is None else {}
+        outcomes.pop(name, None)
         self._stop.clear()
 
         def take(event: PullEvent) -> None:
@@ -96,22 +113,22 @@ class Downloads:
         changed()
         try:
             pulled = await asyncio.to_thread(
-                self._work, name, tell, lambda text: self._wait(agree(text), loop)
+                self._work, name, newer, tell, lambda text: self._wait(agree(text), loop)
             )
         except UsageError:  # the user did not want it
             raise
         except TchatError as error:
-            self.outcomes[name] = Outcome(str(error), failed=True)
+            outcomes[name] = Outcome(str(error), failed=True)
             raise
         else:
             if pulled is None:
-                self.outcomes[name] = Outcome(tr("Stopped. Enter resumes it."), failed=False)
+                outcomes[name] = Outcome(tr("Stopped. Enter resumes it."), failed=False)
             else:
                 self.pulled = pulled.paths[0]
             return pulled
         finally:
             self._stop.set()  # a thread whose screen is gone ends by itself
-            self.name = self.words = ""
+            self.name = self.words = self.part = ""
             changed()
 
     @property
@@ -124,39 +141,80 @@ class Downloads:
         self._stop.set()
 
     def _work(
-        self, name: str, tell: Callable[[PullEvent], object], agrees: Callable[[str], bool]
+        self,
+        name: str,
+        newer: HubName | None,
+        tell: Callable[[PullEvent], object],
+        agrees: Callable[[str], bool],
     ) -> Pulled | None:
         """Pull on this thread."""
+        from tchat.models.hub.api import HubApi
         from tchat.models.hub.pull import ModelSelected, Pulled
         from tchat.models.hub.remote_model import pull_objection
+        from tchat.models.metadata import MetadataCache
+        from tchat.models.name_lookup import resolve_remote
 
-        for event in self._events(name):
-            if isinstance(event, Pulled):
-                return event
-            tell(event)
-            if isinstance(event, ModelSelected) and event.remote_model is not None:
-                objection = pull_objection(event.remote_model)
+        hub, listing = HubApi(self._environ), None
+        with MetadataCache(self._paths) as store:
+            wanted = newer or resolve_remote(name, self._paths, self._environ)
+            for event in self._events(wanted, hub, store, judged=newer is None):
+                if isinstance(event, Pulled):
+                    if newer is None and listing is not None:
+                        beside = self._beside(name, event, listing)
+                        self._pull_beside(beside, hub, store, tell)
+                    return event
+                tell(event)
+                if not isinstance(event, ModelSelected):
+                    continue
+                listing = event.listing
+                objection = pull_objection(event.remote_model) if event.remote_model else None
                 if objection and not agrees(objection.message):
                     raise UsageError(tr("{model} is not downloaded", model=single_line(name, 80)))
         return None
 
-    def _events(self, name: str) -> Iterator[PullEvent]:
+    def _beside(self, name: str, pulled: Pulled, listing: RepoListing) -> Sequence[HubName]:
+        """The projector and the draft model of a model."""
+        from tchat.models.catalogue import find_entry
+        from tchat.models.hub.companions import companions_of
+
+        found = find_entry(name, self._paths)
+        return companions_of(pulled.model, listing, found[0] if found else None)
+
+    def _pull_beside(
+        self,
+        beside: Sequence[HubName],
+        hub: HubApi,
+        store: MetadataCache,
+        tell: Callable[[PullEvent], object],
+    ) -> None:
+        """Pull what belongs to a model; that is of use without it."""
+        for each in beside:
+            self.part = each.file
+            try:
+                for event in self._events(each, hub, store, judged=False):
+                    tell(event)
+            except TchatError as error:
+                text = tr("{name} was not downloaded: {reason}", name=each, reason=error.message)
+                self.remarks.append(text)
+            if self._stop.is_set():
+                break
+
+    def _events(
+        self, wanted: HubName, hub: HubApi, store: MetadataCache, *, judged: bool
+    ) -> Iterator[PullEvent]:
+        """The events of a pull; ``judged``: the header is read first, and how it would run told."""
         from tchat.chat.machine import measured_machine
-        from tchat.models.hub.api import HubApi
         from tchat.models.hub.cache import HubCache, cache_folder
         from tchat.models.hub.pull import pull
-        from tchat.models.metadata import MetadataCache
-        from tchat.models.name_lookup import resolve_remote
 
-        with MetadataCache(self._paths) as store:
-            yield from pull(
-                resolve_remote(name, self._paths, self._environ),
-                HubApi(self._environ),
-                HubCache(cache_folder(self._environ)),
-                hashes=store,
-                machine=lambda: measured_machine(self._paths),
-                cancelled=self._stop.is_set,
-            )
+        return pull(
+            wanted,
+            hub,
+            HubCache(cache_folder(self._environ)),
+            hashes=store,
+            machine=(lambda: measured_machine(self._paths)) if judged else None,
+            cancelled=self._stop.is_set,
+        )
 
     def _wait(self, answer: Answer, loop: asyncio.AbstractEventLoop) -> bool:
         """The answer of a person; no when the download is stopped meanwhile."""

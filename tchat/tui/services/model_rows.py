@@ -49,6 +49,7 @@ class ModelRow:
         is_measured: Whether the speed was measured in use.
         path: Where its file is; None when it has none yet.
         owner: The program that keeps it; empty for the user's own.
+        is_downloaded: Whether it came from the hub, which may have a newer one.
         purpose: What it is for, in a few words.
         abilities: What it is good for, of `tchat.models.catalogue.ABILITIES`.
         about: More of it: architecture, weights, context, verdict.
@@ -67,6 +68,7 @@ class ModelRow:
     is_measured: bool = False
     path: Path | None = None
     owner: str = ""
+    is_downloaded: bool = False
     purpose: str = ""
     abilities: tuple[str, ...] = ()
     about: str = ""
@@ -119,6 +121,7 @@ def local_row(
         is_measured=known.speed > 0,
         path=metadata.path,
         owner="" if known.owner in OWN else known.owner,
+        is_downloaded=known.owner == HUB,
         abilities=guess_abilities(f"{name} {metadata.title}", metadata.chat_template),
         about=about,
         current=metadata.path == current,

@@ -29,6 +29,7 @@ from tchat.tui.services.model_rows import Fit, ModelRow, catalogue_rows, hub_row
 
 if TYPE_CHECKING:
     from tchat.chat.better_model import BetterModel
+    from tchat.models.hub.update import ModelRevision
 
 FOUND = 20  # repositories that a search brings
 Tell = Callable[[str], object]
@@ -37,8 +38,13 @@ Tell = Callable[[str], object]
 class BeginPull(Protocol):
     """Begins a download in the background."""
 
-    def __call__(self, name: str, *, agreed: bool = False) -> object:
-        """Begin it; ``agreed`` says that a bad fit was told, and accepted."""
+    def __call__(
+        self, name: str, *, agreed: bool = False, newer: ModelRevision | None = None
+    ) -> object:
+        """Begin it; ``agreed`` says that a bad fit was told, and accepted.
+
+        ``newer`` is to take the place of the model, which is here.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,36 @@ class ModelService:
     def pull(self, name: str, *, agreed: bool) -> None:
         """Begin a download in the background."""
         self._pull(name, agreed=agreed)
+
+    @off_loop
+    def find_revision(self, path: Path) -> ModelRevision:
+        """What the hub has of a downloaded model.
+
+        Raises:
+            TchatError: The hub did not tell.
+        """
+        from tchat.models.hub.api import HubApi
+        from tchat.models.hub.cache import HubCache, cache_folder
+        from tchat.models.hub.update import find_revisions
+
+        found = next(find_revisions([path], HubApi(), HubCache(cache_folder())), None)
+        if found is None:
+            raise ModelNotFound(
+                tr("there is no file {path}", path=path), tr("`tchat models ls` lists the models")
+            )
+        if found.problem is not None:
+            raise found.problem
+        return found
+
+    def update(self, name: str, newer: ModelRevision) -> None:
+        """Begin to download a newer revision in the background."""
+        self._pull(name, agreed=True, newer=newer)
+
+    @off_loop
+    def remove_replaced(self, newer: ModelRevision) -> str:
+        """Remove what a newer revision replaced; returns why it stays, else nothing."""
+        with Library(self._paths) as library:
+            return library.remove_replaced(newer, self._current)
 
     # One model
 
