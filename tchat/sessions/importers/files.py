@@ -6,14 +6,16 @@ Archives are never unpacked to the disk. Only so much of one is read as its size
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import sqlite3
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -46,6 +48,9 @@ _RATIO = 200  # and as many times its size; JSON of chats comes to 3 to 30
 _LONGEST_VALUE = 1 << 28  # bytes of a value in a database
 _SHOWN = 60  # characters of a name in an error
 _PLAIN_TABLE = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE)
+_SUFFIXES = ("", "-wal", "-journal")  # of a database and its logs
+_HEADER = 100  # bytes that hold the count of changes, and the salt of a log
+_TRIES, _PAUSE = 20, 0.05  # copies of a database that changes meanwhile; seconds between them
 _END_RECORD, _END_SIZE = b"PK\x05\x06", 22
 
 
@@ -214,19 +219,50 @@ def _database(source: ImportFile, report: ImportReport, importers: Sequence[Impo
 def _settled(path: Path) -> Iterator[Path]:
     """The database as it is, or a copy with what its program has not brought into it yet."""
     path = path.resolve()  # the logs lie beside the file, not beside a link to it
-    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    waiting = [log for log in logs if log.is_file() and log.stat().st_size]
-    if not waiting:
+    state = _state(path)
+    if not any(state[1:]):
         yield path
+        if _state(path) != state:
+            raise _changing()
         return
     with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
         copy = Path(folder) / path.name
-        for each in (path, *waiting):
-            shutil.copyfile(each, Path(folder) / each.name)
+        for _ in range(_TRIES):
+            state = _state(path)
+            with suppress(FileNotFoundError):  # a log that its program just removed
+                for suffix, facts in zip(_SUFFIXES, state, strict=True):
+                    target = copy.with_name(copy.name + suffix)
+                    target.unlink(missing_ok=True)
+                    if facts:
+                        shutil.copyfile(path.with_name(path.name + suffix), target)
+            if _state(path) == state:
+                break
+            time.sleep(_PAUSE)
+        else:
+            raise _changing()
         with closing(sqlite3.connect(copy)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         yield copy
+
+
+def _state(path: Path) -> list[tuple[int, int, bytes] | None]:
+    """What tells whether a database and its logs were written: times, sizes and headers."""
+    found: list[tuple[int, int, bytes] | None] = []
+    for suffix in _SUFFIXES:
+        try:
+            with path.with_name(path.name + suffix).open("rb") as file:
+                facts = os.fstat(file.fileno())
+                found.append((facts.st_mtime_ns, facts.st_size, file.read(_HEADER)))
+        except FileNotFoundError:
+            found.append(None)
+    return [facts if facts and facts[1] else None for facts in found]
+
+
+def _changing() -> UsageError:
+    return UsageError(
+        tr("its program writes to it meanwhile"), tr("close the program that uses it")
+    )
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import UsageError
+from tchat.sessions.importers import ImportReport
+from tchat.sessions.importers.files import ImportFile, read_file
 from tests.sessions.importers.imports import Imports
 
 RESPONSES = """
@@ -184,6 +186,16 @@ def test_what_is_still_in_the_log_is_read_and_left_there(imports: Imports, tmp_p
         program.execute("INSERT INTO message VALUES (4, 1, 'user', 'Newer?', '[]')")
         program.commit()
         assert [each.added for each in imports(link)] == [1]
+
+
+def test_a_database_that_is_written_meanwhile_is_refused(imports: Imports, tmp_path: Path) -> None:
+    path = database(tmp_path / "store.db", OTERM)
+    with path.open("rb") as file:
+        sessions = read_file(ImportFile(path.name, file, path), ImportReport())
+        next(sessions)
+        database(path, "INSERT INTO message VALUES (3, 1, 'user', 'New?', '[]')")
+        with pytest.raises(UsageError, match="writes to it meanwhile"):
+            list(sessions)
 
 
 HOSTILE = """
