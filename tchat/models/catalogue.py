@@ -63,12 +63,21 @@ def sizes_of(family: str, paths: Paths | None = None) -> list[str]:
 
 
 def similar_in_catalogue(name: str, paths: Paths | None = None) -> list[str]:
-    """Catalogue names close to ``name``: the sizes of a family, similar or longer names."""
+    """Catalogue names close to ``name`` that can be pulled.
+
+    They are the sizes of its family, longer names, similar ones, or the sizes of similar families.
+    """
     from difflib import get_close_matches
 
-    lower, known = name.lower(), list(load_catalogue(paths))
-    similar = [each for each in known if each.startswith(lower)] if len(lower) > 2 else []
-    return (sizes_of(name, paths) or get_close_matches(lower, known, cutoff=0.7) or similar)[:3]
+    entries = [each for each in load_catalogue(paths).values() if not each.starter]
+    lower, known = name.lower(), [each.name for each in entries]
+    longer = [each for each in known if each.startswith(lower)] if len(lower) > 2 else []
+    found = sizes_of(name, paths) or longer or get_close_matches(lower, known, cutoff=0.7)
+    if not found:
+        names = {each.family.lower() for each in entries}
+        families = get_close_matches(lower.partition(":")[0], sorted(names), cutoff=0.7)
+        found = [each.name for each in entries if each.family.lower() in families]
+    return found[:3]
 
 
 def entry_of_file(path: Path, paths: Paths | None = None) -> CatalogueEntry | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound, UsageError
 from tchat.humanize import listed
-from tchat.models.catalogue import downloaded, find_entry, sizes_of
+from tchat.models.catalogue import downloaded, find_entry, similar_in_catalogue, sizes_of
 from tchat.models.files import has_gguf_ending
 from tchat.models.hub.repository import HubName, ModelNotDownloaded, parse_hub_name
 from tchat.models.models_file import aliases
@@ -144,9 +144,12 @@ def resolve_remote(name: str, paths: Paths, environ: Mapping[str, str] = os.envi
             tr("{shown} comes in several sizes: {sizes}", shown=shown, sizes=", ".join(sizes)),
             _catalogue(),
         )
+    near = similar_in_catalogue(name, paths)
     raise ModelNotFound(
         tr("{shown!r} is neither a name on the hub nor in the catalogue", shown=shown),
-        tr(
+        tr("did you mean {names}?", names=tr(" or ").join(near))
+        if near
+        else tr(
             "name a model as user/repo or user/repo:QUANT; `tchat models search WORDS` finds some, "
             "`tchat models catalogue` tells which fit this machine"
         ),

@@ -231,6 +231,9 @@ def test_a_family_brings_its_sizes(paths: Paths) -> None:
         ("gwen3:0.6b", "qwen3:0.6b"),
         ("phi4", "phi4:14b (or phi4:14b-reasoning)"),
         ("phi", "phi4-mini:3.8b (or phi4-mini:3.8b-reasoning, phi4:14b)"),  # of several
+        ("llama3", "llama3.2:1b (or llama3.2:3b, llama3.1:8b)"),
+        ("lama3", "llama3.2:1b (or llama3.2:3b, llama3.1:8b)"),
+        ("lama3:8b", "llama3."),
         ("unsloth/Some-GGUF:Q8_0", "unsloth/Some-GGUF:Q8_0"),  # a name of the hub
     ],
 )

@@ -154,7 +154,9 @@ def test_each_failure_is_one_line_and_leaves_nothing(
         ),
         ("qwen3", "comes in several sizes: qwen3:0.6b, qwen3:1.7b"),
         ("qwen3:0.6b", "the hub has no model Qwen/Qwen3-0.6B-GGUF"),
-        ("starter", "is neither a name on the hub"),
+        ("starter", "is neither a name on the hub nor in the catalogue; name a model as user/repo"),
+        ("llama3", "did you mean llama3.2:1b or llama3.2:3b or llama3.1:8b?"),
+        ("lama3", "did you mean llama3.2:1b or llama3.2:3b or llama3.1:8b?"),
     ],
 )
 def test_unknown_names_end_with_3_and_the_nearest(server: HubServer, name: str, said: str) -> None:
