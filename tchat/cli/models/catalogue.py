@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 import typer
 
 from tchat.cli.app import JSON
+from tchat.cli.cells import GAP, cell_width
 from tchat.cli.console import Console
 from tchat.cli.models.local import open_library
 from tchat.cli.output.columns import fields, print_json, print_rows
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 
 HEADER = (
     *(N_("NAME"), N_("WEIGHTS"), N_("QUANT"), N_("SIZE"), N_("FIT"), N_("TOKENS/S"), N_("HERE")),
-    *(N_("LICENCE"), N_("FOR"), N_("LANGUAGES")),
+    *(N_("LICENCE"), N_("FOR"), N_("LANGUAGES"), N_("ABILITIES")),
 )
+# What a narrow terminal shows, and what a wider one adds, in this order.
+FIRST = ("NAME", "SIZE", "FIT", "TOKENS/S", "ABILITIES")
+FURTHER = ("HERE", "QUANT", "FOR", "WEIGHTS", "LANGUAGES", "LICENCE")
 PURPOSE = typer.Option(
     None, "--for", help="Only models for this", click_type=click.Choice(ALL_ABILITIES)
 )
@@ -40,7 +45,7 @@ def catalogue(
     """List recommended models, with their expected speed on this machine.
 
     Shows the quantization that `tchat models pull NAME` downloads. Models of your own go into
-    catalogue.toml in the configuration folder.
+    catalogue.toml in the configuration folder. A narrow terminal shows fewer columns.
     """
     from tchat.chat.machine import measured_machine
 
@@ -54,7 +59,24 @@ def catalogue(
         return
     if not found and console.stderr_is_terminal:
         console.say(tr("the catalogue has no such model"))
-    print_rows(console, HEADER, [_cells(each) for each in found], whole=True)
+    rows = [_cells(each) for each in found]
+    shown = _columns(rows) if console.stdout_is_terminal else range(len(HEADER))
+    header = [HEADER[index] for index in shown]
+    print_rows(console, header, [[row[index] for index in shown] for row in rows])
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Places of the columns that the terminal has room for, so that each model is on one line."""
+    columns = zip(*[[*map(tr, HEADER)], *rows], strict=True)
+    widths = [max(map(cell_width, column)) + len(GAP) for column in columns]
+    shown = {HEADER.index(each) for each in FIRST}
+    room = shutil.get_terminal_size().columns + len(GAP) - sum(widths[at] for at in shown)
+    for index in map(HEADER.index, FURTHER):
+        if widths[index] > room:
+            break
+        room -= widths[index]
+        shown.add(index)
+    return sorted(shown)
 
 
 def _bytes(text: str) -> int:
@@ -81,6 +103,7 @@ def _cells(offer: Recommendation) -> Sequence[str]:
         entry.licence,
         tr(entry.purpose),
         tr(entry.languages),
+        ", ".join(entry.abilities),  # as --for takes them
     )
 
 

@@ -172,6 +172,28 @@ def test_the_catalogue_is_narrowed_to_a_purpose_and_a_size(shell: Shell) -> None
     assert shell("models", "catalogue", "--max-size", "1MB").out == ""
 
 
+@pytest.mark.parametrize("purpose", ["code", "vision", "embedding"])
+@pytest.mark.parametrize("width", [80, 120, 400])
+def test_a_model_of_the_catalogue_is_on_one_line(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, purpose: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    header, *lines = shell("models", "catalogue", "--for", purpose, terminal=True).out.splitlines()
+    names = [name for name, entry in load_catalogue().items() if purpose in entry.abilities]
+    assert [line.split()[0] for line in lines] == names
+    assert all(len(line) <= width for line in (header, *lines))
+    assert all(word in header for word in ("NAME", "SIZE", "FIT", "TOKENS/S", "ABILITIES"))
+    assert ("LICENCE" in header) == (width == 400)
+    if width > 80:
+        assert all(purpose in line for line in lines)
+
+
+def test_the_catalogue_in_a_pipe_has_all_columns(shell: Shell) -> None:
+    rows = [line.split("\t") for line in shell("models", "catalogue").out.splitlines()]
+    abilities = {row[0]: row[10] for row in rows}
+    assert abilities["gemma4:e2b"] == "chat, code, reasoning, vision, tools"
+
+
 @pytest.mark.parametrize("size", ["big", "-1", "8XB", "1e9"])
 def test_what_is_no_size_is_refused(shell: Shell, size: str) -> None:
     ran = shell("models", "catalogue", "--max-size", size)
