@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,9 +157,9 @@ async def test_a_download_tells_where_it_can_be_stopped(
     goes_on = threading.Event()
     pull = Downloads._events
 
-    def slow(self: Downloads, name: str) -> Iterator[PullEvent]:
+    def slow(self: Downloads, *rest: Any, judged: bool) -> Iterator[PullEvent]:
         goes_on.wait(20)
-        yield from pull(self, name)
+        yield from pull(self, *rest, judged=judged)
 
     monkeypatch.setattr(Downloads, "_events", slow)
     async with opened(STARTER, paths, size) as shown:
