@@ -29,14 +29,12 @@ class BetterModel:
         quantization: The one that is best here.
         size: Bytes of its file.
         speed: Expected decode speed in tokens per second; 0 when unknown.
-        here: Whether it is on this disk.
     """
 
     name: str
     quantization: str
     size: int
     speed: float
-    here: bool = False
 
     @property
     def full_name(self) -> str:
@@ -98,5 +96,4 @@ def _described(best: Recommendation) -> BetterModel:
     quantization = best.file.quantization
     if best.path is not None:  # as the hub names it
         quantization = quantization_in(best.path.name) or quantization
-    here = best.path is not None
-    return BetterModel(best.entry.name, quantization, best.file.size, best.speed, here)
+    return BetterModel(best.entry.name, quantization, best.file.size, best.speed)

@@ -151,7 +151,11 @@ class ModelHandle:
         return known[2]
 
     def _has_own(self, settings: Settings, model: ChatModel) -> bool:
-        """Whether there may be sampling of its own for the model; the starter recommends none."""
+        """Whether the model may have sampling of its own; the catalogue is not read for that.
+
+        Names of the catalogue hold a colon, and files of its repositories a hyphen. The starter
+        recommends none.
+        """
         from tchat.models.sources.starter import STARTER
 
         metadata, name = model.metadata, settings.model

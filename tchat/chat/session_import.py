@@ -109,7 +109,7 @@ def _for_a_moment(first: tuple[Session, Messages], others: Sessions) -> Sessions
             return
 
 
-def summary(
+def import_summary(
     imported: Sequence[ImportedSession], report: ImportReport, *, dry_run: bool = False
 ) -> Iterator[str]:
     """What an import did, in lines."""

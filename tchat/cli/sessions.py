@@ -208,7 +208,7 @@ def import_(
 
     Imports all of them or none. An existing session gets the messages that it lacks.
     """
-    from tchat.chat.session_import import summary
+    from tchat.chat.session_import import import_summary
     from tchat.cli.session_import import import_files
     from tchat.sessions.importers import ImportReport
 
@@ -224,7 +224,7 @@ def import_(
     else:
         for each in imported:
             console.out(printable(each.session.id))
-    for line in summary(imported, report, dry_run=dry_run):
+    for line in import_summary(imported, report, dry_run=dry_run):
         console.say(line)
 
 

@@ -45,7 +45,7 @@ BITS = MappingProxyType(
 
 # Bits more of weights whose rows are no multiple of 256: K-quantizations are replaced there by
 # larger ones (llama.cpp, `llama-quant.cpp`). First of most weights, then of those of ``ffn_down``.
-FALLBACK = MappingProxyType(
+FALLBACK_BITS = MappingProxyType(
     {
         "Q6_K": (1.94, 1.94),
         "Q5_K_M": (0.5, 1.2),
@@ -153,7 +153,13 @@ class Hyperparameters:
     def parameters(self) -> int:
         """Weights, all parts together."""
         tables = self.embedding + self.output + self.lookup
-        return tables + self._attention + self._recurrence + self._feeding + self._further
+        return (
+            tables
+            + self._attention_parameters
+            + self._recurrent_parameters
+            + self._feed_forward_parameters
+            + self._per_layer_parameters
+        )
 
     @property
     def embedding(self) -> int:
@@ -173,7 +179,7 @@ class Hyperparameters:
     @property
     def expert_weights(self) -> int:
         """Weights of all experts."""
-        layers = self._feeding_layers - self.dense_layers
+        layers = self._feed_forward_layer_count - self.dense_layers
         return layers * self.experts * self._matrices * self.width * self.expert_width
 
     def dimensions(self, quantization: str, parameters: int = 0) -> ModelDimensions:
@@ -197,17 +203,18 @@ class Hyperparameters:
             input=_bytes(self.embedding, bits.output if self.tied else bits.input),
             lookup=_bytes(self.lookup, bits.output if self.tied else bits.input),
             output=_bytes(self.output, bits.output),
-            blocks=_bytes(max(blocks, 0), bits.blocks) + self._fallback_bytes(name, self._fed),
+            blocks=_bytes(max(blocks, 0), bits.blocks)
+            + self._fallback_bytes(name, self._feed_forward_sizes),
             experts=_bytes(self.expert_weights, bits.blocks)
             + self._fallback_bytes(name, {self.expert_width: self.expert_weights}),
             expert_share=self.experts_used / self.experts if self.experts else 0.0,
         )
 
-    def _fallback_bytes(self, quantization: str, fed: dict[int, int]) -> int:
-        """Bytes more, by the weights of feed-forward parts of each size; see `FALLBACK`."""
-        most, down = FALLBACK.get(quantization, (0.0, 0.0))
+    def _fallback_bytes(self, quantization: str, sizes: dict[int, int]) -> int:
+        """Bytes more, by the weights of feed-forward parts of each size; see `FALLBACK_BITS`."""
+        most, down = FALLBACK_BITS.get(quantization, (0.0, 0.0))
         more = 0.0
-        for size, weights in fed.items():
+        for size, weights in sizes.items():
             third = weights / self._matrices
             more += third * down * (size % ROW > 0)
             more += (weights - third) * most * (self.width % ROW > 0)
@@ -216,9 +223,9 @@ class Hyperparameters:
     # The parts
 
     @property
-    def _fed(self) -> dict[int, int]:
+    def _feed_forward_sizes(self) -> dict[int, int]:
         """Weights of the feed-forward parts, by their size."""
-        layers = self._feeding_layers
+        layers = self._feed_forward_layer_count
         mixed = layers - self.dense_layers if self.experts else 0
         widened = self.kv_shared_layers if self.kv_shared_feed_forward else 0
         parts = (
@@ -233,11 +240,11 @@ class Hyperparameters:
         return found
 
     @property
-    def _attending_layers(self) -> int:
+    def _attention_layer_count(self) -> int:
         return self.attention_layers or self.layers - self.recurrent_layers
 
     @property
-    def _feeding_layers(self) -> int:
+    def _feed_forward_layer_count(self) -> int:
         return self.feed_forward_layers or self.layers
 
     @property
@@ -248,12 +255,12 @@ class Hyperparameters:
         return self.window > 0 and (layer + 1) % self.whole_every != 0
 
     @property
-    def _attention(self) -> int:
+    def _attention_parameters(self) -> int:
         if self.kv_rank:
-            return self._attending_layers * self._latent_attention
-        return sum(map(self._attention_of, range(self._attending_layers)))
+            return self._attention_layer_count * self._latent_attention_parameters
+        return sum(map(self._attention_layer_parameters, range(self._attention_layer_count)))
 
-    def _attention_of(self, layer: int) -> int:
+    def _attention_layer_parameters(self, layer: int) -> int:
         windowed = self._is_windowed(layer)
         head = self.head if windowed else self.whole_head or self.head
         kv_heads = self.kv_heads if windowed else self.whole_kv_heads or self.kv_heads
@@ -262,7 +269,7 @@ class Hyperparameters:
         return self.width * (queries + kinds * kv_heads * head)
 
     @property
-    def _latent_attention(self) -> int:
+    def _latent_attention_parameters(self) -> int:
         plain = self.head - self.rope_head
         queries = self.heads * self.head
         if self.q_rank:
@@ -274,7 +281,7 @@ class Hyperparameters:
         return queries + keys + expansion + self.heads * self.value_head * self.width
 
     @property
-    def _recurrence(self) -> int:
+    def _recurrent_parameters(self) -> int:
         if self.mixer == SHORTCONV:
             return self.recurrent_layers * (4 * self.width + self.kernel) * self.width
         mixed = self.inner + 2 * self.groups * self.state
@@ -284,12 +291,12 @@ class Hyperparameters:
         )
 
     @property
-    def _feeding(self) -> int:
-        mixed = self._feeding_layers - self.dense_layers if self.experts else 0
-        return sum(self._fed.values()) + mixed * self.width * self.experts
+    def _feed_forward_parameters(self) -> int:
+        mixed = self._feed_forward_layer_count - self.dense_layers if self.experts else 0
+        return sum(self._feed_forward_sizes.values()) + mixed * self.width * self.experts
 
     @property
-    def _further(self) -> int:
+    def _per_layer_parameters(self) -> int:
         """Projections of the embeddings of each layer, and those of AltUp and LAuReL."""
         projected = 3 * self.layers * self.per_layer * self.width
         if not self.altup:
@@ -299,7 +306,7 @@ class Hyperparameters:
 
     def _kv_widths(self) -> Iterator[tuple[int, bool]]:
         """Values per token that each layer caches, and whether it has a window."""
-        for layer in range(self._attending_layers - self.kv_shared_layers):
+        for layer in range(self._attention_layer_count - self.kv_shared_layers):
             windowed = self._is_windowed(layer)
             if self.kv_rank:
                 yield self.kv_rank + self.rope_head, windowed

@@ -74,7 +74,7 @@ def read_file(
     """
     start = source.file.read(len(_DATABASE))
     source.file.seek(0)
-    with _named(source.name):
+    with _named_errors(source.name):
         if start == _DATABASE:
             yield from _database(source, report, importers)
         elif start.startswith((_ZIP, _EMPTY_ZIP)):
@@ -96,7 +96,7 @@ def readable_programs(importers: Sequence[Importer] = IMPORTERS) -> str:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def _named_errors(name: str) -> Iterator[None]:
     """Put the name of the file in front of what is wrong with it."""
     name = single_line(name, _SHOWN)
     try:
@@ -206,7 +206,7 @@ def _database(source: ImportFile, report: ImportReport, importers: Sequence[Impo
         raise UsageError(
             tr("a database is not read from a pipe"), tr("name its file: sessions import FILE")
         )
-    with _settled(source.path) as path, closing(_connected(path)) as connection:
+    with _checkpointed(source.path) as path, closing(_open_read_only(path)) as connection:
         tables = _tables(connection)
         for importer in importers:
             if isinstance(importer, DatabaseImporter) and importer.matches(tables):
@@ -216,8 +216,8 @@ def _database(source: ImportFile, report: ImportReport, importers: Sequence[Impo
 
 
 @contextmanager
-def _settled(path: Path) -> Iterator[Path]:
-    """The database as it is, or a copy with what its program has not brought into it yet."""
+def _checkpointed(path: Path) -> Iterator[Path]:
+    """The database, or a checkpointed copy of it where its program left a log or a journal."""
     path = path.resolve()  # the logs lie beside the file, not beside a link to it
     state = _state(path)
     if not any(state[1:]):
@@ -265,7 +265,7 @@ def _changing() -> UsageError:
     )
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database of others to be read only; nothing of it is run."""
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     connection.text_factory = _decoded

@@ -104,7 +104,7 @@ class SessionService:
             UsageError: It is missing, holds no chats, or is damaged.
             StorageError: It cannot be read, or the sessions cannot be stored.
         """
-        from tchat.chat.session_import import import_file, summary
+        from tchat.chat.session_import import import_file, import_summary
         from tchat.sessions.importers import ImportReport
 
         report, stopped = ImportReport(), threading.Event()
@@ -119,7 +119,7 @@ class SessionService:
             )
         finally:
             stopped.set()
-        return ImportOutcome(imported, list(summary(imported, report)))
+        return ImportOutcome(imported, list(import_summary(imported, report)))
 
     async def export(self, session_id: str, path: Path, *, replaces: bool) -> str:
         """Write a session into a file, see `write_session`; returns its path, to be shown.
