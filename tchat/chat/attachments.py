@@ -50,14 +50,14 @@ class Attachment(NamedTuple):
         return f"File {single_line(self.name)}:\n{fence}\n{text}\n{fence}"
 
 
-def read_attachment(name: str, folder: Path | None = None, *, encoding: str = "auto") -> Attachment:
-    """Read the file ``name``; a relative path starts from ``folder``.
+def read_attachment(name: str, *, encoding: str = "auto") -> Attachment:
+    """Read the file ``name``.
 
     Raises:
         UsageError: It is missing, no file, no text, or too large.
         StorageError: It cannot be read.
     """
-    return Attachment(name, *read_file((folder or Path()) / expanded(name), encoding))
+    return Attachment(name, *read_file(expanded(name), encoding))
 
 
 def with_attachments(prompt: str, attachments: Iterable[Attachment]) -> str:
@@ -204,7 +204,7 @@ _BEHIND = ",;:!?.)]}'\""  # what a sentence puts behind a name
 GENERATED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv", "target", "site-packages"})
 
 
-def complete_paths(word: str, folder: Path | None = None) -> list[str]:
+def complete_paths(word: str) -> list[str]:
     """Files and folders below the folder that ``word`` begins with, nearest first.
 
     ``src/te`` lists everything below ``src``, at most `MAX_PATHS` names; hidden names are listed
@@ -215,7 +215,7 @@ def complete_paths(word: str, folder: Path | None = None) -> list[str]:
     """
     head, slash, rest = word.rpartition("/")
     spelled = head + slash
-    root = (folder or Path()) / expanded(spelled)
+    root = expanded(spelled)
     hidden = rest.startswith(".")
     names = []
     for name in _walk(root, hidden):

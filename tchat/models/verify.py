@@ -52,7 +52,6 @@ def require_loadable(
     probe_command: ProbeCommand,
     *,
     build: str,
-    on_probe: Callable[[], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Raise ModelInvalid unless the file can be loaded in this process.
@@ -62,7 +61,6 @@ def require_loadable(
             ``{"ok": false, "error": "...", "exit_code": N}`` on one line; exit code 4 says that
             the model does not fit now.
         build: Name of the llama.cpp build.
-        on_probe: Called before a probe starts, which can take seconds.
         cancelled: Polled ten times a second during the probe.
 
     Raises:
@@ -78,8 +76,6 @@ def require_loadable(
     verdict = metadata_cache.verdict(metadata, build)
     hint = tr(ANOTHER)
     if verdict is None:
-        if on_probe is not None:
-            on_probe()
         _require_published(metadata.path, metadata_cache)
         verdict = probe(metadata, probe_command, cancelled=cancelled)
         require_unchanged(metadata)

@@ -14,7 +14,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -26,7 +26,6 @@ from tchat.sanitize import single_line
 from tchat.sessions.importers import IMPORTERS
 from tchat.sessions.importers.importer import (
     DatabaseImporter,
-    Importer,
     ImportReport,
     Omission,
     Sessions,
@@ -63,9 +62,7 @@ class ImportFile:
     path: Path | None = None
 
 
-def read_file(
-    source: ImportFile, report: ImportReport, importers: Sequence[Importer] = IMPORTERS
-) -> Sessions:
+def read_file(source: ImportFile, report: ImportReport) -> Sessions:
     """The sessions in a file, each with its messages, which are read before the next.
 
     Raises:
@@ -76,22 +73,20 @@ def read_file(
     source.file.seek(0)
     with _named_errors(source.name):
         if start == _DATABASE:
-            yield from _database(source, report, importers)
+            yield from _database(source, report)
         elif start.startswith((_ZIP, _EMPTY_ZIP)):
-            yield from _archive(source.file, report, importers)
+            yield from _archive(source.file, report)
         else:
             texts = texts_of(source.file)
-            found = _text(texts, report, importers)
+            found = _text(texts, report)
             if found is None:
-                raise UsageError(
-                    tr("it holds no chats that tchat knows"), readable_programs(importers)
-                )
+                raise UsageError(tr("it holds no chats that tchat knows"), readable_programs())
             yield from found
 
 
-def readable_programs(importers: Sequence[Importer] = IMPORTERS) -> str:
+def readable_programs() -> str:
     """What can be imported, as a hint."""
-    names = joined([tr(importer.name) for importer in importers])
+    names = joined([tr(importer.name) for importer in IMPORTERS])
     return tr("import reads what these write: {names}", names=names)
 
 
@@ -122,9 +117,7 @@ def _named_errors(name: str) -> Iterator[None]:
 # Texts
 
 
-def _text(
-    texts: Iterator[str], report: ImportReport, importers: Sequence[Importer]
-) -> Sessions | None:
+def _text(texts: Iterator[str], report: ImportReport) -> Sessions | None:
     """The sessions of a text; None where no importer knows it."""
     head = ""
     for piece in texts:
@@ -132,7 +125,7 @@ def _text(
         if len(head) >= _HEAD:
             break
     beginning = outline(head)
-    for importer in importers:
+    for importer in IMPORTERS:
         if isinstance(importer, TextImporter) and importer.matches(head, beginning):
             return importer.read(chain((head,), texts), report)
     return None
@@ -141,7 +134,7 @@ def _text(
 # Archives
 
 
-def _archive(file: IO[bytes], report: ImportReport, importers: Sequence[Importer]) -> Sessions:
+def _archive(file: IO[bytes], report: ImportReport) -> Sessions:
     credible = _CredibleTexts(_require_small_index(file))
     read = 0
     with zipfile.ZipFile(file) as archive:
@@ -151,16 +144,14 @@ def _archive(file: IO[bytes], report: ImportReport, importers: Sequence[Importer
         ]
         for member in sorted(wanted, key=lambda each: each.filename):
             with archive.open(member) as packed:
-                found = _text(credible.of(packed), report, importers)
+                found = _text(credible.of(packed), report)
                 if found is None:
                     report.left_out[Omission.DOCUMENT] += 1
                     continue
                 read += 1
                 yield from found
     if not read:
-        raise UsageError(
-            tr("the archive holds no chats that tchat knows"), readable_programs(importers)
-        )
+        raise UsageError(tr("the archive holds no chats that tchat knows"), readable_programs())
 
 
 def _require_small_index(file: IO[bytes]) -> int:
@@ -201,18 +192,18 @@ class _CredibleTexts:
 # Databases
 
 
-def _database(source: ImportFile, report: ImportReport, importers: Sequence[Importer]) -> Sessions:
+def _database(source: ImportFile, report: ImportReport) -> Sessions:
     if source.path is None:
         raise UsageError(
             tr("a database is not read from a pipe"), tr("name its file: sessions import FILE")
         )
     with _checkpointed(source.path) as path, closing(_open_read_only(path)) as connection:
         tables = _tables(connection)
-        for importer in importers:
+        for importer in IMPORTERS:
             if isinstance(importer, DatabaseImporter) and importer.matches(tables):
                 yield from importer.read(connection, tables, report)
                 return
-    raise UsageError(tr("it holds no chats that tchat knows"), readable_programs(importers))
+    raise UsageError(tr("it holds no chats that tchat knows"), readable_programs())
 
 
 @contextmanager

@@ -208,12 +208,6 @@ class TranscriptController:
         )
         return key
 
-    @property
-    def shows_what_is_told(self) -> bool:
-        """Whether a notice or an error is in view at once: no dialog or reply keeps it out."""
-        running = self._context.turn_state.is_running
-        return self._context.screen.is_current and self.view.display and not running
-
     def _append(self, entry: Entry) -> None:
         """Append ``entry``, in view unless a turn under way says it, whose text is not in view."""
         self.view.append(entry)
