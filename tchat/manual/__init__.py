@@ -56,12 +56,23 @@ def sections() -> Iterator[ManualSection]:
 
 
 def find_sections(words: str) -> Iterator[ManualSection]:
-    """The sections that contain all of ``words``, in any case; all of them without words."""
+    """The sections that contain all of ``words``, in any case; all of them without words.
+
+    Those whose heading has the words come first, then those of pages whose title has them.
+    """
     wanted = words.casefold().split()
-    for section in sections():
-        folded = f"{section.title} {section.text}".casefold()
-        if all(word in folded for word in wanted):
-            yield section
+
+    def has_all(text: str) -> bool:
+        folded = text.casefold()
+        return all(word in folded for word in wanted)
+
+    def rank(section: ManualSection) -> int:
+        if has_all(section.heading or section.title):
+            return 0
+        return 1 if has_all(f"{section.title} {section.heading}") else 2
+
+    found = (section for section in sections() if has_all(f"{section.title} {section.text}"))
+    yield from sorted(found, key=rank)
 
 
 def most_hits(word: str) -> str:

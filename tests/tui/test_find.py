@@ -326,3 +326,23 @@ async def test_escape_that_stops_a_reply_is_not_the_first_of_two(
         assert shown.last.status == "stopped"
         assert shown.screen.prompt.draft.text == ""
         assert shown.screen.controllers.prompt_mode.mode is None
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+@pytest.mark.parametrize("word", ["common", "a text to be found that is long, and longer still"])
+async def test_the_key_that_leaves_is_never_cut_while_finding(
+    settings: Settings, paths: Paths, width: int, word: str
+) -> None:
+    entries = [message(number, f"{word} {number}") for number in range(1, 40)]
+    async with reading(settings, paths, *entries, size=(width, 24)) as (shown, _):
+        await find(shown, word)
+        await shown.pilot.press("enter")
+        await shown.pilot.pause(0.05)
+        for _ in range(3):
+            assert bar(shown).endswith("Esc leave")
+            assert " of 39" in bar(shown)
+            await shown.pilot.press("n")
+            await shown.pilot.pause(0.05)
+        await shown.pilot.press("slash", "escape")
+        await shown.pilot.pause(0.05)
+        assert bar(shown).endswith("Esc leave")

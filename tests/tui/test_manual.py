@@ -56,3 +56,41 @@ async def test_the_command_opens_it_with_its_words(settings: Settings, paths: Pa
         await chat.until(lambda: "0.15 s instead of 8 s" in " ".join(text(app).split()))
         await chat.pilot.press("escape")
         await chat.until(lambda: not isinstance(app.screen, ManualScreen))
+
+
+async def test_sections_named_by_a_word_come_first(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as chat:
+        await chat.type("/manual pipe")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, ManualScreen))
+        manual = chat.pilot.app.screen
+        assert isinstance(manual, ManualScreen)
+        await chat.until(lambda: manual.list.item is not None)
+        assert manual.list.item is not None
+        assert manual.list.item.group == "Prompts and pipes"
+    async with shown(ManualScreen()) as (app, pilot):
+        await pilot.press(*"pipe")
+        await pilot.pause()
+        assert isinstance(app.screen, ManualScreen)
+        assert app.screen.list.item is not None
+        assert app.screen.list.item.group == "Prompts and pipes"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_enter_goes_to_the_text_which_arrows_scroll(size: tuple[int, int]) -> None:
+    async with shown(ManualScreen("tchat --install-completion"), size) as (app, pilot):
+        await pilot.pause()
+        assert "Enter read the text" in text(app)
+        before = text(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "back to the list" in text(app)
+        top = text(app)
+        await pilot.press("down", "down", "down")
+        await pilot.pause()
+        assert text(app) != top
+        await pilot.press("home", "escape")
+        await pilot.pause()
+        assert text(app) == before
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(app.screen, ManualScreen)

@@ -11,6 +11,7 @@ import pytest
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Sampling, Settings
+from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
@@ -332,3 +333,40 @@ async def test_a_reply_that_is_being_written_offers_to_be_copied_and_stopped(
         await shown.until(lambda: not shown.screen.controllers.turn.is_busy)
         await shown.until(lambda: "r regenerate" in text(shown.pilot.app))
         assert shown.last.status == "stopped"
+
+
+@pytest.mark.parametrize("typed", ["branch from", "transcript.branch"])
+async def test_the_palette_branches_from_the_last_message(
+    settings: Settings, paths: Paths, typed: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("one")
+        await palette(shown, typed)
+        assert "Last message: Branch from here" in text(shown.pilot.app)
+        await shown.pilot.press("enter")
+        await shown.until(lambda: "new branch from here" in shown.screen.prompt.mode)
+
+
+async def palette(shown: Shown, typed: str) -> None:
+    """Open the palette, and type into its filter."""
+    await shown.pilot.press("alt+x")
+    await shown.until(lambda: isinstance(shown.pilot.app.screen, Picker))
+    await shown.pilot.press(*("space" if each == " " else each for each in typed))
+    await shown.pilot.pause()
+
+
+async def test_the_palette_tells_that_there_is_no_message_and_finds_ratings(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await palette(shown, "branch")
+        assert "Last message: Branch from here" in text(shown.pilot.app)
+        await shown.pilot.press("escape")
+        await shown.pilot.pause()
+        await palette(shown, "rate")
+        assert "Rate the last reply as good" in text(shown.pilot.app)
+        await shown.pilot.press("escape")
+        await shown.pilot.pause()
+        await palette(shown, "branch from")
+        await shown.pilot.press("enter")
+        await shown.until(lambda: "There is no message yet." in shown.toasts)

@@ -60,7 +60,7 @@ class Controllers:
         self.sessions = SessionsController(context, turn, transcript, storage, self._leave_session)
         self.titles = TitleController(context, turn, self.candidates, self.sessions)
         self.settings = SettingsController(context, turn, transcript, self.draft.count)
-        self.help = HelpController(context, self.settings.change)
+        self.help = HelpController(context, self.settings.change, transcript.act_on_last)
         self.models = ModelsController(context, turn, self.settings, transcript)
         self.first_screen = FirstScreenController(
             context, self.sessions.open_by_id, self.models.pull_and_offer

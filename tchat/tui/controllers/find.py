@@ -28,7 +28,7 @@ _HINTS = (
     ("transcript.delete", N_("delete"), 2),
     ("transcript.pin", N_("pin"), 1),
     ("transcript.fold", N_("fold"), 3),
-    ("transcript.leave", N_("leave"), 9),
+    ("transcript.leave", N_("leave"), 11),
 )
 _WHILE_WRITTEN = ("transcript.find", "transcript.copy", "transcript.stop", "transcript.leave")
 
@@ -112,8 +112,8 @@ class FindController:
             if self._origin is not None and view.has(self._origin):
                 view.point_at(self._origin)
         if bar is not None:
-            bar.show_keys(self._keys())
             self._show_count()
+            bar.show_keys(self._keys())
         self.screen.set_focus(view)  # before the next event, which `focus` leaves to a turn
 
     @background(group="find", exclusive=True)
@@ -173,6 +173,7 @@ class FindController:
         self._show_count()
 
     def _show_count(self) -> None:
+        """Show how much was found, and the keys that have room beside it."""
         if self._bar is None:
             return
         count = ""
@@ -180,6 +181,7 @@ class FindController:
             found = tr("{number:,} of {count:,}", number=self._at + 1, count=len(self._hits))
             count = found if self._hits else tr("not found")
         self._bar.show_count(count)
+        self.refresh_keys()
 
     def _forget(self) -> None:
         if self._query is not None:
@@ -206,6 +208,7 @@ class FindController:
             if keys.get(each) and (each in _WHILE_WRITTEN if written else each != "transcript.stop")
         ]
         room = self.screen.query_one("#messages").size.width - cell_len(tr("MESSAGES")) - AROUND
+        room -= self._bar.count_width if self._bar is not None else 0
         while hints and cell_len(shown := "  ".join(hint for _, hint in hints)) > room:
             hints.remove(min(hints))
         return shown if hints else ""

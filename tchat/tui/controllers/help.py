@@ -32,10 +32,12 @@ class HelpController:
         self,
         context: ChatContext,
         change_settings: Callable[[Mapping[str, Value]], Awaitable[None]],
+        act_on_last: Callable[[str], object],
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._change_settings = change_settings
+        self._act_on_last = act_on_last
 
     @background(group="dialog", exclusive=True)
     async def show_help(self) -> None:
@@ -89,11 +91,15 @@ class HelpController:
     @background(group="dialog", exclusive=True)
     async def show_palette(self) -> None:
         """Everything that can be done, by name; what is used often and lately first."""
-        from tchat.tui.dialogs.help import command_palette
+        from tchat.tui.dialogs.help import ON_LAST_MESSAGE, command_palette
         from tchat.tui.services.palette import PaletteUse
 
         use = PaletteUse(self._context.paths.palette_file)
-        actions = [each for each in self._context.keys_in_force() if each.scope is Scope.CHAT]
+        actions = [
+            each
+            for each in self._context.keys_in_force()
+            if each.scope is Scope.CHAT or each.id in ON_LAST_MESSAGE
+        ]
         first = await asyncio.to_thread(use.first)
         chosen = await self.screen.app.push_screen_wait(
             command_palette(actions, commands_for(Surface.SCREEN), first)
@@ -109,8 +115,11 @@ class HelpController:
         if chosen.startswith("/"):
             self._use_command(chosen)
         else:
-            action = next(each.action for each in actions if each.id == chosen)
-            self.screen.call_later(self.screen.run_action, action)
+            action = next(each for each in actions if each.id == chosen)
+            if action.scope is Scope.MESSAGES:
+                self._act_on_last(action.action)
+            else:
+                self.screen.call_later(self.screen.run_action, action.action)
 
     def _use_command(self, typed: str) -> None:
         """Carry out a command that takes nothing; let the user complete another."""

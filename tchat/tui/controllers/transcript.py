@@ -67,6 +67,21 @@ class TranscriptController:
         self.view.focus()
         self.view.move_cursor(step)
 
+    def act_on_last(self, action: str) -> None:
+        """Put the message cursor on the last message, and do what one of its keys does."""
+        view = self.view
+        entries = (view.column.entry(place) for place in reversed(range(len(view.column))))
+        last = next((each for each in entries if each.role not in ("notice", "error")), None)
+        if last is None:
+            self._context.notify(tr("There is no message yet."))
+            return
+        if not view.display:  # several replies are shown in its place
+            self._context.notify(tr("Choose one of the replies first."))
+            return
+        self.screen.set_focus(view)
+        view.point_at(last.key)
+        view.call_later(view.run_action, action)
+
     # The session
 
     async def show_session(self) -> None:

@@ -38,6 +38,12 @@ NAVIGATION = frozenset(
 )
 
 
+# Keys of the message cursor that the palette offers for the last message: no command does the same.
+ON_LAST_MESSAGE = frozenset(
+    f"transcript.{name}" for name in ("edit", "branch", "copy-code", "older", "newer", "fold")
+)
+
+
 # What edits a line as everywhere else stands last in the help.
 LINE_EDITING = frozenset(
     f"prompt.{name}"
@@ -218,7 +224,7 @@ def palette_items(
     items = [
         Item(
             key=action.id,
-            title=tr(action.help),
+            title=_palette_title(action),
             columns=(
                 ", ".join(action.shown_keys[:MOST_KEYS]),
                 f"/{action.command}" if action.command in by_name else "",
@@ -226,11 +232,11 @@ def palette_items(
             also=" ".join(
                 (action.id, action.help, other_words(action), _words(by_name.get(action.command)))
             ),
-            group=tr("Navigation") if action.id in NAVIGATION else tr("Actions"),
+            group=tr(_palette_group(action)),
         )
-        for action in sorted(actions, key=lambda each: each.id in NAVIGATION)
+        for action in sorted(actions, key=lambda each: _GROUPS.index(_palette_group(each)))
     ]
-    at = sum(action.id not in NAVIGATION for action in actions)
+    at = sum(_palette_group(action) == _GROUPS[0] for action in actions)
     items[at:at] = [
         Item(
             key=f"/{command.name}",
@@ -251,6 +257,21 @@ def palette_items(
         if key in by_key
     ]
     return [*used, *(item for item in items if item.key not in keys)]
+
+
+_GROUPS = N_("Actions"), N_("Last message"), N_("Navigation")
+
+
+def _palette_group(action: KeyAction) -> str:
+    if action.scope is Scope.MESSAGES:
+        return _GROUPS[1]
+    return _GROUPS[2] if action.id in NAVIGATION else _GROUPS[0]
+
+
+def _palette_title(action: KeyAction) -> str:
+    if action.scope is Scope.MESSAGES:
+        return tr("Last message: {action}", action=tr(action.help))
+    return tr(action.help)
 
 
 def _words(command: SlashCommand | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -16,6 +17,8 @@ from textual.widgets import Input, Static
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 from tchat.tui.textual_patches import carry_out_binding
+
+FOUND = 24  # characters of the text to be found beside the keys
 
 
 class FindInput(Input):
@@ -59,6 +62,10 @@ class MessageBar(Horizontal):
 
         entered: bool
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = ""
+
     def compose(self) -> ComposeResult:
         """Mode, text to be found, count, keys."""
         yield Static(classes="mode", markup=False)
@@ -71,6 +78,12 @@ class MessageBar(Horizontal):
         """The text to be found."""
         return self.query_one(Input).value
 
+    @property
+    def count_width(self) -> int:
+        """Cells that the count takes beside the keys."""
+        label = self._label()
+        return cell_len(label) + 2 if label else 0
+
     def show_keys(self, keys: str) -> None:
         """Show the keys of the message cursor."""
         typed = self.query_one(Input)
@@ -79,8 +92,7 @@ class MessageBar(Horizontal):
         shown = self.query_one(".keys", Static)
         shown.display = True
         shown.update(Content(f" {keys}"))
-        if not typed.value:
-            self.show_count("")
+        self.show_count(self._count if typed.value else "")
 
     def edit(self) -> None:
         """Let the user type the text to be found."""
@@ -97,9 +109,13 @@ class MessageBar(Horizontal):
 
     def show_count(self, count: str) -> None:
         """Show how much was found, behind the text while that is not typed."""
-        typed = self.query_one(Input)
-        shown = count if typed.display or not count else f"/{single_line(typed.value)}  {count}"
+        self._count = count
+        shown = count if self.query_one(Input).display else self._label()
         self.query_one(".count", Static).update(Content(shown))
+
+    def _label(self) -> str:
+        """The text to be found with its count; empty without one."""
+        return f"/{single_line(self.text, FOUND)}  {self._count}" if self._count else ""
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Find as it is typed."""
