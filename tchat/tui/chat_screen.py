@@ -264,7 +264,7 @@ class ChatScreen(Screen[None]):
             self.prompt.focus()
 
     def _on_transcript_find_requested(self) -> None:
-        self.controllers.find.begin()
+        self.controllers.find.open()
 
     def _on_transcript_find_stepped(self, event: Transcript.FindStepped) -> None:
         self.controllers.find.step(event.step)

@@ -21,6 +21,7 @@ from tchat.settings import Sampling, Settings
         ('"Boiling Eggs."', "Boiling Eggs"),
         ("**Title: Boiling Eggs**", "Boiling Eggs"),
         ("标题很短", "标题很短"),
+        ("Title：标题很短", "标题很短"),
         ("«Le ciel bleu»", "Le ciel bleu"),
         ("", ""),
         ("...", ""),

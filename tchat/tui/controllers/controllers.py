@@ -185,7 +185,7 @@ class Controllers:
             "sessions": sessions.find,
             "rename": sessions.edit_title,
             "search": partial(sessions.find, full_text=True),
-            "find": self.find.begin_anywhere,
+            "find": self.find.open_anywhere,
             "sidebar": sessions.toggle_sidebar,
             "tree": sessions.show_tree,
             "private": sessions.switch_private,

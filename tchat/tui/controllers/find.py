@@ -72,7 +72,7 @@ class FindController:
 
     # The keys typed after one that opens a dialog wait for it, and so they do here.
     @background(group="dialog", exclusive=True)
-    async def begin_anywhere(self) -> None:
+    async def open_anywhere(self) -> None:
         """Begin where no message is selected too: at the last one in view."""
         view = self._transcript.view
         if not view.display:  # several replies are shown in its place
@@ -89,7 +89,7 @@ class FindController:
         self._from_prompt = is_first
 
     @background(group="dialog", exclusive=True)
-    async def begin(self) -> None:
+    async def open(self) -> None:
         """Let the user type what is to be found."""
         await self._edit()
 

@@ -24,16 +24,16 @@ class Notifier:
     def __init__(self, context: ChatContext, clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
         self._clock = clock
-        self._began = 0.0
+        self._started = 0.0
 
-    def begin(self) -> None:
-        """A turn begins."""
-        self._began = self._clock()
+    def start_turn(self) -> None:
+        """A turn starts."""
+        self._started = self._clock()
 
-    def end(self) -> None:
+    def end_turn(self) -> None:
         """A turn is over that the user did not stop."""
         app, settings = self._context.screen.app, self._context.settings
-        if app.app_focus or self._clock() - self._began < LONG_TURN:
+        if app.app_focus or self._clock() - self._started < LONG_TURN:
             return
         from tchat.tui.notifications import notification
 

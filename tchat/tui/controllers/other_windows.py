@@ -70,11 +70,11 @@ class OtherWindowsController:
                     await self._transcript.reload()
                     await self._context.settle()
             elif await self._context.messages.is_continued_elsewhere(self._shown):
-                self._tell()
+                self._notify_once()
         except TchatError:
             return  # the next turn tells it
 
-    def _tell(self) -> None:
+    def _notify_once(self) -> None:
         told = self._notice is not None and self._transcript.view.has(self._notice.key)
         if not told and not self._is_occupied:
             self._notice = self._transcript.show_notice(

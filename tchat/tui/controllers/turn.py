@@ -256,7 +256,7 @@ class TurnController:
     async def _turn(self) -> AsyncIterator[None]:
         """A turn from its begin to its end, whatever that is; then the next one is sent."""
         self._reply.start()
-        self._notifier.begin()
+        self._notifier.start_turn()
         try:
             yield
         except Exception as error:  # noqa: BLE001  whatever broke, the chat goes on
@@ -269,7 +269,7 @@ class TurnController:
         self._context.status.refresh()
         is_stopped = self.state.request is not None and self.state.request.is_stopped
         if self.state.replies and not is_stopped and not self.queue:
-            self._notifier.end()
+            self._notifier.end_turn()
         if stopped and self.state.loads_model and self.queue:
             self._send_next(dropped=True)
         self.advance_queue()
