@@ -144,6 +144,8 @@ class Approval:
     allow_reading: bool = False
     ask_after_untrusted: bool = True
     _read: int = 0  # texts of others in the chat
+    # What was granted, and how many such texts there were when that was last known to be harmless.
+    _rules_since: dict[ApprovalRule, int] = field(default_factory=dict)
     _granted_tools: dict[str, int] = field(default_factory=dict)
     _granted_patterns: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -164,9 +166,21 @@ class Approval:
             for rule in self.rules
         )
 
-    def add_untrusted(self) -> None:
-        """The chat now holds text that others wrote."""
-        self._read += 1
+    def add_untrusted(self, call: ToolCall | None = None) -> None:
+        """The chat now holds text that others wrote.
+
+        What comes of ``call`` does not end the pattern that allows it: a text that it holds could
+        only lead to calls of the same kind.
+        """
+        before, self._read = self._read, self._read + 1
+        if call is None:
+            return
+        for (name, pattern), granted in self._granted_patterns.items():
+            if granted == before and name == call.tool.name and _fits(call, pattern):
+                self._granted_patterns[name, pattern] = self._read
+        for rule in self._rules_for(call, Verdict.ALLOW):
+            if (rule.command or rule.path) and self._rules_since.get(rule, 0) == before:
+                self._rules_since[rule] = self._read
 
     def always_allow_tool(self, tool: Tool) -> None:
         """Allow every call of ``tool`` in this session."""
@@ -184,9 +198,8 @@ class Approval:
             for rule in self._rules_for(call, verdict):
                 return Decision(verdict, Decider.RULE, rule)
         must_ask = self.ask_after_untrusted and call.has_consequences
-        # Rules were written before the chat began.
-        if not (must_ask and self._read):
-            for rule in self._rules_for(call, Verdict.ALLOW):
+        for rule in self._rules_for(call, Verdict.ALLOW):
+            if not must_ask or self._rules_since.get(rule, 0) == self._read:
                 return Decision(Verdict.ALLOW, Decider.RULE, rule)
         for granted in self._grants(call):
             if not must_ask or granted == self._read:

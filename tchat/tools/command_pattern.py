@@ -32,6 +32,8 @@ INTERPRETERS = frozenset(
         *("watch", "xargs", "zsh", "ed", "ex", "sed", "tar", "npm", "npx", "pip", "uv", "cargo"),
     }
 )
+# Their first argument says what they do; that of others is what they do it to.
+SUBCOMMANDS = frozenset({"brew", "gh", "git", "glab", "hg", "jj", "svn", "systemctl"})
 _VERSION = re.compile(r"[\d.]+$")
 _OPERATORS = re.compile(r"[;&|()<>`\n{}]|\$\(")
 
@@ -77,17 +79,19 @@ def is_denied(command: Sequence[str], pattern: str) -> bool:
 def suggested_pattern(command: Sequence[str]) -> str:
     """The pattern that "always with these arguments' pattern" offers; empty where none is safe.
 
-    It keeps the program and a subcommand, so that other subcommands are asked about.
+    It keeps the program and a subcommand, so that other subcommands are asked about; of a program
+    without subcommands it keeps all.
     """
     if not command or command[0] != _program(command[0]):
         return ""  # another file may lie under that path tomorrow
     if _program(command[0]) in INTERPRETERS or _VERSION.sub("", command[0]) in INTERPRETERS:
         return ""
-    literal = command[:2] if len(command) > 1 and command[1].isalnum() else command
+    has_subcommand = command[0] in SUBCOMMANDS and len(command) > 1 and command[1].isalnum()
+    literal = command[:2] if has_subcommand else command
     if any(each in word for word in literal for each in "*?["):
         return ""
     pattern = shlex.join(literal)
-    return f"{pattern} *" if literal != command or len(literal) == 2 else pattern
+    return f"{pattern} *" if has_subcommand else pattern
 
 
 def _match(command: Sequence[str], words: Sequence[str], *, more: bool = False) -> bool:

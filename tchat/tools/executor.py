@@ -167,7 +167,7 @@ class ToolExecutor:
             content, failed = single_line(f"the tool failed: {kind}: {error}", limit=2000), True
         seconds = time.monotonic() - start
         if call.tool.is_untrusted:  # what it says may be text of others also when it fails
-            self.approval.add_untrusted()
+            self.approval.add_untrusted(call)
         content = content if isinstance(content, str) else str(content)
         self.log.add_result(logged, content, failed=failed, seconds=seconds)
         if len(content) > MAX_CONTENT:

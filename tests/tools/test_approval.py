@@ -146,6 +146,8 @@ def test_what_a_pattern_covers(command: list[str], pattern: str) -> None:
         (["git", "status", "--short"], "git status *"),
         (["git", "-C", "x", "status"], "git -C x status"),
         (["ls"], "ls"),
+        (["rm", "notes"], "rm notes"),
+        (["cat", "a b", "c"], "cat 'a b' c"),
         (["sh", "-c", "x"], ""),
         (["python3.11", "x.py"], ""),
         (["sudo", "ls"], ""),
@@ -243,6 +245,31 @@ def test_text_of_others_makes_calls_with_consequences_ask_again(place: Workplace
         silent = place.executor(allowed, has_terminal=False)
         silent.approval.add_untrusted()
         assert silent.run("write_file", write).is_refused
+
+
+@pytest.mark.parametrize("granted", ["rule", "answer"])
+def test_a_pattern_outlasts_its_own_results_and_no_others(place: Workplace, granted: str) -> None:
+    listed = rules("allow read_file", "allow run_command(echo x)") if granted == "rule" else []
+    executor = place.executor(listed or rules("allow read_file"))
+    if granted == "answer":
+        executor = place.executor(
+            rules("allow read_file"), answers=[Answer(ApprovalChoice.ALWAYS_PATTERN)]
+        )
+    asked = len(listed) == 0
+    for _ in range(3):
+        assert executor.run("run_command", {"command": ["echo", "x"]}).content == "x\n"
+    assert len(place.requests) == asked
+    executor.run("run_command", {"command": ["echo", "y"]})
+    executor.run("run_command", {"command": ["echo", "x"]})
+    assert len(place.requests) == asked + 2
+    other = place.executor(rules("allow read_file", "allow run_command(echo x)"))
+    other.run("read_file", {"path": "notes.txt"})
+    other.run("run_command", {"command": ["echo", "x"]})
+    assert len(place.requests) == asked + 3
+    every = place.executor(rules("allow run_command"))
+    for _ in range(2):
+        every.run("run_command", {"command": ["cat", "notes.txt"]})
+    assert len(place.requests) == asked + 4
 
 
 # Calls that a rule against `secret/*` or `docs/*` must stop, or keep from showing anything.
