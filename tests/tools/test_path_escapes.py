@@ -6,12 +6,14 @@ import os
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tchat.errors import TchatError
+from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest
 from tchat.tools.tool import Tool
 from tests.tools.workplace import MARK, Workplace
 
@@ -234,7 +236,7 @@ def test_a_folder_swapped_for_a_link_between_check_and_use(place: Workplace) -> 
     before = place.tree()
     contents = []
     with Swapper(place, "moving", place.outside):
-        for number in range(150):
+        for number in range(60):
             calls: list[tuple[Tool, dict[str, Any]]] = [
                 (read, {"path": "moving/secret.txt"}),
                 (search, {"path": "moving", "text": "SECRET"}),
@@ -258,9 +260,106 @@ def test_a_file_swapped_for_a_link_between_check_and_use(place: Workplace) -> No
     executor = place.executor(ask_after_untrusted=False)
     contents = []
     with Swapper(place, "moving", place.outside / "secret.txt"):
-        for _ in range(150):
+        for _ in range(60):
             contents.append(executor.run("read_file", {"path": "moving"}).content)
             contents.append(executor.run("search_files", {"text": "TOP-SECRET"}).content)
             executor.run("edit_file", {"path": "moving", "old_text": MARK, "new_text": "x"})
     assert not [each for each in contents if MARK in each]
     assert (place.outside / "secret.txt").read_text() == f"{MARK}\n"
+
+
+def swap_at_open(monkeypatch: pytest.MonkeyPatch, path: Path, target: Path) -> list[str]:
+    """Swap `path` for a link at the moment when it is opened, after every check of its name."""
+    kept = path.with_name(f"{path.name}-kept")
+    swapped: list[str] = []
+    really_open = os.open
+
+    def opening(name: Any, flags: int, *args: Any, **options: Any) -> int:
+        if name != path.name:
+            return really_open(name, flags, *args, **options)
+        path.rename(kept)
+        path.symlink_to(target)
+        swapped.append(path.name)
+        try:
+            return really_open(name, flags, *args, **options)
+        finally:
+            path.unlink()
+            kept.rename(path)
+
+    monkeypatch.setattr(os, "open", opening)
+    return swapped
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("read_file", {"path": "moving/secret.txt"}),
+        ("list_files", {"path": "moving"}),
+        ("list_files", {"path": ".", "depth": 5}),
+        ("search_files", {"text": "SECRET"}),
+        ("search_files", {"text": "SECRET", "path": "moving"}),
+        ("edit_file", {"path": "moving/secret.txt", "old_text": "TOP", "new_text": "x"}),
+        ("write_file", {"path": "moving/secret.txt", "content": "x"}),
+        ("write_file", {"path": "moving/planted.txt", "content": "x"}),
+        ("write_file", {"path": "moving/new/planted.txt", "content": "x"}),
+        ("run_command", {"command": ["cat", "secret.txt"], "directory": "moving"}),
+    ],
+)
+def test_a_folder_swapped_at_the_moment_of_its_opening(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, name: str, arguments: dict[str, Any]
+) -> None:
+    (place.root / "moving").mkdir()
+    (place.root / "moving" / "secret.txt").write_text("TOP harmless\n")
+    (place.outside / "only-outside").write_text("")
+    executor = place.executor(ask_after_untrusted=False)
+    tool = executor.registry.get(name)
+    before = place.tree()
+    swapped = swap_at_open(monkeypatch, place.root / "moving", place.outside)
+    contents = [executor.run(name, arguments).content]
+    with suppress(TchatError):
+        contents.append(tool.call(arguments))
+    assert swapped
+    assert not [each for each in contents if MARK in each or "only-outside" in each]
+    assert place.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("read_file", {"path": "moving"}),
+        ("search_files", {"text": "TOP"}),
+        ("edit_file", {"path": "moving", "old_text": "TOP", "new_text": "x"}),
+        ("write_file", {"path": "moving", "content": "x"}),
+    ],
+)
+def test_a_file_swapped_at_the_moment_of_its_opening(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, name: str, arguments: dict[str, Any]
+) -> None:
+    (place.root / "moving").write_text("TOP harmless\n")
+    executor = place.executor(ask_after_untrusted=False)
+    tool = executor.registry.get(name)
+    before = place.tree()
+    swapped = swap_at_open(monkeypatch, place.root / "moving", place.outside / "secret.txt")
+    contents = [executor.run(name, arguments).content]
+    with suppress(TchatError):
+        contents.append(tool.call(arguments))
+    assert swapped
+    assert not [each for each in contents if MARK in each]
+    assert place.tree() == before
+
+
+def test_a_folder_swapped_between_approval_and_use(place: Workplace) -> None:
+    """What is opened is what was approved, even where the link would stay inside."""
+    executor = place.executor([])
+    moving = place.root / "moving"
+    moving.mkdir()
+    (moving / "guide.md").write_text("approved")
+
+    def swapping(_: ApprovalRequest) -> Answer:
+        moving.rename(place.root / "kept")
+        moving.symlink_to("docs")
+        return Answer(ApprovalChoice.ONCE)
+
+    result = replace(executor, ask=swapping).run("read_file", {"path": "moving/guide.md"})
+    assert result.failed
+    assert "Guide" not in result.content

@@ -65,6 +65,7 @@ def test_a_program_planted_below_the_root_is_not_found_in_path(
     planted.write_text("#!/bin/sh\necho planted\n")
     planted.chmod(0o755)
     usual = os.environ["PATH"]
+    monkeypatch.chdir(place.root)
     monkeypatch.setenv("PATH", f"{place.root}:.::{place.root}/docs/..:{place.root}/inside:{usual}")
     for name in ("git", "./git"):
         assert "planted" not in place.run("run_command", command=[name, "--version"]).content
