@@ -27,6 +27,15 @@ SECOND_ROUND = 0.95  # share of known n-grams from the second round on
 PROSE, MARKUP = 0.5, 0.05  # least share of tokens with letters
 MARKUP_PATIENCE = 1.6  # times as much repetition as in prose is allowed in markup
 WORDLESS_PATIENCE = 4.0  # and in what has no words
+WORDS = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+"
+)  # a word, or a character of CJK
+# A count of ten and more, or a word for repeating
+ASKED = re.compile(
+    r"\b\d{2,}\b|\b(?:times|repeat\w*|hundred|thousand|refrain|mal|wiederhol\w*|fois|veces)\b"
+    r"|重复|[次遍回]",
+    re.IGNORECASE,
+)
 LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 
 
@@ -35,6 +44,7 @@ class LoopGuard:
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
+        self._pieces: list[bytes] = []
         self._letters = [0]  # tokens with letters before each index
         self._last: dict[tuple[int, ...], int] = {}  # where an n-gram ended last
         self._period = 0
@@ -46,6 +56,7 @@ class LoopGuard:
         tokens = self._tokens
         here = len(tokens)
         tokens.append(token)
+        self._pieces.append(piece)
         self._letters.append(self._letters[-1] + (LETTER.search(piece) is not None))
         if here < NGRAM:
             return False
@@ -82,6 +93,13 @@ class LoopGuard:
 
     def _share_with_letters(self, start: int, end: int) -> float:
         return (self._letters[end + 1] - self._letters[start + 1]) / max(1, end - start)
+
+    def repeats_what_is_asked(self, prompt: str) -> bool:
+        """Whether ``prompt`` asks to repeat, and has every word that is repeated."""
+        if not self._period or not ASKED.search(prompt):
+            return False
+        again = b"".join(self._pieces[-self._period :]).decode("utf-8", "replace")
+        return set(WORDS.findall(again.casefold())) <= set(WORDS.findall(prompt.casefold()))
 
     @property
     def second_round(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tchat.engine.context import Context
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tchat.engine.loop_guard import LoopGuard
     from tchat.engine.scoring import FinalStates
 
+ASKED_WITHIN = 300  # tokens at the end of the prompt that may ask to repeat something
+ASKED_TOKENS = 1500  # and how long that may be repeated
 GUARDED_FROM = 60  # tokens; a shorter text is no loop, and the guard is not even imported
 
 
@@ -77,10 +79,17 @@ class ReplyState:
             marks, phase, stops, prompt.unfinished, only_tokens=marks.are_tokens(specials)
         )
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=prefilled)
-        self._guard = ReplyGuard(self.output) if sampling.loop_guard else None
+        # What a grammar allows may repeat itself, and has to end as the grammar says.
+        is_guarded = sampling.loop_guard and not sampling.grammar
+        self._guard = ReplyGuard(self.output, self._prompt_end) if is_guarded else None
+        self._prefilled = prefilled
         self.seed = seed
         self.written = self.reasoned = 0
         self.reason: Reason | None = None if self._limit > 0 else Reason.LENGTH
+
+    def _prompt_end(self) -> str:
+        pieces = map(self._model.piece, self._prefilled[-ASKED_WITHIN:])
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Free the sampler. Closing twice is harmless."""
@@ -155,11 +164,14 @@ class ReplyState:
 class ReplyGuard:
     """Detects loops in the reasoning and in the answer, each on its own.
 
-    An answer may repeat its reasoning.
+    An answer may repeat its reasoning. Words that the prompt asks to repeat may be repeated for
+    `ASKED_TOKENS` tokens; ``prompt_end`` gives its last text.
     """
 
-    def __init__(self, output: ReplyText) -> None:
+    def __init__(self, output: ReplyText, prompt_end: Callable[[], str]) -> None:
         self._output = output
+        self._prompt_end = prompt_end
+        self._allowed = 0  # length of the part up to which it may loop
         self._begin()
 
     def _begin(self) -> None:
@@ -174,7 +186,7 @@ class ReplyGuard:
             self._begin()
         self._lengths.append(self._output.length)
         if self._guard is not None:
-            return self._guard.feed(token, piece)
+            return self._guard.feed(token, piece) and not self._is_asked(self._guard)
         self._first.append((token, piece))
         if len(self._first) >= GUARDED_FROM:
             from tchat.engine.loop_guard import LoopGuard
@@ -183,6 +195,13 @@ class ReplyGuard:
             for each in self._first:
                 self._guard.feed(*each)
         return False
+
+    def _is_asked(self, guard: LoopGuard) -> bool:
+        if len(self._lengths) >= self._allowed:
+            if self._allowed or not guard.repeats_what_is_asked(self._prompt_end()):
+                return False
+            self._allowed = len(self._lengths) + ASKED_TOKENS
+        return True
 
     def cut(self) -> None:
         """Cut the text before the second round of the loop that `feed` found."""

@@ -148,7 +148,7 @@ def feed(output: ReplyText, guard: ReplyGuard, words: Sequence[str]) -> bool:
 
 def test_reasoning_is_looked_at_too() -> None:
     output = ReplyText(MARKS, ReplyPhase.REASONING, ())
-    assert feed(output, ReplyGuard(output), ["So", " it is.", *["Hm, well. "] * 200])
+    assert feed(output, ReplyGuard(output, str), ["So", " it is.", *["Hm, well. "] * 200])
     assert output.reasoning == "So it is.Hm, well."
     assert (output.text, output.close()) == ("", [])
 
@@ -156,7 +156,7 @@ def test_reasoning_is_looked_at_too() -> None:
 def test_an_answer_may_say_again_what_was_reasoned() -> None:
     draft = [f"word{n} " for n in range(150)]
     output = ReplyText(MARKS, ReplyPhase.REASONING, ())
-    guard = ReplyGuard(output)
+    guard = ReplyGuard(output, str)
     assert not feed(output, guard, ["Try: ", *draft, "Again: ", *draft, "</think>", *draft])
     assert output.text == "".join(draft)
 
@@ -169,3 +169,32 @@ def test_the_starter_is_stopped(open_engine: OpenEngine, starter_model: Path) ->
     assert end.usage.completion < 300
     lines = end.text.splitlines()
     assert len(lines) == len(set(lines))
+
+
+ASKED = [
+    ("Write hello 100 times.", "hello ", True),
+    ("Write `I will not talk in class.` twenty times", "I will not talk in class.\n", True),
+    ("把“你好”写一百遍", "你好", True),
+    ("What is the capital of France?", "la France, ", False),
+    ("Name 12 animals.", "a dog, ", False),
+    ("hello", "hello ", False),
+]
+
+
+@pytest.mark.parametrize(("prompt", "unit", "asked"), ASKED)
+def test_what_the_prompt_asks_to_repeat_is_no_loop_for_a_while(
+    starter: Engine, prompt: str, unit: str, asked: bool
+) -> None:
+    assert starter.loaded is not None
+    model = starter.loaded.model
+    output = ReplyText(ReplyMarks(), ReplyPhase.ANSWER, ())
+    guard = ReplyGuard(output, lambda: prompt)
+    stopped = 0
+    for count, token in enumerate(starter.text_tokens(unit * 2500), 1):
+        piece = model.piece(token)
+        output.feed(piece)
+        if guard.feed(token, piece):
+            stopped = count
+            break
+    assert (stopped > 1500) is asked
+    assert 0 < stopped < 2500
