@@ -15,7 +15,7 @@ from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sessions import formats
 from tchat.sessions.formats import ExportFormat, Messages, export_format
-from tchat.sessions.importers import IMPORTERS, ImportReport, TextImporter
+from tchat.sessions.importers import IMPORTERS, ImportReport, TextImporter, files
 from tchat.sessions.importers.files import ImportFile, read_file
 from tchat.sessions.records import Message, Role, Session, Status
 from tchat.sessions.store import SessionStore, Store
@@ -109,10 +109,13 @@ def test_the_command_line_exports_by_name_and_by_ending(
 
 def read(text: str) -> Iterator[tuple[Session, Messages]]:
     source = ImportFile("a.txt", io.BytesIO(text.encode()))
-    return read_file(source, ImportReport(), (READ_LINES, *IMPORTERS))
+    return read_file(source, ImportReport())
 
 
-def test_a_new_importer_reads_what_it_knows(store: SessionStore, session: Session) -> None:
+def test_a_new_importer_reads_what_it_knows(
+    store: SessionStore, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "IMPORTERS", (READ_LINES, *IMPORTERS))
     (imported,) = store.import_sessions(read("#lines\nuser: Why?\nassistant: Because.\n"))
     assert [each.text for each in store.branch(imported.session.id)] == ["Why?", "Because."]
     tree = store.tree(session.id)
