@@ -78,6 +78,9 @@ async def test_the_offers_are_those_of_the_catalogue_that_are_not_here(
     assert {"qwen3:0.6b", "llama3.3:70b"} <= set(offers)
     assert not {"qwen3:4b", "smollm2:135m", "starter"} & set(offers)
     assert offers["qwen3:0.6b"].speed
+    assert (await service.plan_pull(offers["qwen3:0.6b"])).reason == ""
+    told = (await service.plan_pull(offers["qwen3.5:4b"])).reason
+    assert told == "Its projector (mmproj) comes on top."
     assert offers["qwen3:0.6b"].choice == "qwen3:0.6b:Q8_0"  # what is told is what comes
 
 

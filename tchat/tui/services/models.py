@@ -55,7 +55,7 @@ class PullPlan:
         size: Bytes; an estimate of a few per cent where the hub was not asked.
         free: Bytes free on the disk of the cache.
         usable: Whether it can be used on this machine.
-        reason: Why this quantization was chosen, or why it is of no use here.
+        reason: Why this quantization was chosen, why it is of no use here, or what comes on top.
     """
 
     name: str
@@ -146,7 +146,8 @@ class ModelService:
         free = _free_space()
         if row.size and row.fit is not Fit.UNKNOWN:
             usable = row.fit is not Fit.TOO_LARGE
-            return PullPlan(row.name, row.quantization, row.size, free, usable)
+            beside = _beside(row.choice, self._paths)
+            return PullPlan(row.name, row.quantization, row.size, free, usable, beside)
         from tchat.chat.machine import measured_machine
         from tchat.models.hub.api import HubApi
         from tchat.models.hub.remote_model import inspect_remote, pull_objection
@@ -162,7 +163,10 @@ class ModelService:
     @off_loop
     def plan_better(self, better: BetterModel) -> PullPlan:
         """What pulling the best model for this machine would bring."""
-        return PullPlan(better.name, better.quantization, better.size, _free_space(), usable=True)
+        beside = _beside(better.name, self._paths)
+        return PullPlan(
+            better.name, better.quantization, better.size, _free_space(), usable=True, reason=beside
+        )
 
     def pull(self, name: str, *, agreed: bool) -> None:
         """Begin a download in the background."""
@@ -319,6 +323,21 @@ def _here(current: Path | None) -> Iterator[Path]:
         folders.add(current.parent)
     for folder in sorted(folders):
         yield from gguf_files(folder)
+
+
+def _beside(name: str, paths: Paths) -> str:
+    """A sentence about what comes beside a model of the catalogue; empty where nothing does."""
+    from tchat.models.catalogue import find_entry
+
+    found = find_entry(name, paths)
+    if found is None:
+        return ""
+    entry, _ = found
+    if entry.mmproj and entry.draft:
+        return tr("Its projector (mmproj) and its draft model come on top.")
+    if entry.mmproj:
+        return tr("Its projector (mmproj) comes on top.")
+    return tr("Its draft model comes on top.") if entry.draft else ""
 
 
 def _free_space() -> int:
