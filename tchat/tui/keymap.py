@@ -13,7 +13,7 @@ from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
 from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import Confirm, Dialog
-from tchat.tui.dialogs.manual import ManualScreen
+from tchat.tui.dialogs.manual import ManualScreen, ManualText
 from tchat.tui.keys import (
     FORMER_IDS,
     FORMER_KEYS,
@@ -309,5 +309,6 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(Dialog.BINDINGS, Scope.DIALOGS),
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
     *declared(ManualScreen.BINDINGS, Scope.DIALOGS),
+    *declared(ManualText.BINDINGS, Scope.DIALOGS),
 )
 """Each action once; what Textual's own text fields bind (arrows, Home, Ctrl+W, …) is not ours."""
