@@ -28,6 +28,7 @@ from tchat.translation import tr, trn
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+MOST_STARS = 4  # in a pattern's name: as a regular expression, each multiplies the time
 IGNORE_FILE = ".gitignore"
 SNIFFED = 8192  # bytes in which git looks for a NUL too
 UNICODE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16, whose text holds NULs
@@ -189,13 +190,21 @@ def _rules_in(folder: Path) -> tuple[_Rules, ...]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
+    patterns = (line for line in lines if not line.startswith("#"))
+    if any(part.count("*") > MOST_STARS for line in patterns for part in line.split("/")):
+        reason = tr("more than {most} stars in a name", most=MOST_STARS)
+        raise _not_understood(path, reason)
     try:
         return ((folder.absolute(), GitIgnoreSpec.from_lines(lines)),)
     except (ValueError, re.error) as error:
-        raise UsageError(
-            tr("{path} cannot be understood: {reason}", path=single_line(str(path)), reason=error),
-            tr("correct it, or name files instead of the folder"),
-        ) from error
+        raise _not_understood(path, str(error)) from error
+
+
+def _not_understood(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        tr("{path} cannot be understood: {reason}", path=single_line(str(path)), reason=reason),
+        tr("correct it, or name files instead of the folder"),
+    )
 
 
 def _is_ignored(path: Path, rules: Sequence[_Rules], mark: str = "") -> bool:
