@@ -34,6 +34,8 @@ COMMANDS_TEXT = """\
 {commands}
 
 Lists are printed as columns on a terminal, tab-separated in a pipe, and as JSON with `--json`.
+In a pipe and as JSON they are in English in every language, `doctor` and `config show` too, so
+that scripts read the same everywhere.
 
 Flags of a prompt, in addition to those of the [settings](settings.md):
 

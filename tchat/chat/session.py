@@ -101,6 +101,16 @@ def export_path(session_id: str, title: str, name: str = "") -> Path:
     return path / usual if os.path.isdir(path) else path  # noqa: PTH112
 
 
+def resume_command(store: SessionStore, session: Session | None) -> str:
+    """The command that continues a session; empty where nothing of it is stored."""
+    if session is None or store.path is None:
+        return ""
+    latest = store.latest()
+    if latest is None or not store.branch(session.id, 1):
+        return ""
+    return "tchat -c" if latest.id == session.id else f"tchat --cid {session.id}"
+
+
 def write_session(
     store: Store, session_id: str, name: str = "", *, replace_file: bool = False
 ) -> Path:

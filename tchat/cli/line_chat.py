@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
 from tchat.chat.commands.command import said_by
-from tchat.chat.session import SessionState, usable_settings
+from tchat.chat.session import SessionState, resume_command, usable_settings
 from tchat.cli.cells import wrapped
 from tchat.cli.chat_setup import (
     AskRequest,
@@ -319,6 +319,15 @@ class LineChat:
         """
         self._confirm_leaving()
         self.ended = True
+
+    def show_resume_hint(self) -> None:
+        """Tell how to resume the session, if it is stored."""
+        state, session = self.session_state, self.session
+        if not state.settings.resume_hint:
+            return
+        with suppress(StorageError, UsageError):
+            if command := resume_command(state.persistent, session):
+                self.show(tr("Resume: {command}", command=command))
 
     async def quit(self) -> None:
         """End the chat, as `leave` does."""

@@ -83,6 +83,8 @@ class Repl:
             ):
                 while not chat.ended:
                     self._step()
+            if console.stdin_is_terminal and not console.quiet:
+                chat.show_resume_hint()
         finally:
             chat.close()
         return 0

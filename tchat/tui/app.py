@@ -493,11 +493,11 @@ def resume_hint(chat: Conversation | None) -> str:
     session = chat.session if chat is not None and not chat.private else None
     if chat is None or session is None or not chat.settings.resume_hint:
         return ""
+    from tchat.chat.session import resume_command
+
     with suppress(StorageError):
-        store, latest = chat.persistent, chat.persistent.latest()
-        if store.path is not None and latest is not None and store.branch(session.id, 1):
-            flag = "-c" if latest.id == session.id else f"--cid {session.id}"
-            return tr("Resume: {command}", command=f"tchat {flag}")
+        if command := resume_command(chat.persistent, session):
+            return tr("Resume: {command}", command=command)
     return ""
 
 

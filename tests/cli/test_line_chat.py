@@ -43,8 +43,28 @@ def test_a_search_lists_messages_of_all_sessions(store: Path) -> None:
     told = said("about whales", "/new", "about bread", "/search whales", "/search", "/search zzz")
     assert [line for line in told if "about whales" in line]
     assert not [line for line in told if "about bread" in line]
-    assert [line for line in told if "/search needs words" in line]
+    assert [line for line in told if "need words; for example /find whale song" in line]
     assert told[-1] == "No matches."
+
+
+def test_settings_are_told_by_page_with_their_meaning(store: Path) -> None:
+    told = said("/settings", "/settings 2", "/settings 999", flags=("--ctx-size", "512"))
+    [first] = [line for line in told if line.startswith("Page 1 of ")]
+    assert "/settings 2 shows the next one" in first
+    assert told.index(first) == 10
+    assert all(" = " in line and "default" in line and ": " in line for line in told[:10])
+    assert [line for line in told if line.startswith("ctx_size = 512 (default ")]
+    assert "there is no page 999 of the settings; the last one is " in told[-1]
+    assert not set(told[:10]) & set(told[11:21])
+
+
+def test_models_that_can_be_pulled_are_told(store: Path) -> None:
+    assert "`tchat models catalogue` lists all that can be pulled." in said("/models")
+
+
+def test_the_help_lists_other_names(store: Path) -> None:
+    told = " ".join(said("/help")).split()
+    assert {"/find", "/settings", "/models", "/search"} <= set(told)
 
 
 def test_branches_are_listed_and_gone_to(store: Path) -> None:
@@ -199,7 +219,7 @@ def test_a_number_that_is_not_in_the_list_is_a_title(store: Path) -> None:
 @pytest.mark.parametrize("name", ["find", "settings", "models"])
 def test_the_names_in_the_first_hint_are_commands(store: Path, name: str) -> None:
     told = said("about whales", f"/{name} whales" if name == "find" else f"/{name}")
-    found = {"find": "about whales", "settings": "temp = 0.7", "models": "/model NAME changes it"}
+    found = {"find": "about whales", "settings": "ctx_size = ", "models": "/model NAME changes it"}
     assert [line for line in told if found[name] in line]
 
 
@@ -286,7 +306,9 @@ def test_details_are_switched(store: Path) -> None:
 
 
 def test_the_score_of_a_reply_is_told_where_it_is_wanted(store: Path) -> None:
-    told = said("one", "/set ranker logprob", "/set show_scores on", "two", flags=("--temp", "0"))
+    told = said(
+        "one", "/set ranker logprob", "/set show_scores on", "two", flags=("--ctx-size", "512")
+    )
     [score] = [line for line in told if line.startswith("Score: ")]
     assert score.endswith(" (logprob)")
     assert float(score.split()[1]) == pytest.approx(branch(store)[-1].scores["logprob"], abs=0.01)

@@ -347,6 +347,7 @@ def test_ctrl_d_during_a_reply_ends_the_chat_behind_it(
     terminal.press("write\r")
     terminal.until("write\r\n")
     terminal.press("\x04")
+    terminal.until("Resume: tchat -c")
     assert terminal.end() == 0
     assert messages(tiny_home)[-1].status is Status.DONE
 

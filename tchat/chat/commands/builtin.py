@@ -289,6 +289,7 @@ async def _choose_model(host: CommandHost, name: str) -> None:
         await host.change({"model": name})
         host.acknowledge(tr("Model: {name}", name=single_line(name)))
     elif not host.open_dialog(CommandDialog.MODELS):
+        from tchat.chat.commands.listings import models_to_pull
         from tchat.models.sources.registry import local_models
 
         paths = host.paths
@@ -297,6 +298,7 @@ async def _choose_model(host: CommandHost, name: str) -> None:
             tr("Model: {model}", model=single_line(host.settings.model)),
             tr("/model NAME changes it. The models:"),
             *(f"  {single_line(each.name)}" for each in models),
+            *(await host.read_all(lambda _: models_to_pull(paths))),
         ]
         host.show("\n".join(lines))
 
@@ -315,11 +317,9 @@ async def _change_setting(host: CommandHost, argument: str) -> None:
 
 
 async def _show_settings(host: CommandHost, name: str) -> None:
-    from tchat.settings import find_key, keys, spell
+    from tchat.chat.commands.listings import settings_page
 
-    shown = [find_key(name)] if name else list(keys().values())
-    settings = host.settings_for_model
-    host.show("\n".join(f"{key.name} = {spell(key.value_in(settings))}" for key in shown))
+    host.show(settings_page(host.settings_for_model, name))
 
 
 async def _set_reasoning(host: CommandHost, text: str) -> None:
@@ -372,7 +372,7 @@ async def _search_messages(host: CommandHost, words: str) -> None:
     if host.open_dialog(CommandDialog.SEARCH, words):
         return
     if not words:
-        raise UsageError(tr("/search needs words"), tr("for example /search whale song"))
+        raise UsageError(tr("/find and /search need words"), tr("for example /find whale song"))
     from tchat.sessions.search import without_repeats
 
     hits = await host.read_all(lambda store: without_repeats(store.search(words))[:HITS])
@@ -514,7 +514,7 @@ COMMANDS = (
         SlashCommand("model", "[NAME]", N_("Show or change the model"), _choose_model, ("models",)),
         SlashCommand("system", "[TEXT]", N_("Show or set the system prompt"), _system_prompt),
         SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
-        SlashCommand("show", "[NAME]", N_("Show the settings"), _show_settings, ("settings",)),
+        SlashCommand("show", "[NAME|PAGE]", N_("Show the settings"), _show_settings, ("settings",)),
         SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
         SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
         SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),

@@ -39,7 +39,7 @@ def command_help(commands: Sequence[SlashCommand], name: str) -> str:
 def _overview(commands: Sequence[SlashCommand]) -> str:
     lines = []
     for group, members in _grouped(commands).items():
-        names = " ".join(f"/{command.name}" for command in members)
+        names = " ".join(f"/{name}" for command in members for name in command.names)
         lines.append(f"{group.heading}:  {names}")
     lines.append(
         tr(
