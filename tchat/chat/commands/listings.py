@@ -58,8 +58,8 @@ def models_to_pull(paths: Paths) -> list[str]:
     from tchat.models.recommendation import PURPOSES
 
     found = [better_model(paths, purpose=purpose) for purpose in PURPOSES]
-    best = {each.full_name: f"  {each.words}" for each in found if each and not each.here}
+    best = {each.full_name: f"  {each.words}" for each in found if each}
     if best:
-        told = tr("`tchat models pull NAME` gets one of these, the best for this machine:")
+        told = tr("`tchat models pull NAME` gets one of these, the best here:")
         best = {"": told, **best}
     return [*best.values(), tr("`tchat models catalogue` lists all that can be pulled.")]
