@@ -45,11 +45,18 @@ def settings_page(settings: Settings, name: str) -> str:
 
 def _described(key: Key, value: Value) -> str:
     """A setting on one line: its value, whether that is the default, and what it means."""
-    said = {"name": key.name, "value": spell(value), "meaning": tr(key.help)}
+    spelled, meaning = spell(value), tr(key.help)
     if value == key.default:
-        return tr("{name} = {value} (default): {meaning}", **said)
-    said["default"] = spell(key.default)
-    return tr("{name} = {value} (default {default}): {meaning}", **said)
+        return tr(
+            "{name} = {value} (default): {meaning}", name=key.name, value=spelled, meaning=meaning
+        )
+    return tr(
+        "{name} = {value} (default {default}): {meaning}",
+        name=key.name,
+        value=spelled,
+        default=spell(key.default),
+        meaning=meaning,
+    )
 
 
 def models_to_pull(paths: Paths) -> list[str]:
