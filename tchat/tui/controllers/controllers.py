@@ -167,6 +167,7 @@ class Controllers:
             self.turn.queue.hold()
             self.turn.stop()
         elif now - self._interrupted < TWICE:
+            self._interrupted = -TWICE  # after a question that is answered with no, twice again
             return True
         else:
             self._interrupted = now
