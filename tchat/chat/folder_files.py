@@ -66,7 +66,7 @@ class FolderFiles(NamedTuple):
 def read_folder(folder: Path, encoding: str = "auto") -> FolderFiles:
     """Read the text files below ``folder``, in the order of their names.
 
-    Links, hidden files and what a ``.gitignore`` names are left out, as ripgrep does it.
+    Links, hidden files, other file systems and what a ``.gitignore`` names are left out.
 
     Raises:
         UsageError: There is no text file, or there are too many, or they are too large.
@@ -75,14 +75,16 @@ def read_folder(folder: Path, encoding: str = "auto") -> FolderFiles:
     sizes: list[tuple[int, Path]] = []
     binary = 0
     for path in _files(folder, _outer_rules(folder)):
+        if not _size(path):  # empty, or of a kernel that would let its reader wait
+            continue
         if _is_binary(path):
             binary += 1
-            continue
-        sizes.append((_size(path), path))
-        if len(sizes) > MAX_PATHS:
+        else:
+            sizes.append((_size(path), path))
+        if len(sizes) + binary > MAX_PATHS:
             raise UsageError(
                 tr(
-                    "{folder} holds more than {count:,} text files",
+                    "{folder} holds more than {count:,} files",
                     folder=single_line(str(folder)),
                     count=MAX_PATHS,
                 ),
@@ -141,10 +143,16 @@ _Rules = tuple[Path, "GitIgnoreSpec"]
 
 
 def _files(folder: Path, rules: tuple[_Rules, ...]) -> Iterator[Path]:
-    """The files below ``folder`` that are not ignored, the files of a folder before its folders."""
+    """The files below ``folder`` that are not ignored, the files of a folder before its folders.
+
+    On its own file system only: reading a file of ``/proc`` may wait for ever.
+    """
+    device = _device(folder)
     waiting = [(folder, rules)]  # no recursion: a path can be deeper than it may go
     while waiting:
         folder, outer = waiting.pop()
+        if _device(folder) != device:
+            continue
         rules = (*outer, *_rules_in(folder))
         folders = []
         for entry in _entries(folder):
@@ -157,6 +165,13 @@ def _files(folder: Path, rules: tuple[_Rules, ...]) -> Iterator[Path]:
             elif entry.is_file(follow_symlinks=False) and not _is_ignored(path, rules):
                 yield path
         waiting += ((each, rules) for each in reversed(folders))
+
+
+def _device(folder: Path) -> int:
+    try:
+        return folder.stat().st_dev
+    except OSError:  # gone, or its path is too long
+        return -1
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -64,3 +64,25 @@ def test_a_file_that_goes_during_the_walk_is_told(
     monkeypatch.setattr("tchat.chat.folder_files._is_binary", gone)
     with pytest.raises(UsageError, match=r"there is no file .*a\.txt"):
         read_folder(folder)
+
+
+def test_a_file_of_no_size_is_not_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "kmsg").touch()  # in /proc, whose reader would wait
+    opened: list[str] = []
+
+    def look(path: Path) -> bool:
+        opened.append(path.name)
+        return False
+
+    monkeypatch.setattr("tchat.chat.folder_files._is_binary", look)
+    assert names(folder) == ["a.txt"]
+    assert opened == ["a.txt"]
+
+
+def test_another_file_system_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "mounted").mkdir()
+    (folder / "mounted" / "b.txt").write_text("b")
+    monkeypatch.setattr(
+        "tchat.chat.folder_files._device", lambda path: 2 if path.name == "mounted" else 1
+    )
+    assert "mounted/b.txt" not in names(folder)

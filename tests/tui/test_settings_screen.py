@@ -391,7 +391,7 @@ async def test_a_small_terminal_shows_sources_and_the_names_of_a_setting(
         await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
         await chat.pilot.pause()
         shown_lines = text(chat.pilot.app).splitlines()
-        for name in ("ctx_size", "lora"):
+        for name in ("system", "ctx_size"):
             assert "default" in next(line for line in shown_lines if name in line)
         assert "config.toml: model · -m · TCHAT_MODEL" in text(chat.pilot.app)
         assert settings.model[:40] in text(chat.pilot.app)  # below, as the list cuts it
