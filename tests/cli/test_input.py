@@ -130,7 +130,7 @@ def test_a_folder_that_is_too_large_is_refused_with_its_sizes(
     assert "have 2.0 kB, more than any context window holds" in ran.err
     assert "large.txt 2.0 kB" in ran.err
     monkeypatch.setattr("tchat.chat.folder_files.MAX_PATHS", 2)
-    assert "more than 2 text files" in shell("-f", str(project), "go").err
+    assert "more than 2 files" in shell("-f", str(project), "go").err
 
 
 def test_what_exceeds_the_context_is_told_with_the_largest_files(
