@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost, PrefillReport
     from tchat.chat.prompt_builder import TokenCount
+    from tchat.chat.tool_loop import ChatTools
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.judge.ranking import Ranker
@@ -57,6 +58,7 @@ class Chat:
             as of its title or system prompt.
         session_overrides: What a new session sets for itself.
         title: The title of a new session; where empty, the first prompt makes it.
+        tools: What the model may call; None for nothing. Set it between turns.
 
     Raises, from every generator:
         ModelError: The model is missing, unusable, or refused.
@@ -73,6 +75,7 @@ class Chat:
         session: Session | None = None,
         cancel: Cancel | None = None,
         model: ChatModel | None = None,
+        tools: ChatTools | None = None,
     ) -> None:
         self.settings = settings
         self.cancel = cancel or Cancel()
@@ -80,6 +83,7 @@ class Chat:
         self.session = session
         self.session_overrides: Mapping[str, Value] = {}
         self.title = ""
+        self.tools = tools
         self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)

@@ -6,6 +6,10 @@ Every call: ``LoadProgress* → MessageStored? → CacheRestored? → PromptProg
 - candidates: ``CandidateEvent(TextDelta | ReasoningDelta | Finished)* → Ranked?``
 - choose: ``LabelScores? → Finished``; no scores where it was stopped
 
+A turn with tools has several replies. Each but the last ends in ``StepFinished``, and the calls of
+that follow: ``(TextDelta | ReasoningDelta | ToolCallStarted)* → StepFinished → ToolStep* →
+MessageStored → PromptProgress+ → …``. Its one `Finished` ends the turn.
+
 Only a chat yields `MessageStored`, within a `CandidateEvent` for each candidate, and `Ranked`.
 A `Notice` comes anywhere between or at the end. A call that was stopped before the first token
 ends in a plain `Finished`.
@@ -13,6 +17,7 @@ ends in a plain `Finished`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,6 +33,7 @@ class Reason(StrEnum):
     LENGTH = "length"  # max_tokens, or the context is full
     LOOP = "loop"  # it began to repeat itself; its text ends before the second round
     CANCELLED = "cancelled"  # the user stopped it
+    TOOL_CALLS = "tool_calls"  # it called tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,10 @@ class PromptProgress:
 
 @dataclass(frozen=True, slots=True)
 class MessageStored:
-    """The session has rows for the question and for the reply to come, with these ids."""
+    """The session has rows for the question and for the reply to come, with these ids.
+
+    In a turn with tools, ``question`` is the message that the reply follows: perhaps a result.
+    """
 
     question: int
     reply: int
@@ -219,6 +228,57 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """The model writes a call of the tool ``name``, the ``index``-th of its reply."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The end of a reply that called tools, within a turn that goes on."""
+
+    finished: Finished
+
+
+class StepState(StrEnum):
+    """What becomes of a call of a tool."""
+
+    ASKING = "asking"  # the user is asked
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # the tool failed, or the call was not possible
+    REFUSED = "refused"  # by a rule, by the user, or as nobody could be asked
+    STOPPED = "stopped"  # by the user
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStep:
+    """A call of a tool enters a state.
+
+    Args:
+        reply: Id of the reply that called.
+        index: Place of the call among those of the reply.
+        name: The tool, not sanitized.
+        arguments: What it is called with.
+        state: The new state; each after ``RUNNING`` is the last.
+        content: What came of it, for the model, not sanitized.
+        seconds: How long the tool took.
+        message: Id of the result, once it is stored.
+    """
+
+    reply: int
+    index: int
+    name: str
+    arguments: Mapping[str, Any]
+    state: StepState
+    content: str = ""
+    seconds: float = 0.0
+    message: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateEvent:
     """An event of one of several candidates, counted from 0."""
 
@@ -251,5 +311,8 @@ Event: TypeAlias = (
     | LabelScores
     | CandidateEvent
     | Ranked
+    | ToolCallStarted
+    | StepFinished
+    | ToolStep
     | Finished
 )

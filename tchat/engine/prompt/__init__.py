@@ -23,16 +23,32 @@ class TemplateOverrun(TemplateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of the ``role`` ``system``, ``user`` or ``assistant``.
+class MessageCall:
+    """A call of the tool ``name`` in a reply; its ``arguments`` are a JSON object."""
 
-    ``unfinished`` are the first bytes of a character that a reply was cut in, to continue it.
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of the ``role`` ``system``, ``user``, ``assistant`` or ``tool``.
+
+    Attributes:
+        unfinished: The first bytes of a character that a reply was cut in, to continue it.
+        tool_calls: What a reply calls.
+        tool_name: Of a result, the tool.
+        tool_call_id: Of a result, the call.
     """
 
     role: str
     content: str
     reasoning: str = ""
     unfinished: bytes = b""
+    tool_calls: tuple[MessageCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
 
 
 def system_in_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
