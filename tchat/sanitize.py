@@ -59,6 +59,12 @@ def _table() -> dict[int, str | None]:
 
 
 @functools.cache
+def _revealing_table() -> dict[int, str | None]:
+    """As `_table`, with a name for what that drops."""
+    return {**_table(), **{code: f"⟦U+{code:04X}⟧" for code in _invisible()}}
+
+
+@functools.cache
 def _json_table() -> dict[int, str]:
     """The ``\\u`` escape of each unsafe character, as JSON writes it (in UTF-16 units)."""
     escapes = {}
@@ -75,6 +81,14 @@ def printable(text: str) -> str:
     is idempotent.
     """
     return text.replace("\r\n", "\n").translate(_table())
+
+
+def revealed(text: str) -> str:
+    """As `printable`, but invisible characters are shown by their numbers, too: ``⟦U+200B⟧``.
+
+    For what others wrote and a model reads, such as results of tools: nothing in it is hidden.
+    """
+    return text.replace("\r\n", "\n").translate(_revealing_table())
 
 
 class PrintableStream:

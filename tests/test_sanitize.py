@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.sanitize import PrintableStream, printable, printable_json, single_line
+from tchat.sanitize import PrintableStream, printable, printable_json, revealed, single_line
 
 BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 HIDDEN = {0x200B, 0x2060, 0xFEFF, *range(0xE0000, 0xE0080)}
@@ -32,6 +32,15 @@ def test_nothing_that_acts_on_a_terminal_gets_through(text: str) -> None:
 @given(anything | hostile)
 def test_doing_it_twice_changes_nothing(text: str) -> None:
     assert printable(printable(text)) == printable(text)
+
+
+@given(anything | hostile)
+def test_nothing_invisible_is_hidden_where_all_is_revealed(text: str) -> None:
+    shown = revealed(text)
+    assert printable(shown) == shown
+    hidden = [char for char in text if not printable(char)]
+    assert shown.count("⟦U+") >= len(hidden)
+    assert all(f"⟦U+{ord(char):04X}⟧" in shown for char in hidden)
 
 
 @given(st.lists(anything | hostile))

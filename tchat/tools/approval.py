@@ -166,6 +166,11 @@ class Approval:
             for rule in self.rules
         )
 
+    @property
+    def has_untrusted(self) -> bool:
+        """Whether the chat holds text that others wrote."""
+        return self._read > 0
+
     def add_untrusted(self, call: ToolCall | None = None) -> None:
         """The chat now holds text that others wrote.
 

@@ -243,7 +243,9 @@ def test_text_of_others_makes_calls_with_consequences_ask_again(place: Workplace
     assert len(place.requests) == 3
     for allowed in (rules("allow *"), []):
         silent = place.executor(allowed, has_terminal=False)
+        assert not silent.approval.has_untrusted
         silent.approval.add_untrusted()
+        assert silent.approval.has_untrusted
         assert silent.run("write_file", write).is_refused
 
 

@@ -79,6 +79,8 @@ class CommandDialog(Enum):
     THEMES = auto()
     JUDGE = auto()
     EXPORT = auto()
+    TOOLS = auto()
+    MCP = auto()
 
 
 class CommandHost(Protocol):
