@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SHOWN = 80  # characters of a name
 SLUG_LENGTH = 40  # characters of a title in the name of a file
-SHORT_ID = 6  # characters at the end of an id, which find a session
 
 
 def is_session_setting(key: Key) -> bool:
@@ -94,6 +93,7 @@ def export_path(session_id: str, title: str, name: str = "") -> Path:
     The usual name is made of the words of its title and the end of its id, which finds it too.
     """
     from tchat.paths import expanded
+    from tchat.sessions.session_queries import SHORT_ID
 
     words = re.findall(r"\w+", title.casefold())
     slug = "-".join(words)[:SLUG_LENGTH].strip("-") or "tchat"

@@ -39,9 +39,11 @@ _SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning")
 
 
 _NAMED = 4  # sessions that an error names
+_TELLING = 3  # characters of an id, from which on an error names those that have them
 # Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 10
+SHORT_ID = 6  # characters at the beginning or the end of an id that find a session
 _TIME_CHARACTERS = 8  # 40 bits of milliseconds: until 2059
 _ORIGIN = ALPHABET[-1]  # no session that is made before 2058 has an id that begins so
 _EPOCH = 1_735_689_600.0  # 2025-01-01 UTC
@@ -278,14 +280,17 @@ def by_id(connection: sqlite3.Connection, session_id: str) -> Session:
 
 
 def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
-    """The session whose id is ``piece``, or the only one that begins or ends with it."""
+    """The session whose id is ``piece``, or the only one that begins or ends with it.
+
+    A piece has `SHORT_ID` characters or more. Among many random ids, some begin or end with any
+    shorter word or number, which the user meant for something else.
+    """
     part = storable(piece).strip().lower()
     ids = [row["id"] for row in connection.execute("SELECT id FROM sessions ORDER BY id DESC")]
     if part in ids:
         return by_id(connection, part)
     # The first characters tell days apart, the last ones two chats of the same minute.
-    matches = [name for name in ids if part and name.startswith(part)]
-    matches = matches or [name for name in ids if part and name.endswith(part)]
+    matches = _with_piece(ids, part) if len(part) >= SHORT_ID else []
     if not matches:
         raise _unknown(connection, piece)
     if len(matches) > 1:
@@ -297,6 +302,12 @@ def by_id_prefix(connection: sqlite3.Connection, piece: str) -> Session:
     return by_id(connection, matches[0])
 
 
+def _with_piece(ids: Sequence[str], part: str) -> list[str]:
+    """The ids that begin with ``part``; without any, those that end with it."""
+    begun = [name for name in ids if part and name.startswith(part)]
+    return begun or [name for name in ids if part and name.endswith(part)]
+
+
 def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     import difflib
 
@@ -305,7 +316,9 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     latest = [row["id"] for row in connection.execute(query)]
     if not latest:
         return UsageError(message, tr("there is no session yet"))
-    near = difflib.get_close_matches(piece.lower(), latest, n=_NAMED)
+    part = piece.strip().lower()
+    near = _with_piece(latest, part)[:_NAMED] if len(part) >= _TELLING else []
+    near = near or difflib.get_close_matches(part, latest, n=_NAMED)
     if near:
         return UsageError(
             message, tr("did you mean {named}?", named=", ".join(_named(connection, near)))

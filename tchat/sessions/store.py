@@ -108,7 +108,10 @@ class Store(ABC):
         return session_queries.by_id(connection, session_id)
 
     def get(self, piece: str) -> Session:
-        """The session whose id is ``piece``, or the only one that begins or ends with it."""
+        """The session whose id is ``piece``, or the only one that begins or ends with it.
+
+        A piece has six characters or more.
+        """
         with self._database.reading() as connection:
             return session_queries.by_id_prefix(connection, piece)
 

@@ -210,10 +210,17 @@ def test_a_session_is_opened_by_its_number_in_the_list(store: Path) -> None:
     assert "Opened" in told
 
 
-def test_a_number_that_is_not_in_the_list_is_a_title(store: Path) -> None:
-    said("one", "/title 1984", "/new", "two")
-    assert said("/open 1984")[0].endswith(": one")
-    assert "no session '7'" in said("/sessions", "/open 7")[-1]
+@pytest.mark.parametrize("ends", ["1984", "bread", "7", "zzzz7"])
+def test_a_number_or_a_word_opens_by_title_and_not_by_an_accident_of_an_id(
+    store: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    made = iter(("0000000000", f"00001{ends:0>5}"))
+    monkeypatch.setattr("tchat.sessions.store.new_id", lambda now: next(made))
+    said("one", "/title bread of 1984", "/new", "two")
+    for words in ("1984", "bread"):
+        assert said(f"/open {words}")[0].endswith(": one")
+    for number in ("7", "0", "01984"):
+        assert f"no session '{number}'" in said("/sessions", f"/open {number}")[-1]
 
 
 @pytest.mark.parametrize("name", ["find", "settings", "models"])

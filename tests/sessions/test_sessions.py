@@ -85,9 +85,19 @@ def test_an_unknown_session_is_refused(store: SessionStore, change: str) -> None
 
 def test_a_beginning_or_an_end_of_an_id_is_enough(store: SessionStore) -> None:
     made = new_session(store)
-    assert store.get(made.id[:5]) == made
-    assert store.get(made.id[-3:]) == made
+    assert store.get(made.id[:6]) == made
+    assert store.get(made.id[-6:]) == made
     assert store.get(f" {made.id.upper()} ") == made
+
+
+@pytest.mark.parametrize("length", range(1, 6))
+def test_a_short_piece_of_an_id_is_none(store: SessionStore, length: int) -> None:
+    """Any short number or word is the beginning or the end of the id of some session."""
+    made = new_session(store)
+    for piece in (made.id[:length], made.id[-length:]):
+        with pytest.raises(UsageError, match=f"no session '{piece}'") as caught:
+            store.get(piece)
+        assert made.id in caught.value.hint
 
 
 def test_an_ambiguous_piece_names_the_candidates(

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -211,7 +212,9 @@ def test_the_foot_says_how_it_ended_and_the_role_line_what_was_made_of_it() -> N
     assert role(scored, scores=True) == "Assistant  - bad  by hand  human 0.83"
 
 
-def test_facts_stand_at_the_end_of_the_role_line_as_far_as_there_is_room() -> None:
+def test_facts_stand_at_the_end_of_the_role_line_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     then = time.mktime((2026, 3, 7, 17, 38, 0, 0, 0, -1))
     entry = reply("x", label="qwen3:4b", tokens=512, speed=43.2, seconds=12.3, created_at=then)
     assert role(entry) == "qwen3:4b"
@@ -222,11 +225,10 @@ def test_facts_stand_at_the_end_of_the_role_line_as_far_as_there_is_room() -> No
         assert shown[8:].strip() == expected
         assert cell_len(shown) == columns - 3
     assert role(entry, 20, details=True) == "qwen3:4b"
-    now = time.time()
-    clock = time.strftime("%H:%M", time.localtime(now))
-    assert role(reply("x", created_at=now, speed=4.25, seconds=3.21), details=True).split(
-        maxsplit=1
-    ) == ["Assistant", f"4.2 tok/s · 3.2 s · {clock}"]
+    today = SimpleNamespace(localtime=lambda at=then: time.localtime(at), strftime=time.strftime)
+    monkeypatch.setattr("tchat.tui.widgets.transcript.role_line.time", today)
+    shown = role(reply("x", created_at=then - 3600, speed=4.25, seconds=3.21), details=True)
+    assert shown.split(maxsplit=1) == ["Assistant", "4.2 tok/s · 3.2 s · 16:38"]
     assert role(Entry(key=1, role="user", text="x")).strip() == "You"
 
 
