@@ -225,6 +225,20 @@ def connect(
     return connection
 
 
+@contextmanager
+def schema_writable(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let migrations change the definition of a table, which a defensive connection refuses."""
+    if sys.version_info < (3, 12):
+        yield
+        return
+    was_defensive = connection.getconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+    connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, False)
+    try:
+        yield
+    finally:
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, was_defensive)
+
+
 def _read_only_uri(path: Path) -> str:
     """The URI that opens ``path`` for reading only.
 

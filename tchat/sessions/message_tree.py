@@ -19,6 +19,7 @@ _MARKS = ("pinned", "rating", "picked_at", "by_person", "scores")
 _REPLY = (
     *("text", "reasoning", "status", "writer", "model", "model_sha256", "quantization"),
     *("template_hash", "sampling", "usage", "timings", "finish_reason", "unfinished"),
+    *("tool_calls", "tool_outcome"),
 )
 
 

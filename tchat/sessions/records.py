@@ -17,6 +17,7 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"  # what a tool call came to
 
 
 class Status(StrEnum):
@@ -26,6 +27,43 @@ class Status(StrEnum):
     DONE = "done"
     STOPPED = "stopped"  # the user stopped it
     INTERRUPTED = "interrupted"  # the process that wrote it died
+
+
+class ToolState(StrEnum):
+    """How a tool call ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"  # by the user or a rule
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that a model wrote; ``id`` tells the calls of one reply apart."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcome:
+    """What became of a call.
+
+    Attributes:
+        call_id: The id of the call.
+        name: The tool.
+        state: How it ended.
+        decided_by: Who allowed or refused it; empty where nobody was asked.
+        seconds: How long the tool ran.
+    """
+
+    call_id: str
+    name: str
+    state: ToolState
+    decided_by: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +94,10 @@ class Message:
     is not known is empty. ``pinned``: it stays in the context window, whatever leaves it.
     ``unfinished`` holds the first bytes, in hexadecimal, of a character that the reply was cut in.
 
+    ``tool_calls`` are what a reply called. Each result is a message of its own below it, of the
+    role ``tool``, with its ``tool_outcome``; the next one hangs on that, then the reply that goes
+    on.
+
     What the user made of a reply: ``rating`` is 1 for good, -1 for bad, 0 for nothing said;
     ``picked_at`` is when it was picked among the siblings that were there, 0 for never;
     ``by_person`` tells that a person wrote it. ``scores`` holds what the judges gave it.
@@ -83,6 +125,8 @@ class Message:
     by_person: bool = False
     scores: Mapping[str, float] = field(default_factory=dict)
     unfinished: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_outcome: ToolOutcome | None = None
 
 
 class ReplyProvenance(TypedDict, total=False):
@@ -98,6 +142,8 @@ class ReplyProvenance(TypedDict, total=False):
     finish_reason: str
     by_person: bool
     unfinished: str
+    tool_calls: tuple[ToolCall, ...]
+    tool_outcome: ToolOutcome | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

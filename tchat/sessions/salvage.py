@@ -19,7 +19,13 @@ from tchat.sessions import message_tree
 from tchat.sessions.database import Database, connect
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
-from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_row
+from tchat.sessions.serialization import (
+    EMPTY_MESSAGE,
+    INSERT_SESSION,
+    calls_of,
+    outcome_of,
+    to_row,
+)
 from tchat.translation import tr, trn
 
 LONGEST = 60.0  # seconds that reading a damaged file may take
@@ -253,6 +259,8 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any] | None:
         "rating": rating if (rating := row.get("rating")) in (-1, 1) else 0,
         "picked_at": _time(row["picked_at"]) if row.get("picked_at") else 0.0,
         "by_person": row.get("by_person") == 1,
+        "tool_calls": calls_of(_json(row.get("tool_calls"))),
+        "tool_outcome": outcome_of(_json(row.get("tool_outcome"))),
         "writer": "",
     }
 
@@ -273,8 +281,12 @@ def _time(value: object) -> float:
 
 
 def _object(value: object) -> dict[str, Any]:
-    try:
-        found = json.loads(value) if isinstance(value, str) else {}
-    except (ValueError, RecursionError):
-        found = {}
+    found = _json(value)
     return found if isinstance(found, dict) else {}
+
+
+def _json(value: object) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tchat.errors import StorageError
 from tchat.paths import private_file
-from tchat.sessions.database import Database, DatabaseDamaged, connect
+from tchat.sessions.database import Database, DatabaseDamaged, connect, schema_writable
 from tchat.sessions.records import LAST_ID, LAST_SECOND
 from tchat.translation import tr
 
@@ -136,7 +136,20 @@ _USED = (
     "CREATE INDEX sessions_by_use ON sessions (used, updated_at)",
 )
 
-MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED)
+# What replies called, and what became of it. The constraint on roles is widened where it stands, as
+# SQLite documents it: the table stays on its pages, which a salvage knows, and nothing is copied.
+_TOOLS = (
+    "PRAGMA writable_schema = ON",
+    """
+    UPDATE sqlite_master SET sql = replace(sql, 'assistant'')', 'assistant'', ''tool'')')
+    WHERE type = 'table' AND name = 'messages'
+    """,
+    "PRAGMA writable_schema = RESET",
+    "ALTER TABLE messages ADD COLUMN tool_calls TEXT NOT NULL DEFAULT '[]'",  # JSON
+    "ALTER TABLE messages ADD COLUMN tool_outcome TEXT NOT NULL DEFAULT ''",  # JSON, of a result
+)
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED, _TOOLS)
 CURRENT = len(MIGRATIONS)
 
 
@@ -155,6 +168,7 @@ _STRANGERS = """
 """
 _COMMENT = re.compile(r"--[^\n]*")
 _OBJECTS = ("sampling", "usage", "timings", "scores")
+_TOOL_COLUMNS = ("tool_calls", "tool_outcome")
 
 
 def statements(version: int, target: int) -> Iterator[str]:
@@ -177,8 +191,9 @@ def migrate(database: Database, target: int = CURRENT) -> Path | None:
     with database.writing() as connection:
         version = version_of(connection, database.path)  # again: now nobody else can write
         backup = _back_up(database.path, version) if version and database.path else None
-        for statement in statements(version, target):
-            connection.execute(statement)
+        with schema_writable(connection):
+            for statement in statements(version, target):
+                connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {target}")
     return backup
 
@@ -264,7 +279,7 @@ def _tables(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
 
 
 def _expected(version: int) -> list[tuple[str, ...]]:
-    with closing(connect(None)) as own:
+    with closing(connect(None, defensive=False)) as own:
         for statement in statements(0, version):
             own.execute(statement)
         return _tables(own)
@@ -293,7 +308,9 @@ def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
     """Whether every text is UTF-8: SQL checks only its type."""
     columns = {
         "sessions": "id, title, system, settings",
-        "messages": ", ".join(name for name in (*_TEXTS, *_OBJECTS) if name in names),
+        "messages": ", ".join(
+            name for name in (*_TEXTS, *_OBJECTS, *_TOOL_COLUMNS) if name in names
+        ),
     }
     for table, texts in columns.items():
         try:
@@ -320,6 +337,7 @@ def _message_faults(names: set[str]) -> list[str]:
     return [
         *(f"typeof({name}) <> 'text'" for name in _TEXTS if name in names),
         *(_no_object(name) for name in _OBJECTS if name in names),
+        *((_no_array("tool_calls"), _no_outcome("tool_outcome")) if "tool_calls" in names else ()),
         *(f"typeof({name}) <> 'integer'" for name in sorted(numbers)),
         *(_no_time(name) for name in ("created_at", "picked_at") if name in names),
         f"id NOT BETWEEN 1 AND {LAST_ID}",
@@ -338,3 +356,14 @@ def _no_object(name: str) -> str:
         f"typeof({name}) <> 'text' OR "
         f"{name} <> '{{}}' AND (NOT json_valid({name}) OR json_type({name}) <> 'object')"
     )
+
+
+def _no_array(name: str) -> str:
+    return (
+        f"typeof({name}) <> 'text' OR "
+        f"{name} <> '[]' AND (NOT json_valid({name}) OR json_type({name}) <> 'array')"
+    )
+
+
+def _no_outcome(name: str) -> str:
+    return f"{name} <> '' AND ({_no_object(name)})"

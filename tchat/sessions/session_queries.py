@@ -35,7 +35,7 @@ _INSERT_OR_UPDATE_SESSION = f"""
         updated_at = max(updated_at, :updated_at)
 """
 
-_SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning")
+_SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning", "tool_calls")
 
 
 _NAMED = 4  # sessions that an error names
@@ -135,6 +135,7 @@ def _same(
         WHERE {"+" if is_first else ""}parent_id IS :parent_id
             AND {"" if is_first else "+"}session_id = :session_id AND role = :role
             AND :created_at IN (created_at, 0.0) AND text = :text AND reasoning = :reasoning
+            AND tool_calls = :tool_calls
         ORDER BY id
         """,  # noqa: S608 - the signs say which index is used
         to_row({name: values[name] for name in _SAME}),

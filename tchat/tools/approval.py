@@ -81,7 +81,7 @@ class ApprovalRule:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class PreparedCall:
     """A call whose arguments are valid and whose paths have no links.
 
     Attributes:
@@ -149,7 +149,7 @@ class Approval:
     _granted_tools: dict[str, int] = field(default_factory=dict)
     _granted_patterns: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def decide(self, call: ToolCall) -> Decision:
+    def decide(self, call: PreparedCall) -> Decision:
         """What becomes of ``call``; ASK only where somebody can be asked."""
         decision = self._decide(call)
         if decision.verdict is Verdict.ASK and not self.has_terminal:
@@ -171,7 +171,7 @@ class Approval:
         """Whether the chat holds text that others wrote."""
         return self._read > 0
 
-    def add_untrusted(self, call: ToolCall | None = None) -> None:
+    def add_untrusted(self, call: PreparedCall | None = None) -> None:
         """The chat now holds text that others wrote.
 
         What comes of ``call`` does not end the pattern that allows it: a text that it holds could
@@ -191,14 +191,14 @@ class Approval:
         """Allow every call of ``tool`` in this session."""
         self._granted_tools[tool.name] = self._read
 
-    def always_allow_pattern(self, call: ToolCall) -> str:
+    def always_allow_pattern(self, call: PreparedCall) -> str:
         """Allow calls like ``call`` in this session, and return their pattern; empty if none is."""
         pattern = pattern_of(call)
         if pattern:
             self._granted_patterns[call.tool.name, pattern] = self._read
         return pattern
 
-    def _decide(self, call: ToolCall) -> Decision:
+    def _decide(self, call: PreparedCall) -> Decision:
         for verdict in (Verdict.DENY, Verdict.ASK):
             for rule in self._rules_for(call, verdict):
                 return Decision(verdict, Decider.RULE, rule)
@@ -219,18 +219,18 @@ class Approval:
         only_reads = tool.effects == {Effect.READS_FILES}
         return Verdict.ALLOW if only_reads and self.allow_reading else Verdict.ASK
 
-    def _rules_for(self, call: ToolCall, verdict: Verdict) -> Iterator[ApprovalRule]:
+    def _rules_for(self, call: PreparedCall, verdict: Verdict) -> Iterator[ApprovalRule]:
         covers = self._allows if verdict is Verdict.ALLOW else self._concerns
         return (rule for rule in self.rules if rule.verdict is verdict and covers(rule, call))
 
-    def _grants(self, call: ToolCall) -> Iterator[int]:
+    def _grants(self, call: PreparedCall) -> Iterator[int]:
         if call.tool.name in self._granted_tools:
             yield self._granted_tools[call.tool.name]
         for (name, pattern), granted in self._granted_patterns.items():
             if name == call.tool.name and _fits(call, pattern):
                 yield granted
 
-    def _allows(self, rule: ApprovalRule, call: ToolCall) -> bool:
+    def _allows(self, rule: ApprovalRule, call: PreparedCall) -> bool:
         """Whether a rule covers all of a call, as it will be carried out."""
         if not fnmatchcase(call.tool.name, rule.tool):
             return False
@@ -241,7 +241,7 @@ class Approval:
         pattern = self._pattern(rule.path)
         return bool(call.paths) and all(fnmatchcase(each, pattern) for each in call.paths)
 
-    def _concerns(self, rule: ApprovalRule, call: ToolCall) -> bool:
+    def _concerns(self, rule: ApprovalRule, call: PreparedCall) -> bool:
         """Whether a rule that restricts touches a call, in any spelling of it."""
         if not fnmatchcase(folded(call.tool.name), folded(rule.tool)):
             return False
@@ -278,7 +278,7 @@ class Approval:
         return str(Path(os.path.realpath(fixed)).joinpath(*rest))
 
 
-def pattern_of(call: ToolCall) -> str:
+def pattern_of(call: PreparedCall) -> str:
     """The pattern of a call that can be granted for the session; empty where there is none."""
     if call.command:
         return suggested_pattern(call.command)
@@ -287,7 +287,7 @@ def pattern_of(call: ToolCall) -> str:
     return ""
 
 
-def _fits(call: ToolCall, pattern: str) -> bool:
+def _fits(call: PreparedCall, pattern: str) -> bool:
     if call.command:
         return is_allowed(call.command, pattern)
     return len(call.paths) == 1 and fnmatchcase(call.paths[0], pattern)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tchat.errors import Interrupted, TchatError, UsageError
 from tchat.sanitize import single_line
-from tchat.tools.approval import Approval, Decider, Decision, ToolCall, Verdict, pattern_of
+from tchat.tools.approval import Approval, Decider, Decision, PreparedCall, Verdict, pattern_of
 from tchat.tools.audit_log import AuditLog
 from tchat.tools.registry import ToolRegistry
 from tchat.tools.roots import Roots
@@ -51,7 +51,7 @@ class ApprovalRequest:
             offered.
     """
 
-    call: ToolCall
+    call: PreparedCall
     preview: str
     pattern: str
 
@@ -124,7 +124,7 @@ class ToolExecutor:
             return ToolResult(_refusal(decision, reason), failed=True, decision=decision)
         return self._run(call, decision, logged)
 
-    def _prepared(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+    def _prepared(self, name: str, arguments: Mapping[str, Any]) -> PreparedCall:
         """The call with its paths as they really are: what is approved is what is opened."""
         if name not in self.enabled:
             raise ToolError(
@@ -140,9 +140,9 @@ class ToolExecutor:
                 # A call without a path is about the first root.
                 name = str(arguments.get(key, "."))
                 resolved[key] = str(self.roots.resolve(name, writing=writing))
-        return ToolCall(tool, resolved, arguments)
+        return PreparedCall(tool, resolved, arguments)
 
-    def _asked(self, call: ToolCall) -> tuple[Decision, str]:
+    def _asked(self, call: PreparedCall) -> tuple[Decision, str]:
         preview = call.tool.preview(call.arguments) if call.tool.preview is not None else ""
         answer = self.ask(ApprovalRequest(call, preview, pattern_of(call)))
         if answer.choice is ApprovalChoice.DENY:
@@ -153,7 +153,7 @@ class ToolExecutor:
             self.approval.always_allow_pattern(call)
         return Decision(Verdict.ALLOW, Decider.USER), ""
 
-    def _run(self, call: ToolCall, decision: Decision, logged: str) -> ToolResult:
+    def _run(self, call: PreparedCall, decision: Decision, logged: str) -> ToolResult:
         start = time.monotonic()
         failed = False
         try:

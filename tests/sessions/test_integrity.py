@@ -13,7 +13,7 @@ import pytest
 from tchat.errors import StorageError
 from tchat.sessions import schema
 from tchat.sessions.database import DatabaseDamaged
-from tchat.sessions.records import Role
+from tchat.sessions.records import Role, ToolCall, ToolOutcome, ToolState
 from tchat.sessions.store import SessionStore
 from tests.sessions.trees import to_json
 
@@ -124,6 +124,13 @@ WRONG = [
     "UPDATE messages SET picked_at = -1 WHERE id = 2",
     "UPDATE messages SET pinned = 'yes' WHERE id = 2",
     "UPDATE messages SET rating = x'01' WHERE id = 2",
+    "UPDATE messages SET tool_calls = '{}' WHERE id = 2",
+    "UPDATE messages SET tool_calls = '[' WHERE id = 2",
+    "UPDATE messages SET tool_calls = x'5b5d' WHERE id = 2",
+    "UPDATE messages SET tool_outcome = 'done' WHERE id = 2",
+    "UPDATE messages SET tool_outcome = '[1]' WHERE id = 2",
+    "UPDATE messages SET tool_calls = CAST(x'5b22ff225d' AS TEXT) WHERE id = 2",
+    "UPDATE messages SET tool_outcome = CAST(x'7b2261ff223a317d' AS TEXT) WHERE id = 2",
     "UPDATE messages SET parent_id = 2 WHERE id = 1",  # a circle
     "UPDATE messages SET parent_id = 2 WHERE id = 2",
     "UPDATE messages SET parent_id = 'one' WHERE id = 2",
@@ -203,6 +210,45 @@ def test_numbers_alone_are_read_where_numbers_belong(file: Path) -> None:
     with SessionStore(file) as store:
         assert store.notices == []
         assert store.message(2).usage == {"completion": 3}
+
+
+@pytest.mark.parametrize(
+    ("calls", "outcome"),
+    [
+        ('[1, null, {}, [], {"name": 3}]', "{}"),
+        ('[{"id": "c"}]', '{"state": [1]}'),
+        ('["x"]', '{"state": "asleep", "name": "x"}'),
+        (f"[{'[' * 900}{']' * 900}]", f'{{"state": {"[" * 900}{"]" * 900}}}'),
+    ],
+)
+def test_calls_and_outcomes_that_make_no_sense_cost_no_more_than_themselves(
+    file: Path, calls: str, outcome: str
+) -> None:
+    harm(file, f"UPDATE messages SET tool_calls = '{calls}', tool_outcome = '{outcome}'")
+    with SessionStore(file) as store:
+        assert store.notices == []
+        assert texts(store) == WHOLE
+        assert (store.message(2).tool_calls, store.message(2).tool_outcome) == ((), None)
+        trees = [store.tree(each.id) for each in store.sessions()]
+        assert len(json.loads(to_json(trees))["sessions"]) == 2
+
+
+def test_of_a_call_what_makes_sense_is_kept(file: Path) -> None:
+    huge = "9" * 5000
+    harm(
+        file,
+        f"""UPDATE messages SET tool_calls = '[5, {{"name": "look", "arguments":
+        {{"n": {huge}, "path": "a"}}}}, {{"id": 7, "name": "list", "arguments": [1]}}]'""",
+        """UPDATE messages SET tool_outcome = '{"state": "failed", "name": 5, "seconds": -1}'""",
+    )
+    with SessionStore(file) as store:
+        assert store.notices == []
+        message = store.message(2)
+        assert message.tool_calls == (
+            ToolCall(id="", name="look", arguments={"path": "a"}),
+            ToolCall(id="", name="list", arguments={}),
+        )
+        assert message.tool_outcome == ToolOutcome(call_id="", name="", state=ToolState.FAILED)
 
 
 @pytest.mark.parametrize("junk", ["9" * 5000, "[" * 900 + "]" * 900], ids=["digits", "depth"])

@@ -14,7 +14,7 @@ from tchat.errors import StorageError
 from tchat.paths import private_file
 from tchat.sessions import schema
 from tchat.sessions.database import Database
-from tchat.sessions.records import Role, Status
+from tchat.sessions.records import Role, Status, ToolCall, ToolOutcome, ToolState
 from tchat.sessions.serialization import EMPTY_MESSAGE, to_row
 from tchat.sessions.store import SessionStore
 from tests.sessions.stores import new_session
@@ -79,7 +79,7 @@ def test_the_tables_of_files_that_exist_stay_as_they_were_written() -> None:
     """Files are compared with this text: another one makes every user's file a damaged one."""
     written = "\n".join(statement for migration in schema.MIGRATIONS for statement in migration)
     digest = hashlib.sha256(written.encode()).hexdigest()
-    assert (len(schema.MIGRATIONS), digest[:16]) == (6, "df43f01dd9c745ec")
+    assert (len(schema.MIGRATIONS), digest[:16]) == (7, "deb8ea2324444b49")
 
 
 def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
@@ -99,6 +99,73 @@ def test_an_old_file_is_brought_up_to_date(version_1: Path) -> None:
     assert version(version_1) == schema.CURRENT
     with SessionStore(version_1) as store:
         assert store.notices == []
+
+
+CALL = ToolCall(id="c1", name="read_file", arguments={"path": "a.txt", "lines": [1, 2]})
+OUTCOME = ToolOutcome(
+    call_id="c1", name="read_file", state=ToolState.DONE, decided_by="rule", seconds=0.25
+)
+
+
+@pytest.mark.parametrize("before", range(1, schema.CURRENT))
+def test_a_file_of_any_version_takes_calls_and_results(file: Path, before: int) -> None:
+    database = Database(private_file(file))
+    with closing(database):
+        schema.migrate(database, target=before)
+        with database.reading() as connection:
+            connection.execute("PRAGMA trusted_schema = ON")  # versions 2 to 5 have triggers
+        with database.writing() as connection:
+            connection.execute(INSERT_SESSION_1, to_row(SESSION))
+            names = {row[1] for row in connection.execute("PRAGMA table_info(messages)")}
+            rows = [message(1, "old question", Status.DONE), message(2, "answer", Status.DONE)]
+            for row in rows:
+                known = {name: value for name, value in to_row(row).items() if name in names}
+                marks = ", ".join(f":{name}" for name in known)
+                connection.execute(
+                    f"INSERT INTO messages ({', '.join(known)}) VALUES ({marks})", known
+                )
+    with SessionStore(file) as store:
+        asked = store.add("0000000abc", Role.ASSISTANT, "", parent_id=2, tool_calls=(CALL,))
+        result = store.add(
+            "0000000abc", Role.TOOL, "content", parent_id=asked.id, tool_outcome=OUTCOME
+        )
+        assert [each.text for each in store.branch("0000000abc")] == [
+            *("old question", "answer", "", "content"),
+        ]
+        assert store.message(2).tool_calls == ()
+        assert store.message(2).tool_outcome is None
+    with SessionStore(file) as store:
+        assert store.notices == []
+        assert store.message(asked.id).tool_calls == (CALL,)
+        assert store.message(result.id).tool_outcome == OUTCOME
+        assert store.message(result.id).role is Role.TOOL
+
+
+def test_an_upgraded_file_has_the_tables_of_a_new_one(file: Path, tmp_path: Path) -> None:
+    """On the same pages, too: a salvage takes the way to the tables from a new file."""
+    definitions = []
+    for path, first in ((file, schema.CURRENT - 1), (tmp_path / "new.db", schema.CURRENT)):
+        database = Database(private_file(path))
+        with closing(database):
+            schema.migrate(database, target=first)
+        SessionStore(path).close()
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            definitions.append(
+                connection.execute(
+                    "SELECT name, rootpage, sql FROM sqlite_master WHERE type = 'table'"
+                ).fetchall()
+            )
+    assert definitions[0] == definitions[1]
+
+
+def test_the_definitions_of_tables_cannot_be_written_after_a_migration(version_1: Path) -> None:
+    with (
+        SessionStore(version_1) as store,
+        pytest.raises(StorageError, match="may not be modified"),
+        store._database.writing() as connection,
+    ):
+        connection.execute("UPDATE sqlite_master SET sql = ''")
 
 
 def test_a_copy_is_made_before(version_1: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tchat.errors import UsageError
-from tchat.tools.approval import Approval, ApprovalRule, Decider, ToolCall, Verdict, pattern_of
+from tchat.tools.approval import Approval, ApprovalRule, Decider, PreparedCall, Verdict, pattern_of
 from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern
 from tchat.tools.executor import Answer, ApprovalChoice
 from tchat.tools.tool import Effect, Tool, object_schema
@@ -31,9 +31,9 @@ RUN = Tool(
 )
 
 
-def running(*command: str) -> ToolCall:
+def running(*command: str) -> PreparedCall:
     arguments = {"command": list(command)}
-    return ToolCall(RUN, arguments, arguments)
+    return PreparedCall(RUN, arguments, arguments)
 
 
 # Commands that no rule `git status*` and `ls -l` may allow.

@@ -18,7 +18,12 @@ from tchat.translation import N_
 if TYPE_CHECKING:
     from tchat.sessions.store import Store
 
-SPEAKERS = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant"}
+SPEAKERS = {
+    Role.SYSTEM: "System",
+    Role.USER: "User",
+    Role.ASSISTANT: "Assistant",
+    Role.TOOL: "Tool",
+}
 REASONING, REASONING_END = "<details><summary>Reasoning</summary>", "</details>"
 HEADING = re.compile(
     rf"## (?P<speaker>{'|'.join(SPEAKERS.values())})(?: \((?P<status>{'|'.join(Status)})\))?"

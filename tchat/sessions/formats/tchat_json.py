@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tchat.sessions.formats.format import ExportFormat, Messages
 from tchat.sessions.records import Session
-from tchat.sessions.serialization import json_of, record_values
+from tchat.sessions.serialization import json_of, record_values, tool_values
 from tchat.translation import N_
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
             if message.parent_id is not None and message.parent_id not in known:
                 continue  # deleted by another process, which left its children for a moment
             known.add(message.id)
-            values = record_values(message) | {"active": active}
+            values = record_values(message) | tool_values(message) | {"active": active}
             del values["session_id"]
             yield f"{between}\n   {json_of(values)}"
             between = ","

@@ -16,7 +16,7 @@ from tchat.sessions.formats.tchat_json import FORMAT, VERSION
 from tchat.sessions.importers.importer import ImportReport, Outline, Sessions, TextImporter
 from tchat.sessions.json_reader import JsonReader
 from tchat.sessions.records import LAST_SECOND, Message, Role, Session, Status
-from tchat.sessions.serialization import storable
+from tchat.sessions.serialization import calls_of, outcome_of, storable
 from tchat.translation import N_, tr
 
 _Wanted = TypeVar("_Wanted")
@@ -187,6 +187,8 @@ def _message(item: object, session_id: str, where: str) -> Message:
         picked_at=_time(item, "picked_at", where) if item.get("picked_at") else 0.0,
         scores=_scores(item.get("scores")),
         unfinished=_unfinished(item.get("unfinished")),
+        tool_calls=calls_of(item.get("tool_calls")),
+        tool_outcome=outcome_of(item.get("tool_outcome")),
     )
 
 

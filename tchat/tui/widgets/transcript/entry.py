@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from tchat.tui.widgets.transcript.lines import Palette
 
 Key: TypeAlias = int | str
-Role: TypeAlias = Literal["user", "assistant", "system", "notice", "error"]
+Role: TypeAlias = Literal["user", "assistant", "system", "tool", "notice", "error"]
 Status: TypeAlias = Literal["streaming", "done", "stopped", "interrupted"]
 
 
