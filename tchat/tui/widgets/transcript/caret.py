@@ -9,8 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.timer import Timer
 
+from tchat.tui.widgets.transcript.column import Layout
 from tchat.tui.widgets.transcript.entry import Key
-from tchat.tui.widgets.transcript.layout import EntryLayout
 from tchat.tui.widgets.transcript.lines import Line, on, width
 from tchat.tui.widgets.transcript.scrolling import ColumnView
 
@@ -46,7 +46,7 @@ class Caret:
         """Text came: it is shown, behind the text."""
         self._moved, self._is_lit = time.monotonic(), True
 
-    def is_at(self, layout: EntryLayout, number: int) -> bool:
+    def is_at(self, layout: Layout, number: int) -> bool:
         """Whether it is shown in line ``number`` of an entry."""
         return (
             layout.entry.status == "streaming"

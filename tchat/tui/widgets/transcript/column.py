@@ -15,11 +15,15 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from tchat.sanitize import printable
+from tchat.step_text import short_arguments
 from tchat.tui.widgets.transcript.entry import GUTTER, Entry, Format, Key
 from tchat.tui.widgets.transcript.layout import EntryLayout, Fold, Shape, estimate
 from tchat.tui.widgets.transcript.lines import FORMULA, Line
+from tchat.tui.widgets.transcript.step_layout import StepLayout
 
 KEPT = 200  # layouts that stay in memory
+
+Layout: TypeAlias = EntryLayout | StepLayout
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +35,7 @@ class _Slot:
 
     entry: Entry
     stamp: int = -1
-    layout: EntryLayout | None = None
+    layout: Layout | None = None
     folds: dict[str, bool] | None = None
     open: bool = False
 
@@ -112,6 +116,7 @@ class Column:
         heights = estimate((slot.entry for slot in added), self.form)
         self._slots[:0] = added
         self._renumber([*heights, *self._heights])
+        self._refit(len(added) - 1)
         return sum(heights)
 
     def append(self, entry: Entry) -> None:
@@ -123,6 +128,7 @@ class Column:
         self._slots.append(_Slot(entry, open=entry.role == "assistant"))
         self._first = self._slots[0]
         self._heights.append(*estimate([entry], self.form))
+        self._refit(len(self._slots) - 2)
 
     def remove(self, key: Key) -> None:
         """Remove an entry."""
@@ -130,6 +136,7 @@ class Column:
         place = self._places[key]
         self._recent.pop(self._slots.pop(place), None)
         self._renumber(height for at, height in enumerate(self._heights) if at != place)
+        self._refit(place - 1)
 
     def update(self, entry: Entry) -> None:
         """Replace the entry with the key of ``entry``."""
@@ -139,7 +146,10 @@ class Column:
             slot.layout = None
             slot.stamp = -1
         slot.entry = entry
-        self.measure(self._places[entry.key])
+        place = self._places[entry.key]
+        self.measure(place)
+        self._refit(place - 1)
+        self._refit(place)
 
     def replace(self, key: Key, entry: Entry) -> None:
         """Replace the entry ``key`` by ``entry``, which may have another key."""
@@ -202,8 +212,39 @@ class Column:
         self._first = first
 
     def _shape(self, place: int) -> Shape:
-        slot = self._slots[place]
-        return Shape(slot.folds or {}, slot.open, apart=place > 0 and slot.entry.role == "user")
+        slot, role = self._slots[place], self._slots[place].entry.role
+        before = self._slots[place - 1].entry if place else None
+        return Shape(
+            slot.folds or {},
+            slot.open,
+            apart=place > 0 and role == "user",
+            joined=(role == "tool" or self._is_silent(place)) and self._precedes_step(place),
+            continues=role == "assistant" and before is not None and before.role == "tool",
+        )
+
+    def _is_silent(self, place: int) -> bool:
+        """Whether an entry is a reply without a text: it only calls tools."""
+        entry = self.entry(place)
+        return entry.role == "assistant" and not (entry.text.strip() or entry.reasoning.strip())
+
+    def _precedes_step(self, place: int) -> bool:
+        """Whether a call of a tool comes next; replies that have no line do not count."""
+        place += 1
+        if place < len(self._slots) - 1 and self._is_silent(place):
+            place += 1
+        return place < len(self._slots) and self._slots[place].entry.role == "tool"
+
+    def _refit(self, place: int) -> None:
+        """Fit the entries around the seam behind the one at ``place`` to each other."""
+        for at in (place - 1, place, place + 1):
+            slot = self._slots[at] if 0 <= at < len(self._slots) else None
+            if slot is None or slot.stamp != self._stamp:
+                continue  # not laid out in the present format
+            if slot.layout is None:
+                slot.stamp = -1 if slot.entry.role in ("tool", "assistant") else slot.stamp
+            elif (shape := self._shape(at)) != slot.layout.shape:
+                slot.layout.reshape(shape)
+                self.measure(at)
 
     # Where things are.
 
@@ -227,12 +268,14 @@ class Column:
                 number += 1
             place, number = place + 1, 0
 
-    def layout(self, place: int) -> EntryLayout:
+    def layout(self, place: int) -> Layout:
         """The layout of the entry at ``place``, made if needed."""
         slot = self._slots[place]
         if slot.layout is None or slot.stamp != self._stamp:
             entry = slot.layout.current() if slot.layout else slot.entry
-            slot.layout = EntryLayout(entry, self.form, self._shape(place))
+            shape = self._shape(place)
+            kind = EntryLayout if entry.step is None else StepLayout
+            slot.layout = kind(entry, self.form, shape)
             slot.stamp = self._stamp
         self._recent[slot] = None
         self._recent.move_to_end(slot)
@@ -285,7 +328,7 @@ class Column:
 
 
 class Heights:
-    """A Fenwick tree over positive heights (Fenwick 1994)."""
+    """A Fenwick tree over heights, of which none is negative (Fenwick 1994)."""
 
     def __init__(self, heights: Iterable[int] = ()) -> None:
         self._heights = list(heights)
@@ -335,6 +378,8 @@ class Heights:
     def find(self, position: int) -> tuple[int, int]:
         """The index of the entry at ``position``, and the line in it; there must be an entry.
 
+        An entry without lines is at no position.
+
         Positions outside belong to the first or the last entry.
         """
         position = max(0, min(position, self.total - 1))
@@ -344,7 +389,7 @@ class Heights:
             if ahead < len(self._tree) and self._tree[ahead] <= position:
                 index = ahead
                 position -= self._tree[ahead]
-        return index, position
+        return min(index, len(self._heights) - 1), position
 
 
 _LINE_BITS = 24
@@ -363,9 +408,10 @@ def decoded(coordinate: int) -> tuple[int, int]:
     return coordinate >> _LINE_BITS, coordinate & _ALL
 
 
-def whole(place: int, height: int) -> Selection:
-    """The selection of all lines of an entry but the empty last one."""
-    return Selection(Offset(0, encoded(place, 0)), Offset(10**6, encoded(place, height - 2)))
+def whole(place: int, height: int, *, joined: bool = False) -> Selection:
+    """The selection of all lines of an entry but the empty last one, which a joined one lacks."""
+    last = height - 1 - (not joined)
+    return Selection(Offset(0, encoded(place, 0)), Offset(10**6, encoded(place, last)))
 
 
 def selected_text(column: Column, selection: Selection) -> str:
@@ -386,10 +432,17 @@ def selected_text(column: Column, selection: Selection) -> str:
         last, bottom, tail = len(column) - 1, _ALL, _ALL
     if first == last:
         return _drawn(column, first, (top, head), (bottom, tail))
-    between = [printable(column.entry(place).text).strip() for place in range(first + 1, last)]
+    between = [_written(column.entry(place)) for place in range(first + 1, last)]
     above = _drawn(column, first, (top, head), (_ALL, _ALL))
     below = _drawn(column, last, (0, 0), (bottom, tail))
     return "\n\n".join(part for part in (above, *between, below) if part)
+
+
+def _written(entry: Entry) -> str:
+    """An entry between others as it is copied; of a call, what was called."""
+    if entry.step is not None:
+        return printable(f"{entry.step.name} {short_arguments(entry.step.arguments)}").strip()
+    return printable(entry.text).strip()
 
 
 def _drawn(column: Column, place: int, start: Spot, end: Spot) -> str:

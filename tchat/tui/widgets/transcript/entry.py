@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from tchat.tui.widgets.transcript.lines import Palette
 
@@ -12,9 +13,26 @@ Role: TypeAlias = Literal["user", "assistant", "system", "tool", "notice", "erro
 Status: TypeAlias = Literal["streaming", "done", "stopped", "interrupted"]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call of a tool; what came of it is the text of its entry.
+
+    Attributes:
+        name: The tool, raw.
+        arguments: As the model wrote them.
+        state: ``writing``, or a value of `tchat.engine.events.StepState`.
+        seconds: How long it took, or takes so far.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    state: str = "done"
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A message of the conversation, a notice, or an error.
+    """A message of the conversation, a call of a tool, a notice, or an error.
 
     Attributes:
         key: Unique in the transcript.
@@ -34,6 +52,7 @@ class Entry:
         speed: Tokens a second that a reply was written at.
         seconds: How long a reply took, from the end of loading to its last token.
         retry: Whether an error offers to try again.
+        step: What was called, where the text is the result of a tool.
     """
 
     key: Key
@@ -54,6 +73,7 @@ class Entry:
     speed: float | None = None
     seconds: float | None = None
     retry: bool = True
+    step: Step | None = None
 
 
 GUTTER = 2  # cells on the left, for the bars and the cursor

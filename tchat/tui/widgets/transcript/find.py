@@ -7,9 +7,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tchat.sanitize import printable
+from tchat.sanitize import printable, revealed
+from tchat.tui.widgets.transcript.column import Layout
 from tchat.tui.widgets.transcript.entry import Entry, Key
-from tchat.tui.widgets.transcript.layout import REASONING, TEXT, EntryLayout, Fold
+from tchat.tui.widgets.transcript.layout import REASONING, TEXT, Fold
+from tchat.tui.widgets.transcript.step_layout import ARGUMENTS, arguments_source
 
 # What may stand between two words: white space, and marks of Markdown that are not drawn.
 _BETWEEN = r"[\s*_`~\[\]>]+"
@@ -23,6 +25,17 @@ class Hit(NamedTuple):
     key: Key
     part: Fold
     number: int
+
+
+def parts_of(entry: Entry) -> tuple[Fold, Fold]:
+    """The parts of an entry in which text is found, in the order in which they are drawn."""
+    return (REASONING if entry.step is None else ARGUMENTS), TEXT
+
+
+def _source(entry: Entry, part: Fold) -> str:
+    if part == TEXT:
+        return entry.text
+    return entry.reasoning if entry.step is None else arguments_source(entry.step)
 
 
 class Query:
@@ -39,13 +52,15 @@ class Query:
 
     def hits(self, entry: Entry) -> Iterator[Hit]:
         """All places in an entry, in the order in which they are drawn."""
-        for part, raw in ((REASONING, entry.reasoning), (TEXT, entry.text)):
+        shown = printable if entry.step is None else revealed
+        for part in parts_of(entry):
+            raw = _source(entry, part)
             if self._word not in raw.lower():  # much faster than the pattern
                 continue
-            for number, _ in enumerate(self._pattern.finditer(printable(raw))):
+            for number, _ in enumerate(self._pattern.finditer(shown(raw))):
                 yield Hit(entry.key, part, number)
 
-    def drawn(self, layout: EntryLayout, part: Fold) -> list[list[Span]]:
+    def drawn(self, layout: Layout, part: Fold) -> list[list[Span]]:
         """The characters of each place in a part of an entry, as far as it is not folded."""
         first, rows = layout.part_lines(part)
         pieces: list[str] = []
@@ -60,7 +75,7 @@ class Query:
         matches = self._pattern.finditer("".join(pieces))
         return [list(_on_rows(match.span(), spans, first)) for match in matches]
 
-    def line(self, layout: EntryLayout, hit: Hit) -> int:
+    def line(self, layout: Layout, hit: Hit) -> int:
         """The number of the line that ``hit`` begins in; where it is not drawn, the first line."""
         places = self.drawn(layout, hit.part)
         return places[min(hit.number, len(places) - 1)][0][0] if places else layout.start

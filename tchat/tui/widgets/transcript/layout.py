@@ -15,7 +15,13 @@ from tchat.translation import tr, trn
 from tchat.tui.widgets.transcript.document import Document, Fence, PlainText
 from tchat.tui.widgets.transcript.entry import Entry, Format, Role
 from tchat.tui.widgets.transcript.lines import Line, cut, filled, line, on
-from tchat.tui.widgets.transcript.role_line import SEPARATOR, footer_line, has_role_line, role_line
+from tchat.tui.widgets.transcript.role_line import (
+    SEPARATOR,
+    footer_line,
+    has_marks,
+    has_role_line,
+    role_line,
+)
 
 FOLD = "fold"  # the key of a fold's name in a style's meta data
 LONGEST = 40  # lines of text that do not fold by themselves
@@ -52,11 +58,15 @@ class Shape:
         folds: Whether a fold is folded, by its name, where the user chose.
         open: Whether a long text is not folded by itself.
         apart: Whether an empty line is above the entry: it begins a turn.
+        joined: Whether no empty line is below it: a step follows.
+        continues: Whether it goes on behind a step, so that who speaks is known.
     """
 
     folds: Mapping[str, bool] = field(default_factory=dict)
     open: bool = False
     apart: bool = False
+    joined: bool = False
+    continues: bool = False
 
 
 class Sections(NamedTuple):
@@ -89,7 +99,7 @@ class Sections(NamedTuple):
 
 
 class EntryLayout:
-    """The lines of one entry, the last of them empty.
+    """The lines of one entry, the last of them empty unless a step follows.
 
     Attributes:
         height: The number of lines.
@@ -113,6 +123,11 @@ class EntryLayout:
     def start(self) -> int:
         """The number of the first line that is neither empty nor names who speaks."""
         return self.shape.apart + len(self._role)
+
+    @property
+    def has_role_line(self) -> bool:
+        """Whether a line names who speaks."""
+        return bool(self._role)
 
     @property
     def settled(self) -> int:
@@ -190,8 +205,9 @@ class EntryLayout:
         return True
 
     def reshape(self, shape: Shape) -> None:
-        """Fold or unfold parts of the entry."""
+        """Fold or unfold parts of the entry, or fit it to its neighbours."""
         self.shape = shape
+        self._role = self._role_lines()
         self._arrange()
 
     def _take(self, text: str, reasoning: str) -> None:
@@ -207,11 +223,15 @@ class EntryLayout:
         if self.entry.status != "streaming" and not self._closed:
             self._closed = True
             self._body.close()
-        shown = has_role_line(self.entry, self._form)
-        form = self._form
-        self._role = [role_line(self.entry, form, facts=form.details)] if shown else []
+        self._role = self._role_lines()
         self._footer = self._footer_lines()
         self._arrange()
+
+    def _role_lines(self) -> list[Line]:
+        entry, form = self.entry, self._form
+        if not has_role_line(entry, form) or (self.shape.continues and not has_marks(entry, form)):
+            return []
+        return [role_line(entry, form, facts=form.details)]
 
     def _arrange(self) -> None:
         head = self._reasoning_head()
@@ -229,7 +249,7 @@ class EntryLayout:
             text_tail=body.tail or ([Line()] if waiting else []),
             text_fold=self._fold_line(folded=folded),
             footer=self._footer,
-            below=[Line()],
+            below=[] if self.shape.joined else [Line()],
         )
         self.height = sum(map(len, self._sections))
 
@@ -298,6 +318,9 @@ def estimate(entries: Iterable[Entry], form: Format) -> list[int]:
     estimates: list[int] = []
     for entry in entries:
         text, role = entry.text, entry.role
+        if role == "tool":
+            estimates.append(1)
+            continue
         if role not in around:
             around[role] = 1 + has_role_line(entry, form) + (role == "user")
         rows = 1 + text.count("\n") + len(text) // cells

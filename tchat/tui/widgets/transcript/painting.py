@@ -18,11 +18,11 @@ from textual.widget import Widget
 from tchat.markdown.syntax import SyntaxStyles
 from tchat.translation import trn
 from tchat.tui.widgets.transcript.caret import Caret, with_caret
-from tchat.tui.widgets.transcript.column import encoded
+from tchat.tui.widgets.transcript.column import Layout, encoded
 from tchat.tui.widgets.transcript.entry import GUTTER, Key
-from tchat.tui.widgets.transcript.find import Hit, Query
+from tchat.tui.widgets.transcript.find import Hit, Query, parts_of
 from tchat.tui.widgets.transcript.find import Span as Place
-from tchat.tui.widgets.transcript.layout import REASONING, TEXT, EntryLayout, Fold
+from tchat.tui.widgets.transcript.layout import Fold
 from tchat.tui.widgets.transcript.lines import (
     PARTS,
     PREFIX,
@@ -30,8 +30,9 @@ from tchat.tui.widgets.transcript.lines import (
     Palette,
     cut,
     line,
+    width,
 )
-from tchat.tui.widgets.transcript.role_line import action_bar, has_role_line, role_line
+from tchat.tui.widgets.transcript.role_line import action_bar, role_line
 from tchat.tui.widgets.transcript.scrolling import ColumnView
 
 PILL = "pill"  # the key of the pill in a style's meta data
@@ -97,10 +98,10 @@ class Painter:
     ) -> Strip:
         column = self._view.column
         layout, form = column.layout(place), column.form
-        entry, last = layout.entry, number == layout.height - 1
+        entry, last = layout.entry, _is_below(layout, number)
         cursor = entry.key == self.cursor
         if cursor or entry.key in self.pointed:
-            row = self._lit(layout, place, number) or row
+            row = self._lit(layout, place, number, row) or row
         if self._caret.is_at(layout, number):
             row = with_caret(row, form.palette.muted)
         bar = gutter(layout, number, cursor=cursor, last=last, palette=form.palette)
@@ -110,20 +111,24 @@ class Painter:
             row, bar, marks, offset=offset, left=form.left, cells=width, base=form.palette.base
         )
 
-    def _lit(self, layout: EntryLayout, place: int, number: int) -> Line | None:
+    def _lit(self, layout: Layout, place: int, number: int, row: Line) -> Line | None:
         """The line of facts or of actions that takes the place of line ``number``, if any."""
         view, entry, form = self._view, layout.entry, self._view.column.form
-        if number == layout.height - 1:
+        if _is_below(layout, number):
             return line(cut(action_bar(entry, form.palette, form.palette.base), form.cells))
-        if number == layout.shape.apart and has_role_line(entry, form):
+        if entry.step is not None and layout.shape.joined and number == 0:
+            bar = action_bar(entry, form.palette, form.palette.base)
+            start = cut(list(row.segments), max(1, form.cells - width(bar) - 2))
+            return line([*start, Segment("  ", form.palette.base), *bar])
+        if number == layout.shape.apart and layout.has_role_line:
             seen = view.column.top(place + 1) <= view.scroll_offset.y + view.size.height
             return role_line(entry, form, facts=True, actions=not seen)
         return None
 
-    def _hits(self, layout: EntryLayout, number: int, row: Line) -> Iterator[Mark]:
+    def _hits(self, layout: Layout, number: int, row: Line) -> Iterator[Mark]:
         palette, key = self._view.column.form.palette, layout.entry.key
         if self.query:
-            for part in (REASONING, TEXT):
+            for part in parts_of(layout.entry):
                 for at, spans in enumerate(self._places(self.query, layout, part)):
                     style = palette.pill if self.hit == (key, part, at) else palette.hit
                     for line_number, begin, end in spans:
@@ -135,7 +140,7 @@ class Painter:
             for match in self.found[1].finditer(row.text):
                 yield (GUTTER + match.start(), GUTTER + match.end()), hit
 
-    def _places(self, query: Query, layout: EntryLayout, part: Fold) -> list[list[Place]]:
+    def _places(self, query: Query, layout: Layout, part: Fold) -> list[list[Place]]:
         """Where the query is drawn in a part of an entry; looked for once."""
         key = (layout.entry.key, part.name)
         state = (query, id(layout), self._view.column.revision, layout.shape, layout.height)
@@ -150,13 +155,18 @@ class Painter:
 Span = tuple[int, int]  # characters of a row; the end is exclusive, -1 for all
 Mark = tuple[Span, Style]
 
-_BARS = {"user": "▌ ", "assistant": "  ", "system": "┆ ", "notice": "  ", "error": "┃ "}
+_BARS = {"user": "▌ ", "system": "┆ ", "error": "┃ "}
+
+
+def _is_below(layout: Layout, number: int) -> bool:
+    """Whether a line of an entry is the empty one below it."""
+    return number == layout.height - 1 and not layout.shape.joined
+
+
 _CURSOR_FIRST, _CURSOR = "❯ ", "│ "
 
 
-def gutter(
-    layout: EntryLayout, number: int, *, cursor: bool, last: bool, palette: Palette
-) -> Segment:
+def gutter(layout: Layout, number: int, *, cursor: bool, last: bool, palette: Palette) -> Segment:
     """The bar before line ``number`` of an entry, which shows who speaks.
 
     Args:
@@ -169,7 +179,7 @@ def gutter(
     if cursor:
         return Segment(_CURSOR if number > first else _CURSOR_FIRST, palette.cursor)
     styles = {"user": palette.user_bar, "error": palette.error, "system": palette.rule}
-    bar = " " * GUTTER if last else _BARS[role]
+    bar = " " * GUTTER if last else _BARS.get(role, " " * GUTTER)
     return Segment(bar, palette.base if last else styles.get(role, palette.base))
 
 

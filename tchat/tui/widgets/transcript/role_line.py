@@ -22,6 +22,7 @@ _ACTIONS = {
     "user": (*_CHANGES, *_PLACE),
     "assistant": (*_CHANGES, "continue", *_PLACE, "good", "bad"),
     "system": ("copy", "edit"),
+    "tool": ("copy", "delete"),
     "notice": ("copy",),
     "error": ("copy", "retry"),
 }
@@ -47,6 +48,12 @@ _SPOKEN = ("user", "assistant", "system")  # roles with a line that names them
 def has_role_line(entry: Entry, form: Format) -> bool:
     """Whether a line above the text of ``entry`` names who speaks."""
     return form.roles and entry.role in _SPOKEN
+
+
+def has_marks(entry: Entry, form: Format) -> bool:
+    """Whether there is more to tell in that line than who speaks."""
+    has_scores = form.scores and bool(entry.scores)
+    return form.details or has_scores or bool(_marks(entry, form.palette.muted))
 
 
 def role_line(entry: Entry, form: Format, *, facts: bool, actions: bool = False) -> Line:

@@ -32,7 +32,7 @@ from tchat.tui.widgets.transcript.scrolling import ColumnView
 
 
 class Transcript(ColumnView, can_focus=True):
-    """A conversation: prompts, replies in Markdown, reasoning, notices and errors.
+    """A conversation: prompts, replies in Markdown, reasoning, steps, notices and errors.
 
     Texts are raw; they are made printable here. A method that takes the key of an entry raises
     `KeyError` if there is none.
@@ -323,7 +323,8 @@ class Transcript(ColumnView, can_focus=True):
         if query and hit and hit.key in self.column:
             place = self.column.place(hit.key)
             if self.column.layout(place).is_folded(hit.part):
-                self.column.fold(hit.key, hit.part, folded=False)
+                fold = REASONING if hit.part == REASONING else TEXT
+                self.column.fold(hit.key, fold, folded=False)
             number = query.line(self.column.layout(place), hit)
             self._put_cursor(hit.key)
             self._jump(place, number, above=self._rows // 3)
@@ -361,7 +362,7 @@ class Transcript(ColumnView, can_focus=True):
         direction = -1 if self._painter.cursor is None or step < 0 else 1
         while 0 <= place < len(self.column):
             entry = self.column.entry(place)
-            if entry.role not in ("notice", "error"):
+            if entry.role not in ("notice", "error") and self.column.measure(place):
                 self._put_cursor(entry.key)
                 self._show_entry(place)
                 return
@@ -419,7 +420,8 @@ class Transcript(ColumnView, can_focus=True):
     def _move_to(self, places: Iterable[int]) -> None:
         """Put the message cursor on the first of ``places`` that is a message."""
         for place in places:
-            if self.column.layout(place).entry.role not in ("notice", "error"):
+            layout = self.column.layout(place)
+            if layout.entry.role not in ("notice", "error") and layout.height:
                 self.point_at(self.column.layout(place).entry.key)
                 return
 
@@ -475,7 +477,8 @@ class Transcript(ColumnView, can_focus=True):
             # By default two clicks select, and three copy, the whole transcript.
             event.prevent_default()
             if event.chain == 3 and (place := self._entry_place(meta)) is not None:
-                self.screen.selections = {self: whole(place, self.column.measure(place))}
+                height, joined = self.column.measure(place), self.column.layout(place).shape.joined
+                self.screen.selections = {self: whole(place, height, joined=joined)}
         elif PILL in meta:
             self.follow()
         elif self.text_selection is None:
