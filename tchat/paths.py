@@ -69,6 +69,21 @@ class Paths:
         return self.config / "themes"
 
     @property
+    def tools(self) -> Path:
+        """The user's own tools, see `tchat.tools.user_tools`."""
+        return self.config / "tools"
+
+    @property
+    def tool_log(self) -> Path:
+        """The audit log of tools, JSON lines."""
+        return self.config / "tool-log.jsonl"
+
+    @property
+    def tool_undo(self) -> Path:
+        """What files held before tools changed them, a folder."""
+        return self.config / "tool-undo"
+
+    @property
     def models_db(self) -> Path:
         """Headers, verdicts and last uses of model files (SQLite); can be deleted at any time."""
         return self.cache / "models.db"
@@ -107,6 +122,8 @@ class Paths:
         yield N_("judge"), self.judge
         yield N_("models"), self.models_file
         yield N_("catalogue"), self.catalogue_file
+        yield N_("tools"), self.tools
+        yield N_("tool log"), self.tool_log
         yield N_("verdicts"), self.models_db
         yield N_("log"), self.log_file
 

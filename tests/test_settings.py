@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tchat.errors import StorageError, TchatError, UsageError
 from tchat.paths import Paths, write_private
-from tchat.settings import Sampling, Settings, find_key, keys, load, renamed
+from tchat.settings import Sampling, Settings, Tools, find_key, keys, load, renamed
 from tchat.settings.keys import check, parse
 from tchat.settings.load import parse_toml, set_value, unset_value
 
@@ -57,7 +57,8 @@ def test_the_flag_beats_the_environment_beats_the_file(paths: Paths) -> None:
 
 def test_every_setting_is_named_once() -> None:
     names = [*Settings.__dataclass_fields__, *Sampling.__dataclass_fields__]
-    assert len(names) == len(set(names)) == len(keys()) + 4
+    names += [f"tools.{name}" for name in Tools.__dataclass_fields__]
+    assert len(names) == len(set(names)) == len(keys()) + 5
 
 
 def test_every_default_is_within_its_own_bounds() -> None:

@@ -26,7 +26,7 @@ SLUG_LENGTH = 40  # characters of a title in the name of a file
 
 def is_session_setting(key: Key) -> bool:
     """Whether this setting is stored with sessions. The system prompt is stored apart."""
-    return key.section == "sampling" or key.name == "think"
+    return key.is_sampling or key.name in ("think", "tools.enabled")
 
 
 def session_settings(stored: Mapping[str, Any]) -> dict[str, Value]:

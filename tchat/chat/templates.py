@@ -345,7 +345,7 @@ def _defaults(document: Mapping[str, Any], path: Path) -> dict[str, str]:
 
 def _sampling(document: Mapping[str, Any], path: Path) -> dict[str, Value]:
     checked: dict[str, Value] = {}
-    known = {key.name: key for key in keys().values() if key.section == "sampling"}
+    known = {key.name: key for key in keys().values() if key.is_sampling}
     for name, value in _table(document, "sampling", path).items():
         if name not in known:
             hint = did_you_mean(name, known)

@@ -21,7 +21,11 @@ from tchat.translation import N_, tr
 TYPED = "tchat.typed-settings"
 VALUES = "tchat.template-values"
 NOTICES = "tchat.notices"
-SECTIONS = ((N_("Model and context"), ""), (N_("Sampling"), "sampling"))
+SECTIONS = (
+    (N_("Model and context"), ""),
+    (N_("Sampling"), "sampling"),
+    (N_("Tools"), "tools"),
+)
 METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT"}
 
 
@@ -119,7 +123,7 @@ class SettingOption(click.Option):
         switch = key.kind is bool
         names = [f"{flag}/--no-{flag[2:]}" for flag in flags] if switch else list(flags)
         super().__init__(
-            [name, *names],
+            [name.replace(".", "_"), *names],
             hidden=former,
             is_flag=switch,
             default=None,

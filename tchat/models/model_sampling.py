@@ -99,7 +99,7 @@ def catalogue_sampling(name: str, path: Path, paths: Paths | None = None) -> Map
     if entry is None:
         return {}
     named = {FOREIGN_NAMES.get(key, key): value for key, value in entry.sampling.items()}
-    known = {key: value for key, value in named.items() if key in keys() and keys()[key].section}
+    known = {key: value for key, value in named.items() if key in keys() and keys()[key].is_sampling}
     return {key: check(keys()[key], value, entry.name) for key, value in known.items()}
 
 
@@ -152,7 +152,7 @@ def with_model_sampling(settings: Settings, paths: Paths, metadata: ModelMetadat
     own = own_sampling(metadata.sampling, settings.model, metadata.path, paths)
     found = {name: each for name, each in own.items() if name not in given}
     for name, value in model_settings(settings, paths, metadata.path).items():
-        if keys()[name].section and given.get(name, CONFIG_FILE) == CONFIG_FILE:
+        if keys()[name].is_sampling and given.get(name, CONFIG_FILE) == CONFIG_FILE:
             found[name] = value, MODELS_FILE
     if not found:
         return settings

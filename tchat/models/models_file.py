@@ -43,7 +43,7 @@ MODEL_SETTINGS = (
     *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
     *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
     *("prompt_lookup", "draft_model"),
-    *(key.name for key in keys().values() if key.section and key.name not in NOT_OF_MODELS),
+    *(key.name for key in keys().values() if key.is_sampling and key.name not in NOT_OF_MODELS),
 )
 
 
@@ -157,7 +157,7 @@ def settings_for(settings: Settings, paths: Paths, path: Path) -> Settings:
     values = {
         name: value
         for name, value in model_settings(settings, paths, path).items()
-        if name not in settings.fixed and not keys()[name].section
+        if name not in settings.fixed and not keys()[name].is_sampling
     }
     if not values:
         return settings

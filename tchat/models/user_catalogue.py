@@ -165,7 +165,7 @@ def _problems_of_sampling(value: object) -> Iterator[str]:
         if not plain or not abs(number) <= MOST_SAMPLING:  # NaN is refused too
             yield tr("{name} of its sampling must be a number", name=shown)
         key = keys().get(FOREIGN_NAMES.get(name, name) or "")
-        if key is None or not key.section:
+        if key is None or not key.is_sampling:
             yield tr("{name} is no setting of sampling", name=shown)
 
 

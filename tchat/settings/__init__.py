@@ -2,11 +2,12 @@
 
 A value comes from the first of these that names it: the flag typed, the environment
 (``TCHAT_TEMP``), ``config.toml`` (``[sampling] temp``), the default. Names are unique across
-sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` mean the same.
+sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` mean the same. Those of the table
+``[tools]`` are named with it: ``tools.allow``.
 
 ::
 
-    schema.py   the declarations: Settings and Sampling
+    schema.py   the declarations: Settings, Sampling and Tools
     keys.py     each setting as data; parsing and checking values
     load.py     defaults < config.toml < TCHAT_* < flags; writing config.toml keeps comments
 """
@@ -23,13 +24,14 @@ from tchat.settings.keys import (
     with_values,
 )
 from tchat.settings.load import Loaded, load
-from tchat.settings.schema import Sampling, Settings, setting
+from tchat.settings.schema import Sampling, Settings, Tools, setting
 
 __all__ = [
     "Key",
     "Loaded",
     "Sampling",
     "Settings",
+    "Tools",
     "Value",
     "find_key",
     "former_names",

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 from tchat.errors import SETTINGS, ErrorHint, UsageError
-from tchat.settings.schema import SESSION, Sampling, Settings
+from tchat.settings.schema import SESSION, Sampling, Settings, Tools
 from tchat.translation import N_, tr
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
@@ -24,9 +24,9 @@ KINDS: dict[str, type] = {
     "str": str,
     "tuple[str, ...]": tuple,
 }
-TABLES = frozenset(
-    {"sampling", "keys", "fixed", "origins"}
-)  # fields of Settings that are no settings
+SECTIONS: Mapping[str, type] = MappingProxyType({"sampling": Sampling, "tools": Tools})
+# Fields of Settings that are no settings
+TABLES = frozenset({*SECTIONS, "keys", "fixed", "origins"})
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
@@ -64,6 +64,7 @@ FOREIGN_NAMES = {
     "stop_sequences": "stop",
     "system_prompt": "system",
 }
+SHORT_NAMES = {"tools": "tools.enabled"}
 SHOWN = 60  # characters of a refused value that are quoted back
 
 
@@ -71,14 +72,16 @@ SHOWN = 60  # characters of a refused value that are quoted back
 class Key:
     """A setting: its name, type, bounds and flags.
 
-    ``section`` is the table of ``config.toml``, empty for the top level. ``kind`` is `bool`,
+    ``section`` is the table of ``config.toml``, empty for the top level, and ``plain_name`` its
+    name there; those of tools are too general to stand without the table. ``kind`` is `bool`,
     `int`, `float`, `str`, or `tuple` for a list of texts. ``unit`` is what a number counts, or
     empty. ``flags`` is empty for a setting that no flag sets. ``former`` is the name it had
     before, or empty. ``live`` ones need no loading anew; ``require`` raises for a text that is not
-    allowed; ``escapes`` are read in typed texts, see `unescaped`.
+    allowed; ``escapes`` are read in typed texts, see `unescaped`; ``commas`` part typed lists.
     """
 
     name: str
+    plain_name: str
     section: str
     kind: type
     default: Value
@@ -92,6 +95,12 @@ class Key:
     live: bool
     require: Callable[[str], object] | None
     escapes: bool
+    commas: bool
+
+    @property
+    def is_sampling(self) -> bool:
+        """Whether it is about the sampling of a reply."""
+        return self.section == "sampling"
 
     @property
     def variable(self) -> str:
@@ -110,15 +119,16 @@ class Key:
 
     def value_in(self, settings: Settings) -> Value:
         """The value that ``settings`` hold."""
-        value: Value = getattr(settings.sampling if self.section else settings, self.name)
+        table = getattr(settings, self.section) if self.section else settings
+        value: Value = getattr(table, self.plain_name)
         return value
 
     def put(self, settings: Settings, value: Value) -> Settings:
         """``settings`` with ``value``, which was checked before."""
         origins = {**settings.origins, self.name: SESSION}
         if self.section:
-            sampling = replace(settings.sampling, **{self.name: value})  # type: ignore[arg-type]
-            return replace(settings, sampling=sampling, origins=origins)
+            table = replace(getattr(settings, self.section), **{self.plain_name: value})
+            return replace(settings, origins=origins, **{self.section: table})
         fixed = settings.fixed | {self.name}
         values = {self.name: value}
         return replace(settings, fixed=fixed, origins=origins, **values)  # type: ignore[arg-type]
@@ -126,7 +136,7 @@ class Key:
 
 def variable_of(name: str) -> str:
     """The environment variable of the setting called ``name``."""
-    return f"TCHAT_{name.upper()}"
+    return f"TCHAT_{name.upper().replace('.', '_')}"
 
 
 def spell(value: Value) -> str:
@@ -143,10 +153,15 @@ def spell(value: Value) -> str:
 @functools.cache
 def keys() -> dict[str, Key]:
     """All settings by name, in the order of their declaration."""
-    plain = [_key(field, "") for field in fields(Settings) if field.name not in TABLES]
-    return {
-        key.name: key for key in plain + [_key(field, "sampling") for field in fields(Sampling)]
-    }
+    found = [_key(field, "") for field in fields(Settings) if field.name not in TABLES]
+    for section, table in SECTIONS.items():
+        found += (_key(field, section) for field in fields(table))
+    return {key.name: key for key in found}
+
+
+def full_name(section: str, plain_name: str) -> str:
+    """The name of the setting that stands as ``plain_name`` in a table of ``config.toml``."""
+    return f"{section}.{plain_name}" if section == "tools" else plain_name
 
 
 @functools.cache
@@ -186,14 +201,14 @@ def with_values(settings: Settings, values: Mapping[str, Value]) -> Settings:
 def find_key(name: str) -> Key:
     """The setting called ``name``: ``temp``, ``sampling.temp``, ``top-p`` and ``top_p`` all work.
 
-    So does a name that it had before.
+    So do a name that it had before, and ``tools`` for those that are on.
 
     Raises:
         UsageError: There is none; the hint names the nearest.
     """
     plain = name.removeprefix("sampling.").replace("-", "_")
-    key = keys().get(plain) or former_names().get(plain)
-    if key is None or (plain != name.replace("-", "_") and key.section != "sampling"):
+    key = keys().get(SHORT_NAMES.get(plain, plain)) or former_names().get(plain)
+    if key is None or (plain != name.replace("-", "_") and not key.is_sampling):
         near = nearest_key(plain)
         all_settings = ErrorHint(
             tr("`tchat config show` lists them all"),
@@ -211,7 +226,8 @@ def _key(field: Field[Any], section: str) -> Key:
     kind = KINDS[str(field.type)]
     flag = metadata["flag"] or f"--{field.name.replace('_', '-')}"
     return Key(
-        name=field.name,
+        name=full_name(section, field.name),
+        plain_name=field.name,
         section=section,
         kind=kind,
         default=cast("Value", field.default),
@@ -225,6 +241,7 @@ def _key(field: Field[Any], section: str) -> Key:
         live=bool(section) or metadata["live"],
         require=metadata["require"],
         escapes=metadata["escapes"],
+        commas=metadata["commas"],
     )
 
 
@@ -326,6 +343,8 @@ def _spelled(key: Key, text: str) -> object:
     if key.kind is float:
         return float(text)
     if key.kind is tuple:
+        if key.commas and not text.lstrip().startswith("["):
+            return tuple(filter(None, map(str.strip, text.split(","))))
         return _list_spelled(text, unescaped if key.escapes else str)
     return text
 

@@ -12,10 +12,12 @@ from tchat.errors import StorageError, UsageError, with_hint
 from tchat.paths import Paths, is_file, write_private
 from tchat.settings.keys import (
     FORMER_THEMES,
+    SECTIONS,
     Key,
     Value,
     check,
     former_names,
+    full_name,
     keys,
     nearest,
     nearest_key,
@@ -25,13 +27,12 @@ from tchat.settings.keys import (
     spell,
     variable_of,
 )
-from tchat.settings.schema import CONFIG_FILE, ENVIRONMENT, FLAG, Sampling, Settings
+from tchat.settings.schema import CONFIG_FILE, ENVIRONMENT, FLAG, Settings
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
-SECTIONS = ("sampling",)
 KEY_BINDINGS = "keys"
 NOT_SETTINGS = frozenset({"TCHAT_HOME"})
 LONGEST = 14_000  # bits of an integer; Python shows one of 4,300 digits
@@ -80,11 +81,12 @@ def load(
 
 def assemble(values: Mapping[str, Value]) -> Settings:
     """Settings with ``values`` (by name, checked before) over the defaults."""
-    plain: dict[str, Any] = {}
-    sampling: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
     for name, value in values.items():
-        (sampling if keys()[name].section else plain)[name] = value
-    return Settings(**plain, sampling=Sampling(**sampling))
+        key = keys()[name]
+        tables[key.section][key.plain_name] = value
+    made = {section: table(**tables[section]) for section, table in SECTIONS.items()}
+    return Settings(**tables[""], **made)
 
 
 def read_text(path: Path) -> str:
@@ -166,7 +168,7 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
     _key_bindings(document, path)
     former: dict[str, Value] = {}
     for section, name, value in _walk(document):
-        key = keys().get(name)
+        key = keys().get(full_name(section, name))
         if key is None and not section and name in former_names():
             key = former_names()[name]
             former[key.name] = check(key, value, tr("in {path}", path=path))
@@ -186,7 +188,7 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
                 tr("{name}: {reason}", name=path.name, reason=_stranger(section, name, key))
             )
         else:
-            values[name] = check(key, value, tr("in {path}", path=path))
+            values[key.name] = check(key, value, tr("in {path}", path=path))
     return former | values, warnings
 
 
@@ -291,7 +293,7 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
             else tr("above [{section}]", section=section)
         )
         return tr("`{shown}` is ignored here; it belongs {where}", shown=shown, where=where)
-    near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(name)
+    near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(full_name(section, name))
     hint = tr("did you mean `{near}`?", near=near) if near else ""
     return with_hint(tr("unknown setting `{shown}` is ignored", shown=shown), hint)
 
@@ -307,7 +309,7 @@ def set_value(path: Path, key: Key, text: str) -> Value:
 
     def change(document: TOMLDocument) -> None:
         table = _table(document, key)
-        table[key.name] = list(value) if isinstance(value, tuple) else value
+        table[key.plain_name] = list(value) if isinstance(value, tuple) else value
         table.pop(key.former, None)
 
     _rewrite(path, change)
@@ -318,7 +320,7 @@ def unset_value(path: Path, key: Key) -> None:
     """Remove ``key`` from the file at ``path``, which restores its default; as `set_value`."""
 
     def change(document: TOMLDocument) -> None:
-        for name in (key.name, key.former):
+        for name in (key.plain_name, key.former):
             _table(document, key).pop(name, None)
 
     _rewrite(path, change)

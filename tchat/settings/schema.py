@@ -27,6 +27,7 @@ def setting(
     live: bool = False,
     require: Callable[[str], object] | None = None,
     escapes: bool = False,
+    commas: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -43,6 +44,7 @@ def setting(
         live: Whether a loaded model goes on with another value; sampling always is.
         require: Raises `UsageError` for a text that is not allowed.
         escapes: Whether ``\\n``, ``\\t``, ``\\r`` and ``\\\\`` are escapes in a typed text.
+        commas: Whether commas part the texts of a typed list.
     """
     metadata = {
         "help": help,
@@ -55,6 +57,7 @@ def setting(
         "live": live,
         "require": require,
         "escapes": escapes,
+        "commas": commas,
     }
     return field(default=default, metadata=metadata)
 
@@ -179,8 +182,68 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a model may call, and who decides about a call; `tchat.chat.tool_setup` reads it."""
+
+    enabled: tuple[str, ...] = setting(
+        (),
+        "Tools that the model may call, see `tchat tools ls`; NAME,NAME",
+        flag="-T/--tools",
+        commas=True,
+    )
+    allow: tuple[str, ...] = setting(
+        (),
+        "Rule: run calls of a tool without asking, like `run_command(git status*)`; repeatable",
+        flag="--allow",
+    )
+    ask: tuple[str, ...] = setting(
+        (), "Rule: ask before calls of a tool, like `read_file(private/*)`; wins over allow", flag="-"
+    )
+    deny: tuple[str, ...] = setting(
+        (), "Rule: refuse calls of a tool, like `write_file(*.key)`; wins over all", flag="-"
+    )
+    roots: tuple[str, ...] = setting(
+        (), "Folders that tools may use; empty: the current folder", flag="-"
+    )
+    allow_reading: bool = setting(
+        False, "Run tools that only read, and do so below the allowed folders, without asking",
+        flag="-",
+    )
+    ask_after_untrusted: bool = setting(
+        True,
+        "Ask again before writing, running programs and using the network, once the chat holds "
+        "text of others",
+        flag="-",
+    )
+    tool_choice: str = setting(
+        "auto",
+        "Who decides about a call: auto (the model), required, none, or the NAME of the tool to call",
+        flag="--tool-choice",
+    )
+    max_steps: int = setting(
+        10,
+        "Replies that may call tools before the model must answer",
+        low=1,
+        high=1000,
+        flag="--max-steps",
+    )
+    network: bool = setting(
+        False, "Let programs in the sandbox use the network", flag="-"
+    )
+    variables: tuple[str, ...] = setting(
+        (), "Environment variables that programs get; NAME,NAME", flag="-", commas=True
+    )
+    trusted_servers: tuple[str, ...] = setting(
+        (),
+        "Servers at private addresses that fetch_url may use; HOST:PORT,HOST:PORT",
+        flag="-",
+        commas=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything a user can set, apart from the sampling of a reply.
+    """Everything a user can set; ``sampling`` and ``tools`` are tables of their own.
 
     ``keys`` is the table ``[keys]`` as it was written: the key for each action of the chat screen.
     Which actions there are only the screen knows. ``fixed`` are the settings that the environment,
@@ -340,6 +403,7 @@ class Settings:
         live=True,
     )
     sampling: Sampling = field(default_factory=Sampling)
+    tools: Tools = field(default_factory=Tools)
     keys: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)

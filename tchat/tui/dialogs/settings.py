@@ -81,6 +81,20 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "logit_bias",
         "grammar",
     ),
+    N_("Tools"): (
+        "tools.enabled",
+        "tools.allow",
+        "tools.ask",
+        "tools.deny",
+        "tools.roots",
+        "tools.allow_reading",
+        "tools.ask_after_untrusted",
+        "tools.tool_choice",
+        "tools.max_steps",
+        "tools.network",
+        "tools.variables",
+        "tools.trusted_servers",
+    ),
     N_("Speed and memory"): (
         "threads",
         "gpu_layers",
@@ -366,5 +380,5 @@ def _allowed(key: Key) -> str:
 
 def _names(key: Key) -> str:
     """How it is called outside the screen."""
-    table = f"[{key.section}] {key.name}" if key.section else key.name
+    table = f"[{key.section}] {key.plain_name}" if key.section else key.name
     return " · ".join(("config.toml: " + table, *key.flags[:1], key.variable))
