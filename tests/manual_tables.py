@@ -16,6 +16,7 @@ from tchat.cli.setting_options import SettingOption
 from tchat.manual import FOLDER
 from tchat.models.models_file import MODEL_SETTINGS
 from tchat.settings import Key, former_names, keys
+from tchat.settings.keys import SECTIONS
 from tchat.tui.keymap import ALL_BINDINGS
 from tchat.tui.keys import Scope
 
@@ -79,6 +80,10 @@ At the top of `config.toml`:
 In the table `[sampling]`:
 
 {sampling}
+
+In the table `[tools]`, without the `tools.` of their names:
+
+{tools}
 """
 
 
@@ -114,7 +119,7 @@ def settings_page() -> str:
     """The page of settings."""
     tables = {
         section: _settings_table(key for key in keys().values() if key.section == section)
-        for section in ("", "sampling")
+        for section in ("", *SECTIONS)
     }
     model = textwrap.fill(", ".join(f"`{name}`" for name in MODEL_SETTINGS), 100)
     renamed = sorted(former_names().items())
@@ -125,7 +130,11 @@ def settings_page() -> str:
         100,
     )
     return SETTINGS_TEXT.format(
-        plain=tables[""], sampling=tables["sampling"], model=model, former=former
+        plain=tables[""],
+        sampling=tables["sampling"],
+        tools=tables["tools"],
+        model=model,
+        former=former,
     )
 
 

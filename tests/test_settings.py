@@ -410,3 +410,38 @@ def test_a_notice_tells_the_new_name_as_it_is_typed(typed: str, now: str) -> Non
 @pytest.mark.parametrize("name", ["temp", "force", "--model", "TCHAT_TEMP", "TCHAT_HOME", ""])
 def test_a_name_of_today_gives_no_notice(name: str) -> None:
     assert renamed(name) == ""
+
+
+def test_settings_of_tools_stand_in_a_table_of_their_own(paths: Paths) -> None:
+    set_value(paths.config_file, find_key("tools.enabled"), "read_file, calculator")
+    set_value(paths.config_file, find_key("tools.allow"), "run_command(git log, *)")
+    assert paths.config_file.read_text(encoding="utf-8") == (
+        '[tools]\nenabled = ["read_file", "calculator"]\nallow = ["run_command(git log, *)"]\n'
+    )
+    loaded = load(paths, {"TCHAT_TOOLS_MAX_STEPS": "3"}, {"tools.tool_choice": "none"})
+    tools = loaded.settings.tools
+    assert (tools.enabled, tools.max_steps, tools.tool_choice) == (
+        ("read_file", "calculator"),
+        3,
+        "none",
+    )
+    assert loaded.origins["tools.max_steps"] == "environment"
+    unset_value(paths.config_file, find_key("tools.enabled"))
+    assert load(paths, {}).settings.tools.enabled == ()
+
+
+def test_the_tools_that_are_on_have_a_short_name() -> None:
+    assert find_key("tools") is find_key("tools.enabled")
+    key = find_key("tools")
+    assert parse(key, '["a"]', "") == ("a",)
+    assert parse(key, "", "") == ()
+    assert key.put(Settings(), ("a",)).tools.enabled == ("a",)
+    assert key.value_in(Settings(tools=Tools(enabled=("b",)))) == ("b",)
+
+
+def test_a_setting_of_tools_in_the_wrong_place_is_told(paths: Paths) -> None:
+    write_config(paths, 'enabled = ["a"]\n[tools]\ntemp = 1\nallw = ["b"]\n')
+    told = "\n".join(load(paths, {}).warnings)
+    assert "`tools.temp`" in told
+    assert "unknown setting `tools.allw` is ignored; did you mean `tools.allow`?" in told
+    assert "unknown setting `enabled`" in told

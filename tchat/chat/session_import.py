@@ -37,6 +37,7 @@ def sessions_in(
         for line in unusable:
             name = single_line(session.id, _SHOWN)
             notice(tr("session {id}: {line}", id=name, line=line))
+        settings.pop("tools.enabled", None)  # a file from elsewhere lets no model call a tool
         yield replace(session, settings=settings), messages
 
 

@@ -99,7 +99,9 @@ def catalogue_sampling(name: str, path: Path, paths: Paths | None = None) -> Map
     if entry is None:
         return {}
     named = {FOREIGN_NAMES.get(key, key): value for key, value in entry.sampling.items()}
-    known = {key: value for key, value in named.items() if key in keys() and keys()[key].is_sampling}
+    known = {
+        key: value for key, value in named.items() if key in keys() and keys()[key].is_sampling
+    }
     return {key: check(keys()[key], value, entry.name) for key, value in known.items()}
 
 

@@ -2,8 +2,8 @@
 
 A value comes from the first of these that names it: the flag typed, the environment
 (``TCHAT_TEMP``), ``config.toml`` (``[sampling] temp``), the default. Names are unique across
-sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` mean the same. Those of the table
-``[tools]`` are named with it: ``tools.allow``.
+sections, so ``tchat config set temp 0.2``, ``-o temp 0.2`` and ``--temp 0.2`` mean the same.
+Those of the table ``[tools]`` are named with it: ``tools.allow``.
 
 ::
 

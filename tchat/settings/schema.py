@@ -197,7 +197,9 @@ class Tools:
         flag="--allow",
     )
     ask: tuple[str, ...] = setting(
-        (), "Rule: ask before calls of a tool, like `read_file(private/*)`; wins over allow", flag="-"
+        (),
+        "Rule: ask before calls of a tool, like `read_file(private/*)`; wins over allow",
+        flag="-",
     )
     deny: tuple[str, ...] = setting(
         (), "Rule: refuse calls of a tool, like `write_file(*.key)`; wins over all", flag="-"
@@ -206,7 +208,8 @@ class Tools:
         (), "Folders that tools may use; empty: the current folder", flag="-"
     )
     allow_reading: bool = setting(
-        False, "Run tools that only read, and do so below the allowed folders, without asking",
+        False,
+        "Run tools that only read, and do so below the allowed folders, without asking",
         flag="-",
     )
     ask_after_untrusted: bool = setting(
@@ -217,7 +220,7 @@ class Tools:
     )
     tool_choice: str = setting(
         "auto",
-        "Who decides about a call: auto (the model), required, none, or the NAME of the tool to call",
+        "Whether the model must call a tool: auto, required, none, or the NAME of one",
         flag="--tool-choice",
     )
     max_steps: int = setting(
@@ -227,9 +230,8 @@ class Tools:
         high=1000,
         flag="--max-steps",
     )
-    network: bool = setting(
-        False, "Let programs in the sandbox use the network", flag="-"
-    )
+    mcp: bool = setting(True, "Start the MCP servers of mcp.json", flag="-")
+    network: bool = setting(False, "Let programs in the sandbox use the network", flag="-")
     variables: tuple[str, ...] = setting(
         (), "Environment variables that programs get; NAME,NAME", flag="-", commas=True
     )

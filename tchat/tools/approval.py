@@ -187,6 +187,13 @@ class Approval:
             if (rule.command or rule.path) and self._rules_since.get(rule, 0) == before:
                 self._rules_since[rule] = self._read
 
+    def follow(self, before: Approval) -> None:
+        """Go on with what was granted and read in the same session under other rules."""
+        self._read = before._read
+        self._rules_since = dict(before._rules_since)
+        self._granted_tools = dict(before._granted_tools)
+        self._granted_patterns = dict(before._granted_patterns)
+
     def always_allow_tool(self, tool: Tool) -> None:
         """Allow every call of ``tool`` in this session."""
         self._granted_tools[tool.name] = self._read

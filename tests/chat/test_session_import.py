@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from tchat.chat import session_import
+from tchat.chat.session import write_session
 from tchat.chat.session_import import import_file
 from tchat.errors import UsageError
 from tchat.sessions.importers import ImportReport
+from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
 from tests.sessions.importers.imports import document
+from tests.sessions.stores import new_session
 
 CHATS = [{"id": n, "messages": [{"role": "user", "content": f"chat {n}"}]} for n in range(40)]
 
@@ -74,3 +77,15 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         for path in (pipe, tmp_path, tmp_path / "none"):
             with pytest.raises(UsageError, match="there is no file"):
                 import_file(store, path, ImportReport())
+
+
+def test_an_imported_session_turns_no_tool_on(tmp_path: Path) -> None:
+    path = tmp_path / "chats.json"
+    with SessionStore(tmp_path / "sessions.db") as store:
+        own = {"tools.enabled": ["run_command"], "temp": 0.5}
+        session = new_session(store, title="Tools", settings=own)
+        store.add(session.id, Role.USER, "Hi", parent_id=None)
+        write_session(store, session.id, str(path))
+    with SessionStore(tmp_path / "others.db") as other:
+        import_file(other, path, ImportReport())
+        assert [each.settings for each in other.sessions()] == [{"temp": 0.5}]

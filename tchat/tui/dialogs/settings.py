@@ -91,6 +91,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "tools.ask_after_untrusted",
         "tools.tool_choice",
         "tools.max_steps",
+        "tools.mcp",
         "tools.network",
         "tools.variables",
         "tools.trusted_servers",

@@ -1,0 +1,288 @@
+"""The tools of a chat, opened as its settings say: which are on, where they may go, who is asked.
+
+Without a tool that is on, nothing of `tchat.tools` is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tchat.chat.tool_loop import ChatTools
+    from tchat.engine.binding import Cancel
+    from tchat.paths import Paths
+    from tchat.sessions.store import Store
+    from tchat.settings import Settings
+    from tchat.tools.approval import Approval, ApprovalRule
+    from tchat.tools.audit_log import AuditLog
+    from tchat.tools.executor import Answer, ApprovalRequest, ToolExecutor
+    from tchat.tools.file_changes import FileChanges
+    from tchat.tools.registry import ToolRegistry
+    from tchat.tools.roots import Roots
+    from tchat.tools.search_chats import ChatHit
+    from tchat.tools.syntaxes import ToolChoice
+    from tchat.tools.tool import Tool
+
+
+def open_tools(
+    settings: Settings,
+    paths: Paths,
+    store: Store | None,
+    *,
+    ask: Callable[[ApprovalRequest], Answer] | None,
+    names: Collection[str] | None = None,
+    allow: Collection[str] = (),
+    typed: Collection[str] = (),
+    more: Collection[Tool] = (),
+    before: ChatTools | None = None,
+    cancel: Cancel | None = None,
+) -> ChatTools | None:
+    """The tools that are on; None when none is.
+
+    Args:
+        settings: Those in force.
+        paths: The user's folders.
+        store: Where the user's sessions are searched; None where they are not.
+        ask: Asks the user about a call; None where nobody can be asked.
+        names: The tools that are on, instead of those of ``settings``.
+        allow: Rules that allow, besides those of ``settings``.
+        typed: Tools that the user named for this call of tchat: those of them that only read run
+            without asking.
+        more: Tools from elsewhere, such as servers, which can be on too.
+        before: The tools of the same session until now: what the user granted stays granted.
+        cancel: Stops the program that a tool runs.
+
+    Raises:
+        UsageError: There is no such tool, a rule is not one, or an allowed folder is none.
+    """
+    chosen = tuple(dict.fromkeys(settings.tools.enabled if names is None else names))
+    if not chosen:
+        return None
+    from tchat.chat.tool_loop import ChatTools
+
+    executor = open_executor(
+        settings,
+        paths,
+        store,
+        ask=ask,
+        names=chosen,
+        allow=allow,
+        typed=typed,
+        more=more,
+        before=before,
+        cancel=cancel,
+    )
+    return ChatTools(
+        executor=executor,
+        names=chosen,
+        choice=_choice(settings.tools.tool_choice, chosen),
+        max_steps=settings.tools.max_steps,
+    )
+
+
+def open_executor(
+    settings: Settings,
+    paths: Paths,
+    store: Store | None,
+    *,
+    ask: Callable[[ApprovalRequest], Answer] | None,
+    names: Collection[str],
+    allow: Collection[str] = (),
+    typed: Collection[str] = (),
+    more: Collection[Tool] = (),
+    before: ChatTools | None = None,
+    cancel: Cancel | None = None,
+) -> ToolExecutor:
+    """What runs calls of ``names``; as `open_tools`."""
+    from tchat.tools.approval import Approval, ApprovalRule, Verdict
+    from tchat.tools.executor import ToolExecutor
+    from tchat.tools.tool import Effect
+
+    rules = [*_rules(settings), *(ApprovalRule.parse(Verdict.ALLOW, each) for each in allow)]
+    approval = Approval(
+        rules,
+        base=_folders(settings)[0],
+        has_terminal=ask is not None,
+        allow_reading=settings.tools.allow_reading,
+        ask_after_untrusted=settings.tools.ask_after_untrusted,
+    )
+    if before is not None:
+        approval.follow(before.executor.approval)
+    registry = _registry(settings, paths, store, approval, cancel)
+    for tool in more:
+        registry.add(tool)
+    opened = [_tool(registry, name) for name in names]
+    approval.rules = [
+        *rules,
+        *(
+            ApprovalRule(Verdict.ALLOW, tool.name)
+            for tool in opened
+            if tool.name in typed and tool.effects <= {Effect.READS_FILES}
+        ),
+    ]
+    needs_roots = any(tool.path_arguments for tool in opened)
+    return ToolExecutor(
+        registry=registry,
+        enabled=frozenset(names),
+        roots=_roots(settings, paths) if needs_roots else None,
+        approval=approval,
+        log=open_log(paths),
+        ask=ask or _nobody,
+    )
+
+
+def open_registry(settings: Settings, paths: Paths) -> ToolRegistry:
+    """Every tool that there is, to be listed; none is run or imported before it is asked for.
+
+    Raises:
+        UsageError: A rule of ``settings`` is none.
+    """
+    from tchat.tools.approval import Approval
+
+    return _registry(settings, paths, None, Approval(tuple(_rules(settings))), None)
+
+
+def open_log(paths: Paths) -> AuditLog:
+    """The audit log."""
+    from tchat.tools.audit_log import AuditLog
+
+    return AuditLog(paths.tool_log)
+
+
+def open_changes(settings: Settings, paths: Paths) -> FileChanges:
+    """What tools changed in files, to be undone.
+
+    Raises:
+        UsageError: An allowed folder is none.
+    """
+    from tchat.tools.file_changes import FileChanges
+    from tchat.tools.undo_history import UndoHistory
+
+    return FileChanges(_roots(settings, paths), UndoHistory(paths.tool_undo))
+
+
+def require_valid_rules(settings: Settings) -> None:
+    """Check the rules and the choice of ``settings``.
+
+    Raises:
+        UsageError: One is not valid.
+    """
+    list(_rules(settings))
+
+
+def _registry(
+    settings: Settings,
+    paths: Paths,
+    store: Store | None,
+    approval: Approval,
+    cancel: Cancel | None,
+) -> ToolRegistry:
+    from tchat.tools.registry import ToolRegistry, ToolSettings
+    from tchat.tools.sandbox import find_sandbox
+
+    def roots(tool: str) -> Roots:
+        return _roots(settings, paths, functools.partial(approval.denies_path, tool))
+
+    tools = settings.tools
+    return ToolRegistry(
+        ToolSettings(
+            roots=roots,
+            undo=paths.tool_undo,
+            sandbox=functools.cache(find_sandbox),
+            search_chats=functools.partial(_search_chats, store),
+            trusted_servers=frozenset(tools.trusted_servers),
+            variables=tools.variables,
+            network=tools.network,
+            cancelled=cancel.is_set if cancel is not None else lambda: False,
+        ),
+        paths.tools,
+    )
+
+
+def _tool(registry: ToolRegistry, name: str) -> Tool:
+    from tchat.tools.tool import ToolError
+
+    try:
+        return registry.get(name)
+    except ToolError as error:
+        raise UsageError(error.message, error.hint) from error
+
+
+def _rules(settings: Settings) -> Iterator[ApprovalRule]:
+    from tchat.tools.approval import ApprovalRule, Verdict
+
+    tools = settings.tools
+    for verdict, texts in (
+        (Verdict.ALLOW, tools.allow),
+        (Verdict.ASK, tools.ask),
+        (Verdict.DENY, tools.deny),
+    ):
+        yield from (ApprovalRule.parse(verdict, text) for text in texts)
+
+
+def _folders(settings: Settings) -> list[Path]:
+    from pathlib import Path
+
+    from tchat.paths import expanded
+
+    return [expanded(each) for each in settings.tools.roots] or [Path.cwd()]
+
+
+def _roots(
+    settings: Settings, paths: Paths, is_denied: Callable[[Path], bool] = lambda _: False
+) -> Roots:
+    """The allowed folders; tchat's own files stay out."""
+    from tchat.tools.roots import Roots
+    from tchat.tools.tool import ToolError
+
+    try:
+        return Roots(_folders(settings), (paths.config, paths.cache), is_denied)
+    except ToolError as error:
+        raise UsageError(error.message, error.hint) from error
+
+
+def _choice(text: str, names: tuple[str, ...]) -> ToolChoice | None:
+    from tchat.tools.syntaxes import ToolChoice
+
+    try:
+        return ToolChoice.parse(text, names)
+    except KeyError:
+        raise UsageError(
+            tr("the tool {name} is not on (--tool-choice)", name=single_line(text)),
+            tr(
+                "choose auto, required, none or one of {names}",
+                names=", ".join(names),
+            ),
+        ) from None
+
+
+def _search_chats(store: Store | None, text: str, most: int) -> Iterable[ChatHit]:
+    from datetime import datetime
+
+    from tchat.tools.search_chats import ChatHit
+
+    for hit in store.search(text, most) if store is not None else ():
+        session, message = hit.session, hit.message
+        moment = message.created_at if message is not None else session.updated_at
+        yield ChatHit(
+            session=session.id,
+            title=session.title,
+            date=datetime.fromtimestamp(moment).date().isoformat(),  # noqa: DTZ006 - the user's day
+            role=message.role if message is not None else "title",
+            text=message.text if message is not None else session.title,
+        )
+
+
+def _nobody(_: ApprovalRequest) -> Answer:
+    """Refuse; the approval of nobody never asks."""
+    from tchat.tools.executor import Answer, ApprovalChoice
+
+    return Answer(ApprovalChoice.DENY)
