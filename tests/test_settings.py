@@ -58,7 +58,7 @@ def test_the_flag_beats_the_environment_beats_the_file(paths: Paths) -> None:
 def test_every_setting_is_named_once() -> None:
     names = [*Settings.__dataclass_fields__, *Sampling.__dataclass_fields__]
     names += [f"tools.{name}" for name in Tools.__dataclass_fields__]
-    assert len(names) == len(set(names)) == len(keys()) + 5
+    assert len(names) == len(set(names)) == len(keys()) + 6
 
 
 def test_every_default_is_within_its_own_bounds() -> None:

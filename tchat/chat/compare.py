@@ -273,6 +273,6 @@ def _shown(name: str) -> str:
 
 def _empty(text: str) -> Finished:
     """The end of a reply that was stopped."""
-    from tchat.engine.generation import empty_reply
+    from tchat.engine.events import empty_reply
 
     return replace(empty_reply(), text=text)

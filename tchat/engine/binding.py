@@ -72,7 +72,7 @@ class LlamaLog:
         return single_line(self._errors[0], limit=300) if self._errors else tr("no reason given")
 
 
-class Backend:
+class LlamaLibrary:
     """llama.cpp, ready to use: ``lib`` is the binding's module of C functions."""
 
     def __init__(self) -> None:
@@ -111,14 +111,14 @@ class Backend:
 
 
 @cache
-def backend() -> Backend:
+def backend() -> LlamaLibrary:
     """The process's one llama.cpp. Loaded at the first call, 35 ms.
 
     Raises:
         ModelError: llama-cpp-python is not installed or its library does not load.
     """
     try:
-        return Backend()
+        return LlamaLibrary()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise ModelError(
             tr("llama.cpp cannot be loaded: {error}", error=single_line(str(error), limit=300)),

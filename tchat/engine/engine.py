@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import on_large_stack
-from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice
+from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice, empty_reply
 from tchat.engine.generation import (
     Prefill,
-    empty_reply,
     generate_candidates,
     generate_label,
     generate_reply,

@@ -227,6 +227,11 @@ class Finished:
     unfinished: bytes = b""
 
 
+def empty_reply(seed: int = 0) -> Finished:
+    """The end of a reply that was stopped before it began."""
+    return Finished(Reason.CANCELLED, "", "", seed, TokenUsage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
     """The model writes a call of the tool ``name``, the ``index``-th of its reply."""

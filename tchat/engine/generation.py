@@ -151,11 +151,6 @@ def generate_candidates(  # noqa: PLR0917  as `generate_reply`
             job.close()
 
 
-def empty_reply(seed: int = 0) -> Finished:
-    """The end of a reply that was stopped before it began."""
-    return Finished(Reason.CANCELLED, "", "", seed, TokenUsage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
-
-
 def _make_timings(load_seconds: float, prefill: Prefill, started: float) -> Timings:
     decode = time.perf_counter() - started
     return Timings(load_seconds, prefill.seconds, decode, prefill.restore_seconds)

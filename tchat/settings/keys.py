@@ -26,7 +26,7 @@ KINDS: dict[str, type] = {
 }
 SECTIONS: Mapping[str, type] = MappingProxyType({"sampling": Sampling, "tools": Tools})
 # Fields of Settings that are no settings
-TABLES = frozenset({*SECTIONS, "keys", "fixed", "origins"})
+TABLES = frozenset({*SECTIONS, "keys", "servers", "fixed", "origins"})
 LARGEST_INT = 2**31 - 1  # llama.cpp counts in 32 bits
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})

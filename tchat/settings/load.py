@@ -27,7 +27,7 @@ from tchat.settings.keys import (
     spell,
     variable_of,
 )
-from tchat.settings.schema import CONFIG_FILE, ENVIRONMENT, FLAG, Settings
+from tchat.settings.schema import CONFIG_FILE, ENVIRONMENT, FLAG, SERVERS, Settings
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def load(
     settings = replace(
         assemble(values),
         keys=_key_bindings(document, paths.config_file),
+        servers=document.get(SERVERS, {}),
         fixed=frozenset(name for name, origin in origins.items() if origin != CONFIG_FILE),
         origins=origins,
     )
@@ -156,7 +157,7 @@ def check_document(document: Mapping[str, Any], path: Path) -> tuple[dict[str, V
     """
     values: dict[str, Value] = {}
     warnings: list[str] = []
-    for section in (*SECTIONS, KEY_BINDINGS):
+    for section in (*SECTIONS, KEY_BINDINGS, SERVERS):
         if not isinstance(document.get(section, {}), dict):
             raise UsageError(
                 tr(
@@ -280,7 +281,7 @@ def _walk(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
         if name in SECTIONS:
             for inner, inner_value in value.items():
                 yield name, inner, inner_value
-        elif name != KEY_BINDINGS:
+        elif name not in (KEY_BINDINGS, SERVERS):
             yield "", name, value
 
 
@@ -293,7 +294,9 @@ def _stranger(section: str, name: str, key: Key | None) -> str:
             else tr("above [{section}]", section=section)
         )
         return tr("`{shown}` is ignored here; it belongs {where}", shown=shown, where=where)
-    near = nearest(name, [*SECTIONS, KEY_BINDINGS]) or nearest_key(full_name(section, name))
+    near = nearest(name, [*SECTIONS, KEY_BINDINGS, SERVERS]) or nearest_key(
+        full_name(section, name)
+    )
     hint = tr("did you mean `{near}`?", near=near) if near else ""
     return with_hint(tr("unknown setting `{shown}` is ignored", shown=shown), hint)
 
@@ -312,7 +315,7 @@ def set_value(path: Path, key: Key, text: str) -> Value:
         table[key.plain_name] = list(value) if isinstance(value, tuple) else value
         table.pop(key.former, None)
 
-    _rewrite(path, change)
+    rewrite(path, change)
     return value
 
 
@@ -323,10 +326,16 @@ def unset_value(path: Path, key: Key) -> None:
         for name in (key.plain_name, key.former):
             _table(document, key).pop(name, None)
 
-    _rewrite(path, change)
+    rewrite(path, change)
 
 
-def _rewrite(path: Path, change: Callable[[TOMLDocument], object]) -> None:
+def rewrite(path: Path, change: Callable[[TOMLDocument], object]) -> None:
+    """Edit the ``config.toml`` at ``path`` and replace it atomically; comments are kept.
+
+    Raises:
+        UsageError: It is broken before or after ``change``; it is left as it is.
+        StorageError: The file cannot be written; it is left as it is.
+    """
     import tomlkit
 
     text = read_text(path)

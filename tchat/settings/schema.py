@@ -12,6 +12,13 @@ from tchat.translation import LANGUAGES, LOCALE, N_
 CONFIG_FILE, MODELS_FILE = "config.toml", "models.toml"
 ENVIRONMENT, FLAG, SESSION = N_("environment"), N_("flag"), N_("session")
 MODEL_FILE, CATALOGUE = N_("model file"), N_("catalogue")
+SERVERS = "servers"  # the table of config.toml with OpenAI-compatible servers
+URL_SCHEMES = ("http://", "https://")
+
+
+def has_url_scheme(model: str) -> bool:
+    """Whether the name of a model is the URL of a server."""
+    return model.startswith(URL_SCHEMES)
 
 
 def setting(
@@ -248,7 +255,8 @@ class Settings:
     """Everything a user can set; ``sampling`` and ``tools`` are tables of their own.
 
     ``keys`` is the table ``[keys]`` as it was written: the key for each action of the chat screen.
-    Which actions there are only the screen knows. ``fixed`` are the settings that the environment,
+    Which actions there are only the screen knows. ``servers`` is the table ``[servers]`` as it was
+    written, checked when one is used. ``fixed`` are the settings that the environment,
     a flag or a command in the chat named: a model's own settings do not change them. ``origins``
     says where each value comes from that is no default.
     """
@@ -407,5 +415,14 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
     tools: Tools = field(default_factory=Tools)
     keys: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, Any] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def server(self) -> str:
+        """The name or URL of the server that ``model`` is on; empty for a model in this process."""
+        if has_url_scheme(self.model):
+            return self.model
+        name = self.model.partition("/")[0]
+        return name if name in self.servers else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tchat.engine.binding import Backend, Cancel, backend
+from tchat.engine.binding import Cancel, LlamaLibrary, backend
 from tchat.engine.context import SCRATCH, Context
 from tchat.engine.model import Model
 from tchat.models.gguf.dimensions import read_dimensions
@@ -28,7 +28,7 @@ def test_the_cache_is_as_large_as_llama_makes_it(
     path: Path = request.getfixturevalue(fixture)
     dimensions = read_metadata(path).dimensions
     # With llama.cpp's log on, which tells the sizes.
-    monkeypatch.setattr(Backend, "make_quietly", lambda self, make, cancel: make())
+    monkeypatch.setattr(LlamaLibrary, "make_quietly", lambda self, make, cancel: make())
     backend().log.write_to(tmp_path / "log")
     model = Model(path, cancel=Cancel())
     Context(model, size=4096, batch=256, threads=1, cancel=Cancel()).close()

@@ -1,0 +1,180 @@
+"""What a chat asks of whatever writes its replies: the engine in this process, or a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tchat.engine.events import Event
+    from tchat.engine.prompt import ChatMessage
+    from tchat.engine.prompt.encoder import EncodedPrompt
+    from tchat.engine.prompt.template import Think
+    from tchat.settings import Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend can do; a front end asks this, never its class.
+
+    Attributes:
+        exact_tokens: Prompts are counted exactly, not estimated.
+        kv_reuse: It tells and keeps what the KV cache holds of a chat.
+        prefill_ahead: A draft can be prefilled before it is sent.
+        logprobs: Replies have log-probabilities.
+        grammar: A GBNF grammar constrains the reply.
+        json_schema: A JSON schema does.
+        candidates: Several replies come from one prefill.
+        hidden_states: It gives those of the model.
+        vision: Messages may hold images.
+        tools: It is told of tools and gives their calls.
+        embeddings: It embeds texts.
+    """
+
+    exact_tokens: bool = False
+    kv_reuse: bool = False
+    prefill_ahead: bool = False
+    logprobs: bool = False
+    grammar: bool = False
+    json_schema: bool = False
+    candidates: bool = False
+    hidden_states: bool = False
+    vision: bool = False
+    tools: bool = False
+    embeddings: bool = False
+
+
+class Encoder(Protocol):
+    """Counts and encodes prompts for one backend."""
+
+    @property
+    def size(self) -> int:
+        """Tokens of context."""
+        ...
+
+    @property
+    def stopped(self) -> Callable[[], bool]:
+        """Whether to give up."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        ...
+
+    def for_reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        think: Think = "auto",
+        *,
+        continue_final: bool = False,
+    ) -> EncodedPrompt:
+        """The prompt of a reply."""
+        ...
+
+    def for_answer(
+        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
+    ) -> EncodedPrompt:
+        """The prompt of a reply without reasoning."""
+        ...
+
+
+class Backend(Protocol):
+    """Messages in, the frozen events of `tchat.engine.events` out.
+
+    All calls but `counting` and `unbind_session` belong on one thread. Setting the ``cancel`` that
+    it was made with ends the call in progress early.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; of a server, once it is loaded."""
+        ...
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is ready."""
+        ...
+
+    @property
+    def context_size(self) -> int:
+        """Tokens of context, once it is loaded."""
+        ...
+
+    @property
+    def trained_context_size(self) -> int:
+        """Tokens of context that the model was trained for; 0 if unknown."""
+        ...
+
+    @property
+    def encoder(self) -> Encoder:
+        """Encodes prompts until it is cancelled, once it is loaded."""
+        ...
+
+    def load(self) -> Iterator[Event]:
+        """Make the model ready, unless it is."""
+        ...
+
+    def counting(self) -> AbstractContextManager[Encoder | None]:
+        """Count prompts on any thread; None when the model is not loaded."""
+        ...
+
+    def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:
+        """Load the model and restore the chat, before its next prompt comes."""
+        ...
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Write the next reply, or continue the last message when ``continue_final``."""
+        ...
+
+    def candidates(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        count: int,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+        stopped: Container[int] = (),
+        states: bool = False,
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Write ``count`` replies, except those that are ``stopped``."""
+        ...
+
+    def score_labels(
+        self,
+        messages: Sequence[ChatMessage],
+        labels: Sequence[str],
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Choose one of ``labels`` as the reply, by their probabilities."""
+        ...
+
+    def bind_session(self, session: str) -> None:
+        """Save what is prefilled from now on for ``session``; for an empty one, save nothing."""
+        ...
+
+    def unbind_session(self, session: str) -> None:
+        """Save nothing more for ``session``; from any thread."""
+        ...
+
+    def save(
+        self, should_continue: Callable[[], bool] = lambda: True, *, at_exit: bool = False
+    ) -> int:
+        """Save what was prefilled; returns the saved tokens."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; not while a generator of it is running."""
+        ...

@@ -1,0 +1,1 @@
+"""Models on OpenAI-compatible servers: which servers there are, and the client that asks them."""

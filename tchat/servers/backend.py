@@ -1,0 +1,359 @@
+"""A model on a server as a `Backend`: the same calls and events as of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tchat.engine.backend import Capabilities
+from tchat.engine.events import (
+    CandidateEvent,
+    Event,
+    Finished,
+    LabelScores,
+    LoadProgress,
+    Notice,
+    Reason,
+    ReasoningDelta,
+    TextDelta,
+    empty_reply,
+)
+from tchat.engine.sampling import fresh_seed, several_seeds
+from tchat.errors import UsageError
+from tchat.servers.config import ServerModel
+from tchat.servers.connection import Connection, Stopped
+from tchat.servers.description import ServerDescription, describe
+from tchat.servers.kinds import KINDS
+from tchat.servers.labels import ALTERNATIVES, label_scores
+from tchat.servers.parallel import merged
+from tchat.servers.request import ChatRequest
+from tchat.servers.token_count import Calibration, ServerEncoder
+from tchat.servers.turn import ServerTurn
+from tchat.settings import Sampling
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.engine.binding import Cancel
+    from tchat.engine.prompt import ChatMessage
+    from tchat.engine.prompt.encoder import EncodedPrompt
+    from tchat.engine.prompt.template import Think
+
+
+class ServerBackend:
+    """A model on a server.
+
+    Args:
+        model: The server and its model; an empty one is the only one there.
+        key: The API key; empty for none.
+        cancel: Ends the call in progress when it is set, from any thread.
+
+    Attributes:
+        schema: The JSON schema that replies must have; None for none.
+        tools: Functions that the model may call, as in the API.
+    """
+
+    def __init__(self, model: ServerModel, key: str, cancel: Cancel) -> None:
+        self.server, self._wanted = model
+        self.cancel = cancel
+        self.schema: Mapping[str, Any] | None = None
+        self.tools: Sequence[Mapping[str, Any]] = ()
+        self._connection = Connection(self.server, key)
+        self._calibration = Calibration()
+        self._description: ServerDescription | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connection.close()
+        self._description = None
+
+    # Facts
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the server was asked for the model."""
+        return self._description is not None
+
+    @property
+    def description(self) -> ServerDescription:
+        """What the server told of itself and the model; it must be loaded."""
+        if self._description is None:
+            raise RuntimeError("the server was not asked: iterate load() first")
+        return self._description
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do; of a kind that is not known yet, what all can."""
+        if self._description is not None:
+            return self._description.capabilities
+        return KINDS[self.server.kind or "other"].capabilities
+
+    @property
+    def context_size(self) -> int:
+        """Tokens of context. It must be loaded."""
+        return self.description.model.context
+
+    @property
+    def trained_context_size(self) -> int:
+        """0: a larger context is a matter of the server."""
+        return 0
+
+    @property
+    def template_hash(self) -> str:
+        """Empty: the template is a matter of the server."""
+        return ""
+
+    @property
+    def encoder(self) -> ServerEncoder:
+        """Counts prompts, on the server where it can, until ``cancel`` is set."""
+        return ServerEncoder(
+            self.description, self._calibration, self._connection, self.cancel.is_set
+        )
+
+    @contextmanager
+    def counting(self) -> Iterator[ServerEncoder | None]:
+        """Estimate prompts on any thread; a draft is not sent to be counted."""
+        found = self._description
+        yield ServerEncoder(found, self._calibration) if found else None
+
+    # What only the engine in this process does
+
+    def bind_session(self, session: str) -> None:
+        """Nothing is saved of a prompt on a server."""
+
+    def unbind_session(self, session: str) -> None:
+        """Nothing is saved of a prompt on a server."""
+
+    def save(
+        self,
+        should_continue: Callable[[], bool] = lambda: True,  # noqa: ARG002 - as of the engine
+        *,
+        at_exit: bool = False,  # noqa: ARG002
+    ) -> int:
+        """Nothing is saved of a prompt on a server."""
+        return 0
+
+    # Replies
+
+    def load(self) -> Iterator[Event]:
+        """Ask the server for the model, unless that was done.
+
+        Raises:
+            ServerError: It cannot be reached, or answers with an error.
+            ModelNotFound: It has no such model.
+            InterruptedError: ``cancel`` was set.
+        """
+        if self._description is not None:
+            return
+        try:
+            self._description = describe(self._connection, self._wanted, self.cancel.is_set)
+        except Stopped:
+            raise InterruptedError from None
+        yield LoadProgress(self._description.model.id, 1.0)
+        if not self._description.tells_context:
+            text = tr(
+                "{name} does not tell how long a chat may be: tchat servers add {name} {url} "
+                "--ctx-size TOKENS tells it",
+                name=self.server.name,
+                url=self.server.url,
+            )
+            yield Notice("context", text)
+
+    def prepare(
+        self,
+        messages: Sequence[ChatMessage],  # noqa: ARG002 - as of the engine
+        think: Think = "auto",  # noqa: ARG002
+    ) -> Iterator[Event]:
+        """Ask the server for the model; nothing of a chat is sent before its next prompt."""
+        yield from self.load()
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Write the next reply, or continue the last message when ``continue_final``.
+
+        Raises:
+            ServerError: The server cannot be reached, refuses, or is cut off.
+            ModelNotFound, PromptTooLong: It says so.
+            UsageError: It cannot do what is asked.
+        """
+        seed = sampling.seed if sampling.seed >= 0 else fresh_seed()
+        total = yield from self._start(messages, prompt)
+        if total is None:
+            yield empty_reply(seed)
+            return
+        request = ChatRequest(
+            messages=messages,
+            sampling=sampling,
+            seed=seed,
+            think=think,
+            continue_final=continue_final,
+            schema=self.schema,
+            tools=self.tools,
+        )
+        turn = self._turn(request, total)
+        try:
+            for item in turn.items(self.cancel.is_set):
+                yield item[1] if isinstance(item, tuple) else item
+        except Stopped:
+            turn.stop(0)
+        yield from turn.close(0)
+        self._calibrate(messages, turn)
+        yield turn.finished(0, seed)
+
+    def candidates(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        count: int,
+        *,
+        think: Think = "auto",
+        continue_final: bool = False,
+        stopped: Container[int] = (),
+        states: bool = False,
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Write ``count`` replies; otherwise as `generate`, and as of the engine.
+
+        In one request where the server can do that, else in several at a time.
+
+        Raises:
+            UsageError: ``states`` are asked for, which no server gives.
+        """
+        if states:
+            raise UsageError(
+                tr("{name} gives no hidden states, which this ranker needs", name=self.server.name),
+                tr("choose another: --ranker logprob"),
+            )
+        seeds = several_seeds(sampling.seed, count)
+        total = yield from self._start(messages, prompt)
+        if total is None:
+            yield empty_reply(seeds[0])
+            return
+        request = ChatRequest(
+            messages=messages,
+            sampling=sampling,
+            seed=seeds[0],
+            think=think,
+            continue_final=continue_final,
+            logprobs=0 if self.capabilities.logprobs else None,
+            schema=self.schema,
+        )
+        several = self._choices if self.description.kind.has_choices else self._requests
+        yield from several(request, seeds, total, stopped)
+
+    def _choices(
+        self, request: ChatRequest, seeds: Sequence[int], total: int, stopped: Container[int]
+    ) -> Iterator[Event]:
+        """All replies of one request."""
+        turn = self._turn(replace(request, count=len(seeds)), total)
+        try:
+            for item in turn.items(self.cancel.is_set, stopped):
+                yield CandidateEvent(*item) if isinstance(item, tuple) else item
+        except Stopped:
+            for index in turn.replies:
+                turn.stop(index)
+        for index, seed in enumerate(seeds):
+            if index in stopped:
+                turn.stop(index)
+            for event in turn.close(index):
+                yield CandidateEvent(index, event)
+            # Only the first has the seed that was given; of the others the server tells none.
+            yield CandidateEvent(index, turn.finished(index, seed))
+        self._calibrate(request.messages, turn)
+
+    def _requests(
+        self, request: ChatRequest, seeds: Sequence[int], total: int, stopped: Container[int]
+    ) -> Iterator[Event]:
+        """A request for each reply, several at a time."""
+
+        def maker(index: int, seed: int) -> Callable[[Callable[[], bool]], Iterator[Event]]:
+            def run(is_gone: Callable[[], bool]) -> Iterator[Event]:
+                turn = self._turn(replace(request, seed=seed), total)
+                try:
+                    for item in turn.items(
+                        lambda: is_gone() or self.cancel.is_set() or index in stopped
+                    ):
+                        if isinstance(item, tuple):
+                            yield item[1]
+                        elif index == 0:
+                            yield item
+                except Stopped:
+                    turn.stop(0)
+                yield from turn.close(0)
+                yield turn.finished(0, seed)
+
+            return run
+
+        makers = [maker(index, seed) for index, seed in enumerate(seeds)]
+        for index, event in merged(makers, self.description.kind.parallel):
+            if isinstance(event, TextDelta | ReasoningDelta | Finished):
+                yield CandidateEvent(index, event)
+            else:
+                yield event
+
+    def score_labels(
+        self,
+        messages: Sequence[ChatMessage],
+        labels: Sequence[str],
+        prompt: EncodedPrompt | None = None,
+    ) -> Iterator[Event]:
+        """Choose one of ``labels``, by the probabilities of the first token of the reply.
+
+        Raises:
+            UsageError: The server gives no log-probabilities, or they cannot tell the labels.
+        """
+        total = yield from self._start(messages, prompt)
+        if total is None:
+            yield empty_reply()
+            return
+        name = self.server.name
+        if not self.capabilities.logprobs:
+            raise UsageError(
+                tr("{name} gives no log-probabilities, which a choice needs", name=name),
+                tr("choose with a model in this process: -m MODEL"),
+            )
+        request = ChatRequest(
+            messages=messages,
+            sampling=Sampling(temp=0.0, max_tokens=1),
+            seed=0,
+            think="off" if self.description.kind.can_switch_thinking else "auto",
+            logprobs=ALTERNATIVES,
+        )
+        turn = self._turn(request, total)
+        try:
+            for item in turn.items(self.cancel.is_set):
+                if not isinstance(item, tuple):
+                    yield item
+        except Stopped:
+            yield empty_reply()
+            return
+        scores = label_scores(turn.replies[0].first_tokens, labels, name)
+        yield LabelScores(scores)
+        turn.replies[0].reason = Reason.STOP
+        yield turn.finished(0, 0, scores[0][0])
+
+    def _start(
+        self, messages: Sequence[ChatMessage], prompt: EncodedPrompt | None
+    ) -> Generator[Event, None, int | None]:
+        """Load the model; returns the tokens of the prompt, or None when stopped."""
+        try:
+            yield from self.load()
+            counted = prompt or self.encoder.for_answer(messages)
+        except InterruptedError:
+            return None
+        return len(counted.tokens)
+
+    def _turn(self, request: ChatRequest, total: int) -> ServerTurn:
+        return ServerTurn(self._connection, self.description, request, total)
+
+    def _calibrate(self, messages: Sequence[ChatMessage], turn: ServerTurn) -> None:
+        if turn.usage.prompt is not None:
+            self._calibration.record(messages, turn.usage.prompt)

@@ -1,0 +1,149 @@
+"""Tokens of a prompt for a server: counted there where it can, else estimated.
+
+A draft is never sent to be counted: it leaves this machine when the user sends it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tchat.engine.prompt import ChatMessage, never
+from tchat.engine.prompt.encoder import EncodedPrompt, too_long
+from tchat.engine.prompt.message_formats import ReplyPhase
+from tchat.errors import TchatError
+from tchat.servers.connection import Connection, Stopped
+from tchat.servers.description import ServerDescription
+from tchat.servers.request import message_json
+
+if TYPE_CHECKING:
+    from tchat.engine.prompt.template import Think
+    from tchat.settings import Sampling
+
+BYTES_PER_TOKEN = 3.6  # of UTF-8, about, over languages and code
+MARKS = 4  # tokens that a template writes around a message, about
+SECONDS = 10.0  # for one count
+FEWEST, MOST = 1.0, 8.0  # plausible bytes for a token
+LEAST_MEASURED = 200  # tokens of a prompt that tell something
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Bytes for each token, as the last prompts had."""
+
+    bytes_per_token: float = BYTES_PER_TOKEN
+
+    def record(self, messages: Sequence[ChatMessage], tokens: int) -> None:
+        """Learn from a prompt whose tokens the server has told."""
+        left = tokens - MARKS * len(messages)
+        if left >= LEAST_MEASURED:
+            measured = sum(_size(each.content) for each in messages) / left
+            self.bytes_per_token = min(max(measured, FEWEST), MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEncoder:
+    """Counts prompts for a model on a server. An `EncodedPrompt` of it has tokens in number only.
+
+    Args:
+        description: The server and its model.
+        calibration: What prompts before have shown.
+        connection: Where to count; None to estimate.
+        stopped: Whether to give up.
+    """
+
+    description: ServerDescription
+    calibration: Calibration
+    connection: Connection | None = field(default=None, compare=False)
+    stopped: Callable[[], bool] = field(default=never, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Tokens of context."""
+        return self.description.model.context
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether prompts are counted exactly."""
+        return self.connection is not None and self.description.capabilities.exact_tokens
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, about."""
+        return math.ceil(_size(text) / self.calibration.bytes_per_token)
+
+    def for_reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,  # noqa: ARG002 - as of the engine
+        think: Think = "auto",  # noqa: ARG002
+        *,
+        continue_final: bool = False,
+    ) -> EncodedPrompt:
+        """The prompt of a reply."""
+        return self.for_answer(messages, continue_final=continue_final)
+
+    def for_answer(
+        self, messages: Sequence[ChatMessage], *, continue_final: bool = False
+    ) -> EncodedPrompt:
+        """The prompt of an answer.
+
+        Raises:
+            PromptTooLong: It cannot fit, by far.
+            InterruptedError: ``stopped`` was True.
+        """
+        about = sum(self.count(each.content) + MARKS for each in messages)
+        if about > 2 * self.size:
+            raise too_long(about, self.size, self.description.model.trained_context, about=True)
+        tokens = None
+        if self.connection is not None and self.description.kind.tokenize:
+            with suppress(TchatError):
+                tokens = self._counted(self.connection, messages, continues=continue_final)
+        return EncodedPrompt(
+            [0] * (about if tokens is None else tokens), "", ReplyPhase.START, (), ()
+        )
+
+    def _counted(
+        self, connection: Connection, messages: Sequence[ChatMessage], *, continues: bool
+    ) -> int | None:
+        """What the server counts; None where its answer says nothing."""
+        turns = [message_json(each) for each in messages]
+        begins = {"add_generation_prompt": not continues, "continue_final_message": continues}
+        try:
+            match self.description.kind.tokenize:
+                case "messages":
+                    body = {"model": self.description.model.id, "messages": turns, **begins}
+                    return _count_in(self._post(connection, "//tokenize", body))
+                case "template":
+                    written = self._post(connection, "//apply-template", {"messages": turns})
+                    if not isinstance(written.get("prompt"), str):
+                        return None
+                    body = {"content": written["prompt"], "add_special": True}
+                    return _count_in(self._post(connection, "//tokenize", body))
+                case _:
+                    text = "\n".join(each.content for each in messages)
+                    found = _count_in(
+                        self._post(connection, "//extras/tokenize/count", {"input": text})
+                    )
+                    return None if found is None else found + MARKS * len(messages)
+        except Stopped:
+            raise InterruptedError from None
+
+    def _post(
+        self, connection: Connection, path: str, body: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        found = connection.post(path, body, self.stopped, SECONDS)
+        return found if isinstance(found, Mapping) else {}
+
+
+def _count_in(found: Mapping[str, Any]) -> int | None:
+    tokens, count = found.get("tokens"), found.get("count")
+    if type(count) is int and 0 <= count < 1 << 30:
+        return count
+    return len(tokens) if isinstance(tokens, list) else None
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

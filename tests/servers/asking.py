@@ -1,0 +1,52 @@
+"""Ask a backend in tests, and read its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tchat.engine.binding import Cancel
+from tchat.engine.events import Event, Finished, Notice, ReasoningDelta, TextDelta
+from tchat.engine.prompt import ChatMessage
+from tchat.servers.backend import ServerBackend
+from tchat.servers.config import Server, ServerModel
+from tchat.settings import Sampling
+from tests.servers.fake_server import FakeServer
+
+T = TypeVar("T")
+
+QUESTION = [ChatMessage("user", "Why is the sky blue?")]
+
+
+def backend_of(
+    fake: FakeServer, cancel: Cancel | None = None, *, key: str = "", model: str = "", **more: Any
+) -> ServerBackend:
+    server = Server("box", fake.url, **{"ctx_size": 4096, **more})
+    made = ServerBackend(ServerModel(server, model), key, cancel or Cancel())
+    made._connection.pause = lambda attempt: 0.01
+    return made
+
+
+def ask(backend: ServerBackend, sampling: Sampling | None = None, **options: Any) -> list[Event]:
+    return list(backend.generate(QUESTION, sampling or Sampling(), **options))
+
+
+def finished(events: Iterable[Event]) -> Finished:
+    return only(events, Finished)
+
+
+def only(events: Iterable[Event], kind: type[T]) -> T:
+    (found,) = (event for event in events if isinstance(event, kind))
+    return found
+
+
+def notices(events: Iterable[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def text_of(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def reasoning_of(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, ReasoningDelta))
