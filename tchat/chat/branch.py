@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from tchat.chat.tool_messages import messages_of_turn
 from tchat.engine.events import Notice, Reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import StorageError, UsageError
@@ -46,13 +47,13 @@ class Branch:
 
     @cached_property
     def turns(self) -> list[list[ChatMessage]]:
-        """The messages by turn: a question and its reply."""
-        turns: list[list[ChatMessage]] = []
+        """The messages by turn: a question, its reply, and the tool calls on the way to it."""
+        turns: list[list[Message]] = []
         for message in self.messages:
             if message.role is Role.USER or not turns:
                 turns.append([])
-            turns[-1].append(ChatMessage(message.role.value, message.text, message.reasoning))
-        return turns
+            turns[-1].append(message)
+        return [messages_of_turn(turn) for turn in turns]
 
     @cached_property
     def starts(self) -> list[int]:
@@ -87,7 +88,7 @@ class Branch:
 
     @property
     def last_reply(self) -> int | None:
-        """Id of the last reply or stopped prompt: the parent of a new prompt.
+        """Id of the last reply, result of a tool or stopped prompt: the parent of a new prompt.
 
         No reply that another process is still writing.
         """
@@ -95,7 +96,7 @@ class Branch:
             each.id
             for each in reversed(self.stored)
             if each.status is not Status.STREAMING
-            and (each.role is Role.ASSISTANT or each.status is Status.STOPPED)
+            and (each.role in (Role.ASSISTANT, Role.TOOL) or each.status is Status.STOPPED)
         )
         return next(ends, None)
 
@@ -148,6 +149,18 @@ class BranchReader:
         if question.parent_id is None:
             return Branch([])
         return self._to(read or Branch([]), question.parent_id)
+
+    def around(self, message: Message, read: Branch | None) -> tuple[Branch, list[Message]]:
+        """The branch before the turn that a message is in, and that turn up to the message.
+
+        ``read`` is a branch that was read lately.
+        """
+        if message.role is Role.USER:
+            return self.before(message, read), [message]
+        path = self._to(read or Branch([]), message.id).stored
+        starts = [place for place, each in enumerate(path) if each.role is Role.USER]
+        start = starts[-1] if starts else 0
+        return Branch(path[:start]), list(path[start:])
 
     def _to(self, read: Branch, message_id: int) -> Branch:
         """The branch up to a message: a prefix of ``read``, or else read from the store."""
@@ -206,8 +219,21 @@ def left_out_text(path: Sequence[Message], turns: Sequence[int], context: int) -
     )
 
 
+def shortened_text(names: Sequence[str], context: int) -> str:
+    """The notice that the oldest results of tools do not fit into the context any more."""
+    return trn(
+        "the context of {context:,} tokens is full: the oldest result of a tool ({name}) is left "
+        "out of the prompt and kept in the session",
+        "the context of {context:,} tokens is full: the oldest {count:,} results of tools (from "
+        "{name}) are left out of the prompt and kept in the session",
+        len(names),
+        context=context,
+        name=single_line(names[0], limit=40),
+    )
+
+
 class StoredQuestion(NamedTuple):
-    """A question that is stored.
+    """A question that is stored, or what a turn with tools goes on from.
 
     Attributes:
         branch: What was read of its session meanwhile; None for nothing.
@@ -277,8 +303,17 @@ class Questions:
         return StoredQuestion(question, None, reply_start, notice, before, begun)
 
     def edit(self, session: Session | None, message_id: int, text: str) -> StoredQuestion:
-        """Store ``text`` beside a message, as its sibling."""
+        """Store ``text`` beside a message, as its sibling; beside a reply without its calls.
+
+        Raises:
+            UsageError: It is the result of a tool.
+        """
         message = self._store.message(message_id)
+        if message.role is Role.TOOL:
+            raise UsageError(
+                tr("the result of a tool cannot be edited"),
+                tr("edit the question, or the reply that follows"),
+            )
         branch = self._branches.active(session)
         edited = self._store.add(
             message.session_id,
@@ -314,7 +349,10 @@ class Questions:
     def find(
         self, session: Session | None, message_id: int | None, reply_prefix: str = ""
     ) -> StoredQuestion:
-        """The last question, or the question of a message."""
+        """The last question, or the question of a message: what a new reply follows.
+
+        Of a reply behind the result of a tool, that result; of a result, itself.
+        """
         message, branch = self._message(session, message_id)
         start = _reply_start(reply_prefix)
         return StoredQuestion(self._question_of(message), branch, start)
@@ -322,10 +360,11 @@ class Questions:
     def find_continued(self, session: Session | None, message_id: int | None) -> StoredQuestion:
         """The question of a reply, with the reply as the beginning of the next one.
 
-        Where the loop guard stopped it, it goes on without.
+        Where the loop guard stopped it, it goes on without. A turn that was broken off behind a
+        call or a result goes on there.
         """
         last, branch = self._message(session, message_id)
-        if last.role is Role.USER:
+        if last.role in (Role.USER, Role.TOOL) or last.tool_calls:
             return StoredQuestion(last, branch)
         unfinished = bytes.fromhex(last.unfinished)
         reply_start = ChatMessage("assistant", last.text, last.reasoning, unfinished)
@@ -361,7 +400,7 @@ class Questions:
         return branch.stored[-1], branch
 
     def _question_of(self, message: Message) -> Message:
-        if message.role is Role.USER:
+        if message.role in (Role.USER, Role.TOOL):
             return message
         if message.parent_id is None:
             raise UsageError(tr("no prompt precedes this reply"), tr("send a prompt first"))

@@ -10,9 +10,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from tchat.chat.branch import Questions, StoredQuestion, left_out_text
+from tchat.chat.branch import Questions, StoredQuestion
 from tchat.chat.model import ModelHandle
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
+from tchat.chat.tool_messages import messages_of_turn
 from tchat.engine.binding import Cancel
 from tchat.engine.events import (
     PREFILL_COST,
@@ -23,7 +24,6 @@ from tchat.engine.events import (
     PromptProgress,
     Ranked,
 )
-from tchat.engine.prompt import ChatMessage
 from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
@@ -481,16 +481,17 @@ class Chat:
         message, engine = question.message, model.engine
         settings = self.settings_for_model
         settings = with_values(settings, question.sampling)
-        branch = self._builder.branches.before(message, question.branch)
+        branch, turn = self._builder.branches.around(message, question.branch)
         try:
             self._refuse_stopped()
             prepared = self._builder.prepare(
                 engine.encoder,
                 branch,
-                (ChatMessage("user", message.text), *question.reply_start),
+                (*messages_of_turn(turn), *question.reply_start),
                 system=self._system,
                 settings=settings,
                 labels=labels,
+                question_id=turn[0].id,
             )
             self._refuse_stopped()
             prompt = prepared.prompt
@@ -499,9 +500,7 @@ class Chat:
             require_fit(tokens, engine.context_size, engine.trained_context_size)
         except InterruptedError:
             return None
-        if prepared.has_dropped_turns and prepared.window.left_out:
-            text = left_out_text(branch.messages, prepared.window.left_out, engine.context_size)
-            yield Notice("window", text)
+        yield from prepared.notices(engine.context_size)
         cost = self._builder.cost(model, prepared, self.settings.model)
         report = None
         if cost is not None and cost.is_notable:
@@ -509,7 +508,7 @@ class Chat:
 
             yield Notice(PREFILL_COST, str(cost))
             report = PrefillReport(cost)
-        self._builder.record_sent(prepared, message.id)
+        self._builder.record_sent(prepared, turn[0].id)
         self._bind_session(model)
         return model, prepared, report, settings
 

@@ -1,14 +1,18 @@
-"""The context window: which turns go into the prompt, and why the others do not."""
+"""The context window: which turns go into the prompt, and why the others do not.
+
+Where they are too many, old results of tools are shortened first, then the oldest turns leave.
+"""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from tchat.chat.tool_messages import shortened
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.errors import DoesNotFit
@@ -24,6 +28,20 @@ MARGIN = 1.25  # how far beyond the limit an estimate looks for turns that do no
 SLACK = 16  # tokens that the marks around a new turn, and its seams, may be more or fewer
 CHARACTERS = 8  # for each token of the limit, up to which a prompt is encoded without an estimate
 GUESSES = 6  # by estimate, before the place of the first turn is bisected
+RECENT = 0.5  # share of the limit, from the end, in which results of tools stay whole
+
+
+class Cut(NamedTuple):
+    """Where whole results of tools begin: behind the first ``results`` of a turn.
+
+    Those before it are shortened, except in pinned turns.
+    """
+
+    turn: int = 0
+    results: int = 0
+
+
+ALL_WHOLE = Cut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +49,15 @@ class ContextWindow:
     """The messages of one prompt, and the prompt; None where they are too many to encode.
 
     ``first`` is the turn that the window begins with; of those before it only pinned ones are in.
+    ``shortened`` names the tools of the results before ``cut`` that are shortened in the window.
     """
 
     messages: tuple[ChatMessage, ...]
     first: int
     left_out: tuple[int, ...]
     prompt: EncodedPrompt | None
+    cut: Cut = ALL_WHOLE
+    shortened: tuple[str, ...] = ()
 
 
 def reply_reserve(context: int, max_tokens: int) -> int:
@@ -46,6 +67,157 @@ def reply_reserve(context: int, max_tokens: int) -> int:
 
 
 class WindowFitter:
+    """Shorten old results of tools, then drop the oldest turns, until a prompt fits.
+
+    Results shrink oldest first; those in the last half of the window stay whole as long as there
+    are turns that can leave. The results that the model has not seen yet always do.
+
+    Args:
+        system, turns, limit, count, first, pinned: As `TurnDropper` has them.
+        cut: Where the whole results of the last window began; those before it stay short.
+    """
+
+    def __init__(
+        self,
+        system: Sequence[ChatMessage],
+        turns: Sequence[Turn],
+        *,
+        limit: int,
+        count: Count,
+        first: int = 0,
+        pinned: Collection[int] = (),
+        cut: Cut = ALL_WHOLE,
+    ) -> None:
+        self._system, self._turns, self._pinned = system, turns, frozenset(pinned)
+        self._limit, self._count, self._cut = limit, count, cut
+        self._first = min(first, len(turns))
+        self._has_results = any(map(_results_of, turns))
+        self._dropper: tuple[Cut, TurnDropper] | None = None
+
+    def fit(self, new: Turn, encode: Encode) -> ContextWindow:
+        """Fit the prompt that ends with the turn ``new``.
+
+        Raises:
+            InterruptedError: From ``encode``.
+        """
+        if not self._has_results and not _results_of(new):
+            return self._dropper_for(ALL_WHOLE).fit(new, encode)
+        encode = _encoding_once(encode)
+        cut = self._cut
+        size = self._size(cut, new, encode)
+        if size > self._limit:
+            cut = self._advanced(cut, size, new, self._end_of_old(new))
+        window = self._fit(cut, new, encode)
+        size = math.inf if window.prompt is None else len(window.prompt.tokens)
+        if size > self._limit:  # no turn is left that could leave
+            last = self._advanced(cut, size, new, Cut(len(self._turns) + 1))
+            window = window if last == cut else self._fit(last, new, encode)
+        return window
+
+    def _fit(self, cut: Cut, new: Turn, encode: Encode) -> ContextWindow:
+        own = self._short(len(self._turns), new, cut)
+        window = self._dropper_for(cut).fit(own, encode)
+        if cut == ALL_WHOLE:
+            return window
+        stubs = tuple(
+            message.tool_name
+            for turn, messages in enumerate((*self._turns, new))
+            if turn >= window.first
+            for message, short in zip(messages, self._short(turn, messages, cut), strict=True)
+            if short is not message
+        )
+        return replace(window, cut=cut, shortened=stubs)
+
+    def _dropper_for(self, cut: Cut) -> TurnDropper:
+        if self._dropper is None or self._dropper[0] != cut:
+            turns = [self._short(n, turn, cut) for n, turn in enumerate(self._turns)]
+            dropper = TurnDropper(
+                self._system,
+                turns,
+                limit=self._limit,
+                count=self._count,
+                first=self._first,
+                pinned=self._pinned,
+            )
+            self._dropper = cut, dropper
+        return self._dropper[1]
+
+    def _size(self, cut: Cut, new: Turn, encode: Encode) -> float:
+        """Tokens with all turns; infinite where they are clearly too many."""
+        own = self._short(len(self._turns), new, cut)
+        messages = self._dropper_for(cut).messages(self._first, own)
+        if sum(len(each.content) for each in messages) > self._limit * CHARACTERS:
+            return math.inf
+        try:
+            return len(encode(messages).tokens)
+        except DoesNotFit:
+            return math.inf
+
+    def _short(self, place: int, turn: Turn, cut: Cut) -> Turn:
+        """A turn with the results before ``cut`` shortened."""
+        if place > cut.turn or place in self._pinned or not _results_of(turn):
+            return turn
+        left = len(turn) if place < cut.turn else cut.results
+        made = []
+        for message in turn:
+            is_before = message.role == "tool" and left > 0
+            left -= message.role == "tool"
+            made.append(shortened(message, self._count) if is_before else message)
+        return made
+
+    def _advanced(self, cut: Cut, size: float, new: Turn, end: Cut) -> Cut:
+        """The next ``cut``, up to ``end``, by which a prompt of ``size`` tokens meets the goal."""
+        excess = size - self._limit * REFILL
+        for place, message in self._results(new):
+            if place <= cut:
+                continue
+            if place > end or excess <= 0:
+                break
+            cut = place
+            excess -= self._count(message) - self._count(shortened(message, self._count))
+        return cut
+
+    def _results(self, new: Turn) -> Iterator[tuple[Cut, ChatMessage]]:
+        """The results that may be shortened, the oldest first, each with the cut behind it."""
+        seen = next((n for n, each in enumerate(reversed(new)) if each.role == "assistant"), None)
+        own = new[: len(new) - seen] if seen is not None else ()
+        for turn, messages in enumerate((*self._turns, own)):
+            if turn >= self._first and turn not in self._pinned:
+                results = (each for each in messages if each.role == "tool")
+                yield from ((Cut(turn, n), each) for n, each in enumerate(results, 1))
+
+    def _end_of_old(self, new: Turn) -> Cut:
+        """The cut behind the last result that is old."""
+        recent = 0
+        for turn, messages in reversed([*enumerate((*self._turns, new))]):
+            results = len(_results_of(messages))
+            for message in reversed(messages):
+                recent += self._count(message)
+                if recent > self._limit * RECENT:
+                    return Cut(turn, results)
+                results -= message.role == "tool"
+        return ALL_WHOLE
+
+
+def _results_of(turn: Turn) -> list[ChatMessage]:
+    return [message for message in turn if message.role == "tool"]
+
+
+def _encoding_once(encode: Encode) -> Encode:
+    """Encode each prompt once; the last two are remembered."""
+    known: list[tuple[Sequence[ChatMessage], EncodedPrompt]] = []
+
+    def encode_once(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        for others, prompt in known:
+            if others == messages:
+                return prompt
+        known[:] = [*known[-1:], (messages, encode(messages))]
+        return known[-1][1]
+
+    return encode_once
+
+
+class TurnDropper:
     """Drop the oldest turns until a prompt fits; for several prompts after the same turns.
 
     The system message, the pinned turns and the new one always stay, even where they do not fit:
@@ -184,7 +356,7 @@ class _Sizes:
     """
 
     def __init__(
-        self, new: Turn, fitter: WindowFitter, encode: Encode, least: Mapping[int, float]
+        self, new: Turn, fitter: TurnDropper, encode: Encode, least: Mapping[int, float]
     ) -> None:
         self._new, self._fitter, self._encode = new, fitter, encode
         self._least = least

@@ -142,7 +142,7 @@ def prefill_reason(
     path: Sequence[int],
     *,
     other_model: bool,
-    has_dropped_turns: bool,
+    is_reduced: bool,
 ) -> str:
     """Why a chat must be processed again, as far as the session tells; else empty.
 
@@ -151,13 +151,13 @@ def prefill_reason(
         now: The chat as it goes into the next one.
         path: Ids of the messages that the next prompt follows.
         other_model: Whether another model wrote its last reply.
-        has_dropped_turns: Whether old turns are dropped from the context.
+        is_reduced: Whether old turns or results are dropped from the context.
     """
     if before is None:
         return tr("model changed") if other_model else tr(NOT_IN_MEMORY)
     if _system(before.messages) != _system(now):
         return tr("system prompt changed")
-    if has_dropped_turns:
+    if is_reduced:
         return tr("context full, old messages dropped")
     if [*path] == before.path[: len(path)]:
         return tr("chat goes back to an earlier message")

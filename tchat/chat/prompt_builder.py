@@ -11,16 +11,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from tchat.chat.branch import Branch, BranchReader
+from tchat.chat.branch import Branch, BranchReader, left_out_text, shortened_text
 from tchat.chat.context_window import (
+    ALL_WHOLE,
     ContextWindow,
     Count,
+    Cut,
     Encode,
     Turn,
     WindowFitter,
     reply_reserve,
 )
 from tchat.chat.prefill_cost import PrefillCost, PromptRead, prefill_cost_of, prefill_reason
+from tchat.engine.events import Notice
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit
 from tchat.settings import Settings
@@ -48,12 +51,28 @@ class PreparedPrompt:
         branch: What it follows.
         new: Its own turn: a question, perhaps with the beginning of the reply.
         has_dropped_turns: Whether turns were dropped from the context for it.
+        has_shortened_results: Whether results of tools were shortened for it.
     """
 
     branch: Branch
     new: Turn
     window: ContextWindow
     has_dropped_turns: bool
+    has_shortened_results: bool = False
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether anything of the last prompt left the context for it."""
+        return self.has_dropped_turns or self.has_shortened_results
+
+    def notices(self, context_size: int) -> Iterator[Notice]:
+        """What left the context for it, told."""
+        window = self.window
+        if self.has_shortened_results and window.shortened:
+            yield Notice("window", shortened_text(window.shortened, context_size))
+        if self.has_dropped_turns and window.left_out:
+            text = left_out_text(self.branch.messages, window.left_out, context_size)
+            yield Notice("window", text)
 
     @property
     def messages(self) -> tuple[ChatMessage, ...]:
@@ -77,6 +96,7 @@ class PromptBuilder:
     def __init__(self, store: Store) -> None:
         self.branches = BranchReader(store)
         self._window_start: int | None = None  # the question that the last prompt began with
+        self._cut: tuple[int, int] | None = None  # a question, and results behind it: see `Cut`
         self._read: PromptRead | None = None  # the last prompt
         self._counters: _Recent[Count] = _Recent()
         self._fitters: _Recent[WindowFitter] = _Recent()
@@ -91,17 +111,19 @@ class PromptBuilder:
         system: str,
         settings: Settings,
         labels: bool = False,
+        question_id: int | None = None,
     ) -> PreparedPrompt:
         """Prepare the prompt of a turn: system prompt, the turns of ``branch`` that fit, ``new``.
 
         ``new`` may hold the beginning of the reply. With ``labels``, one of them is the reply.
+        ``question_id`` is the question of the turn: a step of it keeps what the last one left out.
 
         Raises:
             InterruptedError: The encoder was stopped.
         """
-        fitter = self._fitter_of(encoder, branch, system, settings)
+        fitter = self._fitter_of(encoder, branch, system, settings, question_id)
         encode = _encoding(encoder, new, settings, labels=labels)
-        return self._with_window(branch, new, fitter.fit(new, encode))
+        return self._with_window(branch, new, fitter.fit(new, encode), question_id)
 
     def prepare_draft(
         self, encoder: PromptEncoder, branch: Branch, draft: str, *, system: str, settings: Settings
@@ -134,14 +156,21 @@ class PromptBuilder:
             prepared.history,
             prepared.branch.ids,
             other_model=last is not None and same.isdisjoint({last.model, last.model_sha256}),
-            has_dropped_turns=prepared.has_dropped_turns,
+            is_reduced=prepared.is_reduced,
         )
         return prefill_cost_of(model.engine, prepared.prompt, prepared.new, why)
 
     def record_sent(self, prepared: PreparedPrompt, question_id: int) -> None:
-        """Remember the window of a prompt that is sent now, for the next one."""
+        """Remember the window of a prompt that is sent now, for the next one.
+
+        ``question_id`` is the question of its turn.
+        """
         starts = [*prepared.branch.starts, question_id]
-        self._window_start = starts[prepared.window.first]
+        window = prepared.window
+        self._window_start = starts[window.first]
+        self._cut = (
+            (starts[window.cut.turn], window.cut.results) if window.cut > ALL_WHOLE else None
+        )
         self._read = PromptRead(prepared.messages, [*prepared.branch.ids, question_id])
 
     def record_replies(self, *message_ids: int) -> None:
@@ -149,43 +178,59 @@ class PromptBuilder:
         if self._read is not None:
             self._read.replies.update(message_ids)
 
-    def _with_window(self, branch: Branch, new: Turn, window: ContextWindow) -> PreparedPrompt:
-        return PreparedPrompt(branch, new, window, window.first > self._first_turn(branch))
+    def _with_window(
+        self, branch: Branch, new: Turn, window: ContextWindow, question_id: int | None = None
+    ) -> PreparedPrompt:
+        first, cut = self._last_window(branch, question_id)
+        return PreparedPrompt(branch, new, window, window.first > first, window.cut > cut)
 
-    def _first_turn(self, branch: Branch) -> int:
-        """The turn of ``branch`` that the window of the last prompt began with.
+    def _last_window(self, branch: Branch, question_id: int | None) -> tuple[int, Cut]:
+        """The turn of ``branch`` that the window of the last prompt began with, and its cut.
 
         The first on another branch, which need not be as long: there the window begins afresh.
         """
-        try:
-            return branch.starts.index(self._window_start) if self._window_start else 0
-        except ValueError:
-            return 0
+        starts = branch.starts if question_id is None else [*branch.starts, question_id]
+        first = starts.index(self._window_start) if self._window_start in starts else 0
+        if self._cut is None or self._cut[0] not in starts:
+            return first, ALL_WHOLE
+        return first, Cut(starts.index(self._cut[0]), self._cut[1])
 
     def _key(
-        self, encoder: PromptEncoder, branch: Branch, system: str, settings: Settings
+        self,
+        encoder: PromptEncoder,
+        branch: Branch,
+        system: str,
+        settings: Settings,
+        question_id: int | None = None,
     ) -> tuple[object, ...]:
         """Everything that the prompt of a draft depends on besides its text."""
         model = encoder.model, encoder.template, encoder.size
         sampling = settings.sampling
         options = system, settings.think, sampling.max_tokens, sampling.grammar
-        return branch, *model, *options, self._window_start
+        return branch, *model, *options, self._window_start, self._cut, question_id
 
     def _fitter_of(
-        self, encoder: PromptEncoder, branch: Branch, system: str, settings: Settings
+        self,
+        encoder: PromptEncoder,
+        branch: Branch,
+        system: str,
+        settings: Settings,
+        question_id: int | None = None,
     ) -> WindowFitter:
-        key = self._key(encoder, branch, system, settings)
+        key = self._key(encoder, branch, system, settings, question_id)
         if (known := self._fitters.get(key)) is not None:
             return known
         model = encoder.model, encoder.template
         counter = self._counters.get(model) or self._counters.add(model, _token_counter(encoder))
+        first, cut = self._last_window(branch, question_id)
         fitter = WindowFitter(
             [ChatMessage("system", system)] if system else [],
             branch.turns,
             limit=encoder.size - reply_reserve(encoder.size, settings.sampling.max_tokens),
             count=counter,
-            first=self._first_turn(branch),
+            first=first,
             pinned=branch.pinned,
+            cut=cut,
         )
         return self._fitters.add(key, fitter)
 
@@ -210,7 +255,8 @@ def _token_counter(encoder: PromptEncoder) -> Count:
     @lru_cache(MAX_COUNTS)
     def count(message: ChatMessage) -> int:
         try:
-            return encoder.count(message.content) + MARKS
+            calls = (text for call in message.tool_calls for text in (call.name, call.arguments))
+            return sum(map(encoder.count, (message.content, *calls))) + MARKS
         except DoesNotFit:
             return encoder.size
 
@@ -282,7 +328,7 @@ def prefill_draft(
     think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
     with suppress(DoesNotFit, InterruptedError):
         prepared = prepare(replace(loaded.encoder, stopped=lambda: not should_continue()))
-        if prepared.has_dropped_turns:
+        if prepared.is_reduced:
             return
         ahead = DraftPrefill(loaded, prepared.messages, think, limit, should_continue)
         yield from ahead.events()

@@ -58,7 +58,7 @@ def write_title(
     encoder = replace(loaded.encoder, stopped=lambda: not should_continue())
     with suppress(DoesNotFit, InterruptedError):
         prepared = prepare(encoder)
-        if prepared.prompt is None or prepared.has_dropped_turns:
+        if prepared.prompt is None or prepared.is_reduced:
             return ""
         before = list(loaded.kv.tokens)
         try:

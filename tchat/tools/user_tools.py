@@ -16,6 +16,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ def load_file_tool(folder: Path, name: str) -> Tool | None:
             _require_own(path)
             return load(path)
     return None
+
+
+def described_file(folder: Path, name: str) -> tuple[str, tuple[Effect, ...]]:
+    """What the file of the tool ``name`` says of itself, without running it.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    path = next(path for path in (folder / f"{name}.toml", folder / f"{name}.py") if path.is_file())
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else _constants(text)
+    except (OSError, ValueError, SyntaxError, RecursionError) as error:
+        raise _unusable(path, str(error)) from error
+    description, named = values.get("description"), values.get("effects")
+    effects = {each for each in Effect if isinstance(named, list | tuple) and each.value in named}
+    if path.suffix == ".toml":
+        effects.add(Effect.RUNS_PROGRAMS)
+    return description if isinstance(description, str) else "", tuple(sorted(effects))
+
+
+def _constants(source: str) -> dict[str, Any]:
+    """The names that a module gives constants to."""
+    import ast
+
+    found: dict[str, Any] = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            with suppress(ValueError):
+                found[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return found
 
 
 def load_package_tool(name: str) -> Tool | None:

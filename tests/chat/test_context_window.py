@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.chat.context_window import REFILL, ContextWindow, WindowFitter, reply_reserve
-from tchat.engine.prompt import ChatMessage
+from tchat.chat.context_window import (
+    ALL_WHOLE,
+    REFILL,
+    ContextWindow,
+    Cut,
+    WindowFitter,
+    reply_reserve,
+)
+from tchat.engine.prompt import ChatMessage, MessageCall
 from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.engine.prompt.reasoning import ReplyPhase
 from tchat.errors import DoesNotFit
@@ -45,12 +52,15 @@ def fitted(
     limit: int,
     first: int = 0,
     pinned: Collection[int] = (),
+    cut: Cut = ALL_WHOLE,
     estimate: str = "exact",
     encode: Callable[[Sequence[ChatMessage]], EncodedPrompt] = encoded,
 ) -> ContextWindow:
     *before, new = every
     count = ESTIMATES[estimate]
-    fitter = WindowFitter(system, before, limit=limit, count=count, first=first, pinned=pinned)
+    fitter = WindowFitter(
+        system, before, limit=limit, count=count, first=first, pinned=pinned, cut=cut
+    )
     return fitter.fit(new, encode)
 
 
@@ -203,3 +213,125 @@ def test_pinned_turns_stay(lengths: list[int], limit: int, pinned: set[int]) -> 
     assert list(window.messages[1:]) == [m for place in here for m in every[place]]
     assert sorted([*here, *window.left_out]) == list(range(len(every)))
     assert size(window.messages) <= limit or window.first == len(every) - 1
+
+
+STEP = ("c", "look")  # the id of a call, and its tool
+
+
+def step(result: int) -> list[ChatMessage]:
+    """A reply with a call, and the result, of so many characters."""
+    asked = ChatMessage("assistant", "", tool_calls=(MessageCall(*STEP, "{}"),))
+    return [asked, ChatMessage("tool", "r" * result, tool_name="look", tool_call_id="c")]
+
+
+def tool_turns(results: Sequence[Sequence[int]]) -> Turns:
+    """Turns with a step for each result; the last one waits for its answer."""
+    every = [
+        [ChatMessage("user", "u" * 10), *(m for size in sizes for m in step(size))]
+        for sizes in results
+    ]
+    return [*([*turn, ChatMessage("assistant", "a" * 10)] for turn in every[:-1]), every[-1]]
+
+
+def is_stub(message: ChatMessage) -> bool:
+    return message.content.startswith("[result of look, ")
+
+
+RESULTS = st.lists(
+    st.lists(st.one_of(st.integers(1, 40), st.integers(200, 900)), max_size=3),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(RESULTS, st.integers(150, 3000), st.sets(st.integers(0, 10), max_size=2))
+def test_results_shrink_before_turns_leave(
+    results: list[list[int]], limit: int, pinned: set[int]
+) -> None:
+    every = tool_turns(results)
+    last = len(every) - 1
+    pinned = {place for place in pinned if place < last}
+    window = fitted(SYSTEM, every, limit=limit, pinned=pinned)
+    here = [place for place in range(last + 1) if place >= window.first or place in pinned]
+    original = [message for place in here for message in every[place]]
+    shown = window.messages[1:]
+    assert len(shown) == len(original)
+    for before, now in zip(original, shown, strict=True):
+        assert now == before or (before.role == "tool" and is_stub(now))
+    # What the model has not seen yet, and what is pinned, is whole; nothing parts.
+    assert shown[-2:] == tuple(original[-2:])
+    whole = [message for place in here if place in pinned for message in every[place]]
+    assert all(message in shown for message in whole)
+    stubs = [now for now in shown if now.role == "tool" and is_stub(now)]
+    assert len(stubs) >= len(window.shortened)
+    if size([*SYSTEM, *(m for turn in every for m in turn)]) <= limit:
+        assert (window.first, window.cut) == (0, ALL_WHOLE)
+    if window.first:  # then all that is before the last half is short
+        old = [m for m in shown if m.role == "tool" and m not in whole and len(m.content) > 100]
+        assert sum(len(m.content) for m in old[1:]) <= limit * 0.5 + 900 or window.first == last
+    if window.prompt is not None and len(window.prompt.tokens) > limit:
+        assert window.first == last
+        short = [m for m in shown[:-1] if m not in whole and m.role == "tool"]
+        assert all(is_stub(m) or len(m.content) < 100 for m in short)
+
+
+@given(RESULTS, st.integers(150, 3000))
+def test_a_prompt_begins_as_the_last_one_until_something_leaves(
+    results: list[list[int]], limit: int
+) -> None:
+    """The KV cache holds over the steps of a turn, and from turn to turn."""
+    every = tool_turns(results)
+    first, cut, before = 0, ALL_WHOLE, tuple(SYSTEM)
+    for number, turn in enumerate(every):
+        for end in range(1, len(turn) + 1):
+            if turn[end - 1].role == "assistant":
+                continue  # no prompt ends here
+            window = fitted(
+                SYSTEM, [*every[:number], turn[:end]], limit=limit, first=first, cut=cut
+            )
+            assert window.first >= first
+            assert window.cut >= cut
+            if (window.first, window.cut) == (first, cut):
+                assert window.messages[: len(before)] == before
+            first, cut, before = window.first, window.cut, window.messages
+
+
+@pytest.mark.parametrize("estimate", sorted(ESTIMATES))
+def test_results_go_until_enough_is_free(estimate: str) -> None:
+    every = tool_turns([[400], [400], [400], [20], []])
+    window = fitted(SYSTEM, every, limit=1200, estimate=estimate)
+    assert window.prompt is not None
+    assert len(window.prompt.tokens) <= 1200
+    if estimate == "exact":
+        assert (window.first, window.cut, window.shortened) == (0, Cut(1, 1), ("look", "look"))
+        stub = ChatMessage(
+            "tool", "[result of look, 400 tokens, left out]", tool_name="look", tool_call_id="c"
+        )
+        assert window.messages.count(stub) == 2
+
+
+def test_results_of_a_long_chat_that_is_opened_again_stay_near_its_end() -> None:
+    window = fitted(SYSTEM, tool_turns([[150]] * 1000 + [[]]), limit=2000)
+    results = [message for message in window.messages if message.role == "tool"]
+    assert not any(map(is_stub, results[-4:]))
+    assert is_stub(results[0])
+    assert window.prompt is not None
+    assert len(window.prompt.tokens) <= 2000
+
+
+def test_earlier_results_of_the_own_turn_shrink_too() -> None:
+    window = fitted(SYSTEM, tool_turns([[300], [300, 300, 300]]), limit=500)
+    results = [message for message in window.messages if message.role == "tool"]
+    assert window.first == 0
+    assert [is_stub(message) for message in results] == [True, True, True, False]
+
+
+def test_results_too_long_to_count_are_shortened() -> None:
+    def refusing(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        if size(messages) > 1000:
+            raise DoesNotFit("too long")
+        return encoded(messages)
+
+    window = fitted([], tool_turns([[50_000], [20], []]), limit=500, encode=refusing)
+    assert window.first == 0
+    assert [is_stub(m) for m in window.messages if m.role == "tool"] == [True, False]

@@ -1,0 +1,124 @@
+"""Every tool that there is, with what it does and whether it is on, to be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tchat.errors import TchatError
+from tchat.translation import N_, tr
+
+if TYPE_CHECKING:
+    from tchat.paths import Paths
+    from tchat.settings import Settings
+    from tchat.tools.registry import ToolRegistry
+    from tchat.tools.tool import Effect, Tool
+
+EFFECTS = (N_("reads files"), N_("writes files"), N_("runs programs"), N_("network"))
+"""What `tchat.tools.tool.Effect` are called; `tr` translates them."""
+
+
+class ToolSource(StrEnum):
+    """Where a tool is from; `tr` translates its value."""
+
+    BUILT_IN = N_("built in")
+    OWN = N_("yours")
+    PACKAGE = N_("package")
+    SERVER = N_("server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTool:
+    """A tool, as it is listed.
+
+    Attributes:
+        name: What the model calls it.
+        source: Where it is from.
+        is_on: Whether the model may call it.
+        description: What it does; empty where that is not known without running its code.
+        effects: What a call may do.
+        problem: Why it cannot be used; empty where it can.
+    """
+
+    name: str
+    source: ToolSource
+    is_on: bool
+    description: str = ""
+    effects: tuple[Effect, ...] = ()
+    problem: str = ""
+
+
+def list_tools(settings: Settings, paths: Paths, more: Collection[Tool] = ()) -> list[ListedTool]:
+    """All tools, then those that are on and not there.
+
+    Nothing is run for it: what a Python file says of itself is read from its text.
+
+    Args:
+        settings: Those in force.
+        paths: The user's folders.
+        more: Tools of servers.
+    """
+    from tchat.chat.tool_setup import open_registry
+
+    registry = open_registry(settings, paths)
+    found = [*_of_registry(registry, settings), *_of_servers(more, settings)]
+    known = {each.name for each in found}
+    missing = [name for name in settings.tools.enabled if name not in known]
+    return [
+        *found,
+        *(
+            ListedTool(
+                name=name, source=ToolSource.OWN, is_on=True, problem=tr("there is no such tool")
+            )
+            for name in missing
+        ),
+    ]
+
+
+def effects_text(tool: ListedTool) -> str:
+    """What a call may do, in words; empty for one that only computes."""
+    return ", ".join(tr(each.value) for each in tool.effects)
+
+
+def _of_registry(registry: ToolRegistry, settings: Settings) -> Iterator[ListedTool]:
+    from tchat.tools.registry import BUILT_IN
+    from tchat.tools.user_tools import described_file, file_tool_names
+
+    own = file_tool_names(registry.folder)
+    for name in registry.names():
+        is_on = name in settings.tools.enabled
+        source = ToolSource.PACKAGE
+        try:
+            if name in BUILT_IN:
+                source = ToolSource.BUILT_IN
+                tool = registry.get(name)
+                yield _listed(tool, source, is_on=is_on)
+                continue
+            description = ""
+            effects: tuple[Effect, ...] = ()
+            if name in own:
+                source = ToolSource.OWN
+                description, effects = described_file(registry.folder, name)
+        except TchatError as error:
+            yield ListedTool(name=name, source=source, is_on=is_on, problem=str(error))
+            continue
+        yield ListedTool(
+            name=name, source=source, is_on=is_on, description=description, effects=effects
+        )
+
+
+def _of_servers(tools: Collection[Tool], settings: Settings) -> Iterator[ListedTool]:
+    for tool in tools:
+        yield _listed(tool, ToolSource.SERVER, is_on=tool.name in settings.tools.enabled)
+
+
+def _listed(tool: Tool, source: ToolSource, *, is_on: bool) -> ListedTool:
+    return ListedTool(
+        name=tool.name,
+        source=source,
+        is_on=is_on,
+        description=tool.description,
+        effects=tuple(sorted(tool.effects)),
+    )
