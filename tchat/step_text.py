@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,6 +42,8 @@ def argument_text(value: object) -> str:
         import shlex
 
         return shlex.join(value)
+    import json
+
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -35,4 +35,22 @@ class Decoding(NamedTuple):
     rates: tuple[float, ...] = ()
 
 
-State: TypeAlias = Phase | Loading | Prefilling | Decoding
+class Acting(NamedTuple):
+    """A tool is called.
+
+    Attributes:
+        name: The tool, raw.
+        arguments: Its arguments on one line, safe to print.
+        asks: Whether the user is asked.
+        since: When that began, on a monotonic clock; None while the call is written.
+        step: The number of the reply that called, and how many there may be; 0 if unknown.
+    """
+
+    name: str
+    arguments: str = ""
+    asks: bool = False
+    since: float | None = None
+    step: tuple[int, int] = (0, 0)
+
+
+State: TypeAlias = Phase | Loading | Prefilling | Decoding | Acting

@@ -14,6 +14,8 @@ from tchat.tui.controllers.prompt_mode import PromptModeController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
+OF_STEPS = ("continue", "delete", "previous", "next")  # actions on the result of a tool
+
 
 class MessagesController:
     """Acts on the messages of the session."""
@@ -53,6 +55,12 @@ class MessagesController:
         return view.has(key) and view.entry(key).status == "streaming"
 
     async def _act_on_message(self, key: int, action: str) -> None:
+        view = self._transcript.view
+        if view.has(key) and view.entry(key).step is not None and action not in OF_STEPS:
+            self._context.notify(
+                tr("A step can be unfolded, copied, continued behind, and deleted, no more.")
+            )
+            return
         match action:
             case "edit":
                 self._prompt_mode.edit(await self._context.messages.message(key))
@@ -95,7 +103,8 @@ class MessagesController:
     async def copy_last_reply(self) -> None:
         """Copy the last reply."""
         branch = await self._context.messages.branch()
-        reply = next((each for each in reversed(branch) if each.role is Role.ASSISTANT), None)
+        replies = (each for each in reversed(branch) if each.role is Role.ASSISTANT)
+        reply = next((each for each in replies if each.text or not each.tool_calls), None)
         if reply is None:
             self._context.notify(tr("There is no reply yet."))
         else:

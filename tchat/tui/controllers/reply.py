@@ -16,11 +16,15 @@ from tchat.engine.events import (
     Notice,
     Reason,
     ReasoningDelta,
+    StepFinished,
     TextDelta,
+    ToolCallStarted,
+    ToolStep,
 )
 from tchat.sessions.records import Message
 from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.steps import StepsController
 from tchat.tui.controllers.transcript import PENDING, StorageController, TranscriptController
 from tchat.tui.widgets.transcript.entry import Entry
 
@@ -34,6 +38,7 @@ class ReplyController:
         self._context = context
         self._transcript = transcript
         self._storage = storage
+        self._steps = StepsController(context, transcript)
         self._branched = False  # whether the turn began another path
         self._notices: list[Entry] = []  # of the turn before its messages were stored
         self._cost: Entry | None = None  # the one of them that shows the prefill cost
@@ -56,12 +61,14 @@ class ReplyController:
             elif isinstance(event, ReasoningDelta):
                 reasoning.append(event.text)
             elif isinstance(event, MessageStored):
+                self._feed(text, reasoning)
                 await self._show_question(event)
             elif isinstance(event, CacheRestored | Notice):
                 self._show_notice(event)
-        reply, view = self._context.turn_state.reply, self._transcript.view
-        if (text or reasoning) and reply is not None and view.has(reply):
-            view.feed(reply, text="".join(text), reasoning="".join(reasoning))
+            elif isinstance(event, StepFinished | ToolCallStarted | ToolStep):
+                self._feed(text, reasoning)
+                await self._show_step(event)
+        self._feed(text, reasoning)
         last = batch[-1]
         if isinstance(last, Finished):
             self._context.turn_state.counted = self._context.turn_state.reply
@@ -79,6 +86,23 @@ class ReplyController:
                     )
                 )
         self._context.status.refresh()
+
+    def _feed(self, text: list[str], reasoning: list[str]) -> None:
+        """Add pieces to the reply, and take them out of the lists."""
+        reply, view = self._context.turn_state.reply, self._transcript.view
+        if (text or reasoning) and reply is not None and view.has(reply):
+            view.feed(reply, text="".join(text), reasoning="".join(reasoning))
+        text.clear()
+        reasoning.clear()
+
+    async def _show_step(self, event: StepFinished | ToolCallStarted | ToolStep) -> None:
+        """Show a call, or the end of the reply that called."""
+        if isinstance(event, StepFinished):
+            await self._show_stored()
+        elif isinstance(event, ToolCallStarted):
+            self._steps.show_call(event)
+        else:
+            self._steps.show_step(event)
 
     def _show_notice(self, event: CacheRestored | Notice) -> None:
         if isinstance(event, Notice) and event.kind == "model":
@@ -137,6 +161,11 @@ class ReplyController:
         return True
 
     async def finish(self) -> None:
+        """The turn is over: show the reply as it is stored."""
+        self._steps.end()
+        await self._show_stored()
+
+    async def _show_stored(self) -> None:
         """Show the reply as it is stored."""
         reply, view = self._context.turn_state.reply, self._transcript.view
         if reply is None:

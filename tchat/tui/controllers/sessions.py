@@ -171,6 +171,10 @@ class SessionsController:
             self._transcript.show_notice(
                 tr("The last message has no reply yet: /continue writes one.")
             )
+        elif branch and branch[-1].role is Role.TOOL:
+            self._transcript.show_notice(
+                tr("The reply ends behind the result of a tool: /continue goes on with it.")
+            )
 
     @background(group="session", exclusive=True)
     async def switch_private(self) -> None:

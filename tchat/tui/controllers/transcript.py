@@ -156,6 +156,12 @@ class TranscriptController:
         waits = shown.has(PENDING) and self._context.turn_state.is_running
         stored = bool(entries) and entries[-1].role == "user"
         pending = [shown.entry(PENDING)] if waits and not stored else []
+        if self._context.turn_state.is_running:  # calls without a result
+            pending += (
+                each
+                for each in shown.column.entries()
+                if each.step is not None and isinstance(each.key, str)
+            )
         # What came of a reply is here before it is stored.
         current = [
             shown.entry(each.key) if each.status == "streaming" and shown.has(each.key) else each

@@ -326,7 +326,7 @@ class TurnController:
         try:
             await self._reply.finish()
             branch = [] if self.state.loads_model else await self._context.messages.branch(last=1)
-            unanswered = bool(branch) and branch[-1].role is Role.USER
+            unanswered = bool(branch) and branch[-1].role in (Role.USER, Role.TOOL)
             reply = branch[-1] if branch and branch[-1].id in self.state.replies else None
             if self._transcript.is_stale or (unanswered and self._transcript.has_pending):
                 await self._transcript.reload()  # what is stored is shown with its id

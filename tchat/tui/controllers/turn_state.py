@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tchat.tui.engine_state import Decoding, Loading, Phase, Prefilling, State
+from tchat.tui.engine_state import Acting, Decoding, Loading, Phase, Prefilling, State
 
 if TYPE_CHECKING:
     from tchat.engine import events
@@ -58,7 +58,13 @@ SAMPLE = 0.5  # seconds that a column stands for
 
 
 class TurnProgress:
-    """What the engine is doing, by its events."""
+    """What the engine is doing, by its events.
+
+    Attributes:
+        used: Tokens in the context; None while they are counted.
+        state: What the status line says.
+        max_steps: How many replies of a turn may call tools; 0 for none.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -68,10 +74,15 @@ class TurnProgress:
         self._tokens = 0
         self.used: int | None = 0
         self.state: State = Phase.IDLE
+        self.max_steps = 0
+        self._step = 1
+        self._calls: dict[int, Acting] = {}  # that are not over, by their place in the reply
 
     def begin(self) -> None:
         """Work has begun; there is no event yet."""
         self.state = Phase.PREPARING
+        self._step = 1
+        self._calls.clear()
 
     def set_used(self, tokens: int | None) -> None:
         """Set the number of tokens in the context; None while they are counted."""
@@ -88,6 +99,17 @@ class TurnProgress:
             self._read(event)
         elif isinstance(event, events.TextDelta | events.ReasoningDelta):
             self._write(event.tokens)
+        elif isinstance(event, events.ToolCallStarted):
+            self._set_state(Acting(event.name, step=(self._step, self.max_steps)))
+        elif isinstance(event, events.ToolStep):
+            self._act(event)
+        elif isinstance(event, events.StepFinished):
+            usage = event.finished.usage
+            self.used = usage.prompt + usage.completion
+            self._set_state(Phase.PREPARING)
+        elif isinstance(event, events.MessageStored):
+            self._step += bool(self._calls)
+            self._calls.clear()
         elif isinstance(event, events.Finished):
             usage = event.usage
             self.used = usage.prompt + usage.completion
@@ -103,6 +125,27 @@ class TurnProgress:
         stopped = self.state is Phase.STOPPING
         self.state = Phase.IDLE
         return stopped
+
+    def _act(self, event: events.ToolStep) -> None:
+        """Tell the call that waits for the user, else the one that began last."""
+        from tchat.engine.events import StepState
+        from tchat.step_text import short_arguments
+
+        begun = self._calls.pop(event.index, None)
+        asks = event.state is StepState.ASKING
+        since = begun.since if begun and begun.asks == asks else self._clock()
+        over = not asks and event.state is not StepState.RUNNING
+        self._calls[event.index] = Acting(
+            event.name,
+            short_arguments(event.arguments),
+            asks,
+            None if over else since,
+            (self._step, self.max_steps),
+        )
+        going_on = [each for each in self._calls.values() if each.since is not None]
+        asking = [each for each in going_on if each.asks]
+        told = asking or going_on
+        self._set_state(told[-1] if told else Phase.PREPARING)
 
     def _read(self, event: events.PromptProgress) -> None:
         now = self._clock()

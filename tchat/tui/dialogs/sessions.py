@@ -16,7 +16,7 @@ from textual.content import Content
 from textual.timer import Timer
 
 from tchat.sanitize import printable, single_line
-from tchat.sessions.records import Message, SearchHit, Session, Status
+from tchat.sessions.records import Message, Role, SearchHit, Session, Status
 from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import CLOSE, Dialog, Hint, Picker
@@ -315,6 +315,8 @@ def preview(messages: Sequence[Message]) -> Content:
     """The last messages of a session, to be recognized by."""
     parts: list[tuple[str, str]] = []
     for message in messages:
+        if message.role is Role.TOOL or (message.tool_calls and not message.text.strip()):
+            continue  # steps of a turn
         parts.append((f"{_speaker(message)}\n", "bold $muted"))
         text = printable(message.text.strip())
         shown = text if len(text) <= PREVIEWED else text[:PREVIEWED].rstrip() + "…"

@@ -24,11 +24,13 @@ from tchat.sessions.records import (
     SearchHit,
     Session,
     Status,
+    ToolCall,
+    ToolOutcome,
 )
 from tchat.sessions.store import Store
 from tchat.tui.background import off_loop
 from tchat.tui.services.conversation import Conversation
-from tchat.tui.widgets.transcript.entry import Entry
+from tchat.tui.widgets.transcript.entry import Entry, Step
 
 PREVIEWED = 8  # messages
 
@@ -154,10 +156,13 @@ class MessageService:
         def read(session: Session) -> list[Entry]:
             store = self._conversation.store
             places = store.positions(session.id)
-            return [
-                entry_of(each, places.get(each.id, (1, 1)))
-                for each in store.branch(session.id, last)
-            ]
+            path = store.branch(session.id, last)
+            calls = calls_above(store, path[0]) if path else ()
+            entries = []
+            for each in path:
+                calls = each.tool_calls if each.role is Role.ASSISTANT else calls
+                entries.append(entry_of(each, places.get(each.id, (1, 1)), calls))
+            return entries
 
         return await self._read(read, [])
 
@@ -170,7 +175,7 @@ class MessageService:
         except UsageError:
             return None
         places = store.positions(message.session_id)
-        return entry_of(message, places.get(message.id, (1, 1)))
+        return entry_of(message, places.get(message.id, (1, 1)), calls_above(store, message))
 
     async def message(self, message_id: int) -> Message:
         """One message."""
@@ -255,8 +260,20 @@ class MessageService:
         return nothing if session is None else await asyncio.to_thread(read, session)
 
 
-def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
-    """The entry of one message; files that were put in front are named only."""
+def calls_above(store: Store, message: Message) -> Sequence[ToolCall]:
+    """The calls of the reply that a result belongs to; none of another message."""
+    while message.role is Role.TOOL and message.parent_id is not None:
+        message = store.message(message.parent_id)
+    return message.tool_calls
+
+
+def entry_of(
+    message: Message, sibling: tuple[int, int] = (1, 1), calls: Sequence[ToolCall] = ()
+) -> Entry:
+    """The entry of one message; files that were put in front are named only.
+
+    ``calls`` are those of the reply that a result belongs to.
+    """
     usage, timings = message.usage, message.timings
     written, seconds = timings.get("write", 0.0), timings.get("read", 0.0)
     files, text = (
@@ -280,7 +297,16 @@ def entry_of(message: Message, sibling: tuple[int, int] = (1, 1)) -> Entry:
         label=_short_name(message),
         speed=Timings.rate(usage.get("completion", 0), written) or None,
         seconds=seconds + written if timings else None,
+        step=_step_of(message.tool_outcome, calls) if message.role is Role.TOOL else None,
     )
+
+
+def _step_of(outcome: ToolOutcome | None, calls: Sequence[ToolCall]) -> Step:
+    if outcome is None:  # of another program, which did not say
+        return Step(Role.TOOL.value)
+    call = next((each for each in calls if each.id == outcome.call_id), None)
+    arguments = call.arguments if call is not None else {}
+    return Step(outcome.name, arguments, outcome.state.value, outcome.seconds)
 
 
 def _short_name(message: Message) -> str:

@@ -11,8 +11,9 @@ from textual.timer import Timer
 
 from tchat.humanize import clock_text, rate_text
 from tchat.sanitize import single_line
+from tchat.step_text import one_line
 from tchat.translation import tr, trn
-from tchat.tui.engine_state import Decoding, Loading, Phase, Prefilling, State
+from tchat.tui.engine_state import Acting, Decoding, Loading, Phase, Prefilling, State
 from tchat.tui.widgets.header import HeaderData, branch_part, marks, model_part
 from tchat.tui.widgets.rows import (
     Ends,
@@ -35,6 +36,8 @@ STILL = "●"  # where nothing moves
 BAR_FROM = 0.6  # share of the context from which its bar is shown
 LARGE, LARGE_SHARE = 512, 16  # tokens of a draft that are told, or one part in so many
 PULLING = 48  # characters
+NAME = 40  # characters of the name of a tool
+LASTS = 1.0  # seconds from which it is told how long a tool takes
 
 
 class DraftCost(NamedTuple):
@@ -147,7 +150,7 @@ class StatusLine(Row):
         left = marks(folded) if folded else []
         if data.state is not Phase.IDLE:
             spinner = SPINNER[self._turned % len(SPINNER)] if self._is_moving else STILL
-            left += _state(data.state, spinner)
+            left += _state(data.state, spinner, self._clock())
             left.append(_hint(StatusHint(data.stop, tr("stops")), keep=2))
         if data.queued:
             queued = trn("{count:,} queued", "{count:,} queued", data.queued)
@@ -166,9 +169,10 @@ class StatusLine(Row):
         return left, right
 
 
-def _state(state: State, spinner: str) -> list[Part]:
+def _state(state: State, spinner: str, now: float) -> list[Part]:
     long, short = _words(state)
-    colour = "$warning" if state is Phase.STOPPING else "$assistant"
+    asks = isinstance(state, Acting) and state.asks
+    colour = "$warning" if state is Phase.STOPPING or asks else "$assistant"
     signed = (f"{spinner} {long}", f"{spinner} {short}".rstrip())
     parts = [part(*signed, keep=(5,), lead="  ", style=colour)]
     if isinstance(state, Prefilling) and state.left is not None:
@@ -177,8 +181,21 @@ def _state(state: State, spinner: str) -> list[Part]:
     if isinstance(state, Prefilling) and state.total:
         drawn = bar(state.done / state.total, BAR)
         parts.append(part(drawn, "", keep=(3,), lead=" ", style=colour))
+    if isinstance(state, Acting):
+        parts += _step(state, now)
     if isinstance(state, Decoding) and state.rates:
         parts.append(part(sparkline(state.rates), "", keep=(3,), lead=" ", style=colour))
+    return parts
+
+
+def _step(state: Acting, now: float) -> list[Part]:
+    """How long a tool takes, and the number of the step."""
+    parts = []
+    if state.since is not None and not state.asks and now - state.since >= LASTS:
+        parts.append(_optional(clock_text(now - state.since), 6))
+    number, most = state.step
+    if most:
+        parts.append(_optional(tr("step {number} of {most}", number=number, most=most), 2))
     return parts
 
 
@@ -192,10 +209,19 @@ def _words(state: State) -> tuple[str, str]:
             return tr("Reading {counts} tokens", counts=counts), counts
         case Decoding(rate):
             return (rate_text(rate),) * 2 if rate else (tr("Writing"), "")
+        case Acting():
+            return _call(state)
         case Phase.STOPPING:
             return tr("Stopping"), tr("Stopping")
-        case _:
-            return tr("Preparing"), ""
+    return tr("Preparing"), ""
+
+
+def _call(state: Acting) -> tuple[str, str]:
+    name = one_line(state.name, NAME)
+    call = f"{name} {state.arguments}".rstrip()
+    if state.asks:
+        return tr("asks: {call}", call=call), tr("asks: {call}", call=name)
+    return call, name
 
 
 def _hint(hint: StatusHint, keep: int) -> Part:

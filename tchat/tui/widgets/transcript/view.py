@@ -436,8 +436,12 @@ class Transcript(ColumnView, can_focus=True):
         self.post_message(self.FindStepped(step))
 
     def action_ask(self, action: str) -> None:
-        """Ask for ``action`` on the message that the cursor is on."""
-        self.post_message(self.ActionRequested(self._key_at_cursor(), action))
+        """Ask for ``action`` on the message that the cursor is on; a step folds, not edited."""
+        key = self._key_at_cursor()
+        if action == "edit" and self.entry(key).step is not None:
+            self.toggle_fold(key, TEXT)
+        else:
+            self.post_message(self.ActionRequested(key, action))
 
     def action_copy_code(self) -> None:
         """Copy the first code block of the message that the cursor is on; again, the next one."""
