@@ -53,13 +53,12 @@ class Report:
         )
 
 
-def report(calls: str = "some", part: int = 0, parts: int = SHORT) -> Report:
-    """Try one part of the cases, of ``some`` or of ``every`` call."""
+def report(folder: Path, calls: str = "some", part: int = 0, parts: int = SHORT) -> Report:
+    """Try one part of the cases, of ``some`` or of ``every`` call, in an empty folder."""
     found = Report()
-    with tempfile.TemporaryDirectory() as folder:
-        first: int | None = 1
-        while first is not None:
-            first = _child(Path(folder), first, (calls, str(part), str(parts)), found)
+    first: int | None = 1
+    while first is not None:
+        first = _child(folder, first, (calls, str(part), str(parts)), found)
     return found
 
 
@@ -108,6 +107,8 @@ def _end(code: int) -> str:
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    result = report(given[0], int(given[1]), int(given[2])) if given else report()
+    with tempfile.TemporaryDirectory() as made:
+        which = (given[0], int(given[1]), int(given[2])) if given else ()
+        result = report(Path(made), *which)
     print(result)
     print("\n".join(result.problems))
