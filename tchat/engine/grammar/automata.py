@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import sys
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-CharSet: TypeAlias = tuple[tuple[int, int], ...]
+CharSet: TypeAlias = tuple[tuple[int, int], ...]  # ranges in order, which do not overlap
 
+BEGIN, END = 0x110000, 0x110001  # before the first and behind the last character
 # What a JSON string can hold: every code point but the surrogates.
 ANY: CharSet = ((0, 0xD7FF), (0xE000, 0x10FFFF))
 DIGITS: CharSet = ((0x30, 0x39),)
@@ -47,8 +49,12 @@ def difference(one: CharSet, other: CharSet) -> CharSet:
     left: list[tuple[int, int]] = []
     for low, high in one:
         start = low
-        for first, last in other:
-            if last < start or first > high:
+        # From the last range that begins at or before ``low``: only it may reach over it.
+        for place in range(max(bisect_right(other, (low, END)) - 1, 0), len(other)):
+            first, last = other[place]
+            if first > high:
+                break
+            if last < start:
                 continue
             if first > start:
                 left.append((start, first - 1))
@@ -65,7 +71,8 @@ def intersect(one: CharSet, other: CharSet) -> CharSet:
 
 def contains(one: CharSet, point: int) -> bool:
     """Whether a code point is in the set."""
-    return any(low <= point <= high for low, high in one)
+    place = bisect_right(one, (point, END)) - 1
+    return place >= 0 and point <= one[place][1]
 
 
 def any_case(one: CharSet) -> CharSet:
@@ -120,7 +127,6 @@ def _category(short: str) -> CharSet:
     return intersect(tuple(ranges), ANY)
 
 
-BEGIN, END = 0x110000, 0x110001  # before the first and behind the last character
 _MOST_WORK = 250_000  # parts of languages processed by one `Languages`
 
 

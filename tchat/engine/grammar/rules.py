@@ -427,7 +427,8 @@ def json_chars(chars: CharSet) -> Expression:
         return choice([CharClass(plain), Ref("escape")])
     escaped = [letter for one, letter in _SHORT.items() if intersect(chars, of_text(one))]
     controls = not difference(_CONTROLS, chars)
-    rare = difference(chars, (*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
+    usual = charset((*_PLAIN, *of_text("".join(_SHORT)), *(_CONTROLS if controls else ())))
+    rare = difference(chars, usual)
     codes = (point for low, high in rare for point in range(low, high + 1))
     behind = [chain(Text("u"), _hex(point)) for point in codes]
     if controls:
