@@ -54,6 +54,11 @@ class Paths:
         return self.config / "catalogue.toml"
 
     @property
+    def mcp_file(self) -> Path:
+        """MCP servers, in the form that other programs use too; written by the user."""
+        return self.config / "mcp.json"
+
+    @property
     def prompts(self) -> Path:
         """The user's prompt templates, one TOML file each."""
         return self.config / "prompts"

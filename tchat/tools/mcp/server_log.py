@@ -1,0 +1,48 @@
+"""What MCP servers write besides messages: into the log, bounded, and never on the terminal."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tchat.errors import StorageError
+from tchat.paths import private_file
+from tchat.sanitize import single_line
+
+MAX_LOG = 256 << 10  # characters of one run of a server
+MAX_LINE = 500
+
+
+@dataclass
+class ServerLog:
+    """The log of one run of a server.
+
+    Attributes:
+        path: The file; lines are appended.
+        server: The name in front of each line.
+        last: The last line, for the error that the server's end becomes.
+    """
+
+    path: Path
+    server: str
+    last: str = ""
+    _left: int = field(default=MAX_LOG)
+
+    def add(self, text: str) -> None:
+        """Append the lines of ``text``, without what acts on a terminal."""
+        lines = [line for part in text.split("\n") if (line := single_line(part, MAX_LINE))]
+        if not lines:
+            return
+        self.last = lines[-1]
+        if self._left <= 0:
+            return
+        written = "".join(f"mcp {self.server}: {line}\n" for line in lines)
+        self._left -= len(written)
+        if self._left <= 0:
+            written += f"mcp {self.server}: it writes more than is kept\n"
+        with (
+            suppress(OSError, StorageError),
+            private_file(self.path).open("a", encoding="utf-8") as file,
+        ):
+            file.write(written)

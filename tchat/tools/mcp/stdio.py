@@ -1,0 +1,182 @@
+"""A server as a program: messages over its standard input and output, a line each.
+
+The transport of the package `mcp` reads lines of any length; this one is bounded, and gives the
+program nothing of tchat's environment but what programs of tools get.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING
+
+import anyio
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
+
+from tchat.tools.mcp.messages import MAX_MESSAGE, Messages
+from tchat.tools.programs import find_program
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, Process
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from tchat.tools.mcp.config import ServerConfig
+    from tchat.tools.mcp.server_log import ServerLog
+
+MAX_NO_MESSAGES = 1000  # lines that are no messages; some servers print a greeting
+GRACE_SECONDS = 1.0  # after its input closed, and again after SIGTERM
+_POLL_SECONDS = 0.02
+_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
+
+
+@asynccontextmanager
+async def stdio_transport(
+    config: ServerConfig,
+    environment: Mapping[str, str],
+    log: ServerLog,
+    end: Callable[[str], None],
+) -> AsyncIterator[tuple[Messages, MemoryObjectSendStream[SessionMessage]]]:
+    """Start the program; yield the streams of messages from it and to it.
+
+    Args:
+        config: Without variables left in it.
+        environment: Of the program.
+        log: Where its standard error goes.
+        end: Called with the reason when no more messages come.
+
+    Raises:
+        ToolError: There is no such program.
+        OSError: It cannot be started.
+    """
+    program = find_program(config.command[0], environment.get("PATH", ""))
+    process = await anyio.open_process(
+        [program, *config.command[1:]],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environment,
+        cwd=Path(config.cwd) if config.cwd else None,
+        start_new_session=True,
+    )
+    incoming, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    outgoing, to_send = anyio.create_memory_object_stream[SessionMessage](0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_read_messages, process, incoming, log, end)
+        tasks.start_soon(_write_messages, process, to_send, incoming)
+        tasks.start_soon(_read_log, process.stderr, log)
+        try:
+            yield Messages(received), outgoing
+        finally:
+            received.close()
+            outgoing.close()
+            with anyio.CancelScope(shield=True):
+                await _end_process(process)
+            tasks.cancel_scope.cancel()
+            for stream in (incoming, to_send):
+                stream.close()
+
+
+async def _read_messages(
+    process: Process,
+    incoming: MemoryObjectSendStream[SessionMessage | Exception],
+    log: ServerLog,
+    end: Callable[[str], None],
+) -> None:
+    assert process.stdout is not None  # noqa: S101 - a pipe
+    line, strays, reason = bytearray(), 0, tr("it ended")
+    async with incoming:
+        with suppress(*_GONE):
+            async for chunk in process.stdout:
+                *ended, rest = chunk.split(b"\n")
+                for part in ended:
+                    line += part
+                    strays += not await _deliver(bytes(line), incoming, log)
+                    line.clear()
+                line += rest
+                if len(line) > MAX_MESSAGE:
+                    reason = tr("it sent a message of more than {most} MB", most=MAX_MESSAGE >> 20)
+                    break
+                if strays > MAX_NO_MESSAGES:
+                    reason = tr("what it sends is no MCP")
+                    break
+        end(reason)
+    if process.returncode is None:
+        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+async def _deliver(
+    line: bytes, incoming: MemoryObjectSendStream[SessionMessage | Exception], log: ServerLog
+) -> bool:
+    """Hand a line over; False where it is no message."""
+    if not line.strip():
+        return True
+    try:
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        log.add(f"no message: {line[:400].decode(errors='replace')}")
+        return False
+    await incoming.send(SessionMessage(message))
+    return True
+
+
+async def _write_messages(
+    process: Process,
+    to_send: MemoryObjectReceiveStream[SessionMessage],
+    incoming: MemoryObjectSendStream[SessionMessage | Exception],
+) -> None:
+    assert process.stdin is not None  # noqa: S101 - a pipe
+    try:
+        async for message in to_send:
+            text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+            await process.stdin.send(f"{text}\n".encode(errors="replace"))
+    except _GONE:
+        # It reads no more: whoever waits for an answer learns it now.
+        await incoming.aclose()
+
+
+async def _read_log(stderr: ByteReceiveStream | None, log: ServerLog) -> None:
+    assert stderr is not None  # noqa: S101 - a pipe
+    with suppress(*_GONE):
+        async for chunk in stderr:
+            log.add(chunk.decode(errors="replace"))
+
+
+async def _end_process(process: Process) -> None:
+    """End the program and what it started: close its input, then by signals."""
+    for stream in (process.stdin,):
+        if stream is not None:
+            with suppress(*_GONE):
+                await stream.aclose()
+    if not await _ends(process):
+        _signal(process, signal.SIGTERM)
+        await _ends(process)
+    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    await _ends(process)
+    # A program that left its process group may hold the pipes; nothing public closes our ends.
+    transport = getattr(getattr(process, "_process", None), "_transport", None)
+    if transport is not None:
+        transport.close()
+
+
+async def _ends(process: Process) -> bool:
+    """Whether it ends in time; `Process.wait` would also wait for whoever holds its pipes."""
+    until = anyio.current_time() + GRACE_SECONDS
+    while process.returncode is None:
+        if anyio.current_time() > until:
+            return False
+        await anyio.sleep(_POLL_SECONDS)
+    return True
+
+
+def _signal(process: Process, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        if os.name == "posix":
+            os.killpg(process.pid, number)
+        elif process.returncode is None:
+            process.kill()
