@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractAsyncContextManager, suppress
@@ -27,7 +28,7 @@ from tchat.sanitize import single_line
 from tchat.tools.mcp.elicitation import elicitation_result, form_of
 from tchat.tools.mcp.host import McpHost, McpProgress
 from tchat.tools.mcp.http import http_transport
-from tchat.tools.mcp.questions import Caller, Question
+from tchat.tools.mcp.questions import POLL_SECONDS, Caller, Question
 from tchat.tools.mcp.sampling import sampling_request, sampling_result
 from tchat.tools.mcp.stdio import stdio_transport
 from tchat.tools.tool import ToolError
@@ -46,7 +47,7 @@ Work: TypeAlias = "Callable[[Client, ProgressFnT], Awaitable[T]]"
 START_SECONDS = 60.0  # a first start may download the server
 CLOSE_SECONDS = 4.0
 LISTEN_AGAIN_SECONDS = 5.0
-MAX_QUESTIONS = 4  # that wait at once; more are declined
+MAX_WAITING = 4  # questions at once; more are declined
 _CHANGES: Mapping[type, str] = {
     types.ToolListChangedNotification: "tools",
     types.ResourceListChangedNotification: "resources",
@@ -85,6 +86,7 @@ class Connection:
         self._client: Client | None = None
         self._stop: anyio.Event | None = None
         self._is_closing = False
+        self._has_started = False
         self._thread = threading.Thread(target=self._run, name=f"mcp {self._name}", daemon=True)
         _silence_loggers()
         self._thread.start()
@@ -96,18 +98,29 @@ class Connection:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has started."""
+        """Whether it has started, and has not ended."""
         return self.is_open and self._client is not None
 
-    def wait_ready(self) -> None:
+    @property
+    def was_ready(self) -> bool:
+        """Whether it has started, and perhaps ended since."""
+        return self._has_started
+
+    def wait_ready(self, limit: float = math.inf) -> None:
         """Wait until the server has started; the user can stop that.
 
         Raises:
-            ToolError: It did not start.
+            ToolError: It did not start, or not within ``limit`` seconds.
         """
-        while not self._ready.wait(0.1):
+        until = time.monotonic() + limit
+        while not self._ready.wait(POLL_SECONDS):
             if self._host is not None and self._host.cancelled():
                 raise ToolError(tr("the call was stopped"))
+            if time.monotonic() > until:
+                raise ToolError(
+                    tr("the MCP server {name} is still starting", name=self._name),
+                    tr("wait for it, or look at `/mcp`"),
+                )
         if not self.is_ready:
             raise self._ended()
 
@@ -182,7 +195,7 @@ class Connection:
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as scope:
                 async with self._open_client() as client, anyio.create_task_group() as tasks:
                     scope.deadline = math.inf
-                    self._client = client
+                    self._client, self._has_started = client, True
                     tasks.start_soon(self._listen, client)
                     self._ready.set()
                     if not self._is_closing:
@@ -278,7 +291,7 @@ class Connection:
         """Let the caller's thread ask the user; None where nobody waits for a call."""
         with self._lock:
             caller = self._callers[-1] if self._callers else None
-        if caller is None or self._questions >= MAX_QUESTIONS:
+        if caller is None or self._questions >= MAX_WAITING:
             return None
         question = Question(ask)
         self._questions += 1

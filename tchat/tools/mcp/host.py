@@ -5,6 +5,7 @@ The questions come on the thread that made the call. What servers wrote is made 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -81,7 +82,8 @@ class FormField:
             case FieldKind.INTEGER:
                 fits = isinstance(value, int) and not isinstance(value, bool)
             case FieldKind.NUMBER:
-                fits = isinstance(value, int | float) and not isinstance(value, bool)
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                fits = is_number and math.isfinite(float(str(value)))
             case FieldKind.CHOICE:
                 fits = value in known
             case FieldKind.CHOICES:

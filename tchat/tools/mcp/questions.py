@@ -20,6 +20,7 @@ from tchat.translation import tr
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1  # between two looks at whether the user stopped the call
+MAX_QUESTIONS = 8  # of one call; more are declined
 LONGEST_SECONDS = 900.0  # of a call that tells of progress again and again
 
 
@@ -55,6 +56,7 @@ class Caller:
         self._host = host
         self._events: SimpleQueue[Question | None] = SimpleQueue()
         self._progress: McpProgress | None = None
+        self._asked = 0
 
     def question(self, question: Question) -> None:
         """Hand a question over; from any thread."""
@@ -95,7 +97,8 @@ class Caller:
             except Empty:
                 continue
             if question is not None:
-                question.put_to(self._host)
+                self._asked += 1
+                question.put_to(self._host if self._asked <= MAX_QUESTIONS else None)
                 asked = time.monotonic() - now
                 deadline, last = deadline + asked, last + asked
         return call.result()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_NO_MESSAGES = 1000  # lines that are no messages; some servers print a greeting
 GRACE_SECONDS = 1.0  # after its input closed, and again after SIGTERM
 _POLL_SECONDS = 0.02
+_EXIT_SECONDS = 0.3  # between the end of the output and that of the program
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
 
@@ -89,7 +91,7 @@ async def _read_messages(
     end: Callable[[str], None],
 ) -> None:
     assert process.stdout is not None  # noqa: S101 - a pipe
-    line, strays, reason = bytearray(), 0, tr("it ended")
+    line, strays, reason = bytearray(), 0, ""
     async with incoming:
         with suppress(*_GONE):
             async for chunk in process.stdout:
@@ -105,9 +107,20 @@ async def _read_messages(
                 if strays > MAX_NO_MESSAGES:
                     reason = tr("what it sends is no MCP")
                     break
-        end(reason)
-    if process.returncode is None:
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        if reason:
+            _signal(process, _KILL)
+        end(reason or await _exit_text(process))
+
+
+async def _exit_text(process: Process) -> str:
+    """How a program ended that wrote no more."""
+    await _ends(process, _EXIT_SECONDS)
+    code = process.returncode
+    if code is None:
+        return tr("it closed its output")
+    if code < 0:
+        return tr("it was ended by signal {number}", number=-code)
+    return tr("it ended with exit code {code}", code=code)
 
 
 async def _deliver(
@@ -149,14 +162,13 @@ async def _read_log(stderr: ByteReceiveStream | None, log: ServerLog) -> None:
 
 async def _end_process(process: Process) -> None:
     """End the program and what it started: close its input, then by signals."""
-    for stream in (process.stdin,):
-        if stream is not None:
-            with suppress(*_GONE):
-                await stream.aclose()
+    if process.stdin is not None:
+        with suppress(*_GONE):
+            await process.stdin.aclose()
     if not await _ends(process):
         _signal(process, signal.SIGTERM)
         await _ends(process)
-    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    _signal(process, _KILL)
     await _ends(process)
     # A program that left its process group may hold the pipes; nothing public closes our ends.
     transport = getattr(getattr(process, "_process", None), "_transport", None)
@@ -164,9 +176,9 @@ async def _end_process(process: Process) -> None:
         transport.close()
 
 
-async def _ends(process: Process) -> bool:
+async def _ends(process: Process, seconds: float = GRACE_SECONDS) -> bool:
     """Whether it ends in time; `Process.wait` would also wait for whoever holds its pipes."""
-    until = anyio.current_time() + GRACE_SECONDS
+    until = anyio.current_time() + seconds
     while process.returncode is None:
         if anyio.current_time() > until:
             return False
