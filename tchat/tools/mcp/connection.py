@@ -27,7 +27,7 @@ from tchat.errors import TchatError
 from tchat.sanitize import single_line
 from tchat.tools.mcp.elicitation import elicitation_result, form_of
 from tchat.tools.mcp.host import McpHost, McpProgress
-from tchat.tools.mcp.http import http_transport
+from tchat.tools.mcp.http import HTTPError, http_transport
 from tchat.tools.mcp.questions import POLL_SECONDS, Caller, Question
 from tchat.tools.mcp.sampling import sampling_request, sampling_result
 from tchat.tools.mcp.stdio import stdio_transport
@@ -85,6 +85,7 @@ class Connection:
         self._portal: BlockingPortal | None = None
         self._client: Client | None = None
         self._stop: anyio.Event | None = None
+        self._start: anyio.CancelScope | None = None
         self._is_closing = False
         self._has_started = False
         self._thread = threading.Thread(target=self._run, name=f"mcp {self._name}", daemon=True)
@@ -159,10 +160,9 @@ class Connection:
     def begin_close(self) -> None:
         """Ask the server to end; does not wait."""
         self._is_closing = True
-        portal, stop = self._portal, self._stop
-        if portal is not None and stop is not None:
+        if self._portal is not None:
             with suppress(RuntimeError):  # it ended by itself
-                portal.start_task_soon(_set, stop)
+                self._portal.start_task_soon(self._finish)
 
     def close(self) -> None:
         """End the server, and wait for that for a few seconds."""
@@ -193,6 +193,7 @@ class Connection:
         async with BlockingPortal() as portal:
             self._portal = portal
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as scope:
+                self._start = scope
                 async with self._open_client() as client, anyio.create_task_group() as tasks:
                     scope.deadline = math.inf
                     self._client, self._has_started = client, True
@@ -229,6 +230,12 @@ class Connection:
             self._reason = self._reason or reason
         if self._stop is not None:
             self._stop.set()
+
+    async def _finish(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
+        if self._start is not None and not self._has_started:
+            self._start.cancel()
 
     async def _work(self, work: Work[T], caller: Caller) -> T:
         async def report(progress: float, total: float | None, message: str | None) -> None:
@@ -342,12 +349,10 @@ class Connection:
             return tr("what it sends is no valid answer")
         if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
             return tr("it cannot be started: {reason}", reason=error.strerror or "")
+        if isinstance(error, HTTPError):
+            return tr("it cannot be reached: {reason}", reason=single_line(str(error), 300))
         text = error.message if isinstance(error, MCPError | TchatError) else str(error)
         return single_line(text, 400) or type(error).__name__
-
-
-async def _set(event: anyio.Event) -> None:
-    event.set()
 
 
 def _first(error: BaseException) -> BaseException:

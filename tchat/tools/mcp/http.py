@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx2
+from httpx2 import HTTPError
 from mcp.client.streamable_http import streamable_http_client
 
 from tchat.tools.mcp.messages import MAX_MESSAGE, Messages, Pace
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
     from tchat.tools.mcp.config import ServerConfig
+
+__all__ = ["HTTPError", "http_transport"]
 
 CONNECT_SECONDS = 20.0
 READ_SECONDS = 300.0  # of silence in a stream

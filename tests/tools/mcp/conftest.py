@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# Imported now, so that tests of memory measure something else.
+from tchat.tools.mcp import connection as connection
 from tests.tools.mcp.stage import McpStage
 
 

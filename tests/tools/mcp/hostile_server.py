@@ -135,7 +135,7 @@ def flood_errors() -> None:
 
 
 def storm() -> None:
-    for _ in range(100_000):
+    for _ in range(2000):
         send({"method": "notifications/tools/list_changed"})
 
 

@@ -35,13 +35,6 @@ def little_memory(most: int = 64 * MB) -> Iterator[None]:
     assert grown < most, f"{grown / MB:.0f} MB"
 
 
-def works_on(stage: McpStage, mode: str) -> None:
-    """Another server of the same chat, and the next call of this one, work."""
-    servers = stage.opened[-1]
-    names = [tool.name for tool in servers.tools(60)]
-    assert "h__good" in names, mode
-
-
 # Calls that fail, each with what the user is told.
 FAILURES = {
     "die": "h cannot be used: it ended with exit code 3",
@@ -92,7 +85,7 @@ def test_noise_around_an_answer_is_nothing(stage: McpStage, mode: str) -> None:
 
 def test_a_storm_of_changes_is_one_change(stage: McpStage) -> None:
     servers = stage.open(h=hostile("storm"))
-    for _ in range(5):
+    for _ in range(2):
         assert [tool.name for tool in servers.tools()] == ["h__good"]
 
 
@@ -159,7 +152,8 @@ def test_who_waits_for_a_start_can_stop(stage: McpStage) -> None:
 
 def test_a_slow_start_is_not_waited_for_by_others(stage: McpStage) -> None:
     servers = stage.open(h=hostile("no-start"), o=OFFICIAL)
-    servers.tools(60 if servers.servers["o"].tools(60) else 0.0)
+    servers.start()
+    servers.servers["o"].tools()
     assert servers.tools(0.0)
     assert servers.status()[0].state is ServerState.STARTING
 

@@ -83,7 +83,7 @@ def test_its_tools_resources_and_prompts_are_used(stage: McpStage, serve: Serve)
         for name, arguments, reason in (
             ("o:review", {}, "needs a value for `language`"),
             ("o:review", {"langage": "C"}, "did you mean `language`"),
-            ("o:revue", {}, "did you mean `review`"),
+            ("o:reviw", {}, "did you mean `review`"),
             ("p:review", {}, "no MCP server `p`"),
         ):
             with pytest.raises(UsageError, match=reason):
@@ -202,8 +202,9 @@ def test_a_server_that_is_not_there_is_told_in_one_line(stage: McpStage) -> None
     servers = stage.open(web={"url": "http://127.0.0.1:9/mcp"}, o=OFFICIAL)
     assert "o__add" in named(servers)
     error = next(each.error for each in servers.status() if each.name == "web")
-    assert error.startswith("the MCP server web cannot be used: ")
-    assert "\n" not in error
+    assert error.startswith("it cannot be reached: ")
+    with pytest.raises(ToolError, match="the MCP server web cannot be used: it cannot be reached"):
+        servers.read_resource("web:memo://x")
 
 
 def test_an_unset_variable_is_named(stage: McpStage) -> None:
