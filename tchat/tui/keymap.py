@@ -12,6 +12,7 @@ from textual.keys import Keys, _character_to_key
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean, nearest
 from tchat.translation import N_, tr
+from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.dialogs.manual import ManualScreen, ManualText
 from tchat.tui.keys import (
@@ -83,6 +84,7 @@ _TOGETHER = (
     frozenset({Scope.MODELS, Scope.LISTS}),
     frozenset({Scope.MODELS, Scope.DIALOGS}),
     frozenset({Scope.JUDGE, Scope.DIALOGS}),
+    frozenset({Scope.APPROVAL, Scope.DIALOGS}),
     frozenset({Scope.LISTS, Scope.DIALOGS}),
 )
 
@@ -306,6 +308,7 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(LineEditor.BINDINGS, Scope.LISTS),
     *declared(Sidebar.BINDINGS, Scope.LISTS),
     *declared(FirstScreen.BINDINGS, Scope.LISTS),
+    *declared(ApprovalDialog.BINDINGS, Scope.APPROVAL),
     *declared(Dialog.BINDINGS, Scope.DIALOGS),
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
     *declared(ManualScreen.BINDINGS, Scope.DIALOGS),

@@ -61,6 +61,7 @@ class Scope(StrEnum):
     SETTINGS = N_("Settings")
     MODELS = N_("Models")
     JUDGE = N_("Judge")
+    APPROVAL = N_("Approval")
     LISTS = N_("Lists")
     DIALOGS = N_("Dialogs")
 

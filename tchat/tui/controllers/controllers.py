@@ -29,6 +29,7 @@ from tchat.tui.controllers.sessions import SessionsController
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.startup import StartupController
 from tchat.tui.controllers.titles import TitleController
+from tchat.tui.controllers.tools import ToolsController
 from tchat.tui.controllers.transcript import StorageController, TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.widgets.prompt_draft import Draft
@@ -66,8 +67,10 @@ class Controllers:
             context, self.sessions.open_by_id, self.models.pull_and_offer
         )
         self.models.on_download = self.first_screen.refresh
+        self.tools = ToolsController(context, turn)
         self.startup = StartupController(
             context,
+            tools=self.tools,
             turn=turn,
             sessions=self.sessions,
             models=self.models,

@@ -1,4 +1,4 @@
-"""Notifies a user who looks elsewhere that a long turn is over."""
+"""Notifies a user who looks elsewhere that a long turn is over, or that something waits."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ class Notifier:
 
     def end_turn(self) -> None:
         """A turn is over that the user did not stop."""
+        if self._clock() - self._started >= LONG_TURN:
+            self.notify(tr("the reply is done"))
+
+    def notify(self, text: str) -> None:
+        """Tell ``text``, with the title of the session, unless the terminal has the focus."""
         app, settings = self._context.screen.app, self._context.settings
-        if app.app_focus or self._clock() - self._started < LONG_TURN:
+        if app.app_focus:
             return
         from tchat.tui.notifications import notification
 
-        text = tr("the reply is done")
         session = self._context.conversation.session
         if session is not None and not self._context.private:
             text += f": {single_line(session.title, TITLE)}"

@@ -13,6 +13,7 @@ from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.history import HistoryController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.sessions import SessionsController
+from tchat.tui.controllers.tools import ToolsController
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 from tchat.tui.services.sessions import MessageService, SessionService
@@ -31,6 +32,7 @@ class StartupController:
         self,
         context: ChatContext,
         *,
+        tools: ToolsController,
         turn: TurnController,
         sessions: SessionsController,
         models: ModelsController,
@@ -41,6 +43,7 @@ class StartupController:
     ) -> None:
         self.screen = context.screen
         self._context = context
+        self._tools = tools
         self._turn = turn
         self._sessions = sessions
         self._models = models
@@ -54,6 +57,7 @@ class StartupController:
         self._context.conversation = conversation
         self._context.messages = messages = MessageService(conversation)
         self._context.sessions = SessionService(conversation, messages)
+        self._tools.connect()
         self._start(state)
 
     @background(group="begin")

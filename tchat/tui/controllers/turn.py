@@ -204,6 +204,8 @@ class TurnController:
         self.state.loads_model = loads_model
         self.state.idle.clear()
         self.state.request = request = self._context.conversation.request()
+        tools = self._context.settings.tools
+        self.state.progress.max_steps = tools.max_steps if tools.enabled else 0
         self.state.progress.begin()
         self._context.status.refresh()
         self.follower.close()
@@ -284,7 +286,9 @@ class TurnController:
         """
         failure: TchatError | None = None
         try:
-            async with aclosing(self._context.conversation.stream(call, request)) as batches:
+            conversation = self._context.conversation
+            begin = conversation.stream if self.state.loads_model else conversation.turn
+            async with aclosing(begin(call, request)) as batches:
                 async for batch in batches:
                     with self._transcript.updating():
                         await self.follower.on_events(batch)

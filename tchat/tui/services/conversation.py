@@ -15,6 +15,7 @@ from tchat.engine.events import Event, PromptProgress
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
+from tchat.tui.services.tools import ToolService
 
 if TYPE_CHECKING:
     from tchat.chat.prefill_cost import PrefillCost
@@ -39,6 +40,7 @@ class Conversation:
         paths: The user's folders.
         session_state: The settings and the store of the open session.
         chat: The open session joined to the model.
+        tools: What the model may call.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Conversation:
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
+        self.tools = ToolService(paths, self._cancel)
         self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
 
     @property
@@ -127,6 +130,19 @@ class Conversation:
     def stream(self, call: ChatCall, request: Request) -> AsyncGenerator[list[Event], None]:
         """Do something with the chat for ``request``; yields its events in batches."""
         return self._engine.stream(lambda: call(self.chat), request)
+
+    def turn(self, call: ChatCall, request: Request) -> AsyncGenerator[list[Event], None]:
+        """As `stream`, with the tools that are on.
+
+        Raises:
+            UsageError: A tool that is on is not there, or what is set for tools is wrong.
+        """
+
+        def begin() -> Iterator[Event]:
+            self.tools.prepare(self.chat, self.persistent)
+            return call(self.chat)
+
+        return self._engine.stream(begin, request)
 
     async def work(
         self, begin: Callable[[Chat], Iterator[Any]], on_event: Callable[[Any], object]
@@ -299,6 +315,7 @@ class Conversation:
             private: Whether a new session is private; None for as before.
         """
         await self._leave()
+        self.tools.forget()
         state, before = self.session_state, self.settings.model
         model = state.base.model if session is None else before
         with state.switch(session, model=model, typed=flags, private=private):

@@ -1,0 +1,124 @@
+"""Tools: the questions about their calls, and the dialogs that turn them on and off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tchat.step_text import one_line
+from tchat.translation import tr
+from tchat.tui.background import background
+from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.notifier import Notifier
+from tchat.tui.controllers.turn import TurnController
+
+if TYPE_CHECKING:
+    from tchat.tui.dialogs.approval import ApprovalAnswer
+    from tchat.tui.services.tools import Question
+
+LOOK = 0.05  # seconds between two looks whether another dialog is closed
+AGAIN = 1.5  # seconds within which a second Esc stops the turn
+NAME = 40  # characters of the name of a tool
+
+
+class ToolsController:
+    """Asks the user about one call after the other; Esc denies, a second one stops the turn."""
+
+    def __init__(
+        self,
+        context: ChatContext,
+        turn: TurnController,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.screen = context.screen
+        self._context = context
+        self._turn = turn
+        self._notifier = Notifier(context)
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._escaped = -AGAIN
+
+    def connect(self) -> None:
+        """Take the questions of the open chat from now on."""
+        self._context.conversation.tools.on_question = self._receive
+
+    def _receive(self, question: Question) -> None:
+        """Take a question, on another thread: a message to the screen comes to the event loop."""
+        if not self.screen.call_later(partial(self._ask, question)):
+            question.answer.cancel()  # the screen is closed
+
+    @background(group="approval")
+    async def _ask(self, question: Question) -> None:
+        """Show a question once the others are answered and no other dialog is open."""
+        answer = question.answer
+        try:
+            async with self._one_at_a_time:
+                if answer.cancelled():
+                    return
+                tools = self._context.conversation.tools
+                if await asyncio.to_thread(tools.is_allowed, question.request):
+                    self._answer(question, "once")
+                    return
+                self._notify(question)
+                if await self._until_chat_is_seen(question):
+                    await self._show(question)
+        finally:
+            answer.cancel()  # whatever kept it from being answered; nothing once it is
+
+    def _notify(self, question: Question) -> None:
+        name = one_line(question.request.call.tool.name, NAME)
+        self._notifier.notify(tr("{name} waits for your approval", name=name))
+        if self.screen.app.screen is not self.screen:
+            self._context.notify(
+                tr("{name} waits for your approval: close this dialog to see it.", name=name)
+            )
+
+    async def _until_chat_is_seen(self, question: Question) -> bool:
+        """Wait until no other dialog is open; False when the question is no longer asked."""
+        while not question.answer.cancelled() and self.screen.is_running:
+            if self.screen.app.screen is self.screen:
+                return True
+            await asyncio.sleep(LOOK)
+        return False
+
+    async def _show(self, question: Question) -> None:
+        from tchat.tui.dialogs.approval import ApprovalDialog, ApprovalQuestion
+        from tchat.tui.services.tools import described
+
+        shown = await asyncio.to_thread(described, question.request)
+        dialog = ApprovalDialog(
+            ApprovalQuestion(**shown, is_untrusted=question.is_untrusted),
+            self._context.prompt.insert,
+        )
+
+        def withdraw(_: object) -> None:  # on another thread
+            if question.answer.cancelled():
+                dialog.call_later(dialog.withdraw)
+
+        question.answer.add_done_callback(withdraw)
+        self._take(question, await self.screen.app.push_screen_wait(dialog))
+
+    def _take(self, question: Question, said: ApprovalAnswer | None) -> None:
+        """Bring an answer to the thread that waits for it; None is Esc."""
+        if question.answer.cancelled():
+            return
+        now, before = self._clock(), self._escaped
+        if said is None:
+            self._escaped = now
+        if (said is None and now - before < AGAIN) or (said and said.choice == "stop"):
+            self._turn.stop()
+        self._answer(question, said.choice if said else "deny", said.reason if said else "")
+
+    def _answer(self, question: Question, choice: str, reason: str = "") -> None:
+        from tchat.tools.executor import Answer, ApprovalChoice
+
+        choices = {
+            "once": ApprovalChoice.ONCE,
+            "tool": ApprovalChoice.ALWAYS_TOOL,
+            "pattern": ApprovalChoice.ALWAYS_PATTERN,
+        }
+        if question.answer.set_running_or_notify_cancel():
+            question.answer.set_result(Answer(choices.get(choice, ApprovalChoice.DENY), reason))
