@@ -1,0 +1,73 @@
+"""Finds how a person is reached: e-mail addresses and telephone numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tchat.redaction.finding import Finding, Kind
+
+_EMAIL = re.compile(
+    r"(?<![\w.+%-])([\w.+%'-]{0,63}[\w+%])(?:@|\s?[\[(]at[\])]\s?)"
+    r"((?:[^\W_](?:[\w-]{0,61}[^\W_])?(?:\.|\s?[\[(]dot[\])]\s?))+[^\W\d_]{2,24})(?![\w-])"
+)
+_REMOTE = re.compile(r":[\w~./-]+")  # behind the host of `git@host:path`
+
+
+def find_emails(text: str) -> Iterator[Finding]:
+    """E-mail addresses; ``git@host:path`` is none."""
+    for match in _EMAIL.finditer(text):
+        is_remote = match.group(1) == "git" and _REMOTE.match(text, match.end())
+        if not is_remote:
+            yield Finding(match.start(), match.end(), Kind.EMAIL)
+
+
+# Where a number without a country code may be from, the commoner in tchat's languages first.
+REGIONS = ("US", "GB", "DE", "FR", "CN", "ES", "IT", "CH", "AT")
+_MAY_BE_PHONE = re.compile(r"[+(（]?\d[\d\s().（）/‑–-]{5,22}\d")
+_CHINESE_MOBILE = re.compile(
+    r"(?<![\d+])(?:(?:\+|00)86[ -]?)?1[3-9]\d(?P<sign>[ -]?)\d{4}(?P=sign)\d{4}(?!\d)"
+)
+_CALLED = re.compile(
+    r"(?:phone|call|tel|fax|mobile|mobil|cell|handy|ruf|anruf|telefon|téléphone|numéro|appel|"
+    r"portable|whatsapp|sms|text me|dial|reach|erreichbar|joindre|手机|电话|联系|致电|拨打|热线)",
+    re.IGNORECASE,
+)
+_NO_PHONE = re.compile(
+    r"(?:isbn|issn|doi|order|bestell|commande|invoice|rechnung|facture|ticket|订单|发票|编号|"
+    r"version|serial|tracking|article|artikel|version)\W{0,12}(?:\w+\W{1,3}){0,2}\Z",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}\s?[-–]\s?\d{4}")
+_CONTEXT = 40  # characters before a number in which a word tells what it is
+
+
+def find_phones(text: str) -> Iterator[Finding]:
+    """Telephone numbers: international ones, Chinese mobiles, national ones by their form.
+
+    A number without a country code needs a word for a telephone before it, or signs that group it.
+    """
+    for match in _CHINESE_MOBILE.finditer(text):
+        yield Finding(match.start(), match.end(), Kind.PHONE)
+    if _MAY_BE_PHONE.search(text) is None:
+        return
+    from phonenumbers import Leniency, PhoneNumberMatcher
+
+    for region in REGIONS:
+        for found in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
+            if _is_phone(text, found.start, found.raw_string):
+                yield Finding(found.start, found.end, Kind.PHONE)
+
+
+def _is_phone(text: str, start: int, number: str) -> bool:
+    before = text[max(0, start - _CONTEXT) : start]
+    if number.startswith(("+", "00")):
+        return True
+    if _DATE.fullmatch(number.strip()) or _NO_PHONE.search(before):
+        return False
+    if _CALLED.search(before):
+        return True
+    groups = re.split(r"\D+", number.strip("() "))
+    is_grouped = len(groups) > 1 and number.lstrip("(").startswith(("0", "("))
+    is_american = re.fullmatch(r"\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}", number) is not None
+    return (is_grouped and len(groups) > 1 and "/" not in number[4:]) or is_american

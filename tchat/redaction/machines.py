@@ -1,0 +1,90 @@
+"""Finds what names machines and their users: host names, IP addresses, names in paths."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from tchat.redaction.finding import Finding, Kind
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?<![\w.@/\\-])(?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}}(?![\w-]|\.\w|\()")
+_URL_HOST = re.compile(
+    rf"(?<=://)(?:[^\s/@:]*(?::[^\s/@]*)?@)?((?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}})(?![\w-]|\.\w)"
+)
+_LOGIN = re.compile(
+    rf"\b(?:ssh|scp|sftp|rsync|mosh)\s(?:-\S+\s){{0,4}}[a-z_][\w.-]{{0,30}}@({_LABEL}(?:\.{_LABEL})*)(?![\w.-]*@)(?=[:\s'\")\]]|[.,;]?(?:\s|\Z))"
+)
+_PRIVATE = re.compile(
+    r"\.(?:local|lan|internal|intranet|intra|corp|home|localdomain|private|test|home\.arpa|fritz\.box)\Z",
+    re.IGNORECASE,
+)
+# First labels of machines, in names of three labels and more: db1.example.com, not docs.python.org.
+_MACHINE = re.compile(
+    r"(?:(?:db|sql|pg|mysql|mongo|redis|kafka|srv|server|node|host|web|app|api|mail|smtp|imap|mx|ns|dns|"
+    r"vpn|gw|gateway|proxy|jump|bastion|dc|ad|ldap|nas|san|backup|build|ci|jenkins|git|gitlab|stage|"
+    r"staging|dev|test|prod|k8s|kube|etcd|gpu|hpc|login|worker|master|mgmt|admin|intranet|printer|"
+    r"fileserver|files|share|lab|box|vm|pc|laptop|desktop)[-\w]*?\d+|"
+    r"(?:db|srv|vpn|jump|bastion|intranet|staging|ldap|nas|mgmt|jenkins|fileserver)|"
+    r"[a-z]+(?:-[a-z0-9]+)*-\d+)\Z",
+    re.IGNORECASE,
+)
+_IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
+_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
+_VERSION = re.compile(
+    r"(?:\bv|version|release|build|firmware|版本|chapter|section|§|kapitel|chapitre|abschnitt|第|ratio)\s*\Z",
+    re.IGNORECASE,
+)
+# The folder of a user, on Linux, macOS and Windows; the name is what is replaced.
+_HOME = re.compile(
+    r"(?:(?<![\w.])/(?:home|Users|export/home|var/home)/|\b[A-Za-z]:[\\/]+Users[\\/]+|(?<![\w/])~(?=[A-Za-z]))"
+    r"([^\s/\\:*?\"'<>|,;)\]]{1,64})"
+)
+_NO_USERS = frozenset(
+    {"shared", "public", "default", "runner", "user", "username", "you", "name", "me"}
+)
+
+
+def find_hosts(text: str) -> Iterator[Finding]:
+    """Names of machines and IP addresses, but for loopback and public sites.
+
+    A site is what has no name of a machine in front, such as ``docs.python.org``.
+    """
+    for pattern in (_HOST, _URL_HOST):
+        for match in pattern.finditer(text):
+            group = match.lastindex or 0
+            if is_machine(match.group(group)):
+                yield Finding(match.start(group), match.end(group), Kind.HOST)
+    for match in _LOGIN.finditer(text):
+        host = match.group(1)
+        if "." not in host or is_machine(host):
+            yield Finding(match.start(1), match.end(1), Kind.HOST)
+    for pattern in (_IPV4, _IPV6):
+        for match in pattern.finditer(text):
+            if not _VERSION.search(text[: match.start()]) and _is_address(match.group()):
+                yield Finding(match.start(), match.end(), Kind.HOST)
+
+
+def is_machine(host: str) -> bool:
+    """Whether a name with dots is one of a machine rather than of a public site."""
+    if _PRIVATE.search(host):
+        return True
+    labels = host.split(".")
+    return len(labels) >= 3 and any(_MACHINE.match(each) for each in labels[:-2])
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified or text == "255.255.255.255")
+
+
+def find_users(text: str) -> Iterator[Finding]:
+    """Names of users in paths."""
+    for match in _HOME.finditer(text):
+        name = match.group(1).rstrip(".")
+        if name.lower() not in _NO_USERS and not name.startswith(("$", "{", "<", "%", "[")):
+            yield Finding(match.start(1), match.start(1) + len(name), Kind.USER)

@@ -1,0 +1,135 @@
+"""Replaces personal data and secrets by placeholders, and puts them back.
+
+One `Redactor` serves one chat or export: the same value gets the same placeholder everywhere in it.
+Its table stays on this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from types import MappingProxyType
+
+from tchat.errors import UsageError
+from tchat.redaction.contacts import find_emails, find_phones
+from tchat.redaction.finding import Detector, Finding, Kind, without_overlaps
+from tchat.redaction.identifiers import find_cards, find_ibans, find_person_ids
+from tchat.redaction.machines import find_hosts, find_users
+from tchat.redaction.postal_addresses import find_postal_addresses
+from tchat.redaction.secret_keys import find_secret_keys
+from tchat.translation import tr
+
+# In order of precedence: where two overlap, the earlier one names the placeholder.
+DETECTORS: Mapping[Kind, Detector] = MappingProxyType(
+    {
+        Kind.KEY: find_secret_keys,
+        Kind.EMAIL: find_emails,
+        Kind.IBAN: find_ibans,
+        Kind.ID: find_person_ids,
+        Kind.CARD: find_cards,
+        Kind.HOST: find_hosts,
+        Kind.PHONE: find_phones,
+        Kind.ADDRESS: find_postal_addresses,
+        Kind.USER: find_users,
+    }
+)
+_PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
+
+
+def require_libraries() -> None:
+    """Refuse redaction where the libraries that it needs are not installed.
+
+    Raises:
+        UsageError: One is missing.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("stdnum") is None or find_spec("phonenumbers") is None:
+        raise UsageError(
+            tr("redaction needs two libraries that are not installed"),
+            tr("run: pip install 'tchat[redact]'"),
+        )
+
+
+@dataclass
+class Redactor:
+    """Replaces what the detectors find, consistently.
+
+    Attributes:
+        words: The user's own words, such as names of customers; in any case.
+        kinds: What is replaced.
+    """
+
+    words: Collection[str] = ()
+    kinds: frozenset[Kind] = frozenset(Kind)
+    _names: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    _values: dict[str, str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+
+    @property
+    def table(self) -> Mapping[str, str]:
+        """What each placeholder stands for."""
+        return MappingProxyType(self._values)
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """What would be replaced, in order of place, without overlaps."""
+        return without_overlaps(self._all(text))
+
+    def redact(self, text: str) -> str:
+        """``text`` with placeholders such as ``[EMAIL_1]``.
+
+        Raises:
+            UsageError: The libraries that it needs are not installed.
+        """
+        require_libraries()
+        # A placeholder that the text holds already is nobody's: its number is passed over.
+        self._taken.update(match.group() for match in _PLACEHOLDER.finditer(text))
+        parts: list[str] = []
+        at = 0
+        for finding in self.find(text):
+            value = text[finding.start : finding.end]
+            parts += text[at : finding.start], self._placeholder(finding.kind, value)
+            at = finding.end
+        return "".join((*parts, text[at:]))
+
+    def restore(self, text: str) -> str:
+        """``text``, such as a server's reply, with the values put back."""
+        return _PLACEHOLDER.sub(lambda each: self._values.get(each.group(), each.group()), text)
+
+    def _all(self, text: str) -> Iterable[Finding]:
+        if Kind.WORD in self.kinds and self.words:
+            for match in self._own_words.finditer(text):
+                yield Finding(match.start(), match.end(), Kind.WORD)
+        for kind, find in DETECTORS.items():
+            if kind in self.kinds:
+                yield from find(text)
+
+    @cached_property
+    def _own_words(self) -> re.Pattern[str]:
+        longest_first = sorted(filter(None, self.words), key=len, reverse=True)
+        return re.compile("|".join(map(_as_word, longest_first)), re.IGNORECASE)
+
+    def _placeholder(self, kind: Kind, value: str) -> str:
+        key = kind, _normal(kind, value)
+        if key not in self._names:
+            numbers = count(1 + sum(other is kind for other, _ in self._names))
+            names = (f"[{kind.value}_{number}]" for number in numbers)
+            name = next(each for each in names if each not in self._taken | self._values.keys())
+            self._names[key], self._values[name] = name, value
+        return self._names[key]
+
+
+def _as_word(text: str) -> str:
+    """A pattern of ``text``, which stands alone where its script parts words."""
+    escaped = re.escape(text)
+    return rf"(?<!\w){escaped}(?!\w)" if text.isascii() else escaped
+
+
+def _normal(kind: Kind, value: str) -> str:
+    """What two spellings of one value share."""
+    if kind in (Kind.PHONE, Kind.IBAN, Kind.CARD, Kind.ID):
+        return re.sub(r"[^\dA-Za-z+]", "", value).upper()
+    return value if kind is Kind.KEY else value.casefold()
