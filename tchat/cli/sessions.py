@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, 
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
+    from tchat.redaction.redactor import Redactor
+    from tchat.sessions.formats.format import SessionReader
     from tchat.sessions.records import ImportedSession, SearchHit, Session
     from tchat.sessions.store import SessionStore
 
@@ -172,21 +174,45 @@ def export(
         False, "--show-reasoning", help="Include the reasoning (json has it)"
     ),
     as_json: bool = typer.Option(False, "--json", help="Same as --format json"),
+    redact: bool = typer.Option(
+        False, "--redact", help="Replace personal data and secrets by placeholders"
+    ),
+    table: Path = typer.Option(
+        None, "--redact-table", help="New file for what the placeholders stand for (with --redact)"
+    ),
 ) -> None:
     """Export sessions as Markdown, HTML, OpenAI messages, or JSON that `import` reads whole."""
     console: Console = ctx.obj
     if as_json and form and form.lower() != TCHAT_JSON.name:
         raise UsageError(tr("--json and --format cannot be combined"), tr("leave out one of them"))
     chosen = TCHAT_JSON if as_json else export_format(form, output, TCHAT_JSON)
-    pieces = _exported(console, sessions or [], chosen, reasoning, raw=output is not None)
+    if table is not None and not redact:
+        raise UsageError(tr("--redact-table needs --redact"), tr("add --redact"))
+    redactor = _redactor(console) if redact else None
+    pieces = _exported(
+        console, sessions or [], chosen, reasoning, raw=output is not None, redactor=redactor
+    )
     if output is None:
         for piece in pieces:
             console.stdout.write(piece)
-        return
-    write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
-    console.say(
-        tr("wrote {output} ({name})", output=single_line(path_text(output)), name=chosen.name)
-    )
+    else:
+        write_new(output, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
+        console.say(
+            tr("wrote {output} ({name})", output=single_line(path_text(output)), name=chosen.name)
+        )
+    if redactor is not None:
+        from tchat.chat.redaction import redaction_summary, write_table
+
+        if table is not None:
+            write_table(redactor, table)
+        console.say(redaction_summary(redactor))
+
+
+def _redactor(console: Console) -> Redactor:
+    from tchat.chat.redaction import open_redactor
+    from tchat.settings.load import load
+
+    return open_redactor(load(console.paths, console.environ).settings)
 
 
 @app.command("import")
@@ -272,12 +298,19 @@ def _exported(
     reasoning: bool,
     *,
     raw: bool = False,
+    redactor: Redactor | None = None,
 ) -> Iterator[str]:
     """Yield the sessions as text; sanitized unless ``raw``."""
     with sessions_to_read(console) as store:
-        found = [_find(store, name) for name in names] or store.sessions()
+        found: Iterable[Session] = [_find(store, name) for name in names] or store.sessions()
+        reader: SessionReader = store
+        if redactor is not None:
+            from tchat.chat.redaction import RedactedSessions
+
+            reader = redacted = RedactedSessions(store, redactor)
+            found = redacted.sessions(found)
         printed = printable_json if form.is_json else printable
-        for piece in form.export(store, found, show_reasoning=reasoning):
+        for piece in form.export(reader, found, show_reasoning=reasoning):
             yield piece if raw else printed(piece)
 
 

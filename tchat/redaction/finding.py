@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -35,19 +36,26 @@ class Finding:
 Detector: TypeAlias = Callable[[str], Iterable[Finding]]
 
 
-def without_overlaps(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The findings in order of place; of two that overlap, the one that came first.
+def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings in order of place; where two overlap, the one that came first keeps its span.
 
-    A later one that reaches past it keeps the part behind, so that nothing of it stays in clear.
+    Of a later one what is beside it stays, so that no part of a value is left in clear.
     """
-    taken: list[Finding] = []
+    taken: list[Finding] = []  # by place
     for finding in findings:
-        start, end = finding.start, finding.end
-        for other in taken:
-            if other.start <= start < other.end:
-                start = other.end
-            if other.start < end <= other.end:
-                end = other.start
-        if start < end and not any(start < other.end and other.start < end for other in taken):
-            taken.append(Finding(start, end, finding.kind))
-    return iter(sorted(taken, key=lambda each: each.start))
+        at = bisect_right(taken, finding.start, key=lambda each: each.end)
+        start = finding.start
+        rest: list[Finding] = []
+        while at < len(taken) and start < finding.end:
+            other = taken[at]
+            if other.start >= finding.end:
+                break
+            if start < other.start:
+                rest.append(Finding(start, other.start, finding.kind))
+            start = max(start, other.end)
+            at += 1
+        if start < finding.end:
+            rest.append(Finding(start, finding.end, finding.kind))
+        for each in rest:
+            insort(taken, each, key=lambda one: one.start)
+    return taken

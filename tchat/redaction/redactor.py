@@ -7,7 +7,7 @@ Its table stays on this machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -74,7 +74,7 @@ class Redactor:
         """What each placeholder stands for."""
         return MappingProxyType(self._values)
 
-    def find(self, text: str) -> Iterator[Finding]:
+    def find(self, text: str) -> list[Finding]:
         """What would be replaced, in order of place, without overlaps."""
         return without_overlaps(self._all(text))
 

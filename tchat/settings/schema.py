@@ -267,6 +267,9 @@ class Settings:
         flag="-m/--model",
     )
     system: str = setting("", "System prompt", flag="-s/--system", live=True)
+    redact_words: tuple[str, ...] = setting(
+        (), "Words of your own that redaction replaces; WORD,WORD", flag="-", live=True, commas=True
+    )
     ctx_size: int = setting(
         0,
         "Context window in tokens; 0 is the model's, up to 8192",

@@ -15,10 +15,11 @@ from tchat.errors import UsageError
 from tchat.paths import user_paths
 from tchat.sessions import formats
 from tchat.sessions.formats import ExportFormat, Messages, export_format
+from tchat.sessions.formats.format import SessionReader
 from tchat.sessions.importers import IMPORTERS, ImportReport, TextImporter, files
 from tchat.sessions.importers.files import ImportFile, read_file
 from tchat.sessions.records import Message, Role, Session, Status
-from tchat.sessions.store import SessionStore, Store
+from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell
 from tests.sessions.stores import new_session
 from tests.sessions.trees import to_json
@@ -26,7 +27,9 @@ from tests.sessions.trees import to_json
 # What the module of a new format holds.
 
 
-def _lines(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
+def _lines(
+    store: SessionReader, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
     for session in sessions:
         yield from (f"{each.role}: {each.text}\n" for each in store.walk(session.id))
 

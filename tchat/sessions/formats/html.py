@@ -17,7 +17,7 @@ from tchat.sessions.records import Message, Session, Status
 from tchat.translation import N_
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import Store
+    from tchat.sessions.formats.format import SessionReader
 
 _STYLE = """
 :root { color-scheme: light dark; --rule: #8884; --user: #0969da; --model: #1a7f37; }
@@ -44,7 +44,9 @@ _SHOWN = 200  # characters of a title
 Render = Callable[[str], str]
 
 
-def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
+def _export(
+    store: SessionReader, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
     listed = list(sessions)
     render = _renderer()
     yield _head(listed)
@@ -76,7 +78,7 @@ def _head(sessions: list[Session]) -> str:
 
 
 def _session(
-    store: Store, session: Session, number: int, render: Render, show_reasoning: bool
+    store: SessionReader, session: Session, number: int, render: Render, show_reasoning: bool
 ) -> Iterator[str]:
     created = datetime.fromtimestamp(session.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     models = (single_line(model) for model in store.branch_models(session.id) if model)

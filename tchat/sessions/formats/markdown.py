@@ -16,7 +16,7 @@ from tchat.sessions.records import Role, Session, Status
 from tchat.translation import N_
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import Store
+    from tchat.sessions.formats.format import SessionReader
 
 SPEAKERS = {
     Role.SYSTEM: "System",
@@ -37,7 +37,7 @@ _OWN_LINE = re.compile(
 )
 
 
-def _session(store: Store, session: Session, show_reasoning: bool) -> Iterator[str]:
+def _session(store: SessionReader, session: Session, show_reasoning: bool) -> Iterator[str]:
     """One session in pieces, a message each."""
     models = store.branch_models(session.id)
     yield f"# {_one_line(session.title) or session.id}\n\n{_facts(session, models)}\n"
@@ -73,7 +73,9 @@ def _facts(session: Session, models: Iterable[str]) -> str:
     return f"*{session.id}, {', '.join([created, *names])}*"
 
 
-def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
+def _export(
+    store: SessionReader, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
     for number, session in enumerate(sessions):
         if number:
             yield "\n"

@@ -11,10 +11,12 @@ from tchat.sessions.serialization import json_of
 from tchat.translation import N_
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import Store
+    from tchat.sessions.formats.format import SessionReader
 
 
-def _export(store: Store, sessions: Iterable[Session], *, show_reasoning: bool) -> Iterator[str]:
+def _export(
+    store: SessionReader, sessions: Iterable[Session], *, show_reasoning: bool
+) -> Iterator[str]:
     """JSON Lines: each line can be given to the API, or to what trains on chats."""
     for session in sessions:
         facts = {"id": session.id, "title": session.title, "created_at": session.created_at}

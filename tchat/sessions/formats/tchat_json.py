@@ -11,7 +11,7 @@ from tchat.sessions.serialization import json_of, record_values, tool_values
 from tchat.translation import N_
 
 if TYPE_CHECKING:
-    from tchat.sessions.store import Store
+    from tchat.sessions.formats.format import SessionReader
 
 FORMAT = "tchat-sessions"  # what a document calls itself
 VERSION = 1  # the highest that is understood
@@ -43,7 +43,7 @@ def json_pieces(sessions: Iterable[tuple[Session, Messages]]) -> Iterator[str]:
 
 
 def _export(
-    store: Store,
+    store: SessionReader,
     sessions: Iterable[Session],
     *,
     show_reasoning: bool,  # noqa: ARG001  all of it is written

@@ -1,0 +1,113 @@
+"""Sessions as they may leave the machine: personal data and secrets replaced in every text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tchat.translation import tr, trn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tchat.redaction.redactor import Redactor
+    from tchat.sessions.formats.format import Messages, SessionReader
+    from tchat.sessions.records import Message, Session
+    from tchat.settings import Settings
+
+
+def open_redactor(settings: Settings) -> Redactor:
+    """A redactor with the user's own words.
+
+    Raises:
+        UsageError: The libraries that it needs are not installed.
+    """
+    from tchat.redaction.redactor import Redactor, require_libraries
+
+    require_libraries()
+    return Redactor(words=settings.redact_words)
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedSessions:
+    """A `SessionReader` that gives every text redacted; names of models stay."""
+
+    reader: SessionReader
+    redactor: Redactor
+
+    def sessions(self, found: Iterable[Session]) -> Iterator[Session]:
+        """The sessions with redacted titles and system prompts."""
+        redact = self.redactor.redact
+        for each in found:
+            yield replace(each, title=redact(each.title), system=redact(each.system))
+
+    def branch_models(self, session_id: str) -> list[str]:
+        """See `SessionReader`."""
+        return self.reader.branch_models(session_id)
+
+    def last_model(self, session_id: str) -> str:
+        """See `SessionReader`."""
+        return self.reader.last_model(session_id)
+
+    def walk(self, session_id: str) -> Iterator[Message]:
+        """See `SessionReader`."""
+        return map(self._message, self.reader.walk(session_id))
+
+    def messages(self, session_id: str) -> Messages:
+        """See `SessionReader`."""
+        for message, is_active in self.reader.messages(session_id):
+            yield self._message(message), is_active
+
+    def _message(self, message: Message) -> Message:
+        redact = self.redactor.redact
+        calls = tuple(
+            replace(call, arguments=self._redacted(call.arguments)) for call in message.tool_calls
+        )
+        return replace(
+            message,
+            text=redact(message.text),
+            reasoning=redact(message.reasoning),
+            model=redact(message.model),  # may be a path
+            tool_calls=calls,
+        )
+
+    def _redacted(self, value: Any) -> Any:
+        """A JSON value with its texts redacted."""
+        if isinstance(value, str):
+            return self.redactor.redact(value)
+        if isinstance(value, Mapping):
+            return {str(name): self._redacted(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._redacted(each) for each in value]
+        return value
+
+
+def redaction_summary(redactor: Redactor) -> str:
+    """What was replaced, counted by kind."""
+    count = len(redactor.table)
+    if not count:
+        return tr("redaction found nothing to replace")
+    kinds = Counter(name.strip("[]").rpartition("_")[0] for name in redactor.table)
+    return trn(
+        "redaction replaced {count:,} value ({kinds}); check the result: it finds by form, and "
+        "misses what has none, such as names",
+        "redaction replaced {count:,} values ({kinds}); check the result: it finds by form, and "
+        "misses what has none, such as names",
+        count,
+        kinds=", ".join(f"{number} {kind}" for kind, number in kinds.most_common()),
+    )
+
+
+def write_table(redactor: Redactor, path: Path) -> None:
+    """Write what the placeholders stand for as JSON, for the user alone.
+
+    Raises:
+        UsageError: The file is there already.
+    """
+    from tchat.paths import write_new
+
+    text = json.dumps(dict(redactor.table), ensure_ascii=False, indent=2) + "\n"
+    write_new(path, (text.encode("utf-8", "surrogatepass"),))

@@ -1,0 +1,119 @@
+"""Values become placeholders and come back; what has only the look of one stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tchat.redaction.finding import Finding, Kind, without_overlaps
+from tchat.redaction.redactor import Redactor
+from tests.redaction.sentences import LOOK_ALIKES, Sentence, sentences
+
+SENTENCES = list(sentences())
+
+
+def is_covered(sentence: Sentence, found: list[Finding]) -> bool:
+    return all(
+        any(each.start <= start and end <= each.end for each in found)
+        for start, end, _ in sentence.expected
+    )
+
+
+def test_kinds_with_a_form_are_found_in_a_thousand_sentences() -> None:
+    redactor = Redactor()
+    wanted: Counter[Kind] = Counter()
+    recalled: Counter[Kind] = Counter()
+    false: Counter[Kind] = Counter()
+    for sentence in SENTENCES:
+        found = redactor.find(sentence.text)
+        for _, _, kind in sentence.expected:
+            wanted[kind] += 1
+            recalled[kind] += is_covered(sentence, found)
+        for each in found:
+            false[each.kind] += not any(
+                each.start < end and start < each.end for start, end, _ in sentence.expected
+            )
+    assert len(SENTENCES) > 1000
+    for kind, count in wanted.items():
+        assert recalled[kind] / count >= 0.97, kind
+        assert recalled[kind] / (recalled[kind] + false[kind]) >= 0.95, kind
+
+
+@pytest.mark.parametrize("text", [text for texts in LOOK_ALIKES.values() for text in texts])
+def test_a_look_alike_stays(text: str) -> None:
+    assert Redactor().redact(text) == text
+
+
+def test_a_value_has_one_placeholder_however_it_is_spelled() -> None:
+    redactor = Redactor()
+    first = redactor.redact("Call +49 30 901820 or write to Ann@Example.com.")
+    second = redactor.redact("Again: ann@example.com, +49-30-901820, and bob@example.com.")
+    assert first == "Call [PHONE_1] or write to [EMAIL_1]."
+    assert second == "Again: [EMAIL_1], [PHONE_1], and [EMAIL_2]."
+
+
+def test_a_reply_gets_the_values_back() -> None:
+    redactor = Redactor()
+    redactor.redact("I am ann@example.com.")
+    told = redactor.restore("Hello [EMAIL_1], who is [EMAIL_2]?")
+    assert told == "Hello ann@example.com, who is [EMAIL_2]?"
+
+
+def test_a_placeholder_that_was_typed_is_not_taken_for_ours() -> None:
+    redactor = Redactor()
+    told = redactor.redact("[EMAIL_1] means ann@example.com.")
+    assert told == "[EMAIL_1] means [EMAIL_2]."
+    assert redactor.restore(told) == "[EMAIL_1] means ann@example.com."
+
+
+def test_own_words_are_replaced_in_any_case_but_not_inside_others() -> None:
+    redactor = Redactor(words=("Acme", "Projekt Blau", "蓝图"))
+    told = redactor.redact("ACME's acmeist leads projekt blau; 新蓝图计划。")
+    assert told == "[WORD_1]'s acmeist leads [WORD_2]; 新[WORD_3]计划。"
+
+
+def test_only_the_chosen_kinds_are_replaced() -> None:
+    redactor = Redactor(kinds=frozenset({Kind.EMAIL}))
+    text = "ann@example.com at 192.168.1.17"
+    assert redactor.redact(text) == "[EMAIL_1] at 192.168.1.17"
+
+
+def test_the_part_of_a_finding_behind_another_is_found_too() -> None:
+    found = without_overlaps([Finding(2, 5, Kind.KEY), Finding(0, 9, Kind.HOST)])
+    covered = {at for each in found for at in range(each.start, each.end)}
+    assert covered == set(range(9))
+    assert sum(each.end - each.start for each in found) == 9
+
+
+@given(st.text())
+def test_any_text_is_redacted_and_comes_back_in_meaning(text: str) -> None:
+    redactor = Redactor()
+    told = redactor.redact(text)
+    assert redactor.redact(text) == told
+    assert len(redactor.restore(told)) >= 0
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "Aa-",
+        "1 ",
+        "a.",
+        "12 Aa ",
+        "国",
+        "路",
+        "a@",
+        ":",
+        "DE12 ",
+        "/home/",
+        "1234-",
+        "Am Aa",
+        "A1b",
+    ],
+)
+def test_long_texts_of_one_piece_end(piece: str) -> None:
+    text = piece * 20_000
+    assert Redactor().restore(Redactor().redact(text)) is not None
