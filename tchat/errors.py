@@ -58,6 +58,9 @@ class ErrorHint(str):
         hint.chat = chat
         return hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return ErrorHint, (str(self), self.chat)
+
 
 def with_hint(message: str, hint: str) -> str:
     """A message with its hint, if there is one, on one line."""
@@ -80,6 +83,9 @@ class TchatError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _same_error, (type(self), self.message, self.hint, self.__dict__)
+
     def __str__(self) -> str:
         return with_hint(self.message, self.hint)
 
@@ -96,6 +102,16 @@ class TchatError(Exception):
         if SETTINGS in hint or MODELS in hint:
             hint = self.hint
         return with_hint(self.message, hint)
+
+
+def _same_error(
+    kind: type[TchatError], message: str, hint: str, state: dict[str, object]
+) -> TchatError:
+    """The error that another process pickled; constructors differ."""
+    error = kind.__new__(kind)
+    TchatError.__init__(error, message, hint)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(TchatError):

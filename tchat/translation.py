@@ -43,6 +43,9 @@ class Translated(str):
         self.messages, self.values = messages, values or {}
         return self
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Translated, (str(self), self.messages, self.values)
+
     def __deepcopy__(self, memo: object) -> Translated:
         """Itself: it never changes."""
         return self

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tchat.engine.binding import RATE_MEMORY, backend, build_name, devices, weights_rate
+from tchat.engine.binding import (
+    RATE_MEMORY,
+    Device,
+    build_name,
+    devices,
+    has_gpu,
+    weights_rate,
+)
 from tchat.engine.context import SCRATCH, context_size
 from tchat.engine.events import Finished, Timings
 from tchat.engine.loading import INITIAL_CAPACITY
@@ -30,14 +37,17 @@ AGAIN = 3600.0  # seconds after which the machine is measured again: it may have
 
 def this_machine() -> Machine:
     """The memory and devices of this machine, now."""
-    gpus = tuple(Memory(gpu.free, gpu.total, gpu.name, gpu.shared) for gpu in devices())
-    return Machine(main_memory(), gpus)
+    return Machine(main_memory(), tuple(map(_memory_of, devices())))
+
+
+def _memory_of(device: Device) -> Memory:
+    return Memory(device.free, device.total, device.name, device.shared)
 
 
 def memory_plan(settings: Settings, metadata: ModelMetadata) -> LoadPlan:
     """How the engine will load a model with these settings."""
     context = context_size(settings.ctx_size, metadata.context_length)
-    on_gpu = settings.gpu_layers != 0 and backend().lib.llama_supports_gpu_offload()
+    on_gpu = settings.gpu_layers != 0 and (bool(settings.rpc) or has_gpu())
     return LoadPlan(
         context=context,
         kv_type=settings.cache_type,
@@ -50,8 +60,12 @@ def memory_plan(settings: Settings, metadata: ModelMetadata) -> LoadPlan:
     )
 
 
-def require_memory(settings: Settings, metadata: ModelMetadata) -> None:
+def require_memory(
+    settings: Settings, metadata: ModelMetadata, workers: Iterable[Device] = ()
+) -> None:
     """Raise DoesNotFit when the model would make this machine swap and may not.
+
+    ``workers`` are the devices of other machines that the model is split over.
 
     Raises:
         DoesNotFit: With what it needs, what is free, and what would fit.
@@ -59,6 +73,8 @@ def require_memory(settings: Settings, metadata: ModelMetadata) -> None:
     if settings.force:
         return
     machine, plan = this_machine(), memory_plan(settings, metadata)
+    remote = (replace(_memory_of(device), shared=False) for device in workers)
+    machine = replace(machine, gpus=(*machine.gpus, *remote))
     if not fits(metadata.dimensions, plan, machine):
         raise does_not_fit(label(metadata.path), metadata.dimensions, plan, machine)
 

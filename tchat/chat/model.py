@@ -61,6 +61,12 @@ def open_model(
         metadata = metadata_cache.metadata(path)
         settings = settings_for(settings, paths, path)
         draft = draft_model_metadata(settings, paths, metadata_cache)
+        if settings.rpc:
+            from tchat.chat.rpc_model import open_rpc_engine
+
+            engine = yield from open_rpc_engine(settings, metadata, draft, cancel)
+            metadata_cache.record_use(metadata)
+            return ChatModel(engine, metadata)
         if not metadata.refusal:
             require_memory(settings, metadata)
         for each in filter(None, (metadata, draft)):

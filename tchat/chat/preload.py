@@ -48,8 +48,8 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
     """Start to load the model of ``settings`` in the background.
 
     Returns:
-        None where there is more to it than loading: the file is new, or something is wrong, which
-        is said when the model is needed.
+        None where there is more to it than loading: the file is new, the model is split over
+        workers, or something is wrong, which is said when the model is needed.
     """
     try:
         with MetadataCache(paths) as metadata_cache:
@@ -57,6 +57,8 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             if not is_known_good(metadata, metadata_cache):
                 return None
             settings = settings_for(settings, paths, metadata.path)
+            if settings.rpc:
+                return None
             require_memory(settings, metadata)
             draft = draft_model_metadata(settings, paths, metadata_cache)
             if draft is not None and not is_known_good(draft, metadata_cache):
@@ -141,7 +143,17 @@ def engine_options(
         draft=draft.path if draft else None,
         loras=tuple(_loras(settings.lora)),
         control=tuple(_control_vectors(settings.control_vector)),
+        rpc=_workers(settings.rpc),
+        rpc_timeout=settings.rpc_timeout,
     )
+
+
+def _workers(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    from tchat.settings.endpoints import parse_endpoints
+
+    return parse_endpoints(text)
 
 
 def parse_scaled(entry: str) -> tuple[Path, float]:
@@ -220,7 +232,7 @@ MEGABYTE = 1 << 20
 _ASIDE = frozenset(
     {
         *("path", "template", "ctx_size", "threads", "batch_size", "mmap", "mlock"),
-        *("prompt_lookup", "draft"),
+        *("prompt_lookup", "draft", "rpc", "rpc_timeout"),
     }
 )
 

@@ -321,7 +321,7 @@ def prefill_draft(
     from tchat.engine.generation import DraftPrefill
 
     loaded = engine.loaded
-    if loaded is None:
+    if loaded is None or not engine.in_process:
         return
     size = loaded.context.size
     limit = size - reply_reserve(size, settings.sampling.max_tokens)

@@ -50,10 +50,10 @@ def write_title(
     """Let the model write a title; empty if it writes none, or not ``should_continue``.
 
     ``prepare`` makes the prompt: the chat and `REQUEST`. A model whose KV cache cannot be cut back
-    to the chat is not asked, since the next prompt would be delayed.
+    to the chat, or is on other machines, is not asked, since the next prompt would be delayed.
     """
     loaded = engine.loaded
-    if loaded is None or not loaded.model.shape.divisible:
+    if loaded is None or not engine.in_process or not loaded.model.shape.divisible:
         return ""
     encoder = replace(loaded.encoder, stopped=lambda: not should_continue())
     with suppress(DoesNotFit, InterruptedError):

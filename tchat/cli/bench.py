@@ -11,6 +11,7 @@ from tchat.cli.app import JSON, single_command
 from tchat.cli.chat_setup import run_with_checked_model, settings_for_model
 from tchat.cli.console import Console
 from tchat.cli.output.columns import fields, print_json, print_rows
+from tchat.errors import UsageError
 from tchat.settings import load, spell
 from tchat.translation import N_, english, tr
 
@@ -51,6 +52,7 @@ def bench(
 def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figure]]:
     from tchat.engine.benchmark import Benchmark
 
+    _require_local(model)
     status.show(tr("measuring {name}", name=model.metadata.name))
     figures = []
     for figure in Benchmark(model.engine.options, model.engine.cancel).figures():
@@ -64,6 +66,19 @@ def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figur
             )
         )
     return model.metadata.name, figures
+
+
+def _require_local(model: ChatModel) -> None:
+    """Refuse a model that is split over workers: this machine is what is measured.
+
+    Raises:
+        UsageError: It is.
+    """
+    if not model.engine.in_process:
+        raise UsageError(
+            tr("a model over RPC is not measured: the figures are of this machine"),
+            tr("`tchat --usage` prints the speed of a reply"),
+        )
 
 
 def _cells(figure: Figure) -> tuple[str, str, str]:
@@ -117,6 +132,7 @@ def tune(
 def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[TrialResult], Any]:
     from tchat.engine.benchmark import Autotuner, TuneResult
 
+    _require_local(model)
     status.show(tr("measuring how it is loaded now"))
     tried: list[TrialResult] = []
     for event in Autotuner(model.engine.options, model.engine.cancel).run():

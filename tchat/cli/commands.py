@@ -47,6 +47,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "bench": ("tchat.cli.bench", N_("Benchmark a model on this machine"), ()),
     "tune": ("tchat.cli.bench:tune_app", N_("Find and save the fastest settings of a model"), ()),
+    "worker": (
+        "tchat.cli.worker",
+        N_("Offer this machine's devices to models of other machines"),
+        (),
+    ),
     "doctor": ("tchat.cli.doctor", N_("Check this installation"), ()),
 }
 

@@ -13,7 +13,7 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -66,6 +66,10 @@ class LlamaLog:
     def clear(self) -> None:
         """Forget the errors, before a call whose failure will be reported."""
         self._errors.clear()
+
+    def errors(self) -> tuple[str, ...]:
+        """The last errors since `clear`."""
+        return tuple(self._errors)
 
     def reason(self) -> str:
         """The first error since `clear`: it names the cause, and later ones repeat it."""
@@ -180,7 +184,8 @@ def build_facts() -> dict[str, str]:
     return {
         "llama-cpp-python": version("llama-cpp-python"),
         "llama.cpp": lib.llama_version().decode(),
-        N_("gpu offload"): yes if lib.llama_supports_gpu_offload() else no,
+        N_("gpu offload"): yes if has_gpu() else no,
+        "rpc": yes if lib.llama_supports_rpc() else no,
         "mmap": yes if lib.llama_supports_mmap() else no,
         "mlock": yes if lib.llama_supports_mlock() else no,
         N_("features"): lib.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
@@ -274,28 +279,43 @@ class Device:
     shared: bool
 
 
+def has_gpu() -> bool:
+    """Whether llama.cpp has a GPU to offload layers to, here or of a worker.
+
+    ``llama_supports_gpu_offload`` is also true of a build with the RPC backend and no GPU.
+    """
+    if not backend().lib.llama_supports_gpu_offload():
+        return False
+    by_type = ggml_function("ggml_backend_dev_by_type", ctypes.c_void_p, ctypes.c_int)
+    return any(by_type(kind) for kind in (_GPU, _INTEGRATED))
+
+
 def devices() -> tuple[Device, ...]:
     """The GPUs in llama.cpp's order; none for a build without one."""
-    lib = backend().lib
-    if not lib.llama_supports_gpu_offload():
+    if not has_gpu():
         return ()
+    pointer = ctypes.c_void_p
+    count = ggml_function("ggml_backend_dev_count", ctypes.c_size_t)
+    get = ggml_function("ggml_backend_dev_get", pointer, ctypes.c_size_t)
+    kind_of = ggml_function("ggml_backend_dev_type", ctypes.c_int, pointer)
+    handles = map(get, range(count()))
+    return describe_devices(each for each in handles if kind_of(each) in (_GPU, _INTEGRATED))
+
+
+def describe_devices(handles: Iterable[int]) -> tuple[Device, ...]:
+    """What llama.cpp says of each ``ggml_backend_dev_t``."""
     pointer, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
-    count = ggml_function("ggml_backend_dev_count", size)
-    get = ggml_function("ggml_backend_dev_get", pointer, size)
     kind_of = ggml_function("ggml_backend_dev_type", ctypes.c_int, pointer)
     name = ggml_function("ggml_backend_dev_name", text, pointer)
     description = ggml_function("ggml_backend_dev_description", text, pointer)
     sizes = ctypes.POINTER(size)
     memory = ggml_function("ggml_backend_dev_memory", None, pointer, sizes, sizes)
     found: list[Device] = []
-    for handle in map(get, range(count())):
-        kind = kind_of(handle)
-        if kind not in (_GPU, _INTEGRATED):
-            continue
+    for handle in handles:
         free, total = size(), size()
         memory(handle, ctypes.byref(free), ctypes.byref(total))
         names = [(each(handle) or b"").decode("utf-8", "replace") for each in (name, description)]
-        shared = kind == _INTEGRATED or sys.platform == "darwin"
+        shared = kind_of(handle) == _INTEGRATED or sys.platform == "darwin"
         found.append(Device(names[0], names[1], free.value, total.value, shared))
     return tuple(found)
 

@@ -82,6 +82,9 @@ class Context:
         adapt: Sets the adapters of each ``llama_context *`` that is made.
         set_params: Changes the ``llama_context_params`` of each.
 
+    Attributes:
+        decodes: Calls of llama.cpp's decode so far; another thread sees by it that work goes on.
+
     Raises:
         DoesNotFit: There is not enough memory for the KV cache.
         UsageError: The model cannot have a KV cache of this type.
@@ -114,6 +117,7 @@ class Context:
         self._set_params = set_params
         self.size = size
         self.batch_size = batch
+        self.decodes = 0
         self._handle: Any = None
         self._memory: Any = None
         self._capacity = min(capacity or size, size)
@@ -380,6 +384,7 @@ class Context:
         self._log.clear()
         started = time.perf_counter()
         status = self._lib.llama_decode(handle, batch)
+        self.decodes += 1
         if status == 0:
             if not self._fixed_threads:
                 self._adaptive.record(tokens, time.perf_counter() - started)

@@ -49,8 +49,11 @@ class Engine:
     early and keeps the state; clear it before the next call.
 
     Attributes:
+        in_process: Whether the KV cache is in this process, where work of one's own can use it.
         loaded: The model with its context; None before it is loaded.
     """
+
+    in_process = True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tchat.engine.binding import Cancel, backend
+from tchat.engine.binding import Cancel, backend, has_gpu
 from tchat.engine.context import CTX_STEP, Context, context_size
 from tchat.engine.engine_thread import Call
 from tchat.engine.events import LoadProgress, Notice
@@ -57,6 +57,8 @@ class EngineOptions:
         draft: A draft model, which has the same vocabulary.
         loras: LoRA adapters.
         control: Control vectors.
+        rpc: Addresses of the workers that the model is split over; it runs in a child process then.
+        rpc_timeout: Seconds without progress after which a worker has failed.
     """
 
     path: Path
@@ -75,6 +77,8 @@ class EngineOptions:
     draft: Path | None = None
     loras: tuple[Lora, ...] = ()
     control: tuple[ControlVector, ...] = ()
+    rpc: tuple[str, ...] = ()
+    rpc_timeout: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class BackgroundLoad:
         size = context_size(options.ctx_size, model.shape.n_ctx_train)
         adapters = Adapters(model, options.loras, options.control or None)
         # A GPU clears its memory in no time, and growing would need twice as much of it.
-        on_gpu = options.gpu_layers and backend().lib.llama_supports_gpu_offload()
+        on_gpu = options.gpu_layers and has_gpu()
         capacity = size if on_gpu else INITIAL_CAPACITY
         return open_context(
             options, model, self._cancel, size=size, capacity=capacity, adapt=adapters.apply

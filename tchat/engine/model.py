@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tchat.engine.binding import Cancel, backend, libc
+from tchat.engine.binding import Cancel, backend, has_gpu, libc
 from tchat.errors import DoesNotFit, ModelInvalid, UsageError
 from tchat.sanitize import single_line
 from tchat.translation import tr
@@ -86,6 +86,7 @@ class Model:
         tensor_split: Share of the model for each GPU; empty for shares by free memory.
         mmap: Map the file into memory instead of reading it.
         mlock: Lock the weights in memory.
+        shape: Load the vocabulary only; the weights, of this shape, are in another process.
         cancel: Stops the loading.
 
     Attributes:
@@ -108,13 +109,15 @@ class Model:
         tensor_split: Sequence[float] = (),
         mmap: bool = True,
         mlock: bool = False,
+        shape: ModelShape | None = None,
         cancel: Cancel,
     ) -> None:
         self.path = path
         self._lib = backend().lib
+        self._shape = shape
         params = self._lib.llama_model_default_params()
-        offload = self._lib.llama_supports_gpu_offload()
-        params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if offload else 0
+        params.n_gpu_layers = (_ALL_LAYERS if gpu_layers < 0 else gpu_layers) if has_gpu() else 0
+        params.vocab_only = shape is not None
         params.load_mode = _LOAD_MODES[mmap, mlock]
         params.tensor_split = _split_shares(tensor_split, self._lib.llama_max_devices())
         progress = cancel.progress_callback(self._lib.llama_progress_callback)
@@ -160,6 +163,8 @@ class Model:
     @cached_property
     def shape(self) -> ModelShape:
         """Sizes and kind of the model."""
+        if self._shape is not None:
+            return self._shape
         lib, handle = self._lib, self.handle
         return ModelShape(
             n_vocab=lib.llama_vocab_n_tokens(self.vocab),

@@ -402,8 +402,12 @@ def does_not_fit(
     )
     if there.total:
         free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
+        is_remote = any(gpu.name.startswith("RPC") for gpu in machine.dedicated_gpus)
+        told = N_("{message}; on the GPU it needs {needed} GB, and {free} GB are free")
+        if is_remote:
+            told = N_("{message}; on the workers it needs {needed} GB, and {free} GB are free")
         message = tr(
-            "{message}; on the GPU it needs {needed} GB, and {free} GB are free",
+            told,
             message=message,
             needed=_gb(there.total),
             free=_gb(free_there),

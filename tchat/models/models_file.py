@@ -42,7 +42,7 @@ NOT_OF_MODELS = frozenset({"grammar", "seed"})
 MODEL_SETTINGS = (
     *("ctx_size", "threads", "batch_size", "gpu_layers", "tensor_split", "cache_type"),
     *("flash_attn", "swa_full", "mmap", "mlock", "force", "control_vector"),
-    *("prompt_lookup", "draft_model"),
+    *("prompt_lookup", "draft_model", "rpc", "rpc_timeout", "insecure_address"),
     *(key.name for key in keys().values() if key.is_sampling and key.name not in NOT_OF_MODELS),
 )
 

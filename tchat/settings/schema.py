@@ -78,6 +78,12 @@ def _samplers(text: str) -> object:
     return parse_samplers(text)
 
 
+def _endpoints(text: str) -> object:
+    from tchat.settings.endpoints import parse_endpoints
+
+    return parse_endpoints(text)
+
+
 def _encoding(name: str) -> object:
     from tchat.decoding import require_encoding
 
@@ -288,6 +294,22 @@ class Settings:
         unit=N_("layers"),
     )
     tensor_split: str = setting("", "Share of the model per GPU, like `3,1`; empty: by free memory")
+    rpc: str = setting(
+        "",
+        "Workers that the model is split over, HOST:PORT with commas; see `tchat help models`",
+        require=_endpoints,
+    )
+    rpc_timeout: int = setting(
+        300,
+        "Seconds without progress after which a worker has failed",
+        low=1,
+        high=86400,
+        flag="-",
+        unit=N_("seconds"),
+    )
+    insecure_address: bool = setting(
+        False, "Allow workers at addresses other than loopback, without encryption or password"
+    )
     batch_size: int = setting(
         512, "Prompt tokens processed in one batch", low=32, high=8192, flag="-", unit=N_("tokens")
     )

@@ -90,12 +90,13 @@ class Conversation:
     @property
     def device(self) -> str:
         """Where the model runs."""
-        from tchat.engine.binding import backend
+        from tchat.engine.binding import has_gpu
 
         if self.metadata is None:
             return ""
-        gpu = self.settings.gpu_layers and backend().lib.llama_supports_gpu_offload()
-        return "GPU" if gpu else "CPU"
+        if self.settings.rpc:
+            return "RPC"
+        return "GPU" if self.settings.gpu_layers and has_gpu() else "CPU"
 
     @property
     def is_lost_when_left(self) -> bool:

@@ -1,0 +1,259 @@
+"""The engine in a child process, here without workers: what it says, and how its end is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tchat.engine.batch import BatchOptions, BatchTask
+from tchat.engine.binding import Cancel
+from tchat.engine.events import (
+    CandidateEvent,
+    Event,
+    Finished,
+    LabelScores,
+    LoadProgress,
+    PromptProgress,
+    Reason,
+    TextDelta,
+)
+from tchat.engine.loading import EngineOptions
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.rpc.engine import RpcEngine
+from tchat.engine.rpc.process import EngineProcess
+from tchat.errors import ModelError, ModelInvalid, NetworkError, TchatError, UsageError
+from tchat.models.metadata import read_metadata
+from tchat.settings import Sampling
+from tests.engine.conftest import OpenEngine, finished, streamed
+
+HELLO = [ChatMessage("user", "Hello, who are you?")]
+SHORT = Sampling(seed=7, max_tokens=24)
+ENDLESS = Sampling(seed=3, loop_guard=False, logit_bias=("<|endoftext|>=-inf", "<|im_end|>=-inf"))
+LABELS = ("yes", "no")
+
+OpenRpcEngine = Callable[..., RpcEngine]
+
+
+@pytest.fixture
+def open_rpc_engine() -> Iterator[OpenRpcEngine]:
+    """Make engines in child processes, of one thread; all are closed at the end."""
+    engines: list[RpcEngine] = []
+
+    def make(path: Path, **options: Any) -> RpcEngine:
+        template = read_metadata(path).chat_template
+        options = {"template": template, "threads": 1, "rpc_timeout": 60, **options}
+        engines.append(RpcEngine(EngineOptions(path=path, **options)))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def child_of(engine: RpcEngine) -> int:
+    """The process id of its child."""
+    process = engine._process
+    assert process is not None
+    return process._process.pid
+
+
+def comparable(events: Iterable[Event]) -> list[object]:
+    """Events without what differs from run to run."""
+    return [
+        (event.reason, event.text, event.usage) if isinstance(event, Finished) else event
+        for event in events
+        if not isinstance(event, LoadProgress)
+    ]
+
+
+def test_a_reply_is_that_of_an_engine_in_this_process(
+    open_engine: OpenEngine, open_rpc_engine: OpenRpcEngine, tiny_model: Path
+) -> None:
+    here, there = open_engine(tiny_model), open_rpc_engine(tiny_model)
+    for messages in (HELLO, [*HELLO, ChatMessage("assistant", "I"), ChatMessage("user", "More")]):
+        ours, theirs = (list(each.generate(messages, SHORT)) for each in (here, there))
+        assert comparable(theirs) == comparable(ours)
+    assert there.context_size == here.context_size
+    assert there.trained_context_size == here.trained_context_size
+    assert (there.n_layer, there.n_embd) == (here.n_layer, here.n_embd)
+    assert there.prompt_tokens(HELLO) == here.prompt_tokens(HELLO)
+    assert there.text_tokens("one two") == here.text_tokens("one two")
+    assert there.template.sha256 == here.template.sha256
+    assert here.loaded is not None
+    assert there.loaded is not None
+    assert there.loaded.kv.tokens == here.loaded.kv.tokens
+
+
+def test_labels_candidates_and_batches_are_those_of_an_engine_in_this_process(
+    open_engine: OpenEngine, open_rpc_engine: OpenRpcEngine, tiny_model: Path
+) -> None:
+    engines = open_engine(tiny_model), open_rpc_engine(tiny_model)
+    ours, theirs = (comparable(each.score_labels(HELLO, LABELS)) for each in engines)
+    assert theirs == ours
+    assert any(isinstance(each, LabelScores) for each in theirs)
+    texts = [
+        {
+            event.index: event.event.text
+            for event in each.candidates(HELLO, SHORT, 3)
+            if isinstance(event, CandidateEvent) and isinstance(event.event, Finished)
+        }
+        for each in engines
+    ]
+    assert texts[0] == texts[1]
+    assert sorted(texts[1]) == [0, 1, 2]
+
+
+def test_a_batch_of_more_tasks_than_are_sent_at_once(
+    open_rpc_engine: OpenRpcEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tchat.engine.rpc.engine.GROUP", 2)
+
+    def ask(index: int) -> list[ChatMessage]:
+        if index == 3:
+            raise UsageError("no such field", "look at it")
+        return HELLO
+
+    tasks = [BatchTask(index, lambda index=index: ask(index), index) for index in range(5)]  # type: ignore[misc]
+    engine = open_rpc_engine(tiny_model)
+    results = {each.index: each.result for each in engine.map(tasks, BatchOptions(sampling=SHORT))}
+    assert sorted(results) == [0, 1, 2, 3, 4]
+    assert str(results[3]) == "no such field; look at it"
+    for index in (0, 1, 2, 4):
+        reply = results[index]
+        assert isinstance(reply, Finished)
+        assert reply.seed == index
+
+
+def test_errors_come_as_they_were_raised(
+    open_rpc_engine: OpenRpcEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    engine = open_rpc_engine(tiny_model)
+    with pytest.raises(UsageError) as raised:
+        list(engine.generate(HELLO, Sampling(grammar="root ::= (")))
+    assert raised.value.hint
+    assert finished(engine.generate(HELLO, SHORT)).reason is Reason.LENGTH
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(tiny_model.read_bytes()[:-2000])
+    with pytest.raises(ModelInvalid):
+        list(RpcEngine(EngineOptions(path=broken, rpc_timeout=60)).load())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_child_that_ends_is_one_error_and_the_next_call_starts_another(
+    open_rpc_engine: OpenRpcEngine, tiny_model: Path, number: signal.Signals
+) -> None:
+    engine = open_rpc_engine(tiny_model)
+    seen: list[Event] = []
+
+    def write() -> None:
+        for event in engine.generate(HELLO, ENDLESS):
+            seen.append(event)
+            if isinstance(event, TextDelta):
+                os.kill(child_of(engine), number)
+
+    with pytest.raises(ModelError, match=f"the engine's process ended: {number.name}"):
+        write()
+    assert streamed(seen)
+    assert engine.loaded is None
+    again = list(engine.generate(HELLO, SHORT))
+    assert isinstance(again[0], LoadProgress)
+    assert finished(again).text
+
+
+def test_a_child_that_hangs_is_given_up(open_rpc_engine: OpenRpcEngine, tiny_model: Path) -> None:
+    engine = open_rpc_engine(tiny_model, rpc_timeout=1)
+    reply = engine.generate(HELLO, ENDLESS)
+    next(event for event in reply if isinstance(event, TextDelta))
+    child = child_of(engine)
+    os.kill(child, signal.SIGSTOP)
+    with pytest.raises(NetworkError, match="did not answer for 1 s"):
+        list(reply)
+    assert not Path(f"/proc/{child}").exists()
+    assert finished(engine.generate(HELLO, SHORT)).text
+
+
+def test_a_reply_can_be_stopped_and_left(open_rpc_engine: OpenRpcEngine, tiny_model: Path) -> None:
+    engine = open_rpc_engine(tiny_model)
+    events: list[Event] = []
+    for event in engine.generate(HELLO, ENDLESS):
+        events.append(event)
+        if isinstance(event, TextDelta):
+            engine.cancel.set()
+    assert finished(events).reason is Reason.CANCELLED
+    engine.cancel.clear()
+    child = child_of(engine)
+    with closing(engine.generate(HELLO, ENDLESS)) as left:  # type: ignore[type-var]
+        next(event for event in left if isinstance(event, TextDelta))
+    assert child_of(engine) == child
+    assert finished(engine.generate(HELLO, SHORT)).text
+
+
+def test_candidates_can_be_ended_one_by_one(
+    open_rpc_engine: OpenRpcEngine, tiny_model: Path
+) -> None:
+    engine, ended, ends = open_rpc_engine(tiny_model), set[int](), dict[int, Reason]()
+    for event in engine.candidates(HELLO, ENDLESS, 2, stopped=ended):
+        assert isinstance(event, LoadProgress | PromptProgress | CandidateEvent)
+        if not isinstance(event, CandidateEvent):
+            continue
+        if isinstance(event.event, Finished):
+            ends[event.index] = event.event.reason
+            ended.add(1 - event.index)
+        else:
+            ended.add(0)
+    assert ends == {0: Reason.CANCELLED, 1: Reason.CANCELLED}
+
+
+def test_stopping_while_it_loads_leaves_no_child(tiny_model: Path) -> None:
+    cancel = Cancel()
+    engine = RpcEngine(EngineOptions(path=tiny_model, rpc_timeout=60), cancel)
+    loading = engine.load()
+    next(loading)
+    cancel.set()
+    with pytest.raises(InterruptedError):
+        list(loading)
+    assert engine.loaded is None
+    reply = list(engine.generate(HELLO, SHORT))
+    assert finished(reply).reason is Reason.CANCELLED
+
+
+def test_what_needs_hidden_states_is_refused(
+    open_rpc_engine: OpenRpcEngine, tiny_model: Path
+) -> None:
+    engine = open_rpc_engine(tiny_model)
+    for call in (lambda: engine.hidden_state_reader([1]), lambda: engine.steered(())):
+        with pytest.raises(UsageError, match="a model over RPC does not give"):
+            call()
+
+
+REASONS = {
+    "/x/ggml-rpc.cpp:547: Failed to connect to 127.0.0.1:7": "no worker answers at 127.0.0.1:7",
+    "ggml-rpc.cpp:547: Failed to connect to far:7; Cannot resolve host 'far'": (
+        "the worker far:7 cannot be found"
+    ),
+    "ggml-rpc.cpp:550: RPC handshake failed for a:7; RPC server version mismatch: 6.1.0": (
+        "speaks version 6.1.0 of llama.cpp's RPC"
+    ),
+    "ggml-rpc.cpp:354: Remote RPC server crashed or returned malformed response": (
+        "does not speak this version"
+    ),
+    "/x/ggml.c:1: GGML_ASSERT(n > 0) failed": "llama.cpp failed: /x/ggml.c:1: GGML_ASSERT",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_each_reason_of_llama_cpp_is_told_with_what_to_do(reason: str) -> None:
+    process = EngineProcess(("a:7",), Cancel())
+    try:
+        error = process._broken(reason, is_connected=False)
+    finally:
+        process.close()
+    assert isinstance(error, TchatError)
+    assert REASONS[reason] in str(error)
+    assert "\n" not in str(error)
