@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from tchat.chat.branch import Branch, BranchReader, Questions
-from tchat.chat.tool_messages import NOT_RUN, messages_of_turn
+from tchat.chat.tool_messages import messages_of_turn
 from tchat.engine.prompt import ChatMessage, MessageCall
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status, ToolCall, ToolOutcome, ToolState
 from tchat.sessions.store import SessionStore
+from tchat.sessions.tool_steps import NO_RESULT
 from tests.sessions.tool_turns import add_call_turn, add_result, call
 
 A, B = call("a", "look", path="x"), call("b", "count")
@@ -57,9 +58,9 @@ def test_a_turn_with_calls_is_read_with_them(store: SessionStore) -> None:
     [
         ([("a", "1"), ("b", "2")], [("a", "1"), ("b", "2")]),
         ([("b", "2"), ("a", "1")], [("a", "1"), ("b", "2")]),  # in the order of the calls
-        ([("a", "1")], [("a", "1"), ("b", NOT_RUN)]),
-        ([("b", "2")], [("a", NOT_RUN), ("b", "2")]),
-        ([], [("a", NOT_RUN), ("b", NOT_RUN)]),
+        ([("a", "1")], [("a", "1"), ("b", NO_RESULT)]),
+        ([("b", "2")], [("a", NO_RESULT), ("b", "2")]),
+        ([], [("a", NO_RESULT), ("b", NO_RESULT)]),
     ],
 )
 def test_every_call_has_a_result(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tchat.sanitize import printable, single_line
+from tchat.sanitize import printable, revealed, single_line
 from tchat.sessions.formats.format import ExportFormat
-from tchat.sessions.formats.markdown import SPEAKERS
-from tchat.sessions.records import Message, Session, Status
+from tchat.sessions.formats.markdown import heading_of
+from tchat.sessions.records import Message, Role, Session
+from tchat.sessions.serialization import json_of
 from tchat.translation import N_
 
 if TYPE_CHECKING:
@@ -92,15 +93,26 @@ def _session(
 
 
 def _message(message: Message, render: Render, show_reasoning: bool) -> str:
-    mark = "" if message.status == Status.DONE else f" ({message.status})"
+    heading = (
+        f'<section class="{message.role}">\n<h2>{_escaped(printable(heading_of(message)))}</h2>\n'
+    )
+    if message.role is Role.TOOL:
+        size = f"{len(message.text):,} characters"
+        text = f"<details><summary>{size}</summary>\n{_code(message.text)}</details>\n"
+        return f"{heading}{text}</section>\n"
     reasoning = ""
     if show_reasoning and message.reasoning:
         folded = render(message.reasoning)
         reasoning = f"<details><summary>Reasoning</summary>\n{folded}</details>\n"
-    return (
-        f'<section class="{message.role}">\n<h2>{SPEAKERS[message.role]}{mark}</h2>\n'
-        f"{reasoning}{render(message.text)}</section>\n"
+    calls = "".join(
+        _code(f"{single_line(call.name)} {json_of(call.arguments)}") for call in message.tool_calls
     )
+    return f"{heading}{reasoning}{render(message.text)}{calls}</section>\n"
+
+
+def _code(text: str) -> str:
+    """What a tool gave or got: nothing in it is Markdown, and no character of it is hidden."""
+    return f"<pre><code>{_escaped(revealed(text))}</code></pre>\n"
 
 
 def _title(session: Session) -> str:

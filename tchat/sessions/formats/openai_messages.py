@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tchat.sessions.formats.format import ExportFormat
-from tchat.sessions.records import Message, Role, Session
+from tchat.sessions.records import Message, Role, Session, ToolCall
 from tchat.sessions.serialization import json_of
+from tchat.sessions.tool_steps import paired
 from tchat.translation import N_
 
 if TYPE_CHECKING:
@@ -27,17 +28,26 @@ def _export(
         if session.system:
             yield json_of({"role": Role.SYSTEM, "content": session.system})
             between = ", "
-        for message in store.walk(session.id):
+        for message in paired(store.walk(session.id)):
             yield between + json_of(_message(message, show_reasoning))
             between = ", "
         yield "]}\n"
 
 
 def _message(message: Message, show_reasoning: bool) -> Mapping[str, Any]:
-    made = {"role": message.role, "content": message.text}
+    made: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.tool_outcome is not None:
+        made["tool_call_id"] = message.tool_outcome.call_id
+    if message.tool_calls:
+        made["tool_calls"] = [_call(call) for call in message.tool_calls]
     if show_reasoning and message.reasoning:
         made["reasoning_content"] = message.reasoning
     return made
+
+
+def _call(call: ToolCall) -> Mapping[str, Any]:
+    function = {"name": call.name, "arguments": json_of(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 OPENAI_MESSAGES_FORMAT = ExportFormat(

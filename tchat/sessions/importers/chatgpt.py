@@ -12,20 +12,20 @@ from typing import Any
 
 from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, json_importer
 from tchat.sessions.importers.fields import (
+    arguments_of,
     key_of,
     list_of,
     object_of,
+    outcome_of,
     text_of,
     time_of,
-    tool_text,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     ImportReport,
     Omission,
     Outline,
 )
-from tchat.sessions.records import Role, Status
+from tchat.sessions.records import Role, Status, ToolCall
 
 NAME = "ChatGPT"
 _CITATION = re.compile("\ue200[^\ue200\ue201]{0,2000}\ue201")  # refers to pages that are not there
@@ -117,7 +117,7 @@ def _message(
         return made
     made.model = text_of(metadata.get("model_slug")) or default_model
     made.status = _status(message, metadata)
-    return _with_text(made, message, role, text, report)
+    return _with_text(made, message, role, text)
 
 
 def _with_text(
@@ -125,9 +125,8 @@ def _with_text(
     message: Mapping[str, Any],
     role: Role | None,
     text: str,
-    report: ImportReport,
 ) -> SourceMessage:
-    """Put the text where it belongs: into the message, or the reasoning of the reply."""
+    """Put the text where it belongs: into the message, the reasoning of the reply, or a call."""
     recipient = text_of(message.get("recipient")) or "all"
     kind = object_of(message.get("content")).get("content_type")
     if role is Role.USER:
@@ -138,10 +137,12 @@ def _with_text(
             made.reasoning = text
         else:
             made.text = text
+    elif role is Role.ASSISTANT and text.strip():
+        call = ToolCall(id=made.key, name=recipient, arguments=arguments_of(text))
+        made.role, made.calls = role, (call,)
     elif text.strip():
         author = text_of(object_of(message.get("author")).get("name"))
-        made.reasoning = tool_text(author if recipient == "all" else recipient, text)
-        report.changed[Changed.TOOL] += 1
+        made.role, made.text, made.outcome = Role.TOOL, text, outcome_of("", author)
     return made
 
 

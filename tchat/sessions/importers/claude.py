@@ -9,24 +9,25 @@ from tchat.sessions.importers.conversation import (
     ROLES,
     SourceChat,
     SourceMessage,
+    Steps,
     json_importer,
     linear,
 )
 from tchat.sessions.importers.fields import (
+    arguments_of,
     key_of,
     list_of,
     object_of,
     text_of,
     time_of,
-    tool_text,
     with_file,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     ImportReport,
     Omission,
     Outline,
 )
+from tchat.sessions.records import Role
 
 NAME = "Claude"
 _ROOT = "00000000-0000-4000-8000-000000000000"  # the parent of first messages
@@ -42,12 +43,12 @@ def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Sourc
         if not isinstance(conversation.get("chat_messages"), list):
             report.left_out[Omission.CHAT] += 1
             continue
-        messages = [
-            _message(object_of(each), number, text_of(conversation.get("model")), report)
-            for number, each in enumerate(conversation["chat_messages"])
-        ]
+        model = text_of(conversation.get("model"))
+        stored = map(object_of, conversation["chat_messages"])
+        divided = [_message(each, n, model, report) for n, each in enumerate(stored)]
+        messages = [message for steps in divided for message in steps]
         tip = messages[-1].key if messages else ""
-        if all(message.parent is None for message in messages):  # in older exports
+        if all(steps[0].parent is None for steps in divided):  # in older exports
             tip = linear(messages)
         yield SourceChat(
             program=NAME,
@@ -62,49 +63,52 @@ def _chats(conversations: Iterable[Any], report: ImportReport) -> Iterator[Sourc
 
 def _message(
     message: Mapping[str, Any], number: int, model: str, report: ImportReport
-) -> SourceMessage:
+) -> list[SourceMessage]:
     parent = key_of(message.get("parent_message_uuid"))
-    role = ROLES.get(text_of(message.get("sender")))
-    texts: list[str] = []
-    reasoning: list[str] = []
+    steps = Steps(
+        SourceMessage(
+            key=key_of(message.get("uuid")) or f"#{number}",
+            parent=parent if parent not in ("", _ROOT) else None,
+            role=ROLES.get(text_of(message.get("sender"))),
+            created_at=time_of(message.get("created_at")),
+            model=text_of(message.get("model")) or model,
+        )
+    )
     for each in list_of(message.get("content")):
-        _sort(object_of(each), texts, reasoning, report)
-    text = "\n\n".join(texts) or text_of(message.get("text"))
+        _sort(object_of(each), steps, report)
+    made = steps.messages()
+    if not any(each.text for each in made if each.role is not Role.TOOL):
+        made[-1].text = made[-1].text or text_of(message.get("text"))
     for each in reversed(list_of(message.get("attachments"))):
         attachment = object_of(each)
         if content := text_of(attachment.get("extracted_content")):
-            text = with_file(text_of(attachment.get("file_name")), content, text)
+            made[0].text = with_file(text_of(attachment.get("file_name")), content, made[0].text)
         else:
             report.left_out[Omission.FILE] += 1
     report.left_out[Omission.FILE] += len(list_of(message.get("files")))
-    return SourceMessage(
-        key=key_of(message.get("uuid")) or f"#{number}",
-        parent=parent if parent not in ("", _ROOT) else None,
-        role=role,
-        text=text,
-        reasoning="\n\n".join(reasoning),
-        created_at=time_of(message.get("created_at")),
-        model=text_of(message.get("model")) or model,
-    )
+    return made
 
 
-def _sort(
-    part: Mapping[str, Any], texts: list[str], reasoning: list[str], report: ImportReport
-) -> None:
-    """Put a part of a message among its texts or its reasoning."""
+def _sort(part: Mapping[str, Any], steps: Steps, report: ImportReport) -> None:
+    """Put a part of a message to its texts, its reasoning, its calls or their results."""
     kind = text_of(part.get("type"))
     if kind == "text":
-        texts.append(text_of(part.get("text")))
+        steps.add_text(text_of(part.get("text")))
     elif kind == "thinking":
-        reasoning.append(text_of(part.get("thinking")))
-    elif kind in ("tool_use", "tool_result"):
-        from tchat.sessions.serialization import json_of
-
-        given = part.get("input" if kind == "tool_use" else "content")
+        steps.add_reasoning(text_of(part.get("thinking")))
+    elif kind == "tool_use":
+        name = text_of(part.get("name")) or "tool"
+        steps.add_call(key_of(part.get("id")), name, arguments_of(part.get("input")))
+    elif kind == "tool_result":
+        given = part.get("content")
         parts = [text_of(object_of(each).get("text")) for each in list_of(given)]
-        content = text_of(given) or "\n".join(filter(None, parts)) or json_of(object_of(given))
-        reasoning.append(tool_text(text_of(part.get("name")), content))
-        report.changed[Changed.TOOL] += 1
+        content = text_of(given) or "\n".join(filter(None, parts))
+        if isinstance(given, dict):
+            from tchat.sessions.serialization import json_of
+
+            content = json_of(given)
+        call_id, failed = key_of(part.get("tool_use_id")), part.get("is_error") is True
+        steps.add_result(call_id, text_of(part.get("name")), content, failed=failed)
     elif kind == "image":
         report.left_out[Omission.IMAGE] += 1
     elif kind not in ("token_budget", "flag", ""):

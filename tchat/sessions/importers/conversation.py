@@ -1,15 +1,15 @@
 """A chat of another program becomes a session: its tree, however damaged, in the order of parents.
 
 A program's messages are a tree of `SourceMessage`. What of a reply is spread over several of them
-(text, a tool call, its result, the text after it) becomes one message, as long as it does not
-fork.
+becomes one message, as long as it does not fork; a result of a tool ends it. A message that holds
+several steps of a reply is divided by `Steps`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +23,15 @@ from tchat.sessions.importers.importer import (
     Sessions,
     TextImporter,
 )
-from tchat.sessions.records import Message, Role, Session, Status
+from tchat.sessions.records import (
+    Message,
+    Role,
+    Session,
+    Status,
+    ToolCall,
+    ToolOutcome,
+    ToolState,
+)
 from tchat.sessions.session_queries import id_of_origin
 
 _TITLE = 60  # characters of a title that is taken from the first message
@@ -36,6 +44,9 @@ class SourceMessage:
     ``key`` names it in ``parent`` of others. ``role`` None is a message that is not shown: what
     follows it belongs to its parent, and its ``reasoning`` to the reply around it. ``joins``: with
     a reply before or behind it, it is one reply. ``created_at`` is 0 where it is not known.
+
+    A result has the role of a tool and its ``outcome``; where that names no call, it is of the
+    first one without a result.
     """
 
     key: str
@@ -47,6 +58,8 @@ class SourceMessage:
     model: str = ""
     status: Status = Status.DONE
     joins: bool = True
+    calls: Sequence[ToolCall] = field(default=(), repr=False)
+    outcome: ToolOutcome | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -77,6 +90,8 @@ class _Reply:
     created_at: float = 0.0
     model: str = ""
     status: Status = Status.DONE
+    calls: list[ToolCall] = field(default_factory=list)
+    outcome: ToolOutcome | None = None
     number: int | None = None
 
     def add(self, message: SourceMessage) -> None:
@@ -85,6 +100,8 @@ class _Reply:
             self.texts.append(message.text)
         if message.reasoning.strip():
             self.reasoning.append(message.reasoning.strip("\n"))
+        self.calls += message.calls
+        self.outcome = message.outcome
         if message.role is None and not message.reasoning.strip():
             return
         self.created_at = self.created_at or message.created_at
@@ -94,7 +111,7 @@ class _Reply:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was said."""
-        return not (self.texts or self.reasoning)
+        return not (self.texts or self.reasoning or self.calls or self.outcome)
 
 
 @dataclass(slots=True)
@@ -108,6 +125,8 @@ class _Finished:
     created_at: float
     model: str
     status: Status
+    calls: tuple[ToolCall, ...] = ()
+    outcome: ToolOutcome | None = None
     active: bool = False
 
 
@@ -172,9 +191,25 @@ class _Tree:
 
     def _append(self, reply: _Reply, role: Role) -> None:
         text, reasoning = "\n\n".join(reply.texts), "\n\n".join(reply.reasoning)
-        values = (reply.created_at, reply.model, reply.status)
-        self.finished.append(_Finished(reply.parent, role, text, reasoning, *values))
+        values = (reply.created_at, reply.model, reply.status, tuple(reply.calls))
+        outcome = self._of_call(reply.outcome, reply.parent) if reply.outcome else None
+        self.finished.append(_Finished(reply.parent, role, text, reasoning, *values, outcome))
         reply.number = len(self.finished)
+
+    def _of_call(self, outcome: ToolOutcome, parent: int | None) -> ToolOutcome:
+        """An outcome with the id and the name of its call, which is above it."""
+        answered = []
+        while parent is not None and (found := self.finished[parent - 1]).outcome is not None:
+            answered.append(found.outcome.call_id)
+            parent = found.parent
+        calls = self.finished[parent - 1].calls if parent is not None else ()
+        waiting = [call for call in calls if call.id not in answered]
+        fits = [call for call in waiting if outcome.call_id == call.id]
+        if not outcome.call_id:
+            fits = [call for call in waiting if call.name == outcome.name] or waiting
+        if not fits:
+            return outcome
+        return replace(outcome, call_id=fits[0].id, name=outcome.name or fits[0].name)
 
     def activate(self, key: str) -> None:
         """Make a message and its ancestors the active ones among their siblings."""
@@ -250,9 +285,81 @@ def _messages(session: Session, messages: Sequence[_Finished]) -> Messages:
                 usage={},
                 timings={},
                 finish_reason="",
+                tool_calls=message.calls,
+                tool_outcome=message.outcome,
             ),
             message.active,
         )
+
+
+class Steps:
+    """A reply whose steps stand in one message: texts, calls of tools, results, texts again."""
+
+    def __init__(self, message: SourceMessage, separator: str = "\n\n") -> None:
+        self._message, self._separator = message, separator
+        self._steps = [_Step()]
+
+    def add_text(self, text: str) -> None:
+        """Append a piece of the answer."""
+        if text:
+            self._next.texts.append(text)
+
+    def add_reasoning(self, text: str) -> None:
+        """Append a piece of the reasoning."""
+        if text:
+            self._next.reasoning.append(text)
+
+    def add_call(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        """Append a call; without an id it gets one."""
+        number = sum(len(step.calls) for step in self._steps) + 1
+        call_id = call_id or f"{self._message.key}:{number}"
+        self._next.calls.append(ToolCall(id=call_id, name=name, arguments=arguments))
+
+    def add_result(self, call_id: str, name: str, text: str, *, failed: bool = False) -> None:
+        """Append the result of a call; without an id of the first that has none."""
+        state = ToolState.FAILED if failed else ToolState.DONE
+        outcome = ToolOutcome(call_id=call_id, name=name, state=state)
+        self._steps[-1].results.append((outcome, text))
+
+    @property
+    def _next(self) -> _Step:
+        """The step that goes on: a result ends one."""
+        if self._steps[-1].results:
+            self._steps.append(_Step())
+        return self._steps[-1]
+
+    def messages(self) -> list[SourceMessage]:
+        """The message, or a chain of messages: the last one has its key."""
+        made = [each for step in self._steps for each in self._messages_of(step)]
+        parent = self._message.parent
+        for number, message in enumerate(made):
+            is_last = number == len(made) - 1
+            message.key = self._message.key if is_last else f"{self._message.key}/{number}"
+            message.parent, parent = parent, message.key
+            message.status = self._message.status if is_last else Status.DONE
+        return made or [self._message]
+
+    def _messages_of(self, step: _Step) -> Iterator[SourceMessage]:
+        if step.texts or step.reasoning or step.calls:
+            yield replace(
+                self._message,
+                role=self._message.role or (Role.ASSISTANT if step.calls else None),
+                text=self._separator.join(step.texts),
+                reasoning="\n\n".join(step.reasoning),
+                calls=tuple(step.calls),
+            )
+        for outcome, text in step.results:
+            yield replace(self._message, role=Role.TOOL, text=text, reasoning="", outcome=outcome)
+
+
+@dataclass(slots=True)
+class _Step:
+    """What a model said and called, and what came of the calls."""
+
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[tuple[ToolOutcome, str]] = field(default_factory=list)
 
 
 def linear(messages: Sequence[SourceMessage]) -> str:

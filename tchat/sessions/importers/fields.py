@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from tchat.sessions.formats.markdown import fenced
 from tchat.sessions.json_reader import JsonReader
-from tchat.sessions.records import LAST_SECOND
+from tchat.sessions.records import LAST_SECOND, ToolCall, ToolOutcome, ToolState
 from tchat.translation import tr
 
 LARGEST = 1 << 26  # characters of one chat; it is parsed as a whole
@@ -102,28 +104,40 @@ def _time_of_text(text: str) -> float:
         return 0.0
 
 
-def fenced(text: str) -> str:
-    """``text`` in a fence that is longer than any in it."""
-    longest = run = 0
-    for character in text:
-        run = run + 1 if character == "`" else 0
-        longest = max(longest, run)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text.strip(chr(10))}\n{fence}"
-
-
 def with_file(name: str, content: str, text: str) -> str:
     """``text`` with a text file in front, in the form that a prompt carries files in."""
     shown = " ".join(name.split()) or "file"
     return f"File {shown}:\n{fenced(content)}\n\n{text}"
 
 
-def tool_text(name: str, content: str) -> str:
-    """A tool call or its result, for the reasoning."""
-    return f"{name or 'tool'}:\n{fenced(content)}"
+def arguments_of(value: Any) -> Mapping[str, Any]:
+    """The arguments of a call, an object or its JSON; anything else is its one ``input``."""
+    if not isinstance(value, str):
+        return value if isinstance(value, dict) else {"input": value} if value else _NOTHING
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    return {"input": value} if value.strip() else _NOTHING
 
 
-def tool_call_text(call: Any) -> str:
-    """A tool call in the form of the OpenAI API, for the reasoning."""
-    function = object_of(object_of(call).get("function"))
-    return tool_text(text_of(function.get("name")), text_of(function.get("arguments")))
+def calls_of(value: Any, key: str) -> tuple[ToolCall, ...]:
+    """The calls in a message in the form of the OpenAI API; one without an id is named by ``key``.
+
+    A call without a name is left out.
+    """
+    calls = []
+    for number, each in enumerate(list_of(value), 1):
+        function = object_of(object_of(each).get("function"))
+        call_id = key_of(object_of(each).get("id")) or f"{key}:{number}"
+        if name := text_of(function.get("name")):
+            given = arguments_of(function.get("arguments"))
+            calls.append(ToolCall(id=call_id, name=name, arguments=given))
+    return tuple(calls)
+
+
+def outcome_of(call_id: Any, name: Any = "") -> ToolOutcome:
+    """The outcome of a call that ended well, as far as its program tells."""
+    return ToolOutcome(call_id=key_of(call_id), name=text_of(name), state=ToolState.DONE)

@@ -40,10 +40,6 @@ class Omission(Enum):
 class Changed(Enum):
     """What is there in another form than it was."""
 
-    TOOL = NN_(
-        "{count:,} tool call or result is kept as reasoning",
-        "{count:,} tool calls and results are kept as reasoning",
-    )
     LINK = NN_(
         "{count:,} message without its parent begins a branch of its own",
         "{count:,} messages without their parents begin branches of their own",

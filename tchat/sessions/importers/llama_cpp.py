@@ -11,18 +11,17 @@ from typing import Any
 from tchat.sessions.importers.conversation import ROLES, SourceChat, SourceMessage, json_importer
 from tchat.sessions.importers.fields import (
     ChatSize,
+    calls_of,
     key_of,
     list_of,
     object_of,
+    outcome_of,
     records,
     text_of,
     time_of,
-    tool_call_text,
-    tool_text,
     with_file,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     ImportReport,
     Omission,
     Outline,
@@ -88,29 +87,28 @@ def _chat(session: Mapping[str, Any], messages: list[SourceMessage]) -> SourceCh
 def _message(message: Mapping[str, Any], report: ImportReport) -> SourceMessage:
     role = ROLES.get(text_of(message.get("role")))
     text = text_of(message.get("content"))
-    reasoning = [text_of(message.get("reasoningContent")) or text_of(message.get("thinking"))]
+    outcome = None
     if message.get("type") == "root":
         role, text = None, ""
     elif message.get("role") == "tool":
-        reasoning, text = [tool_text("", text)], ""
-        report.changed[Changed.TOOL] += 1
-    for call in _calls(message.get("toolCalls")):
-        reasoning.append(tool_call_text(call))
-        report.changed[Changed.TOOL] += 1
+        role, outcome = Role.TOOL, outcome_of(message.get("toolCallId"))
     for each in reversed(list_of(message.get("extra"))):
         extra = object_of(each)
         if content := text_of(extra.get("content")):
             text = with_file(text_of(extra.get("name")), content, text)
         else:
             report.left_out[_EXTRAS.get(text_of(extra.get("type")), Omission.FILE)] += 1
+    key = key_of(message.get("id"))
     return SourceMessage(
-        key=key_of(message.get("id")),
+        key=key,
         parent=key_of(message.get("parent")) or None,
         role=role,
         text=text,
-        reasoning="\n\n".join(filter(None, reasoning)),
+        reasoning=text_of(message.get("reasoningContent")) or text_of(message.get("thinking")),
         created_at=time_of(message.get("timestamp")),
         model=text_of(message.get("model")),
+        calls=calls_of(_calls(message.get("toolCalls")), key) if role is Role.ASSISTANT else (),
+        outcome=outcome,
     )
 
 

@@ -11,19 +11,20 @@ from tchat.sessions.importers.conversation import (
     ROLES,
     SourceChat,
     SourceMessage,
+    Steps,
     linear,
     sessions_of,
 )
 from tchat.sessions.importers.fields import (
     ChatSize,
+    arguments_of,
+    key_of,
     list_of,
     object_of,
     text_of,
     time_of,
-    tool_text,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     DatabaseImporter,
     ImportReport,
     Omission,
@@ -190,6 +191,7 @@ class _Threads:
     ) -> list[SourceMessage]:
         """The chains that end in ``tips``, each message once."""
         found: dict[str, SourceMessage] = {}
+        divided: dict[str, list[SourceMessage]] = {}
         size = ChatSize()
         for tip in tips:
             chain: list[SourceMessage] = []
@@ -206,13 +208,15 @@ class _Threads:
                 chain.append(found[key])
                 key = row[1]
             for message in chain:
-                self._read_parts(message)
-                size.add(message.text)
-        return list(found.values())  # `sessions_of` brings them into order
+                steps = self._steps(message)
+                divided[message.key] = steps
+                for step in steps:
+                    size.add(step.text)
+        # `sessions_of` brings them into order.
+        return [step for key in found for step in divided[key]]
 
-    def _read_parts(self, message: SourceMessage) -> None:
-        texts: list[str] = []
-        reasoning: list[str] = []
+    def _steps(self, message: SourceMessage) -> list[SourceMessage]:
+        steps = Steps(message, separator="")
         rows = self._connection.execute(
             "SELECT type, tool_name, text, payload FROM parts "
             "WHERE message_hash = ? ORDER BY position",
@@ -222,20 +226,24 @@ class _Threads:
             facts = _parsed(payload)
             said = text_of(text) or self._referred(facts)
             if kind == "text":
-                texts.append(said)
+                steps.add_text(said)
             elif kind == "reasoning":
-                reasoning.append(said)
-            elif kind in ("tool_call", "tool_result"):
-                given = facts.get("output") or facts.get("arguments") or ""
+                steps.add_reasoning(said)
+            elif kind == "tool_call":
+                steps.add_call(
+                    key_of(facts.get("tool_call_id")) or key_of(facts.get("id")),
+                    text_of(tool) or "tool",
+                    arguments_of(facts.get("arguments")),
+                )
+            elif kind == "tool_result":
+                given = facts.get("output") or ""
                 content = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-                reasoning.append(tool_text(text_of(tool), content))
-                self._report.changed[Changed.TOOL] += 1
+                steps.add_result(key_of(facts.get("tool_call_id")), text_of(tool), content)
             else:
                 self._report.left_out[
                     Omission.FILE if kind == "attachment" else Omission.OTHER
                 ] += 1
-        message.text = "".join(texts)
-        message.reasoning = "\n\n".join(filter(None, reasoning))
+        return steps.messages()
 
     def _referred(self, facts: Mapping[str, Any]) -> str:
         """A text that is put together from fragments."""

@@ -10,18 +10,19 @@ from tchat.sessions.importers.conversation import (
     ROLES,
     SourceChat,
     SourceMessage,
+    Steps,
     content_key,
     json_importer,
 )
 from tchat.sessions.importers.fields import (
+    arguments_of,
+    key_of,
     list_of,
     object_of,
     text_of,
     time_of,
-    tool_text,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     ImportReport,
     Omission,
     Outline,
@@ -47,9 +48,9 @@ def _chats(documents: Iterable[Any], report: ImportReport) -> Iterator[SourceCha
                 _version(object_of(version), f"{number}.{place}", tip, report)
                 for place, version in enumerate(versions)
             ]
-            messages += made
+            messages += (message for steps in made for message in steps)
             if made:
-                tip = made[_selected(object_of(message), made)].key
+                tip = made[_selected(object_of(message), made)][-1].key
         created = time_of(document.get("createdAt"))
         yield SourceChat(
             program=NAME,
@@ -75,48 +76,66 @@ def _selected(message: Mapping[str, Any], versions: Sequence[object]) -> int:
 
 def _version(
     version: Mapping[str, Any], key: str, parent: str | None, report: ImportReport
-) -> SourceMessage:
+) -> list[SourceMessage]:
     made = SourceMessage(key, parent, ROLES.get(text_of(version.get("role"))), joins=False)
     sender = object_of(version.get("senderInfo"))
     made.model = text_of(sender.get("senderName"))
-    texts = _texts(version.get("content"), report)
-    reasoning: list[str] = []
+    steps = Steps(made)
+    _add_parts(version.get("content"), steps, report)
     for each in list_of(version.get("steps")):
         step = object_of(each)
         if step.get("type") == "contentBlock":
-            said = _texts(step.get("content"), report, reasoning)
             is_thinking = object_of(step.get("style")).get("type") == "thinking"
-            (reasoning if is_thinking else texts).extend(said)
+            _add_parts(step.get("content"), steps, report, is_thinking=is_thinking)
             model = object_of(step.get("genInfo")).get("indexedModelIdentifier")
             made.model = made.model or text_of(model)
         elif step.get("type") not in ("debugInfoBlock", "toolStatus", "status"):
             report.left_out[Omission.OTHER] += 1
-    made.text = "\n\n".join(filter(None, texts))
-    made.reasoning = "\n\n".join(filter(None, reasoning))
-    return made
+    return steps.messages()
 
 
-def _texts(content: Any, report: ImportReport, reasoning: list[str] | None = None) -> list[str]:
-    """The texts of parts, which follow each other without a break; calls of tools apart."""
+def _add_parts(
+    content: Any, steps: Steps, report: ImportReport, *, is_thinking: bool = False
+) -> None:
+    """Add parts; their texts follow each other without a break."""
+    add = steps.add_reasoning if is_thinking else steps.add_text
     if isinstance(content, str):
-        return [content]
+        add(content)
+        return
     texts: list[str] = []
     for each in list_of(content):
         part = object_of(each)
         kind = text_of(part.get("type"))
         if kind == "text":
             texts.append(text_of(part.get("text")))
-        elif kind in ("toolCallRequest", "toolCallResult"):
-            from tchat.sessions.serialization import json_of
-
-            said = text_of(part.get("content")) or json_of(object_of(part.get("parameters")))
-            if reasoning is not None:
-                reasoning.append(tool_text(text_of(part.get("name")), said))
-                report.changed[Changed.TOOL] += 1
+        elif kind == "toolCallRequest":
+            add("".join(texts))
+            texts = []
+            name = text_of(part.get("name")) or "tool"
+            steps.add_call(_call_id(part), name, arguments_of(part.get("parameters")))
+        elif kind == "toolCallResult":
+            add("".join(texts))
+            texts = []
+            steps.add_result(_call_id(part), text_of(part.get("name")), _content(part))
         else:
             name = text_of(part.get("fileType")) or kind
             report.left_out[_FILES.get(name, Omission.OTHER)] += 1
-    return ["".join(texts)]
+    add("".join(texts))
+
+
+def _call_id(part: Mapping[str, Any]) -> str:
+    names = ("toolCallRequestId", "toolCallId", "callId")
+    return next((found for name in names if (found := key_of(part.get(name)))), "")
+
+
+def _content(part: Mapping[str, Any]) -> str:
+    """The text of a result, or its JSON."""
+    content = part.get("content")
+    if isinstance(content, str) or not content:
+        return text_of(content)
+    from tchat.sessions.serialization import json_of
+
+    return json_of(content) if isinstance(content, (dict, list)) else str(content)
 
 
 LM_STUDIO = json_importer(NAME, _matches, _chats)

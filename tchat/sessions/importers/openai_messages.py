@@ -16,20 +16,20 @@ from tchat.sessions.importers.conversation import (
 )
 from tchat.sessions.importers.fields import (
     ChatSize,
+    calls_of,
     key_of,
     list_of,
     object_of,
+    outcome_of,
     text_of,
     time_of,
-    tool_call_text,
-    tool_text,
 )
 from tchat.sessions.importers.importer import (
-    Changed,
     ImportReport,
     Omission,
     Outline,
 )
+from tchat.sessions.records import Role
 
 NAME = "OpenAI messages"
 _PARTS = {
@@ -92,22 +92,24 @@ def _message(
     role = ROLES.get(text_of(message.get("role")))
     text = _text(message.get("content"), report)
     said = ("reasoning_content", "reasoning", "thinking")
-    reasoning = [next((found for name in said if (found := text_of(message.get(name)))), "")]
-    if role is None and text.strip():
-        reasoning, text = [tool_text(text_of(message.get("name")), text)], ""
-        report.changed[Changed.TOOL] += 1
-    for call in list_of(message.get("tool_calls")):
-        reasoning.append(tool_call_text(call))
-        report.changed[Changed.TOOL] += 1
+    outcome = None
+    if message.get("role") in ("tool", "function"):
+        role = Role.TOOL
+        outcome = outcome_of(message.get("tool_call_id"), message.get("name"))
+    asked = list_of(message.get("tool_calls"))
+    if called := object_of(message.get("function_call")):
+        asked = [*asked, {"function": called}]
     times = (message.get(name) for name in ("created_at", "created", "timestamp"))
     return SourceMessage(
         key=key,
         parent=None,
         role=role,
         text=text,
-        reasoning="\n\n".join(filter(None, reasoning)),
+        reasoning=next((found for name in said if (found := text_of(message.get(name)))), ""),
         created_at=next((time for time in map(time_of, times) if time), 0.0),
         model=text_of(message.get("model")) or model,
+        calls=calls_of(asked, key) if role is Role.ASSISTANT else (),
+        outcome=outcome,
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import dropwhile
 
 from tchat.sessions.formats.markdown import (
+    CALL,
     FACTS,
     HEADING,
     REASONING,
     REASONING_END,
+    RESULT_HEADING,
     SPEAKERS,
     without_escape,
 )
 from tchat.sessions.importers.conversation import SourceChat, SourceMessage, linear, sessions_of
-from tchat.sessions.importers.fields import LARGEST, time_of
+from tchat.sessions.importers.fields import LARGEST, arguments_of, time_of
 from tchat.sessions.importers.importer import ImportReport, Outline, Sessions, TextImporter
-from tchat.sessions.records import Role, Status
+from tchat.sessions.records import Role, Status, ToolCall, ToolOutcome, ToolState
 from tchat.translation import N_, tr
 
 NAME = N_("tchat's Markdown")
@@ -87,7 +90,15 @@ class _Document:
 
     def add(self, line: str) -> None:
         """Read a line: a heading begins a message."""
-        heading = HEADING.fullmatch(line)
+        heading, result = HEADING.fullmatch(line), RESULT_HEADING.fullmatch(line)
+        if result is not None:
+            self._end_message()
+            state = ToolState(result["state"] or ToolState.DONE)
+            outcome = ToolOutcome(call_id="", name=result["name"], state=state)
+            self._messages.append(
+                SourceMessage(str(len(self._messages)), None, Role.TOOL, outcome=outcome)
+            )
+            return
         if heading is None:
             self._lines.append(line)
             return
@@ -111,6 +122,12 @@ class _Document:
             end = lines.index(REASONING_END)
             message.reasoning = _without_escapes(lines[1:end])
             del lines[: end + 1]
+        calls = [place for place, line in enumerate(lines) if CALL.fullmatch(line)]
+        if message.role is Role.ASSISTANT and calls:
+            message.calls = _calls(lines[calls[0] :], message.key)
+            del lines[calls[0] :]
+        if message.role is Role.TOOL:
+            lines = _without_fence(lines)
         message.text = _without_escapes(lines)
 
     def finished(self) -> SourceChat:
@@ -121,6 +138,25 @@ class _Document:
             self._chat.system = messages.pop(0).text
         self._chat.tip = linear(messages)
         return self._chat
+
+
+def _calls(lines: Sequence[str], key: str) -> tuple[ToolCall, ...]:
+    """The calls at the end of a reply: each has a line with its name, and its JSON below that."""
+    calls: list[ToolCall] = []
+    for line in lines:
+        if found := CALL.fullmatch(line):
+            call_id = f"{key}:{len(calls) + 1}"
+            calls.append(ToolCall(id=call_id, name=found["name"], arguments={}))
+        elif calls and line.startswith("{"):
+            calls[-1] = replace(calls[-1], arguments=arguments_of(line))
+    return tuple(calls)
+
+
+def _without_fence(lines: list[str]) -> list[str]:
+    content = "\n".join(lines).strip("\n").split("\n")
+    fence = content[0]
+    is_fenced = len(content) > 1 and len(fence) > 2 and set(fence) == {"`"} and fence == content[-1]
+    return content[1:-1] if is_fenced else lines
 
 
 def _without_escapes(lines: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from tchat.sessions.importers import ImportReport
 from tchat.sessions.importers.files import ImportFile, read_file
 from tchat.sessions.records import ImportedSession, Message, Session
+from tchat.sessions.serialization import json_of
 from tchat.sessions.store import SessionStore, Store
 
 
@@ -61,7 +62,15 @@ class Imports:
         return list(_below(None, tree.messages, tree.active, ""))
 
     def branch(self, session: Session) -> list[str]:
-        return [f"{each.role}: {each.text}" for each in self.store.branch(session.id)]
+        return [_line(each) for each in self.store.branch(session.id)]
+
+
+def _line(message: Message) -> str:
+    """``role: text``, the calls of a reply, and what a result is of."""
+    calls = "".join(f" [{each.name} {json_of(each.arguments)}]" for each in message.tool_calls)
+    outcome = message.tool_outcome
+    of = f" {outcome.name}" + " failed" * (outcome.state == "failed") if outcome else ""
+    return f"{message.role}{of}: {message.text}{calls}"
 
 
 def _below(
@@ -70,7 +79,7 @@ def _below(
     for message in messages:
         if message.parent_id == parent:
             star = "*" if message.id in active else ""
-            yield f"{indent}{star}{message.role}: {message.text}"
+            yield f"{indent}{star}{_line(message)}"
             yield from _below(message.id, messages, active, indent + " ")
 
 

@@ -96,7 +96,7 @@ def test_a_second_import_adds_nothing_and_a_later_one_what_is_new(imports: Impor
     assert len(imports.store.sessions()) == 1
 
 
-def test_a_reply_in_pieces_becomes_one_message(imports: Imports) -> None:
+def test_a_reply_in_pieces_becomes_one_message_up_to_a_result(imports: Imports) -> None:
     thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "Look", "content": "at it"}]}
     session = imports.one(
         document(
@@ -121,12 +121,17 @@ def test_a_reply_in_pieces_becomes_one_message(imports: Imports) -> None:
             ]
         )
     )
-    _, reply = imports.store.branch(session.id)
-    assert reply.text == "Let me see.\n\nIt is 1."
-    assert reply.reasoning == (
-        "**Look**\n\nat it\n\nI will count.\n\npython:\n```\nprint(1)\n```\n\npython:\n```\n1\n```"
-    )
-    assert imports.said() == "2 tool calls and results are kept as reasoning"
+    assert imports.branch(session) == [
+        "user: ask",
+        'assistant: Let me see. [python {"input": "print(1)"}]',
+        "tool python: 1",
+        "assistant: It is 1.",
+    ]
+    _, reply, result, _ = imports.store.branch(session.id)
+    assert reply.reasoning == "**Look**\n\nat it\n\nI will count."
+    assert result.tool_outcome is not None
+    assert result.tool_outcome.call_id == reply.tool_calls[0].id == "call"
+    assert imports.said() == ""
 
 
 def test_reasoning_without_an_answer_stays_a_reply(imports: Imports) -> None:

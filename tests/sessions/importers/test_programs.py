@@ -38,7 +38,11 @@ def claude(**changes: Any) -> dict[str, Any]:
                 "content": [
                     {"type": "thinking", "thinking": "Hours."},
                     {"type": "tool_use", "name": "search", "input": {"q": "rise"}},
-                    {"type": "tool_result", "content": [{"type": "text", "text": "8 h"}]},
+                    {
+                        "type": "tool_result",
+                        "content": [{"type": "text", "text": "8 h"}],
+                        "is_error": True,
+                    },
                     {"type": "text", "text": "Eight hours."},
                 ],
                 "sender": "assistant",
@@ -61,12 +65,14 @@ def test_claude(imports: Imports) -> None:
     session = imports.one(document([claude()]))
     assert imports.tree(session) == [
         "*user: File a b.txt:\n```\nflour\n```\n\nHow long does it rise?",
-        " assistant: Eight hours.",
+        ' assistant:  [search {"q": "rise"}]',
+        "  *tool search failed: 8 h",
+        "   *assistant: Eight hours.",
         " *assistant: Overnight.",
     ]
     assert (session.title, session.created_at) == ("Bread", 1740823200.5)
     reply = imports.store.siblings(imports.store.branch(session.id)[-1].id)[0]
-    assert reply.reasoning == ('Hours.\n\nsearch:\n```\n{"q": "rise"}\n```\n\ntool:\n```\n8 h\n```')
+    assert reply.reasoning == "Hours."
     assert (reply.created_at, reply.model) == (1740823202.0, "claude-x")
     assert "1 attached file" in imports.said()
 
@@ -76,8 +82,11 @@ def test_claude_without_parents_is_one_branch(imports: Imports) -> None:
     for message in old["chat_messages"]:
         del message["parent_message_uuid"]
     session = imports.one(archive({"conversations.json": document([old])}))
-    assert [line.partition(":")[0] for line in imports.branch(session)] == ["user", "assistant"]
-    assert imports.branch(session)[1] == "assistant: Eight hours.\n\nOvernight."
+    assert imports.branch(session)[1:] == [
+        'assistant:  [search {"q": "rise"}]',
+        "tool search failed: 8 h",
+        "assistant: Eight hours.\n\nOvernight.",
+    ]
 
 
 # Open WebUI
@@ -136,6 +145,44 @@ def test_open_webui(imports: Imports) -> None:
     assert imports.said() == "left out: 1 image"
     (again,) = imports(document(found["chat"] | {"id": "w-1"}))
     assert (again.is_new, again.added) == (False, 0)
+
+
+def test_open_webui_with_calls(imports: Imports) -> None:
+    """Each call is folded in the text, with its result."""
+    call = (
+        '<details type="tool_calls" done="{done}" id="{id}" name="look" '
+        'arguments="&quot;{{\\&quot;at\\&quot;: {at}}}&quot;"{result}>\n'
+        "<summary>Tool Executed</summary>\n</details>\n"
+    )
+    text = (
+        '<details type="reasoning" done="true">\n<summary>Thought</summary>\n> Hm.\n</details>\n'
+        "Let me see.\n"
+        + call.format(done="true", id="c1", at=1, result=' result="&quot;blue&quot;"')
+        + call.format(done="true", id="c2", at=2, result=' result="a &lt;b&gt;"')
+        + "It is blue.\n"
+        + call.format(done="false", id="c3", at=3, result="")
+    )
+    messages = {
+        "a": {"id": "a", "parentId": None, "role": "user", "content": "Blue?"},
+        "b": {"id": "b", "parentId": "a", "role": "assistant", "content": text},
+        "c": {"id": "c", "parentId": "b", "role": "user", "content": "Thanks."},
+    }
+    found = {"id": "w-2", "chat": {"history": {"currentId": "c", "messages": messages}}}
+    session = imports.one(document([found]))
+    assert imports.branch(session) == [
+        "user: Blue?",
+        'assistant: Let me see. [look {"at": 1}]',
+        "tool look: blue",
+        'assistant:  [look {"at": 2}]',
+        "tool look: a <b>",
+        'assistant: It is blue. [look {"at": 3}]',
+        "user: Thanks.",
+    ]
+    reply, result = imports.store.branch(session.id)[1:3]
+    assert (reply.reasoning, reply.tool_calls[0].id) == ("Hm.", "c1")
+    assert result.tool_outcome is not None
+    assert result.tool_outcome.call_id == "c1"
+    assert imports(document([found]))[0].added == 0
 
 
 @pytest.mark.parametrize(
@@ -200,6 +247,41 @@ def test_lm_studio(imports: Imports) -> None:
     assert imports.report.programs.keys() == {"LM Studio"}
 
 
+def test_lm_studio_with_calls(imports: Imports) -> None:
+    def block(*parts: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "contentBlock", "content": list(parts)}
+
+    asked = {"type": "toolCallRequest", "callId": 1, "name": "look", "parameters": {"at": 1}}
+    steps = [
+        block({"type": "text", "text": "Let me see."}, asked),
+        {"type": "toolStatus"},
+        block({"type": "toolCallResult", "toolCallId": 1, "content": '["blue"]'}),
+        block({"type": "text", "text": "It is blue."}),
+    ]
+    user = {"role": "user", "content": [{"type": "text", "text": "Blue?"}]}
+    found = {
+        "name": "Sky",
+        "createdAt": 1_700_000_000_123,
+        "messages": [
+            {"versions": [user], "currentlySelected": 0},
+            {
+                "versions": [{"role": "assistant", "type": "multiStep", "steps": steps}],
+                "currentlySelected": 0,
+            },
+            {"versions": [user], "currentlySelected": 0},
+        ],
+    }
+    session = imports.one(document(found))
+    assert imports.branch(session) == [
+        "user: Blue?",
+        'assistant: Let me see. [look {"at": 1}]',
+        'tool look: ["blue"]',
+        "assistant: It is blue.",
+        "user: Blue?",
+    ]
+    assert imports.said() == ""
+
+
 # llama.cpp
 
 
@@ -232,12 +314,13 @@ def check_llama(imports: Imports, content: bytes) -> None:
     assert imports.tree(session) == [
         "*user: File n.txt:\n```\n1 2\n```\n\nSum?",
         " *assistant: 3",
-        " assistant: It is 3.",
+        ' assistant:  [add {"input": "[1, 2]"}]',
+        "  *tool add: 3",
+        "   *assistant: It is 3.",
     ]
     assert (session.title, session.system) == ("Files", "Be exact.")
-    reply, other = imports.store.siblings(imports.store.branch(session.id)[1].id)
+    reply, _ = imports.store.siblings(imports.store.branch(session.id)[1].id)
     assert (reply.model, reply.reasoning, reply.created_at) == ("gemma", "1 + 2", 1_700_000_000)
-    assert other.reasoning == "add:\n```\n[1, 2]\n```\n\ntool:\n```\n3\n```"
     assert "1 image" in imports.said()
 
 
@@ -332,15 +415,58 @@ MESSAGES = [
 )
 def test_openai_messages(imports: Imports, content: bytes) -> None:
     session = imports(content)[0].session
-    assert imports.branch(session) == ["user: Weather?", "assistant: Fine."]
+    assert imports.branch(session) == [
+        "user: Weather?",
+        "assistant:  [sky {}]",
+        "tool sky: blue",
+        "assistant: Fine.",
+    ]
     assert session.system == "Be brief."
     assert session.title == "Weather?"
     assert session.created_at > 1.7e9  # the time of the import, where none is known
-    reasoning = imports.store.branch(session.id)[1].reasoning
-    assert reasoning == "sky:\n```\n{}\n```\n\ntool:\n```\nblue\n```\n\nblue is fine"
+    assert imports.store.branch(session.id)[3].reasoning == "blue is fine"
     assert " image" in imports.said()
     assert all(each.added == 0 for each in imports(content))
     assert len(imports.store.sessions()) == (2 if b"\n" in content else 1)
+
+
+CALLS = [
+    {"role": "user", "content": "Compare."},
+    {
+        "role": "assistant",
+        "content": "Both.",
+        "tool_calls": [
+            {"id": "x", "type": "function", "function": {"name": "look", "arguments": '{"a": 1}'}},
+            {"id": "y", "function": {"name": "count", "arguments": {"b": 2}}},
+            {"id": "z", "function": {"name": "odd", "arguments": "not JSON"}},
+            {"id": "w", "function": {"arguments": "{}"}},
+            7,
+        ],
+    },
+    {"role": "tool", "tool_call_id": "y", "content": "two"},
+    {"role": "tool", "tool_call_id": "x", "content": [{"type": "text", "text": "one"}]},
+    {"role": "tool", "tool_call_id": "nobody", "content": "stray"},
+    {"role": "assistant", "function_call": {"name": "old", "arguments": "{}"}, "content": None},
+    {"role": "function", "name": "old", "content": "way"},
+    {"role": "assistant", "content": "Same."},
+]
+
+
+def test_openai_calls_in_every_form(imports: Imports) -> None:
+    session = imports.one(document(CALLS))
+    assert imports.branch(session) == [
+        "user: Compare.",
+        'assistant: Both. [look {"a": 1}] [count {"b": 2}] [odd {"input": "not JSON"}]',
+        "tool count: two",
+        "tool look: one",
+        "tool : stray",
+        "assistant:  [old {}]",
+        "tool old: way",
+        "assistant: Same.",
+    ]
+    old, way = imports.store.branch(session.id)[5:7]
+    assert way.tool_outcome is not None
+    assert way.tool_outcome.call_id == old.tool_calls[0].id != ""
 
 
 @pytest.mark.parametrize(
