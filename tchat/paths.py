@@ -127,6 +127,7 @@ class Paths:
         yield N_("judge"), self.judge
         yield N_("models"), self.models_file
         yield N_("catalogue"), self.catalogue_file
+        yield N_("MCP servers"), self.mcp_file
         yield N_("tools"), self.tools
         yield N_("tool log"), self.tool_log
         yield N_("verdicts"), self.models_db

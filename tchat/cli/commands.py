@@ -40,6 +40,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         N_("Manage named prompt templates"),
         ("ls", "show", "new", "edit", "rm"),
     ),
+    "mcp": (
+        "tchat.cli.mcp",
+        N_("Add, list, test and remove MCP servers, which give the model tools"),
+        ("ls", "add", "rm", "test"),
+    ),
     "judge": (
         "tchat.cli.judge",
         N_("Detect human-written replies, learn your preferences, steer the model"),

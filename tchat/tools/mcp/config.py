@@ -33,6 +33,7 @@ SECTION = "mcpServers"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_NOT_IN_TOOL_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _REMOTE_TYPES = ("http", "streamable-http", "streamable_http", "streamableHttp")
 
 
@@ -62,6 +63,11 @@ class ServerConfig:
     def short_name(self) -> str:
         """The name for ``@NAME:URI`` and in front of tools: letters, digits, ``_``, ``-``, ``.``"""
         return _NOT_IN_NAMES.sub("_", self.name)[:64].strip("_") or "server"
+
+    @property
+    def tool_prefix(self) -> str:
+        """What the names of its tools begin with."""
+        return f"{_NOT_IN_TOOL_NAMES.sub('_', self.short_name)}__"
 
     @property
     def transport(self) -> str:

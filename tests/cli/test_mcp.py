@@ -1,0 +1,96 @@
+"""``tchat mcp``: the servers of mcp.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.tools.mcp.stage import HERE
+
+OFFICIAL = (sys.executable, str(HERE / "official_server.py"))
+
+
+def servers(home: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((home / "mcp.json").read_text())["mcpServers"]
+    return found
+
+
+def test_a_server_is_added_listed_tried_and_removed(shell: Shell, home: Path) -> None:
+    added = shell("mcp", "add", "--env", "KEY=a=b", "here", *OFFICIAL)
+    assert added.code == 0
+    assert "`tchat -T 'here__*'` lets the model call its tools" in added.err
+    command, *arguments = OFFICIAL
+    assert servers(home) == {"here": {"command": command, "args": arguments, "env": {"KEY": "a=b"}}}
+    (row,) = [line.split("\t") for line in shell("mcp", "ls").out.splitlines()]
+    assert row[:3] == ["here", "stdio", "on"]
+
+    tried = shell("mcp", "test", "here")
+    assert (tried.code, "here answers: 8 tools" in tried.err) == (0, True)
+    rows = [line.split("\t") for line in tried.out.splitlines()]
+    assert ["tool", "here__add", "Add two numbers."] in rows
+    assert ["resource", "@here:memo://today", "The memo of today."] in rows
+    assert ["prompt", "here:review", "Review code."] in rows
+    found = json.loads(shell("mcp", "test", "here", "--json").out)
+    assert found["env"] == ["KEY"]
+    assert found["tools"][0]["parameters"]["required"] == ["a", "b"]
+    assert found["prompts"][0]["arguments"][0]["is_required"]
+
+    assert shell("mcp", "rm", "--dry-run", "here").out.startswith("here: ")
+    assert shell("mcp", "rm", "here").code == 0
+    assert shell("mcp", "ls", "--json").out == "[]\n"
+
+
+def test_a_server_elsewhere_is_added_by_its_url(shell: Shell, home: Path) -> None:
+    shell("mcp", "add", "--header", "Authorization: Bearer ${KEY}", "web", "https://a.example/mcp")
+    assert servers(home) == {
+        "web": {"url": "https://a.example/mcp", "headers": {"Authorization": "Bearer ${KEY}"}}
+    }
+    (listed,) = json.loads(shell("mcp", "ls", "--json").out)
+    assert (listed["transport"], listed["headers"]) == ("http", ["Authorization"])
+    failed = shell("mcp", "test", "web")
+    assert failed.code == 2
+    assert "needs the environment variable KEY" in failed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("add", "a b", "x"), 2, "cannot be the name of a server"),
+        (("add", "--env", "KEY", "a", "x"), 2, "--env takes NAME=VALUE, not `KEY`"),
+        (("add", "--header", "K: v", "a", "x"), 2, "--header is for URLs"),
+        (("add", "--env", "K=v", "a", "http://x"), 2, "a URL takes no arguments"),
+        (("add", "a"), 2, "missing argument"),
+        (("rm", "no"), 2, "there is no MCP server `no`; add one with `tchat mcp add`"),
+        (("test", "no"), 2, "there is no MCP server `no`"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    shell: Shell, home: Path, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    result = shell("mcp", *arguments)
+    assert result.code == code
+    assert told in result.err
+    assert not (home / "mcp.json").exists()
+
+
+def test_a_server_that_fails_is_told_with_where_its_words_are(shell: Shell, home: Path) -> None:
+    shell("mcp", "add", "bad", sys.executable, str(HERE / "hostile_server.py"), "early-end")
+    failed = shell("mcp", "test", "bad")
+    assert failed.code == 2
+    assert "it ended with exit code 3 (cannot find the key ␛[31mKEY)" in failed.err
+    assert "what it wrote is in" in failed.err
+    shell("mcp", "add", "gone", "http://127.0.0.1:9/mcp")
+    assert shell("mcp", "test", "gone").code == 5
+
+
+def test_a_broken_file_is_told_and_kept(shell: Shell, home: Path) -> None:
+    (home / "mcp.json").write_text("{")
+    for arguments in (("ls",), ("add", "a", "x"), ("rm", "a"), ("test", "a")):
+        result = shell("mcp", *arguments)
+        assert result.code == 2
+        assert "mcp.json cannot be used" in result.err
+    assert (home / "mcp.json").read_text() == "{"
