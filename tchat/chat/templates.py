@@ -39,6 +39,7 @@ INPUT = "input"
 BLANK, BLANK_WITH_DEFAULT = "⟨{name}⟩", "⟨{name}={default}⟩"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _VARIABLE = re.compile(r"\{\{([a-z_][a-z0-9_]*)\}\}|\{([a-z_][a-z0-9_]*)\}")
+_NAMED = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _FIELDS = ("description", "system", "prompt", "model", "defaults", "sampling")
 _PERSONA = "{input}"  # the prompt of a template that has none
 
@@ -241,6 +242,12 @@ def list_templates(paths: Paths) -> tuple[list[PromptTemplate], list[str]]:
         except TchatError as error:
             broken.append(str(error))
     return sorted(found.values(), key=lambda template: template.name), broken
+
+
+def literal_template(name: str, text: str) -> PromptTemplate:
+    """A template without variables, whose prompt is ``text`` as it is."""
+    escaped = _NAMED.sub(r"{{\1}}", text)
+    return PromptTemplate(name, Path(name), "", "", escaped, {}, {})
 
 
 def template_path(name: str, paths: Paths) -> Path:

@@ -92,6 +92,12 @@ def _chat(request: AskRequest, console: Console) -> int:
 def _template(request: AskRequest, console: Console) -> PromptTemplate | None:
     if not request.template:
         return None
+    if ":" in request.template:
+        from tchat.chat.mcp_servers import server_template
+        from tchat.settings import load
+
+        settings = load(console.paths, console.environ).settings
+        return server_template(request.template, request.values, settings, console.paths)
     from tchat.chat.templates import find_template
 
     return find_template(request.template, console.paths)
@@ -110,7 +116,8 @@ def _prepare(
 
         title = title_for_parts(question, prompt)
     if template is not None:
-        values = {name: decode_words([text]) for name, text in request.values.items()}
+        own = {} if ":" in request.template else request.values  # a server has filled in the others
+        values = {name: decode_words([text]) for name, text in own.items()}
         prompt, system = fill_template(console, template, prompt, values)
         if system and "system" not in request.settings:
             settings = replace(settings, system=system)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tchat.chat.commands import CommandDialog, Surface
 from tchat.chat.commands.command import said_by
+from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.session import SessionState, resume_command, usable_settings
 from tchat.cli.cells import wrapped
 from tchat.cli.chat_setup import (
@@ -20,6 +21,7 @@ from tchat.cli.chat_setup import (
     start_loading,
 )
 from tchat.cli.console import Console, ask_yes_no
+from tchat.cli.mcp_host import LineMcpHost
 from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.cli.output.status import terminal_width
 from tchat.cli.type_ahead import hidden_typing
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from tchat.chat.templates import PromptTemplate
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore, Store
+    from tchat.tools.mcp.servers import McpServers
 
 T = TypeVar("T")
 
@@ -71,6 +74,8 @@ class LineChat:
         self._request = request
         self._details = request.usage
         self._joined_chat: Chat | None = None
+        self._mcp_host = LineMcpHost(console, self._cancel)
+        self._servers = ChatServers(self.paths, self._mcp_host)
 
     # The session and the model
 
@@ -110,7 +115,7 @@ class LineChat:
     def _join(self, session: Session | None, *, keep_model: bool = False) -> None:
         """Join the session to the model; a model that is not kept loads during the first line."""
         model = self._joined_chat.release_model() if self._joined_chat and keep_model else None
-        self.close()
+        self._free_model()
         self._cancel.clear()
         state = self.session_state
         preloaded = None if model else start_loading(state.settings, self.console, self._cancel)
@@ -123,12 +128,17 @@ class LineChat:
             preloaded=preloaded,
             model=model,
         )
+        self._mcp_host.chat = self._joined_chat
         self._joined_chat.session_overrides = state.session_overrides
         if session is not None:
             self._show_unfinished(session)
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model, and end the MCP servers."""
+        self._free_model()
+        self._servers.close()
+
+    def _free_model(self) -> None:
         if self._joined_chat is not None:
             self._joined_chat.close()
             self._joined_chat = None
@@ -343,11 +353,14 @@ class LineChat:
             self._print_reply(lambda chat: chat.send(prompt))
 
     def _with_mentions(self, text: str) -> str:
-        """``text`` behind the files that it mentions as ``@NAME``."""
+        """``text`` behind the files and resources that it mentions as ``@NAME``."""
         from tchat.chat.attachments import mentioned_files, read_attachment, with_attachments
 
         encoding = self.settings.encoding
-        attached = [read_attachment(each, encoding=encoding) for each in mentioned_files(text)]
+        resources = self._servers.mentioned(self.settings, text)
+        files = mentioned_files(text, resources)
+        attached = [read_attachment(each, encoding=encoding) for each in files]
+        attached += self._servers.read(self.settings, resources)
         for each in attached:
             if each.assumed:
                 self.console.notice(each.assumed)
@@ -521,6 +534,15 @@ class LineChat:
             raise UsageError(error.message, hint) from None
         await self._apply_settings(template, system)
         self.send(prompt)
+
+    async def insert_text(self, text: str) -> None:
+        """Send a text."""
+        self.show(text)
+        self.send(text)
+
+    async def with_servers(self, work: Callable[[McpServers], T]) -> T:
+        """The result of ``work`` with the MCP servers of the chat."""
+        return work(self._servers.open(self.settings))
 
     async def _apply_persona(self, template: PromptTemplate) -> None:
         """Apply the settings of a persona, without a prompt."""

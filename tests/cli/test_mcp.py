@@ -88,6 +88,7 @@ def test_a_server_that_fails_is_told_with_where_its_words_are(shell: Shell, home
 
 
 def test_a_broken_file_is_told_and_kept(shell: Shell, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
     (home / "mcp.json").write_text("{")
     for arguments in (("ls",), ("add", "a", "x"), ("rm", "a"), ("test", "a")):
         result = shell("mcp", *arguments)

@@ -32,6 +32,7 @@ from tchat.chat.commands.lookup import (
     parse_number,
     require_session,
 )
+from tchat.chat.commands.servers import MCP_ARGUMENTS, insert_server_prompt, manage_servers
 from tchat.errors import UsageError
 from tchat.humanize import rate_text, when
 from tchat.sanitize import printable, single_line
@@ -262,7 +263,9 @@ async def _run_shell(host: CommandHost, command: str) -> None:
 
 async def _insert_template(host: CommandHost, argument: str) -> None:
     name, text = split_argument(argument)
-    if name:
+    if ":" in name:
+        await insert_server_prompt(host, name, text)
+    elif name:
         await host.insert_template(name, text)
     elif not host.open_dialog(CommandDialog.TEMPLATES):
         from tchat.chat.templates import list_templates
@@ -516,6 +519,7 @@ COMMANDS = (
         SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
         SlashCommand("show", "[NAME|PAGE]", N_("Show the settings"), _show_settings, ("settings",)),
         SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
+        SlashCommand("mcp", MCP_ARGUMENTS, N_("Show MCP servers, or restart one"), manage_servers),
         SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
         SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
         SlashCommand(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tchat.sessions.records import Message, Session
     from tchat.sessions.store import Store
     from tchat.settings import Settings, Value
+    from tchat.tools.mcp.servers import McpServers
 
 T = TypeVar("T")
 
@@ -201,6 +202,12 @@ class CommandHost(Protocol):
 
     async def insert_template(self, name: str, text: str) -> None:
         """Begin a message with a prompt template, with ``text`` as its input."""
+
+    async def insert_text(self, text: str) -> None:
+        """Begin a message with ``text``."""
+
+    async def with_servers(self, work: Callable[[McpServers], T]) -> T:
+        """The result of ``work`` with the MCP servers of the chat."""
 
     async def quit(self) -> None:
         """End the chat."""

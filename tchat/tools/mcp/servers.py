@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.tools.mcp.config import read_servers
-from tchat.tools.mcp.server import McpServer, ServerStatus
+from tchat.tools.mcp.server import McpServer, ServerState, ServerStatus
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -40,6 +40,28 @@ class McpServers:
         for server in self.servers.values():
             with suppress(TchatError):  # kept in its status
                 server.start()
+
+    def having(self, names: Collection[str]) -> McpServers:
+        """Those of the servers that have tools of these names, or may have by a pattern."""
+        return McpServers(
+            {
+                short: server
+                for short, server in self.servers.items()
+                if any(_is_about(name, server.config.tool_prefix) for name in names)
+            }
+        )
+
+    def problems(self) -> list[str]:
+        """A line for each server that failed or is still starting."""
+        lines = []
+        for each in self.status():
+            if each.state is ServerState.FAILED:
+                lines.append(
+                    tr("the MCP server {name} fails: {reason}", name=each.name, reason=each.error)
+                )
+            elif each.state is ServerState.STARTING:
+                lines.append(tr("the MCP server {name} is still starting", name=each.name))
+        return lines
 
     @property
     def is_stale(self) -> bool:
@@ -125,6 +147,12 @@ class McpServers:
                 else tr("add one with `tchat mcp add`"),
             )
         return self.servers[name]
+
+
+def _is_about(name: str, prefix: str) -> bool:
+    """Whether a name, or a pattern with ``*`` behind what it begins with, is about a server."""
+    fixed = name.partition("*")[0]
+    return name.startswith(prefix) or (len(fixed) < len(name) and prefix.startswith(fixed))
 
 
 def open_mcp_tools(paths: Paths, host: McpHost | None = None) -> McpServers:

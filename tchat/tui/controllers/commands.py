@@ -33,6 +33,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
     from tchat.sessions.store import Store
+    from tchat.tools.mcp.servers import McpServers
 
 T = TypeVar("T")
 
@@ -299,6 +300,16 @@ class CommandController:
     async def insert_template(self, name: str, text: str) -> None:
         """Put a prompt template into the prompt."""
         await self._help.insert_template(name, text)
+
+    async def insert_text(self, text: str) -> None:
+        """Put a text into the prompt."""
+        self._context.prompt.load(Draft(text))
+        self._context.prompt.focus()
+
+    async def with_servers(self, work: Callable[[McpServers], T]) -> T:
+        """The result of ``work`` with the MCP servers of the chat, off the event loop."""
+        servers, settings = self._context.conversation.servers, self.settings
+        return await asyncio.to_thread(lambda: work(servers.open(settings)))
 
     async def quit(self) -> None:
         """End the chat, as its key does."""

@@ -24,6 +24,7 @@ from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
+    from tchat.chat.mcp_servers import ChatServers
     from tchat.tui.services.conversation import Conversation
     from tchat.tui.services.sessions import MessageService, SessionService
 
@@ -115,9 +116,15 @@ class ChatContext:
         """Show a failure in a toast."""
         self.notify(self.hinted(error), severity="error", timeout=timeout)
 
-    async def read_prompt(self, draft: Draft) -> tuple[str, list[str]]:
-        """The prompt with its files in front, and what was assumed of their encoding."""
-        return await asyncio.to_thread(_read, draft, self.settings.encoding)
+    async def read_prompt(
+        self, draft: Draft, *, with_resources: bool = False
+    ) -> tuple[str, list[str]]:
+        """The prompt with its files in front, and what was assumed of their encoding.
+
+        The resources of servers that it mentions are read only for a prompt that is sent.
+        """
+        servers, settings = self.conversation.servers, self.settings
+        return await asyncio.to_thread(_read, draft, servers, settings, with_resources)
 
     def select_blank(self) -> bool:
         """Whether a blank of a prompt template needs a value; selects it and says so."""
@@ -129,13 +136,24 @@ class ChatContext:
         return bool(blanks)
 
 
-def _read(draft: Draft, encoding: str) -> tuple[str, list[str]]:
+def _read(
+    draft: Draft, servers: ChatServers, settings: Settings, with_resources: bool
+) -> tuple[str, list[str]]:
     from tchat.chat.attachments import mentioned_files, read_attachment, with_attachments
 
+    resources = servers.mentioned(settings, draft.text)
     # The text has the labels of attached files; of one with a space the first word is looked for.
-    mentioned_files(draft.text, [label[1:].partition(" ")[0] for label, _ in draft.files])
+    labels = [label[1:].partition(" ")[0] for label, _ in draft.files]
+    mentioned_files(draft.text, [*labels, *resources])
+    encoding = settings.encoding
     try:
-        attached = [read_attachment(name, encoding=encoding) for name in draft.attachments]
+        attached = [
+            read_attachment(name, encoding=encoding)
+            for name in draft.attachments
+            if name not in resources
+        ]
+        if with_resources:
+            attached += servers.read(settings, resources)
     except UsageError as error:
         raise UsageError(error.message, _without_flag(error.hint)) from error
     return with_attachments(draft.full_text, attached), [

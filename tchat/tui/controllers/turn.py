@@ -235,7 +235,7 @@ class TurnController:
         """
         async with self._turn():
             try:
-                text, assumed = await self._context.read_prompt(draft)
+                text, assumed = await self._context.read_prompt(draft, with_resources=True)
             except Exception:
                 unsent(draft)
                 raise

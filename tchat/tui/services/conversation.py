@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
+from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.session import SessionState
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
@@ -41,6 +42,7 @@ class Conversation:
         session_state: The settings and the store of the open session.
         chat: The open session joined to the model.
         tools: What the model may call.
+        servers: The MCP servers.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Conversation:
         self._cancel = Cancel()
         self.tools = ToolService(paths, self._cancel)
         self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
+        self.servers = ChatServers(paths)
 
     @property
     def settings(self) -> Settings:
@@ -117,6 +120,7 @@ class Conversation:
         finally:
             self._engine.close()
             try:
+                await asyncio.to_thread(self.servers.close)
                 await self._try_to_store()
             finally:
                 self.session_state.close()

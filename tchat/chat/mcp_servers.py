@@ -1,0 +1,181 @@
+"""The MCP servers of a chat: started once a tool, a resource or a prompt of theirs is needed.
+
+Without servers, or before one is needed, nothing of `tchat.tools` is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tchat.chat.attachments import Attachment
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.chat.templates import PromptTemplate
+    from tchat.paths import Paths
+    from tchat.settings import Settings
+    from tchat.tools.mcp.host import McpHost
+    from tchat.tools.mcp.servers import McpServers
+    from tchat.tools.tool import Tool
+
+# `@server:uri`, behind white space or a bracket.
+_MENTION = re.compile(r"(?<![^\s(\[{])@([A-Za-z0-9_.-]{1,64}):([^\s@]+)")
+_BEHIND = ",;!?.)]}'\""  # what a sentence puts behind an address
+_ARGUMENT = re.compile(r"([^\s=]+)=(\"[^\"]*\"|\S*)(?:\s+|$)")
+MARK = "__"  # in names of servers' tools
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTools:
+    """The tools of servers that were asked for.
+
+    Attributes:
+        names: The names asked for, with those of tools in place of patterns, and without those of
+            servers that cannot be used now.
+        tools: The tools of the servers that the names are about.
+        problems: Lines about servers that cannot be used now.
+    """
+
+    names: tuple[str, ...]
+    tools: tuple[Tool, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class ChatServers:
+    """The servers of one chat; `close` it at the end.
+
+    Attributes:
+        paths: The user's folders.
+        host: Answers what servers ask; None declines.
+    """
+
+    paths: Paths
+    host: McpHost | None = None
+    _servers: McpServers | None = field(default=None)
+
+    def open(self, settings: Settings) -> McpServers:
+        """All servers; none of them is started.
+
+        Raises:
+            UsageError: They are off, or ``mcp.json`` cannot be used.
+            StorageError: It cannot be read.
+        """
+        if not settings.tools.mcp:
+            raise UsageError(tr("MCP servers are off"), tr("/set tools.mcp on"))
+        if self._servers is None:
+            from tchat.tools.mcp.servers import open_mcp_tools
+
+            self._servers = open_mcp_tools(self.paths, self.host)
+        return self._servers
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether there are other tools than `find_tools` found."""
+        return self._servers is not None and self._servers.is_stale
+
+    def find_tools(self, settings: Settings, names: Collection[str]) -> FoundTools:
+        """The tools that ``names`` are about: ``files__read``, or the pattern ``files__*``.
+
+        Starts the servers that have them, and no others.
+
+        Raises:
+            UsageError: ``mcp.json`` cannot be used.
+            StorageError: It cannot be read.
+        """
+        if not (self._are_there(settings) and any(MARK in name for name in names)):
+            return FoundTools(tuple(names))
+        from fnmatch import fnmatchcase
+
+        chosen = self.open(settings).having(names)
+        tools = chosen.tools()
+        found: dict[str, None] = {}
+        for name in names:
+            matching = [tool.name for tool in tools if fnmatchcase(tool.name, name)]
+            if matching or chosen.having([name]).servers:
+                found.update(dict.fromkeys(matching))
+            else:
+                found[name] = None
+        return FoundTools(tuple(found), tuple(tools), tuple(chosen.problems()))
+
+    def mentioned(self, settings: Settings, text: str) -> list[str]:
+        """The resources that ``text`` mentions as ``@SERVER:URI``, each once."""
+        matches = list(_MENTION.finditer(text))
+        if not matches or not self._are_there(settings):
+            return []
+        known = self.open(settings).servers
+        found = (f"{each[1]}:{each[2].rstrip(_BEHIND)}" for each in matches if each[1] in known)
+        return list(dict.fromkeys(found))
+
+    def read(self, settings: Settings, mentions: Iterable[str]) -> list[Attachment]:
+        """The resources as attachments.
+
+        Raises:
+            ToolError: One cannot be read.
+        """
+        return [Attachment(each, self.open(settings).read_resource(each)) for each in mentions]
+
+    def close(self) -> None:
+        """End the servers that were started; takes a few seconds at most."""
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
+
+    def _are_there(self, settings: Settings) -> bool:
+        return settings.tools.mcp and os.path.exists(self.paths.mcp_file)  # noqa: PTH110
+
+
+def parse_arguments(text: str) -> dict[str, str]:
+    """``language=C tone="very kind"`` as a mapping.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        match = _ARGUMENT.match(text, at)
+        if match is None:
+            raise UsageError(
+                tr("`{text}` is no variable with a value", text=single_line(text[at:], 40)),
+                tr('write NAME=VALUE or NAME="SEVERAL WORDS"'),
+            )
+        found[match[1]] = match[2].removeprefix('"').removesuffix('"')
+        at = match.end()
+    return found
+
+
+def server_template(
+    name: str, values: Mapping[str, str], settings: Settings, paths: Paths
+) -> PromptTemplate:
+    """The prompt ``SERVER:NAME`` of a server, with ``values``, as a template without variables.
+
+    Raises:
+        UsageError: There is no such server or prompt, or the values are not those that it takes.
+        ToolError: The server cannot be used.
+    """
+    from tchat.chat.templates import literal_template
+
+    servers = ChatServers(paths)
+    try:
+        return literal_template(name, servers.open(settings).get_prompt(name, values))
+    finally:
+        servers.close()
+
+
+def listed(servers: McpServers) -> Sequence[str]:
+    """The servers as lines: state, tools, and what is wrong."""
+    lines = []
+    for each in servers.status():
+        line = tr("{name}: {state}", name=each.name, state=tr(each.state.value))
+        if each.tools:
+            line = f"{line}; {', '.join(each.tools)}"
+        lines.append(f"{line}; {each.error}" if each.error else line)
+        lines.extend(f"  {tr('left out')}: {problem}" for problem in each.left_out)
+    return lines

@@ -1,0 +1,115 @@
+"""The MCP servers of a chat: which names start which of them, and what prompts mention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tchat.chat.mcp_servers import ChatServers, parse_arguments, server_template
+from tchat.errors import UsageError
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tchat.tools.mcp.server import ServerState
+from tests.tools.mcp.stage import OFFICIAL, hostile
+
+SERVERS = {"o": OFFICIAL, "h.x": hostile("names"), "bad": hostile("early-end")}
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[ChatServers]:
+    paths = Paths(tmp_path, tmp_path / "cache")
+    paths.mcp_file.write_text(json.dumps({"mcpServers": SERVERS}))
+    servers = ChatServers(paths)
+    yield servers
+    servers.close()
+
+
+def states(servers: ChatServers) -> list[ServerState]:
+    return [each.state for each in servers.open(Settings()).status()]
+
+
+STOPPED, READY, FAILED = ServerState.STOPPED, ServerState.READY, ServerState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "expected"),
+    [
+        (("calculator", "o__add"), ("calculator", "o__add"), [READY, STOPPED, STOPPED]),
+        (("o__f*", "o__add"), ("o__fail", "o__for_ever", "o__add"), [READY, STOPPED, STOPPED]),
+        (("h_x__good",), ("h_x__good",), [STOPPED, READY, STOPPED]),
+        (("bad__*", "calculator"), ("calculator",), [STOPPED, STOPPED, FAILED]),
+        (("calculator", "date_time"), ("calculator", "date_time"), [STOPPED] * 3),
+        (("own__tool",), ("own__tool",), [STOPPED] * 3),
+    ],
+)
+def test_only_servers_that_names_are_about_are_started(
+    servers: ChatServers,
+    names: tuple[str, ...],
+    found: tuple[str, ...],
+    expected: list[ServerState],
+) -> None:
+    tools = servers.find_tools(Settings(), names)
+    assert tools.names == found
+    assert states(servers) == expected
+    assert bool(tools.problems) == (FAILED in expected)
+
+
+def test_switched_off_there_are_none(servers: ChatServers) -> None:
+    base = Settings()
+    off = replace(base, tools=replace(base.tools, mcp=False))
+    assert servers.find_tools(off, ("o__*",)).tools == ()
+    assert servers.mentioned(off, "@o:memo://today") == []
+    with pytest.raises(UsageError, match=r"MCP servers are off; /set tools\.mcp on"):
+        servers.open(off)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("What is in @o:memo://today?", ["o:memo://today"]),
+        ("(@o:memo://a/b.py), @o:memo://a/b.py.", ["o:memo://a/b.py"]),
+        ("@h.x:x", ["h.x:x"]),
+        ("me@o:memo://today @p:memo://today @notes.md `@o:x`", []),
+    ],
+)
+def test_resources_are_mentioned_by_their_server(
+    servers: ChatServers, text: str, found: list[str]
+) -> None:
+    assert servers.mentioned(Settings(), text) == found
+    assert states(servers) == [STOPPED] * 3
+
+
+def test_a_resource_is_attached_as_a_file_is(servers: ChatServers) -> None:
+    (attached,) = servers.read(Settings(), ["o:memo://today"])
+    assert str(attached) == "File o:memo://today:\n```\nBuy milk\n```"
+
+
+def test_a_prompt_of_a_server_is_a_template_without_variables(servers: ChatServers) -> None:
+    values = {"language": "{input} {{x}}"}
+    template = server_template("o:review", values, Settings(), servers.paths)
+    assert template.variables == ()
+    assert template.fill("", {}) == ("Review this {input} {{x}} in a kind tone.", "")
+    assert template.fill("def f(): pass", {})[0].startswith("def f(): pass\n\nReview this")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("a=b", {"a": "b"}),
+        ('a="two words"  b=c=d', {"a": "two words", "b": "c=d"}),
+        ("a=", {"a": ""}),
+    ],
+)
+def test_variables_as_they_are_typed(text: str, values: dict[str, str]) -> None:
+    assert parse_arguments(text) == values
+
+
+@pytest.mark.parametrize("text", ["word", "a=b word", "=x"])
+def test_words_are_no_variables(text: str) -> None:
+    with pytest.raises(UsageError, match="no variable with a value; write NAME=VALUE"):
+        parse_arguments(text)
