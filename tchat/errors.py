@@ -11,6 +11,7 @@
     │   └── PromptTooLong
     ├── NetworkError          5
     ├── StorageError          6  disk, database, permissions
+    ├── (REFUSED)             7  no error: without a terminal, a call of a tool was refused
     └── Interrupted     128 + n  signal n ended the work: 130 for Ctrl-C, 143 for SIGTERM
         └── Abandoned            a second one came before the work had ended
 """
@@ -34,6 +35,7 @@ class ExitCode(IntEnum):
     FIT = 4
     NETWORK = 5
     STORAGE = 6
+    REFUSED = 7
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143

@@ -45,8 +45,9 @@ Flags of a prompt, in addition to those of the [settings](settings.md):
 {flags}
 
 Exit codes: 0 success, 1 unexpected error, 2 usage, 3 model missing or invalid, 4 does not fit
-(memory or context), 5 network, 6 storage, 130 Ctrl-C, 141 closed pipe, 143 terminated. `--yes-no`
-exits with 0 for yes, 1 for no, 2 for unsure.
+(memory or context), 5 network, 6 storage, 7 without a terminal a call of a tool
+was refused (the answer is printed all the same), 130 Ctrl-C, 141 closed pipe, 143 terminated.
+`--yes-no` exits with 0 for yes, 1 for no, 2 for unsure.
 """
 
 SETTINGS_TEXT = """\

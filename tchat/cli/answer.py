@@ -22,9 +22,10 @@ from tchat.cli.output.reply import OutputOptions, ReplyOutput
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Finished, LabelScores, Reason, TextDelta
-from tchat.errors import PromptTooLong, with_hint
+from tchat.errors import ExitCode, PromptTooLong, with_hint
 from tchat.models.sources.starter import STARTER
 from tchat.settings import Settings, load
+from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -75,10 +76,21 @@ def _answer(
             open_chat(settings, console, session_store, session, cancel, preloaded=preloaded)
         )
         chat.title = turn.title
+        if turn.request.may_call_tools and _names_tools(turn.request, settings):
+            from tchat.cli.chat_tools import open_chat_tools
+
+            chat.tools = open_chat_tools(
+                turn.request, settings, console, store=store, cancel=cancel
+            )
         try:
             return act(turn, settings, chat, console)
         except PromptTooLong as error:
             raise _with_file_sizes(error, turn.prompt) from None
+
+
+def _names_tools(request: AskRequest, settings: Settings) -> bool:
+    """Whether a tool is on, or a flag is about tools."""
+    return bool(settings.tools.enabled) or "tools.tool_choice" in request.settings
 
 
 def _with_file_sizes(error: PromptTooLong, prompt: str) -> PromptTooLong:
@@ -107,12 +119,30 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
             if isinstance(event, Finished):
                 finished = event
         output.describe(session=_stored(chat))
+    if output.refused and code == YES and not _can_be_asked(chat):
+        code = _tell_refused(output.refused, console)
     _validate(turn, [finished] if finished else [])
     if settings.model == STARTER and _is_for_reading(turn, console):
         from tchat.cli.model_suggestion import suggest_better_model
 
         suggest_better_model(console)
     return code
+
+
+def _can_be_asked(chat: Chat) -> bool:
+    return chat.tools is None or chat.tools.executor.approval.has_terminal
+
+
+def _tell_refused(count: int, console: Console) -> int:
+    """Tell that calls were refused as nobody could be asked; returns the exit code."""
+    told = trn(
+        "{count:,} call of a tool was refused: nobody can be asked here",
+        "{count:,} calls of tools were refused: nobody can be asked here",
+        count,
+    )
+    hint = tr("a rule allows such calls: --allow 'TOOL(PATTERN)', see `tchat help tools`")
+    console.notice(with_hint(told, hint))
+    return ExitCode.REFUSED
 
 
 def _is_for_reading(turn: AskTurn, console: Console) -> bool:

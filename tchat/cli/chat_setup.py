@@ -85,6 +85,25 @@ class AskRequest:
         return bool(self.words or self.files or self.template)
 
     @property
+    def may_call_tools(self) -> bool:
+        """Whether the model may call tools for it: not where the form of the reply is given."""
+        return not self.form_flags
+
+    @property
+    def form_flags(self) -> list[str]:
+        """The flags that are given and say of what form replies are."""
+        forms = {
+            "--schema": self.schema,
+            "--grammar": self.grammar,
+            "--choose": self.choose,
+            "--yes-no": self.yes_no,
+            "--candidates": self.candidates,
+            "--best-of": self.best_of,
+            "--cmd": self.command,
+        }
+        return [flag for flag, given in forms.items() if given]
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels to choose from; empty for free text."""
         if self.yes_no:
@@ -151,6 +170,8 @@ def require_compatible_flags(request: AskRequest) -> None:
     _require_at_most_one(
         *(["--continue"] * request.continue_last), *(["--cid"] * bool(request.session_id))
     )
+    if request.settings.get("tools.enabled") and not request.may_call_tools:
+        _require_at_most_one("--tools", *request.form_flags)
     if request.log is False and request.continues_session:
         raise UsageError(tr("--no-log excludes --continue and --cid"), tr("leave one out"))
     if request.values and not request.template:

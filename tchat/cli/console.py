@@ -87,6 +87,12 @@ class Console:
             self.stderr.write(self.in_lines(f"tchat: {single_line(text, LONGEST_LINE)}") + "\n")
             self.stderr.flush()
 
+    def tell(self, text: str) -> None:
+        """Write one line to standard error that belongs to the reply, such as a step of it."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stderr.write(self.in_lines(single_line(text, LONGEST_LINE)) + "\n")
+            self.stderr.flush()
+
     def in_lines(self, text: str) -> str:
         """A line for standard error, broken at words on a terminal."""
         if not self.stderr_is_terminal:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from tchat.chat.chat import Chat
     from tchat.chat.templates import PromptTemplate
+    from tchat.chat.tool_loop import ChatTools
     from tchat.sessions.records import Deletion, Message, Session
     from tchat.sessions.store import SessionStore, Store
     from tchat.tools.mcp.servers import McpServers
@@ -130,8 +131,28 @@ class LineChat:
         )
         self._mcp_host.chat = self._joined_chat
         self._joined_chat.session_overrides = state.session_overrides
+        self._open_tools(self._joined_chat)
         if session is not None:
             self._show_unfinished(session)
+
+    def _open_tools(self, chat: Chat, before: ChatTools | None = None) -> None:
+        """Give the model the tools that are on; where one is not there, none, and tell why."""
+        chat.tools = None
+        if not self.settings.tools.enabled:
+            return
+        from tchat.cli.chat_tools import open_chat_tools
+
+        try:
+            chat.tools = open_chat_tools(
+                self._request,
+                self.settings,
+                self.console,
+                store=self.session_state.persistent,
+                cancel=self._cancel,
+                before=before,
+            )
+        except UsageError as error:
+            self.show(tr("Tools are off: {error}", error=error))
 
     def close(self) -> None:
         """Free the model, and end the MCP servers."""
@@ -308,6 +329,8 @@ class LineChat:
             self._join(session)
         chat = self._chat
         chat.settings, chat.session_overrides = settings, self.session_state.session_overrides
+        if any(name.startswith("tools.") for name in values):
+            self._open_tools(chat, chat.tools)
         if session is not None:
             chat.session = self.session_state.save_settings(session, values)
 

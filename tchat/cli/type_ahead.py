@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from tchat.cli.console import Console
 
@@ -18,24 +19,40 @@ def hidden_typing(console: Console) -> Iterator[None]:
     if not console.stdin_is_terminal:
         yield
         return
+    assert console.stdin is not None  # noqa: S101 - it is a terminal
+    with _typing(console.stdin, shown=False):
+        yield
+
+
+@contextmanager
+def shown_typing(stream: BinaryIO) -> Iterator[None]:
+    """Drop what was typed, and turn on the echo and lines for a question, also while hidden."""
+    with _typing(stream, shown=True):
+        yield
+
+
+@contextmanager
+def _typing(stream: BinaryIO, *, shown: bool) -> Iterator[None]:
     try:
         import termios
     except ImportError:  # Windows
         yield
         return
-    assert console.stdin is not None  # noqa: S101 - it is a terminal
     try:
-        descriptor = console.stdin.fileno()
+        descriptor = stream.fileno()
         before = termios.tcgetattr(descriptor)
     except (OSError, termios.error):  # it was closed, or has no descriptor
         yield
         return
     modes = [*before]
-    modes[LOCAL] = before[LOCAL] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
-    modes[CHARACTERS] = [*before[CHARACTERS]]
-    modes[CHARACTERS][termios.VMIN], modes[CHARACTERS][termios.VTIME] = 1, 0
+    if shown:
+        modes[LOCAL] = before[LOCAL] | termios.ECHO | termios.ICANON | termios.ISIG
+    else:
+        modes[LOCAL] = before[LOCAL] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
+        modes[CHARACTERS] = [*before[CHARACTERS]]
+        modes[CHARACTERS][termios.VMIN], modes[CHARACTERS][termios.VTIME] = 1, 0
     # TCSADRAIN, in contrast to TCSAFLUSH, drops no input.
-    termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
+    termios.tcsetattr(descriptor, termios.TCSAFLUSH if shown else termios.TCSADRAIN, modes)
     try:
         yield
     finally:

@@ -40,8 +40,11 @@ from tchat.engine.events import (
     PromptProgress,
     Reason,
     ReasoningDelta,
+    StepFinished,
+    StepState,
     TextDelta,
     Timings,
+    ToolStep,
 )
 from tchat.translation import tr, trn
 
@@ -102,6 +105,12 @@ class ReplyOutput:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def refused(self) -> int:
+        """How many calls of tools were refused."""
+        steps = self._reply.facts.get("tool_calls", ())
+        return sum(step["state"] == StepState.REFUSED for step in steps)
+
     def describe(self, **facts: Any) -> None:
         """Add ``facts`` to the JSON object, for example ``model`` and ``session``."""
         self._reply.facts |= facts
@@ -124,11 +133,11 @@ class ReplyOutput:
                 self._reply.chosen = event
                 self._writer.text(probabilities[0][0])
             case Finished():
-                self._reply.finished = event
-                if event.reason in END_NOTICES:  # printed after the reply
-                    self._reply.notices.append(self._end_notice(event.reason))
+                self._finish(event)
             case LoadProgress(model):
                 self._reply.facts.setdefault("model", model)
+            case StepFinished() | ToolStep():
+                self._show_step(event)
         self._show_status(event)
 
     def close(self) -> None:
@@ -150,6 +159,27 @@ class ReplyOutput:
         if reason is Reason.LENGTH:
             return Notice("length", cut_off_text())
         return Notice("loop", loop_text(has_commands=self._output.has_commands))
+
+    def _finish(self, finished: Finished) -> None:
+        self._reply.finished = finished
+        if finished.reason in END_NOTICES:  # printed after the reply
+            self._reply.notices.append(self._end_notice(finished.reason))
+
+    def _show_step(self, step: StepFinished | ToolStep) -> None:
+        """Print a call that has ended, and let the status tell of one that has not."""
+        from tchat.cli.output.steps import ENDED, call_text, step_line, step_record
+
+        self._status.erase()
+        if isinstance(step, StepFinished):
+            self._writer.end_step()
+            return
+        if step.state not in ENDED:
+            if self._status.due and step.state is not StepState.ASKING:
+                self._status.show(call_text(step.name, step.arguments))
+            return
+        self._reply.facts.setdefault("tool_calls", []).append(step_record(step))
+        if not self._console.quiet:
+            self._console.tell(step_line(step, spoken=self._console.accessible))
 
     def _show_status(self, event: Event) -> None:
         waiting = isinstance(event, LoadProgress | CacheRestored | PromptProgress | TextDelta)

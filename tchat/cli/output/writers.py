@@ -50,6 +50,9 @@ class Writer(ABC):
     def close(self, reply: ReplyRecord) -> None:
         """The end of the reply, also if it was cut short."""
 
+    def end_step(self) -> None:  # noqa: B027 - most have nothing to do
+        """The model calls a tool: what follows is another paragraph of the answer."""
+
     @property
     def preview(self) -> str:
         """Text that is not printed yet."""
@@ -100,6 +103,14 @@ class PlainWriter(Writer):
             self._stdout.write(self._marks[0])
         self._write(piece)
 
+    def end_step(self) -> None:
+        """End the paragraph."""
+        self._end_thinking()
+        if self._last:
+            self._stdout.write("\n" if self._last == "\n" else "\n\n")
+        self._newlines = self._last = ""
+        self._printable = PrintableStream()
+
     def close(self, reply: ReplyRecord) -> None:  # noqa: ARG002
         """Print the last newline."""
         self._end_thinking()
@@ -147,6 +158,11 @@ class WholeWriter(Writer):
     def reasoning(self, piece: str) -> None:
         """Hand ``piece`` on."""
         self._inner.reasoning(piece)
+
+    def end_step(self) -> None:
+        """Keep the end of the paragraph, if there is one."""
+        if "".join(self._text).strip():
+            self._text.append("\n\n")
 
     def close(self, reply: ReplyRecord) -> None:
         """Print the whole."""
@@ -278,11 +294,12 @@ class MarkdownWriter(Writer):
     def __init__(self, stdout: StdoutWriter, console: Console, *, styled: bool) -> None:
         from tchat.markdown import BlockSplitter  # 6 ms, which no pipe waits for
 
+        self._new_splitter = BlockSplitter
         self._stdout = stdout
         self._console = console
         self._styled = styled
         self._printable = PrintableStream()
-        self._splitter = BlockSplitter()
+        self._splitter = self._new_splitter()
         self._thought = ""  # the line of reasoning that has no end yet
         self._thinking = False
 
@@ -304,6 +321,13 @@ class MarkdownWriter(Writer):
         *lines, self._thought = (self._thought + self._printable.feed(piece)).split("\n")
         for line in lines:
             self._print_thought(line)
+
+    def end_step(self) -> None:
+        """Print what was not finished."""
+        if self._thinking:
+            self._end_thinking()
+        self._print_blocks("", end=True)
+        self._splitter = self._new_splitter()
 
     def close(self, reply: ReplyRecord) -> None:  # noqa: ARG002
         """Print what was not finished."""

@@ -1,0 +1,58 @@
+"""The tools of a prompt or a chat of the command, and who is asked about their calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tchat.chat.tool_setup import open_tools
+from tchat.cli.approval_question import ApprovalQuestion, can_ask
+from tchat.cli.chat_setup import AskRequest
+from tchat.cli.console import Console
+from tchat.errors import UsageError
+from tchat.settings import Settings
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.chat.tool_loop import ChatTools
+    from tchat.engine.binding import Cancel
+    from tchat.sessions.store import Store
+
+
+def open_chat_tools(
+    request: AskRequest,
+    settings: Settings,
+    console: Console,
+    *,
+    store: Store,
+    cancel: Cancel,
+    before: ChatTools | None = None,
+) -> ChatTools | None:
+    """The tools that are on; None when none is.
+
+    Those that were typed with ``-T`` run without asking if they only read. Without a terminal
+    nobody is asked.
+
+    Raises:
+        UsageError: A tool, a rule or a folder of ``settings`` is none.
+    """
+    if not settings.tools.enabled:
+        if "tools.tool_choice" in request.settings and settings.tools.tool_choice != "none":
+            raise UsageError(
+                tr("--tool-choice needs a tool that is on"),
+                tr("name it with -T, as in -T calculator"),
+            )
+        return None
+    question = ApprovalQuestion(console, cancel) if can_ask(console) else None
+    typed = request.settings.get("tools.enabled", ())
+    tools = open_tools(
+        settings,
+        console.paths,
+        store,
+        ask=question,
+        typed=typed if isinstance(typed, tuple) else (),
+        before=before,
+        cancel=cancel,
+    )
+    if question is not None and tools is not None:
+        question.approval = tools.executor.approval
+    return tools
