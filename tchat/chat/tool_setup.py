@@ -157,16 +157,23 @@ def open_log(paths: Paths) -> AuditLog:
     return AuditLog(paths.tool_log)
 
 
-def open_changes(settings: Settings, paths: Paths) -> FileChanges:
-    """What tools changed in files, to be undone.
+def open_changes(paths: Paths) -> FileChanges:
+    """What tools changed in files, so that the last change can be undone, wherever it was.
 
     Raises:
-        UsageError: An allowed folder is none.
+        UsageError: There is none, or the folder of the file is gone.
     """
     from tchat.tools.file_changes import FileChanges
+    from tchat.tools.roots import Roots
+    from tchat.tools.tool import ToolError
     from tchat.tools.undo_history import UndoHistory
 
-    return FileChanges(_roots(settings, paths), UndoHistory(paths.tool_undo))
+    history = UndoHistory(paths.tool_undo)
+    try:
+        roots = Roots([history.last().path.parent], (paths.config, paths.cache))
+    except ToolError as error:
+        raise UsageError(error.message, error.hint) from error
+    return FileChanges(roots, history)
 
 
 def require_valid_rules(settings: Settings) -> None:

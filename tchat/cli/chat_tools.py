@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, cast
 
 from tchat.chat.tool_setup import open_tools
 from tchat.cli.approval_question import ApprovalQuestion, can_ask
@@ -25,12 +26,14 @@ def open_chat_tools(
     *,
     store: Store,
     cancel: Cancel,
+    named: Collection[str] = (),
     before: ChatTools | None = None,
 ) -> ChatTools | None:
     """The tools that are on; None when none is.
 
-    Those that were typed with ``-T`` run without asking if they only read. Without a terminal
-    nobody is asked.
+    Those that were typed with ``-T`` run without asking if they only read; where nobody can be
+    asked, so do those that were ``named`` in the chat. ``before`` are the tools of the same session
+    until now.
 
     Raises:
         UsageError: A tool, a rule or a folder of ``settings`` is none.
@@ -43,13 +46,15 @@ def open_chat_tools(
             )
         return None
     question = ApprovalQuestion(console, cancel) if can_ask(console) else None
-    typed = request.settings.get("tools.enabled", ())
+    typed = {*cast("tuple[str, ...]", request.settings.get("tools.enabled", ()))}
+    if question is None:
+        typed.update(named)
     tools = open_tools(
         settings,
         console.paths,
         store,
         ask=question,
-        typed=typed if isinstance(typed, tuple) else (),
+        typed=typed,
         before=before,
         cancel=cancel,
     )

@@ -45,6 +45,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         N_("Add, list, test and remove MCP servers, which give the model tools"),
         ("ls", "add", "rm", "test"),
     ),
+    "tools": (
+        "tchat.cli.tools",
+        N_("List and try the tools that a model can call, see what was called"),
+        ("ls", "test", "log", "undo", "new"),
+    ),
     "judge": (
         "tchat.cli.judge",
         N_("Detect human-written replies, learn your preferences, steer the model"),

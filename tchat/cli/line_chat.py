@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from tchat.chat.commands import CommandDialog, Surface
 from tchat.chat.commands.command import said_by
@@ -56,6 +56,7 @@ class LineChat:
         session_state: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
         listed_sessions: Ids of the sessions that were listed last, in the order printed.
+        refused: How many calls of tools were refused.
         ended: Whether the user asked to end the chat.
     """
 
@@ -68,6 +69,7 @@ class LineChat:
         self.session_state = SessionState(settings, store)
         self.candidate_ids: list[int] = []
         self.listed_sessions: list[str] = []
+        self.refused = 0
         self.ended = False
         self._cancel = Cancel()
         self._attached: list[str] = []
@@ -77,6 +79,7 @@ class LineChat:
         self._joined_chat: Chat | None = None
         self._mcp_host = LineMcpHost(console, self._cancel)
         self._servers = ChatServers(self.paths, self._mcp_host)
+        self._named_tools: set[str] = set()
 
     # The session and the model
 
@@ -149,6 +152,7 @@ class LineChat:
                 self.console,
                 store=self.session_state.persistent,
                 cancel=self._cancel,
+                named=self._named_tools,
                 before=before,
             )
         except UsageError as error:
@@ -330,6 +334,7 @@ class LineChat:
         chat = self._chat
         chat.settings, chat.session_overrides = settings, self.session_state.session_overrides
         if any(name.startswith("tools.") for name in values):
+            self._named_tools.update(cast("tuple[str, ...]", values.get("tools.enabled", ())))
             self._open_tools(chat, chat.tools)
         if session is not None:
             chat.session = self.session_state.save_settings(session, values)
@@ -413,6 +418,7 @@ class LineChat:
                     output.show(event)
                     if isinstance(event, Ranked):
                         scores[event.ranker] = event.scores[0][1]
+                self.refused += output.refused
             self._chat.save_snapshot()
 
         self._work(work)

@@ -28,7 +28,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
-from tchat.errors import SETTINGS, Interrupted, StorageError, TchatError
+from tchat.errors import SETTINGS, ExitCode, Interrupted, StorageError, TchatError
 from tchat.models.sources.starter import STARTER
 from tchat.paths import private_file, writing
 from tchat.settings import Settings
@@ -87,7 +87,9 @@ class Repl:
                 chat.show_resume_hint()
         finally:
             chat.close()
-        return 0
+        if chat.refused and not console.stdin_is_terminal:
+            return ExitCode.REFUSED  # nobody could be asked
+        return ExitCode.OK
 
     def _step(self) -> None:
         """Process one line; an error is printed, and the chat goes on."""

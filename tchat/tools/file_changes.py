@@ -86,6 +86,17 @@ class FileChanges:
                 raise
             return before
 
+    def preview_undo(self) -> str:
+        """The unified diff of what `undo` would do.
+
+        Raises:
+            ToolError: There is nothing to undo, or it cannot be read.
+        """
+        entry = self.history.last()
+        now = self.read(str(entry.path))
+        before = self.history.content_of(entry)
+        return diff(entry.path.name, now.content or b"", before or b"")
+
     def undo(self) -> Path:
         """Restore the file that was changed last, and return its path.
 

@@ -192,7 +192,7 @@ def test_a_call_is_logged_in_the_file_of_the_user(paths: Paths) -> None:
 def test_what_a_tool_changed_can_be_undone(paths: Paths, folder: Path) -> None:
     tools = opened(paths, "write_file", allow=("write_file",))
     tools.executor.run("write_file", {"path": "notes.txt", "content": "gone"})
-    changed = open_changes(Settings(), paths).undo()
+    changed = open_changes(paths).undo()
     assert changed == folder / "notes.txt"
     assert changed.read_text() == "remember the milk\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tchat.chat.tool_loop import ChatTools
 from tchat.cli.console import Console
 from tchat.cli.main import program
 from tchat.engine.binding import Cancel
@@ -19,18 +21,23 @@ from tchat.engine.events import (
     LabelScores,
     PromptProgress,
     Reason,
+    StepFinished,
+    StepState,
     TextDelta,
     Timings,
     TokenUsage,
+    ToolStep,
 )
 from tchat.paths import Paths
 from tchat.sessions.records import Role, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tchat.tools.executor import ToolExecutor
 from tests.sessions.stores import new_session
 
 CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context limit was reached\n"
 COMMAND = (sys.executable, "-m", "tchat")
+CALL = "call "  # a prompt of it, a tool and its arguments as JSON makes the fake call it
 # Lets the tiny model write until the context is full or it is stopped.
 # With the model of ``endless_home`` half a minute of writing, on a fast machine too.
 LONG_REPLY = (
@@ -92,6 +99,7 @@ class FakeChat:
     answer: Callable[[str], str]
     probabilities: tuple[tuple[str, float], ...] = ()
     title: str = ""
+    tools: ChatTools | None = None
 
     def __enter__(self) -> FakeChat:
         return self
@@ -134,9 +142,23 @@ class FakeChat:
             model=self.settings.model,
         )
         yield PromptProgress(3, 3, 0)
+        if prompt.startswith(CALL) and self.tools is not None:
+            yield from self._call(self.tools.executor, prompt.removeprefix(CALL))
         for word in text.split(" "):
             yield TextDelta(word if word == text.split(" ")[0] else f" {word}")
         yield finished(text)
+
+    def _call(self, executor: ToolExecutor, call: str) -> Iterator[Event]:
+        """Say something, and call the tool that the prompt names."""
+        name, _, text = call.partition(" ")
+        arguments = json.loads(text)
+        yield TextDelta("Let me see.")
+        yield StepFinished(finished("Let me see.", Reason.TOOL_CALLS))
+        yield ToolStep(1, 0, name, arguments, StepState.RUNNING)
+        result = executor.run(name, arguments)
+        state = StepState.FAILED if result.failed else StepState.DONE
+        state = StepState.REFUSED if result.is_refused else state
+        yield ToolStep(1, 0, name, arguments, state, result.content, 0.003)
 
     def choose(self, prompt: str, labels: Sequence[str]) -> Iterator[Event]:
         yield LabelScores(self.probabilities)

@@ -33,6 +33,7 @@ from tchat.chat.commands.lookup import (
     require_session,
 )
 from tchat.chat.commands.servers import MCP_ARGUMENTS, insert_server_prompt, manage_servers
+from tchat.chat.commands.tools import choose_tools
 from tchat.errors import UsageError
 from tchat.humanize import rate_text, when
 from tchat.sanitize import printable, single_line
@@ -520,6 +521,12 @@ COMMANDS = (
         SlashCommand("show", "[NAME|PAGE]", N_("Show the settings"), _show_settings, ("settings",)),
         SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
         SlashCommand("mcp", MCP_ARGUMENTS, N_("Show MCP servers, or restart one"), manage_servers),
+        SlashCommand(
+            "tools",
+            "[NAME…|off]",
+            N_("Show the tools, or turn some on or off for this session"),
+            choose_tools,
+        ),
         SlashCommand("details", "", N_("Show or hide times and token counts"), _toggle_details),
         SlashCommand("theme", "[NAME]", N_("Choose the theme"), _choose_theme, surface=_SCREEN),
         SlashCommand(
