@@ -82,7 +82,7 @@ In the table `[sampling]`:
 
 {sampling}
 
-In the table `[tools]`, without the `tools.` of their names:
+In the table `[tools]`, without the `tools.` of their names, see [Tools](tools.md):
 
 {tools}
 """

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from tchat import manual
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import CALL, Shell
 
@@ -275,3 +278,47 @@ class TestTheCommand:
         assert shell("tools", "new", "shout").code == 2
         assert shell("tools", "new", "../shout").code == 2
         assert "shout" in shell("tools", "ls").out
+
+
+class TestTheManual:
+    """What its page on tools shows works."""
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"```{language}\n(.*?)```", manual.page("tools"), re.DOTALL)
+
+    def test_the_rules_hold(self, shell: Shell, home: Path, folder: Path) -> None:
+        home.mkdir(exist_ok=True)
+        rules, _ = self.blocks("toml")
+        (home / "config.toml").write_text(rules)
+        (folder / "docs").mkdir()
+        (folder / "docs" / "guide.md").write_text("guide\n")
+        read = '{{"path": "{}"}}'
+        assert shell(f"{CALL}read_file {read.format('docs/guide.md')}").code == 0
+        assert shell(f"{CALL}read_file {read.format('notes.txt')}").code == 7
+        assert shell(f'{CALL}run_command {{"command": ["git", "status"]}}').code == 0
+        assert shell(f'{CALL}run_command {{"command": ["git", "push"]}}').code == 7
+        assert shell(f'{CALL}run_command {{"command": ["env", "rm", "notes.txt"]}}').code == 7
+
+    def test_the_tools_of_the_user_work(self, shell: Shell, home: Path) -> None:
+        (home / "tools").mkdir(parents=True)
+        [dice] = self.blocks("python")
+        (home / "tools" / "dice.py").write_text(dice)
+        assert len(json.loads(shell("tools", "test", "dice", '{"count": 3}').out)) == 3
+        assert shell("tools", "test", "dice", '{"count": 0}').code == 1
+        _, issue = self.blocks("toml")
+        (home / "tools" / "issue.toml").write_text(issue)
+        program = home / "tools" / "file-issue"
+        program.write_text("#!/bin/sh\ncat\n")
+        program.chmod(0o700)
+        shell.environ["TCHAT_TOOLS_ALLOW"] = "issue"
+        ran = shell("tools", "test", "issue", '{"title": "Broken"}')
+        assert '{"title": "Broken"}' in ran.out
+
+    def test_the_call_that_is_tried_prints_what_is_shown(self, shell: Shell, home: Path) -> None:
+        shown = next(each for each in self.blocks("console") if "tools test" in each)
+        call, _, printed = shown.partition("\n")
+        assert shell(*shlex.split(call.removeprefix("$ tchat "))).out == printed
+
+    def test_every_built_in_tool_is_named(self, shell: Shell, home: Path) -> None:
+        listed = json.loads(shell("tools", "ls", "--json").out)
+        assert all(f"`{each['name']}`" in manual.page("tools") for each in listed)
