@@ -54,10 +54,12 @@ class ChatServers:
     Attributes:
         paths: The user's folders.
         host: Answers what servers ask; None declines.
+        problems: Lines about servers that `find_tools` could not use.
     """
 
     paths: Paths
     host: McpHost | None = None
+    problems: tuple[str, ...] = ()
     _servers: McpServers | None = field(default=None)
 
     def open(self, settings: Settings) -> McpServers:
@@ -89,6 +91,7 @@ class ChatServers:
             UsageError: ``mcp.json`` cannot be used.
             StorageError: It cannot be read.
         """
+        self.problems = ()
         if not (self._are_there(settings) and any(MARK in name for name in names)):
             return FoundTools(tuple(names))
         from fnmatch import fnmatchcase
@@ -98,11 +101,13 @@ class ChatServers:
         found: dict[str, None] = {}
         for name in names:
             matching = [tool.name for tool in tools if fnmatchcase(tool.name, name)]
-            if matching or chosen.having([name]).servers:
+            about = chosen.having([name])
+            if matching or "*" in name or about.problems():
                 found.update(dict.fromkeys(matching))
             else:
-                found[name] = None
-        return FoundTools(tuple(found), tuple(tools), tuple(chosen.problems()))
+                found[name] = None  # whoever opens it tells that there is none
+        self.problems = tuple(chosen.problems())
+        return FoundTools(tuple(found), tuple(tools), self.problems)
 
     def mentioned(self, settings: Settings, text: str) -> list[str]:
         """The resources that ``text`` mentions as ``@SERVER:URI``, each once."""

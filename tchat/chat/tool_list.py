@@ -65,7 +65,12 @@ def list_tools(settings: Settings, paths: Paths, more: Collection[Tool] = ()) ->
     registry = open_registry(settings, paths)
     found = [*_of_registry(registry, settings), *_of_servers(more, settings)]
     known = {each.name for each in found}
-    missing = [name for name in settings.tools.enabled if name not in known]
+    of_servers = _server_prefixes(settings, paths)
+    missing = [
+        name
+        for name in settings.tools.enabled
+        if name not in known and not name.startswith(of_servers)
+    ]
     return [
         *found,
         *(
@@ -110,8 +115,23 @@ def _of_registry(registry: ToolRegistry, settings: Settings) -> Iterator[ListedT
 
 
 def _of_servers(tools: Collection[Tool], settings: Settings) -> Iterator[ListedTool]:
+    from fnmatch import fnmatchcase
+
     for tool in tools:
-        yield _listed(tool, ToolSource.SERVER, is_on=tool.name in settings.tools.enabled)
+        is_on = any(fnmatchcase(tool.name, name) for name in settings.tools.enabled)
+        yield _listed(tool, ToolSource.SERVER, is_on=is_on)
+
+
+def _server_prefixes(settings: Settings, paths: Paths) -> tuple[str, ...]:
+    """What the names of tools of the user's servers begin with."""
+    from tchat.tools.mcp.config import read_servers
+
+    if not settings.tools.mcp:
+        return ()
+    try:
+        return tuple(server.tool_prefix for server in read_servers(paths.mcp_file).values())
+    except TchatError:
+        return ()
 
 
 def _listed(tool: Tool, source: ToolSource, *, is_on: bool) -> ListedTool:

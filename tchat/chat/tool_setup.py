@@ -16,6 +16,7 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tchat.chat.mcp_servers import ChatServers
     from tchat.chat.tool_loop import ChatTools
     from tchat.engine.binding import Cancel
     from tchat.paths import Paths
@@ -42,10 +43,14 @@ def open_tools(
     allow: Collection[str] = (),
     typed: Collection[str] = (),
     more: Collection[Tool] = (),
+    servers: ChatServers | None = None,
     before: ChatTools | None = None,
     cancel: Cancel | None = None,
 ) -> ChatTools | None:
     """The tools that are on; None when none is.
+
+    A name such as ``files__*`` stands for the tools of a server. Servers that cannot be used have
+    no tools, see `ChatServers.problems`; for tools that were typed that is an error.
 
     Args:
         settings: Those in force.
@@ -56,14 +61,21 @@ def open_tools(
         allow: Rules that allow, besides those of ``settings``.
         typed: Tools that the user named for this call of tchat: those of them that only read run
             without asking.
-        more: Tools from elsewhere, such as servers, which can be on too.
+        more: Tools from elsewhere, which can be on too.
+        servers: The MCP servers of the chat; those that names are about are started.
         before: The tools of the same session until now: what the user granted stays granted.
         cancel: Stops the program that a tool runs.
 
     Raises:
         UsageError: There is no such tool, a rule is not one, or an allowed folder is none.
+        StorageError: The file of the servers cannot be read.
     """
     chosen = tuple(dict.fromkeys(settings.tools.enabled if names is None else names))
+    if chosen and servers is not None:
+        found = servers.find_tools(settings, chosen)
+        if found.problems and any("__" in name for name in typed):
+            raise UsageError(found.problems[0], tr("`tchat mcp test NAME` tells more"))
+        chosen, more = found.names, (*more, *found.tools)
     if not chosen:
         return None
     from tchat.chat.tool_loop import ChatTools
@@ -118,7 +130,8 @@ def open_executor(
         approval.follow(before.executor.approval)
     registry = _registry(settings, paths, store, approval, cancel)
     for tool in more:
-        registry.add(tool)
+        if tool.name in names:
+            registry.add(tool)
     opened = [_tool(registry, name) for name in names]
     approval.rules = [
         *rules,

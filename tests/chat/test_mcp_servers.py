@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.mcp_servers import ChatServers, parse_arguments, server_template
+from tchat.chat.tool_list import ToolSource, list_tools
+from tchat.chat.tool_setup import open_tools
 from tchat.errors import UsageError
 from tchat.paths import Paths
-from tchat.settings import Settings
+from tchat.settings import Settings, Tools
 from tchat.tools.mcp.server import ServerState
 from tests.tools.mcp.stage import OFFICIAL, hostile
 
@@ -113,3 +115,56 @@ def test_variables_as_they_are_typed(text: str, values: dict[str, str]) -> None:
 def test_words_are_no_variables(text: str) -> None:
     with pytest.raises(UsageError, match="no variable with a value; write NAME=VALUE"):
         parse_arguments(text)
+
+
+def enabled(*names: str) -> Settings:
+    return replace(Settings(), tools=Tools(enabled=names))
+
+
+def test_tools_of_servers_are_on_by_name_or_pattern(servers: ChatServers) -> None:
+    tools = open_tools(
+        enabled("calculator", "o__a*", "bad__*"), servers.paths, None, ask=None, servers=servers
+    )
+    assert tools is not None
+    assert tools.names == ("calculator", "o__add", "o__ask")
+    assert [problem.partition(":")[0] for problem in servers.problems] == [
+        "the MCP server bad fails"
+    ]
+    refused = tools.executor.run("o__add", {"a": 1, "b": 2})
+    assert refused.is_refused  # nobody can be asked, whatever the server claims
+    assert tools.executor.run("o__fail", {}).decision is None  # is not on
+
+
+def test_a_rule_allows_tools_of_a_server(servers: ChatServers) -> None:
+    tools = open_tools(
+        enabled("o__add"), servers.paths, None, ask=None, allow=("o__*",), servers=servers
+    )
+    assert tools is not None
+    assert tools.executor.run("o__add", {"a": 1, "b": 2}).content == "3"
+    # Its answer was text of others: the rule is asked about again.
+    assert tools.executor.run("o__add", {"a": 1, "b": 2}).is_refused
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("bad__x", "bad fails: it ended with exit code 3"),
+        ("no__x", "there is no tool no__x"),
+        ("o__x", "there is no tool"),
+    ],
+)
+def test_a_tool_that_was_typed_must_be_there(servers: ChatServers, name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        open_tools(enabled(name), servers.paths, None, ask=None, typed=(name,), servers=servers)
+
+
+def test_all_that_are_on_are_listed_whether_their_server_runs_or_not(servers: ChatServers) -> None:
+    settings = enabled("o__*", "h_x__good", "gone")
+    found = {each.name: each for each in list_tools(settings, servers.paths)}
+    assert "there is no such tool" in found["gone"].problem
+    assert not {"o__*", "h_x__good"} & set(found)
+    tools = servers.find_tools(settings, settings.tools.enabled).tools
+    found = {each.name: each for each in list_tools(settings, servers.paths, tools)}
+    assert (found["o__add"].source, found["o__add"].is_on) == (ToolSource.SERVER, True)
+    assert found["h_x__good"].is_on
+    assert not found["h_x__a_b_c"].is_on

@@ -56,9 +56,9 @@ class Conversation:
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
-        self.tools = ToolService(paths, self._cancel)
-        self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
         self.servers = ChatServers(paths)
+        self.tools = ToolService(paths, self._cancel, self.servers)
+        self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
 
     @property
     def settings(self) -> Settings:

@@ -16,6 +16,7 @@ from tchat.paths import Paths
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
+    from tchat.chat.mcp_servers import ChatServers
     from tchat.chat.tool_loop import ChatTools
     from tchat.engine.binding import Cancel
     from tchat.sessions.store import Store
@@ -48,10 +49,11 @@ class ToolService:
             None where nobody can be asked.
     """
 
-    def __init__(self, paths: Paths, cancel: Cancel) -> None:
+    def __init__(self, paths: Paths, cancel: Cancel, servers: ChatServers) -> None:
         self.on_question: Callable[[Question], object] | None = None
         self._paths = paths
         self._cancel = cancel
+        self._servers = servers
         self._tools: ChatTools | None = None
         self._opened_with: Tools | None = None
 
@@ -62,7 +64,7 @@ class ToolService:
             UsageError: There is no such tool, a rule is not one, or an allowed folder is none.
         """
         wanted = chat.settings.tools
-        if wanted != self._opened_with:
+        if wanted != self._opened_with or self._servers.is_stale:
             if wanted.enabled:
                 self._tools = self._open(chat.settings, store)
             self._opened_with = wanted
@@ -80,6 +82,7 @@ class ToolService:
             self._paths,
             store,
             ask=self.ask,
+            servers=self._servers,
             before=self._tools,
             cancel=self._cancel,
         )
