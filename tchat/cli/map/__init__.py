@@ -26,6 +26,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
+from tchat.cli.map.shard import MERGE, Shard, merge_shards
 from tchat.cli.output.reply import cut_off_count, loop_count
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (
@@ -68,6 +69,7 @@ class MapRequest:
     unordered: bool
     parallel: int
     keep_errors: bool = False
+    shard: Shard | None = None
 
 
 def run_map(request: MapRequest, console: Console) -> int:
@@ -84,12 +86,16 @@ def run_map(request: MapRequest, console: Console) -> int:
     schema, settings = apply_reply_format(request.ask, settings, console)
     _require_order(request)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
+    # From all rows, so that a shard fills the prompt as the whole would.
+    prompt = RowPrompt(request.prompt, rows)
+    if request.shard is not None:
+        rows = request.shard.rows(rows, console)
     work = _MapJob(
         request,
         settings,
         schema,
         _validator(schema),
-        RowPrompt(request.prompt, rows),
+        prompt,
         console.paths,
     )
     tally = _Tally(console)
@@ -324,6 +330,9 @@ is replaced by the row and {name} by a field of a JSON row; {{}} and {{name}} ar
 Without a placeholder the row follows the prompt. Prints one line of JSON per row. A common
 beginning of the prompts is processed once. No session is saved.
 
+Several machines can share the rows: each runs the same command with another --shard and output
+file, and `tchat map merge OUT FILE...` puts the files together in the order of the rows.
+
 Exit code: 0 all rows have a result, 1 some rows failed, 2 and above as for a prompt.""")
 
 
@@ -367,6 +376,13 @@ def command(
     parallel: int = typer.Option(
         16, "--parallel", metavar="N", min=1, max=64, help="Rows processed in parallel"
     ),
+    shard: str = typer.Option(
+        None,
+        "--shard",
+        metavar="I/N",
+        help="Process only every Nth row, from the Ith on: 1/4 to 4/4",
+        callback=require_value,
+    ),
     schema: str = SCHEMA,
     grammar: str = GRAMMAR,
     choose: list[str] = CHOOSE,
@@ -376,6 +392,8 @@ def command(
     as_json: bool = ALWAYS_JSON,  # noqa: ARG001
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
+    if prompt == MERGE and inputs:
+        return merge_shards(ctx.obj, inputs[0], inputs[1:], output or shard)
     ask = AskRequest(
         settings=typed_settings(ctx),
         schema=schema,
@@ -389,4 +407,6 @@ def command(
     request = MapRequest(
         ask, prompt, tuple(inputs or ()), files, output, unordered, parallel, keep_errors
     )
+    if shard:
+        request = replace(request, shard=Shard.parse(shard))
     return run_map(request, ctx.obj)

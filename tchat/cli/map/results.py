@@ -125,10 +125,10 @@ class ResultFile:
         """
         index = record["index"]
         line = _line({"index": index, "call": self._call, **record}).encode() + b"\n"
-        with _written(self._path):
+        with translated_errors(self._path):
             self._tidy()
             try:
-                _write(self._file, line)
+                write_whole(self._file, line)
             except OSError:
                 with suppress(OSError):
                     self._file.truncate(self._size)
@@ -144,7 +144,7 @@ class ResultFile:
         """
         try:
             if self._lines.keys() >= set(rows):
-                with _written(self._path):
+                with translated_errors(self._path):
                     self._tidy()
                     if ordered and list(self._lines) != list(rows):
                         self._replace(rows)
@@ -172,7 +172,7 @@ class ResultFile:
 
     def _replace(self, rows: Iterable[int]) -> None:
         """Replace the file by the records of ``rows``, atomically."""
-        part = _part_of(self._path)
+        part = part_of(self._path)
         part.unlink(missing_ok=True)
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND
         file = io.FileIO(os.open(part, flags, 0o600), "r+")
@@ -185,7 +185,7 @@ class ResultFile:
             for index in rows:
                 at, length = self._lines[index]
                 line = os.pread(self._file.fileno(), length, at).removesuffix(b"\n") + b"\n"
-                _write(file, line)
+                write_whole(file, line)
                 lines[index] = _Line(size, len(line))
                 size += len(line)
             os.fsync(file.fileno())
@@ -224,7 +224,7 @@ def open_results(
         StorageError: It cannot be read or written.
     """
     shown = single_line(str(path))
-    with _written(path):
+    with translated_errors(path):
         new = not path.exists()
         output = _checked(path)
         file = _open_output(output, shown)
@@ -245,7 +245,7 @@ def open_results(
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def translated_errors(path: Path) -> Iterator[None]:
     """Translate disk errors."""
     try:
         yield
@@ -262,7 +262,8 @@ def _written(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(file: io.FileIO, line: bytes) -> None:
+def write_whole(file: io.FileIO, line: bytes) -> None:
+    """Write all of ``line``, in as many calls as the system needs."""
     left = memoryview(line)
     while left:
         left = left[file.write(left) or 0 :]
@@ -309,11 +310,11 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
     failed: dict[int, str] = {}
     size = 0
     with open(file.fileno(), "rb", closefd=False) as reader:
-        for line in _lines(reader, shown):
-            record = _record(line)
+        for line in result_lines(reader, shown):
+            record = record_of(line)
             if record is None:
                 if line.endswith(b"\n") or not _begins(line, call, inputs, alone=not size):
-                    raise _foreign(shown)
+                    raise foreign_file(shown)
                 break
             _require_same(record, call, inputs, shown)
             index = record["index"]
@@ -328,15 +329,15 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
     return _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
 
 
-def _lines(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
+def result_lines(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
     """The lines of a file, unless it begins unlike any with results: it may be of any size."""
     begin = file.peek(1)[: len(_FIRST)].decode("latin-1")
     if not "".join(_FIRST.split()).startswith("".join(begin.split())[: len(_FIRST) - 1]):
-        raise _foreign(shown)
+        raise foreign_file(shown)
     yield from file
 
 
-def _record(line: bytes) -> Record | None:
+def record_of(line: bytes) -> Record | None:
     """The record that ``line`` is, or `None`."""
     try:
         value = json.loads(line.decode())
@@ -401,7 +402,8 @@ def _begins(line: bytes, call: str, inputs: Mapping[int, Any], *, alone: bool) -
     )
 
 
-def _foreign(shown: str) -> UsageError:
+def foreign_file(shown: str) -> UsageError:
+    """The error for a file that holds something else."""
     return UsageError(
         tr(
             "{shown} contains something other than results of `tchat map`; it is not changed",
@@ -411,7 +413,7 @@ def _foreign(shown: str) -> UsageError:
     )
 
 
-def _part_of(path: Path) -> Path:
+def part_of(path: Path) -> Path:
     """A temporary path beside ``path``, within the limit of file names."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     return path.with_name(f".tchat-map-{digest}.part")
