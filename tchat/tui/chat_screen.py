@@ -297,6 +297,9 @@ class ChatScreen(Screen[None]):
     def _on_chat_header_branch_clicked(self) -> None:
         self._run_when_ready("tree")
 
+    def _on_chat_header_tools_clicked(self) -> None:
+        self._run_when_ready("tools")
+
     def _on_chat_header_title_clicked(self) -> None:
         self._run_when_ready("rename")
 

@@ -84,6 +84,8 @@ _TOGETHER = (
     frozenset({Scope.MODELS, Scope.LISTS}),
     frozenset({Scope.MODELS, Scope.DIALOGS}),
     frozenset({Scope.JUDGE, Scope.DIALOGS}),
+    frozenset({Scope.TOOLS, Scope.LISTS}),
+    frozenset({Scope.TOOLS, Scope.DIALOGS}),
     frozenset({Scope.APPROVAL, Scope.DIALOGS}),
     frozenset({Scope.LISTS, Scope.DIALOGS}),
 )

@@ -61,6 +61,7 @@ class Scope(StrEnum):
     SETTINGS = N_("Settings")
     MODELS = N_("Models")
     JUDGE = N_("Judge")
+    TOOLS = N_("Tools")
     APPROVAL = N_("Approval")
     LISTS = N_("Lists")
     DIALOGS = N_("Dialogs")
@@ -134,6 +135,7 @@ KEYS = (
     _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),
     _run("branches", "alt+k,leader g", "tree", N_("Branches of this session"), command="branches"),
     _run("model", "f2,leader m", "model", N_("Choose the model"), command="model"),
+    _run("tools", "alt+u,leader 1", "tools", N_("Tools that the model may call")),
     _run("settings", "f3,leader s", "settings", N_("Settings")),
     _run("theme", "f4,leader t", "theme", N_("Choose the theme"), command="theme"),
     _run("templates", "f5,leader i", "templates", N_("Insert a prompt template"), command="prompt"),
@@ -176,6 +178,8 @@ KEYS = (
     _dialog(Scope.SETTINGS, "changed", "tab", "changed",
             N_("Only what differs from the default, or all")),
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", N_("Reset to the default")),
+    _dialog(Scope.TOOLS, "toggle", "space", "switch", N_("Turn it on or off in this session")),
+    _dialog(Scope.TOOLS, "save", "ctrl+s", "save", N_("Keep what is on for new sessions")),
     _dialog(Scope.JUDGE, "train", "ctrl+t", "train", N_("Train the judge")),
     _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", N_("Start or resume a duel")),
     _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", N_("Turn steering on or off")),

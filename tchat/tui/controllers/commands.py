@@ -47,6 +47,7 @@ DIALOGS = {  # the action that opens each
     CommandDialog.THEMES: "theme",
     CommandDialog.JUDGE: "judge",
     CommandDialog.EXPORT: "export",
+    CommandDialog.TOOLS: "tools",
 }
 
 
@@ -166,13 +167,15 @@ class CommandController:
         """Nothing: the screen shows what is done."""
 
     def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:
-        """Open a dialog."""
+        """Open a dialog; False where there is none."""
         if dialog is CommandDialog.SEARCH:
             self._sessions.find(full_text=True, query=query)
         elif dialog is CommandDialog.MANUAL:
             self._help.show_manual(query)
-        else:
+        elif dialog in DIALOGS:
             self._actions[DIALOGS[dialog]]()
+        else:
+            return False
         return True
 
     async def copy(self, text: str) -> None:

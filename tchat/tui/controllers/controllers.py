@@ -67,7 +67,7 @@ class Controllers:
             context, self.sessions.open_by_id, self.models.pull_and_offer
         )
         self.models.on_download = self.first_screen.refresh
-        self.tools = ToolsController(context, turn)
+        self.tools = ToolsController(context, turn, self.settings)
         self.startup = StartupController(
             context,
             tools=self.tools,
@@ -213,6 +213,7 @@ class Controllers:
             "history": self.history.search,
             "export": self.sessions.export,
             "leader": self.leader.begin,
+            "tools": self.tools.show_dialog,
         }
 
     def _regenerate(self) -> None:

@@ -44,21 +44,24 @@ class SettingsController:
         self._transcript = transcript
         self._count_draft = count_draft
 
-    async def change(self, values: Mapping[str, Value], *, reload: bool = False) -> None:
+    async def change(
+        self, values: Mapping[str, Value], *, reload: bool = False, told: bool = True
+    ) -> None:
         """Change settings for this chat; the model is loaded anew when it must be.
 
         Args:
             values: By name.
             reload: Load the model also where it stays the same.
+            told: Whether a toast tells the change.
 
         Raises:
             ModelError: A model or an adapter is not there, or is none; nothing is changed.
             UsageError: There is no such theme, or settings cannot be combined; nothing is changed.
         """
         values = await self._checked(values)
-        await self._turn.complete(self._change(values, reload=reload))
+        await self._turn.complete(self._change(values, reload=reload, told=told))
 
-    async def _change(self, values: Mapping[str, Value], *, reload: bool) -> None:
+    async def _change(self, values: Mapping[str, Value], *, reload: bool, told: bool) -> None:
         conversation = self._context.conversation
         before = conversation.settings
         loads = reload or needs_loading(before, with_values(before, values))
@@ -75,7 +78,8 @@ class SettingsController:
                 self._turn.load_model(undo=undo)
         else:
             changed = (f"{name} = {spell(value) or '(empty)'}" for name, value in values.items())
-            self._context.notify(", ".join(changed))
+            if told:
+                self._context.notify(", ".join(changed))
             self._count_draft()
         self.apply_look(conversation.settings)
         self._context.status.refresh()
@@ -212,6 +216,14 @@ class SettingsController:
             await self._save(key, value)
         if key.value_in(self._context.settings) != value:
             await self.change({key.name: value})
+
+    async def keep(self, name: str, value: Value) -> None:
+        """Use a value in this chat and in new sessions.
+
+        Raises:
+            TchatError: It is not allowed, or cannot be saved.
+        """
+        await self._apply(find_key(name), value, save=True)
 
     async def _save(self, key: Key, value: Value) -> None:
         """Write a setting into config.toml; new sessions begin with it."""

@@ -98,6 +98,7 @@ class StatusController:
             pins=self.pins,
             private=context.private,
             unstored=ready and context.conversation.failure is not None,
+            tools=len(context.settings.tools.enabled),
         )
 
     def refresh(self) -> None:

@@ -13,6 +13,7 @@ from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.notifier import Notifier
+from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.turn import TurnController
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LOOK = 0.05  # seconds between two looks whether another dialog is closed
 AGAIN = 1.5  # seconds within which a second Esc stops the turn
 NAME = 40  # characters of the name of a tool
+ENABLED = "tools.enabled"
 
 
 class ToolsController:
@@ -31,15 +33,39 @@ class ToolsController:
         self,
         context: ChatContext,
         turn: TurnController,
+        settings: SettingsController,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screen = context.screen
         self._context = context
         self._turn = turn
+        self._settings = settings
         self._notifier = Notifier(context)
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._escaped = -AGAIN
+
+    # Which tools are on
+
+    @background(group="dialog", exclusive=True)
+    async def show_dialog(self) -> None:
+        """List the tools, and turn them on or off."""
+        from tchat.tui.dialogs.tools import ToolsScreen
+        from tchat.tui.services.tools import tool_rows
+
+        settings = self._context.settings
+        rows = await asyncio.to_thread(tool_rows, settings, self._context.paths)
+        await self.screen.app.push_screen_wait(
+            ToolsScreen(rows, settings.tools.enabled, self._change, self._keep)
+        )
+
+    async def _change(self, names: tuple[str, ...]) -> None:
+        await self._settings.change({ENABLED: names}, told=False)
+
+    async def _keep(self, names: tuple[str, ...]) -> None:
+        await self._settings.keep(ENABLED, names)
+
+    # Questions about calls
 
     def connect(self) -> None:
         """Take the questions of the open chat from now on."""

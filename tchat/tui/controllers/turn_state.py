@@ -54,6 +54,7 @@ class TurnState:
 
 
 SAMPLES = 12  # columns of the sparkline
+ARGUMENTS = 40  # characters of the arguments of a call
 SAMPLE = 0.5  # seconds that a column stands for
 
 
@@ -129,7 +130,7 @@ class TurnProgress:
     def _act(self, event: events.ToolStep) -> None:
         """Tell the call that waits for the user, else the one that began last."""
         from tchat.engine.events import StepState
-        from tchat.step_text import short_arguments
+        from tchat.step_text import one_line, short_arguments
 
         begun = self._calls.pop(event.index, None)
         asks = event.state is StepState.ASKING
@@ -137,7 +138,7 @@ class TurnProgress:
         over = not asks and event.state is not StepState.RUNNING
         self._calls[event.index] = Acting(
             event.name,
-            short_arguments(event.arguments),
+            one_line(short_arguments(event.arguments), ARGUMENTS),
             asks,
             None if over else since,
             (self._step, self.max_steps),

@@ -91,7 +91,7 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
             width: 90%; max-width: 100; height: auto; max-height: 94%; padding: 1 2 0 2;
             border: round $warning;
         }
-        & #call { height: auto; max-height: 55vh; margin-top: 1; }
+        & #call { height: auto; max-height: 40vh; margin-top: 1; }
         & #call Static { height: auto; }
         & #warning { color: $warning; margin-top: 1; height: auto; }
         & #answers { height: auto; margin-top: 1; align-horizontal: right; }

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tchat.errors import Interrupted
 from tchat.paths import Paths
@@ -39,6 +39,24 @@ class Question:
     request: ApprovalRequest
     is_untrusted: bool
     answer: Future[Answer] = field(default_factory=Future)
+
+
+class ToolRow(NamedTuple):
+    """A tool as it is listed; raw.
+
+    Attributes:
+        name: What the model calls it.
+        source: Where it is from, translated.
+        effects: What a call may do, translated; empty for one that only computes.
+        about: What it does.
+        problem: Why it cannot be used; empty where it can.
+    """
+
+    name: str
+    source: str
+    effects: str = ""
+    about: str = ""
+    problem: str = ""
 
 
 class ToolService:
@@ -117,6 +135,19 @@ class ToolService:
                     question.answer.cancel()
             except CancelledError:
                 raise Interrupted(signal.SIGINT) from None
+
+
+def tool_rows(settings: Settings, paths: Paths) -> list[ToolRow]:
+    """Every tool that there is; no tool is run for it."""
+    from tchat.chat.tool_list import effects_text, list_tools
+    from tchat.translation import tr
+
+    return [
+        ToolRow(
+            each.name, tr(each.source.value), effects_text(each), each.description, each.problem
+        )
+        for each in list_tools(settings, paths)
+    ]
 
 
 def described(request: ApprovalRequest) -> Mapping[str, Any]:

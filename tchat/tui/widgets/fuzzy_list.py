@@ -27,7 +27,17 @@ MOST = 500  # items shown behind a filter
 
 
 class Filter(Input):
-    """The input above a list; what is typed or pasted is made printable."""
+    """The input above a list; what is typed or pasted is made printable.
+
+    Attributes:
+        takes_spaces: Whether a space is typed; else it is a key of the dialog.
+    """
+
+    takes_spaces = True
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether a key is typed here, and none of the dialog."""
+        return (self.takes_spaces or key != "space") and super().check_consume_key(key, character)
 
     def validate_value(self, value: str) -> str:
         """``value`` made printable."""
@@ -79,6 +89,7 @@ class FuzzyList(Widget):
         empty: The text of the empty list; without one, it says that nothing is there.
         matching: Whether the list filters its items; otherwise it only posts `Filtered`.
         table: The columns of a list with a head; the first one is the title of the items.
+        takes_spaces: Whether the filter takes spaces; else the dialog has a key for them.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -130,6 +141,7 @@ class FuzzyList(Widget):
         empty: str = "",
         matching: bool = True,
         table: Sequence[TableColumn] = (),
+        takes_spaces: bool = True,
     ) -> None:
         super().__init__()
         self._items = tuple(map(safe, items))
@@ -137,6 +149,7 @@ class FuzzyList(Widget):
         self._empty = empty or tr("There is nothing here.")
         self._matching = matching
         self._filter = Filter(placeholder=placeholder or tr("Type to filter"), compact=True)
+        self._filter.takes_spaces = takes_spaces
         self._view = ItemView(table)
         self.head = ListHead(table)
         self.head.display = bool(table)

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.style import Style
 
 from tchat.sanitize import single_line
-from tchat.translation import tr
+from tchat.translation import tr, trn
 from tchat.tui.widgets.rows import Ends, Part, Row, part
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LEAST_ROWS = 20  # of the terminal; in a lower one the header gives its row to t
 TITLE = 80  # characters at most
 TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
 MODELS = (40, 16, 8)  # of the name of a model
-BRANCH, DOWN, PIN = "⎇", "▾", "▲"
+BRANCH, DOWN, PIN, TOOLS = "⎇", "▾", "▲", "ƒ"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
 
@@ -37,6 +37,7 @@ class HeaderData(NamedTuple):
         pins: How many messages are pinned.
         private: Whether nothing is stored, as the user wanted.
         unstored: Whether something cannot be stored.
+        tools: How many tools the model may call.
     """
 
     title: str = ""
@@ -45,6 +46,7 @@ class HeaderData(NamedTuple):
     pins: int = 0
     private: bool = False
     unstored: bool = False
+    tools: int = 0
 
 
 class ChatHeader(Row):
@@ -65,6 +67,9 @@ class ChatHeader(Row):
 
     class BranchClicked(Message):
         """The user wants another branch."""
+
+    class ToolsClicked(Message):
+        """The user wants other tools."""
 
     class TitleClicked(Message):
         """The user wants another title."""
@@ -151,7 +156,11 @@ class ChatHeader(Row):
         asked = event.style.meta.get(TARGET)
         if asked is not None:
             event.stop()
-            kinds = {"title": self.TitleClicked, "branch": self.BranchClicked}
+            kinds = {
+                "title": self.TitleClicked,
+                "branch": self.BranchClicked,
+                "tools": self.ToolsClicked,
+            }
             self.post_message(kinds.get(asked, self.ModelClicked)())
 
 
@@ -164,6 +173,9 @@ def marks(data: HeaderData) -> list[Part]:
         found.append(_warning("$error", tr("NOT STORED, in memory only"), tr("NOT STORED")))
     if data.pins:
         found.append(part(f"{PIN} {data.pins}", "", keep=(3,), style="$muted"))
+    if data.tools:
+        told = trn("{count:,} tool", "{count:,} tools", data.tools)
+        found.append(_clicked("tools", "$muted", told, f"{TOOLS}{data.tools}", keep=(3,)))
     return found
 
 
