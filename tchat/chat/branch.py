@@ -10,7 +10,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from tchat.chat.tool_messages import messages_of_turn
 from tchat.engine.events import Notice, Reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import StorageError, UsageError
@@ -99,6 +98,15 @@ class Branch:
             and (each.role in (Role.ASSISTANT, Role.TOOL) or each.status is Status.STOPPED)
         )
         return next(ends, None)
+
+
+def messages_of_turn(path: Sequence[Message]) -> list[ChatMessage]:
+    """The messages of a turn for the model."""
+    if any(each.tool_calls or each.role is Role.TOOL for each in path):
+        from tchat.chat.tool_messages import messages_with_calls
+
+        return messages_with_calls(path)
+    return [ChatMessage(each.role.value, each.text, each.reasoning) for each in path]
 
 
 class BranchReader:
@@ -241,6 +249,7 @@ class StoredQuestion(NamedTuple):
         before: The chat before it, where it was stored for this turn.
         new_session: The session that was begun for it.
         sampling: Settings of sampling that hold for this reply only.
+        is_step: Whether the turn goes on here behind calls that the model wrote just now.
     """
 
     message: Message
@@ -250,6 +259,7 @@ class StoredQuestion(NamedTuple):
     before: _State | None = None
     new_session: Session | None = None
     sampling: Mapping[str, Value] = MappingProxyType({})
+    is_step: bool = False
 
 
 class _State(NamedTuple):

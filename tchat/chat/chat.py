@@ -10,10 +10,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from tchat.chat.branch import Questions, StoredQuestion
+from tchat.chat.branch import Questions, StoredQuestion, messages_of_turn
 from tchat.chat.model import ModelHandle
 from tchat.chat.prompt_builder import PreparedPrompt, PromptBuilder, count_draft, prefill_draft
-from tchat.chat.tool_messages import messages_of_turn
 from tchat.engine.binding import Cancel
 from tchat.engine.events import (
     PREFILL_COST,
@@ -28,12 +27,15 @@ from tchat.errors import PromptTooLong, StorageError, UsageError
 from tchat.paths import Paths
 from tchat.sessions.records import Message, Role, Session
 from tchat.settings import Settings, Value, with_values
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.chat.offered_tools import OfferedTools
     from tchat.chat.prefill_cost import PrefillCost, PrefillReport
     from tchat.chat.prompt_builder import TokenCount
-    from tchat.chat.tool_loop import ChatTools
+    from tchat.chat.reply_journal import ReplyJournal
+    from tchat.chat.tool_loop import ChatTools, ToolLoop
     from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.judge.ranking import Ranker
@@ -84,6 +86,7 @@ class Chat:
         self.session_overrides: Mapping[str, Value] = {}
         self.title = ""
         self.tools = tools
+        self._offered: OfferedTools | None = None
         self.paths = paths
         self._handle = ModelHandle(paths, self.cancel, model)
         self._builder = PromptBuilder(store)
@@ -136,6 +139,7 @@ class Chat:
         model = yield from self._handle.load(self.settings)
         if model is not None and self.session is not None:
             self._bind_session(model)
+            self._offer_tools(model)
             try:
                 history = self._prepare_draft("?", None, model.engine.encoder).history
             except InterruptedError:
@@ -205,6 +209,7 @@ class Chat:
         """
         model = self._handle.loaded
         if model is not None:
+            self._offer_tools(model)
             prepare = partial(self._prepare_draft, draft, None)
             settings = self.settings_for_model
             yield from prefill_draft(model.engine, prepare, settings, should_continue)
@@ -221,6 +226,7 @@ class Chat:
         engine = model.engine
         try:
             self._refuse_stopped()
+            self._offer_tools(model)
             prepared = self._prepare_draft(draft or "?", after, engine.encoder)
         except InterruptedError:
             return None
@@ -346,7 +352,7 @@ class Chat:
                 ranked_by = find_ranker(ranker, model, self.paths)
         question = question or self._ask(prompt)
         with self._withdrawing(question):
-            ready = yield from self._prepare_or_end(question)
+            ready = yield from self._prepare_or_end(question, has_tools=False)
             if ready is not None:
                 yield from self._candidates(question.message, ready, count, stopped, ranked_by)
 
@@ -403,51 +409,66 @@ class Chat:
     ) -> Iterator[Event]:
         """Store or find the question by ``store_question``; generate and store its reply."""
         from tchat.chat.machine import record_throughput
+
+        question: StoredQuestion | None = store_question()
+        loop: ToolLoop | None = None
+        while question is not None:
+            with self._withdrawing(question), ExitStack() as resources:
+                ready = yield from self._prepare_or_end(question, labels=labels)
+                if ready is None:
+                    return
+                model, prepared, report, settings = ready
+                loop = loop or (self._offered.loop() if self._offered is not None else None)
+                journal = self._open_journal(question, model, settings, resources)
+                yield MessageStored(question.message.id, journal.message_id)
+                replies = generate or partial(self._generate, loop=loop)
+                for event in replies(model, prepared, settings):
+                    if isinstance(event, Finished):
+                        record_throughput(self.paths, model.metadata, event)
+                        if loop is not None:
+                            event = yield from loop.end_reply(event, journal)  # noqa: PLW2901
+                    elif isinstance(event, Ranked):
+                        (_, score), *_ = event.scores
+                        self.store.record_scores({journal.message_id: {event.ranker: score}})
+                    if failure := journal.record(event):
+                        yield failure
+                    yield event
+                    if report is not None and (notice := report.record(event)):
+                        yield notice
+            question = (yield from loop.run(question.message.session_id)) if loop else None
+
+    def _open_journal(
+        self, question: StoredQuestion, model: ChatModel, settings: Settings, closed_by: ExitStack
+    ) -> ReplyJournal:
+        """Make the row of the reply to come."""
         from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 
-        question = store_question()
-        with self._withdrawing(question), ExitStack() as resources:
-            ready = yield from self._prepare_or_end(question, labels=labels)
-            if ready is None:
-                return
-            model, prepared, report, settings = ready
-            start = question.reply_start
-            text, reasoning = (start[0].content, start[0].reasoning) if start else ("", "")
-            writer = JournalWriter(self.store)
-            journal = ReplyJournal.open(
-                self.store,
-                question.message,
-                model,
-                settings,
-                writer,
-                text=text,
-                reasoning=reasoning,
-            )
-            resources.enter_context(writer)
-            resources.enter_context(closing(journal))
-            self._builder.record_replies(journal.message_id)
-            yield MessageStored(question.message.id, journal.message_id)
-            for event in (generate or self._generate)(model, prepared, settings):
-                if failure := journal.record(event):
-                    yield failure
-                if isinstance(event, Finished):
-                    record_throughput(self.paths, model.metadata, event)
-                elif isinstance(event, Ranked):
-                    (_, score), *_ = event.scores
-                    self.store.record_scores({journal.message_id: {event.ranker: score}})
-                yield event
-                if report is not None and (notice := report.record(event)):
-                    yield notice
+        start = question.reply_start
+        text, reasoning = (start[0].content, start[0].reasoning) if start else ("", "")
+        writer = JournalWriter(self.store)
+        journal = ReplyJournal.open(
+            self.store, question.message, model, settings, writer, text=text, reasoning=reasoning
+        )
+        closed_by.enter_context(writer)
+        closed_by.enter_context(closing(journal))
+        self._builder.record_replies(journal.message_id)
+        return journal
 
     def _generate(
-        self, model: ChatModel, prepared: PreparedPrompt, settings: Settings
+        self,
+        model: ChatModel,
+        prepared: PreparedPrompt,
+        settings: Settings,
+        loop: ToolLoop | None,
     ) -> Iterator[Event]:
         options: dict[str, Any] = {
             "think": self._think,
             "continue_final": prepared.new[-1].role == "assistant",
             "prompt": prepared.prompt,
         }
-        if self.settings.show_scores:
+        if loop is not None:
+            options["tools"] = loop.replies()
+        elif self.settings.show_scores:
             from tchat.chat.candidates import find_ranker, scored_reply
 
             with suppress(UsageError):  # not trained: no score
@@ -456,12 +477,12 @@ class Chat:
         return model.engine.generate(prepared.messages, settings.sampling, **options)
 
     def _prepare_or_end(
-        self, question: StoredQuestion, *, labels: bool = False
+        self, question: StoredQuestion, *, labels: bool = False, has_tools: bool = True
     ) -> Generator[Event, None, _Ready | None]:
         """As `_prepare`; if the user stopped it, mark the question unanswered and end the reply."""
         if question.notice is not None:
             yield question.notice
-        ready = yield from self._prepare(question, labels=labels)
+        ready = yield from self._prepare(question, labels=labels, has_tools=has_tools)
         if ready is None:
             from tchat.chat.reply_journal import mark_unanswered
             from tchat.engine.events import empty_reply
@@ -471,7 +492,7 @@ class Chat:
         return ready
 
     def _prepare(
-        self, question: StoredQuestion, *, labels: bool
+        self, question: StoredQuestion, *, labels: bool, has_tools: bool
     ) -> Generator[Event, None, _Ready | None]:
         from tchat.engine.prompt.encoder import require_fit
 
@@ -481,6 +502,11 @@ class Chat:
         message, engine = question.message, model.engine
         settings = self.settings_for_model
         settings = with_values(settings, question.sampling)
+        has_tools = has_tools and not labels
+        if has_tools and self.tools is not None and settings.sampling.grammar:
+            yield Notice("tool", tr("a grammar describes the answer, so no tool is called"))
+            has_tools = False
+        self._offer_tools(model, has_tools=has_tools)
         branch, turn = self._builder.branches.around(message, question.branch)
         try:
             self._refuse_stopped()
@@ -493,6 +519,11 @@ class Chat:
                 labels=labels,
                 question_id=turn[0].id,
             )
+            if self._offered is not None:
+                self._offered.tell_untrusted((*branch.messages, *turn))
+            if question.is_step and not prepared.is_reduced:
+                behind = engine.prompt_behind_call(prepared.messages, self._think)
+                prepared = prepared.with_prompt(behind or prepared.prompt)
             self._refuse_stopped()
             prompt = prepared.prompt
             # One that was not encoded is refused by counting it, with a number that is about right.
@@ -536,6 +567,16 @@ class Chat:
                 self.session = self._questions.withdraw(self.session, question)
             raise
 
+    def _offer_tools(self, model: ChatModel, *, has_tools: bool = True) -> None:
+        """Offer the tools in all prompts from now on; none unless ``has_tools``."""
+        if self._offered is None:
+            if self.tools is None:
+                return
+            from tchat.chat.offered_tools import OfferedTools
+
+            self._offered = OfferedTools(self.store, self.cancel)
+        self._offered.offer(model.engine, self.tools if has_tools else None)
+
     def _refuse_stopped(self) -> None:
         if self.cancel.is_set():
             raise InterruptedError
@@ -547,7 +588,8 @@ class Chat:
 
     @property
     def _system(self) -> str:
-        return self.session.system if self.session else self.settings.system
+        system = self.session.system if self.session else self.settings.system
+        return system if self._offered is None else self._offered.system_prompt(system)
 
     @property
     def _think(self) -> Think:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
-from tchat.chat.tool_messages import shortened
 from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.errors import DoesNotFit
@@ -157,6 +156,8 @@ class WindowFitter:
         """A turn with the results before ``cut`` shortened."""
         if place > cut.turn or place in self._pinned or not _results_of(turn):
             return turn
+        from tchat.chat.tool_messages import shortened
+
         left = len(turn) if place < cut.turn else cut.results
         made = []
         for message in turn:
@@ -167,6 +168,8 @@ class WindowFitter:
 
     def _advanced(self, cut: Cut, size: float, new: Turn, end: Cut) -> Cut:
         """The next ``cut``, up to ``end``, by which a prompt of ``size`` tokens meets the goal."""
+        from tchat.chat.tool_messages import shortened
+
         excess = size - self._limit * REFILL
         for place, message in self._results(new):
             if place <= cut:

@@ -65,6 +65,10 @@ class PreparedPrompt:
         """Whether anything of the last prompt left the context for it."""
         return self.has_dropped_turns or self.has_shortened_results
 
+    def with_prompt(self, prompt: EncodedPrompt | None) -> PreparedPrompt:
+        """The same messages, encoded in another way."""
+        return replace(self, window=replace(self.window, prompt=prompt))
+
     def notices(self, context_size: int) -> Iterator[Notice]:
         """What left the context for it, told."""
         window = self.window
@@ -204,7 +208,7 @@ class PromptBuilder:
         question_id: int | None = None,
     ) -> tuple[object, ...]:
         """Everything that the prompt of a draft depends on besides its text."""
-        model = encoder.model, encoder.template, encoder.size
+        model = encoder.model, encoder.template, encoder.size, encoder.tools
         sampling = settings.sampling
         options = system, settings.think, sampling.max_tokens, sampling.grammar
         return branch, *model, *options, self._window_start, self._cut, question_id

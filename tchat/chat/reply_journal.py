@@ -9,9 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from tchat.chat.model import ChatModel
-from tchat.engine.events import Event, Finished, Notice, Reason, ReasoningDelta, TextDelta
+from tchat.engine.events import (
+    Event,
+    Finished,
+    Notice,
+    Reason,
+    ReasoningDelta,
+    StepFinished,
+    TextDelta,
+)
 from tchat.errors import StorageError, TchatError, UsageError
-from tchat.sessions.records import Message, Role, Status
+from tchat.sessions.records import Message, Role, Status, ToolCall
 from tchat.settings import Sampling, Settings
 from tchat.translation import tr
 
@@ -30,6 +38,7 @@ class ReplyJournal:
 
     Attributes:
         before: The reply that was the active one before.
+        tool_calls: What the reply calls; set it before its end is recorded.
         withdrawn: Whether the row is gone, since nothing was written to it.
     """
 
@@ -49,6 +58,7 @@ class ReplyJournal:
         self._sampling = sampling
         self._writer = writer
         self.before = before
+        self.tool_calls: tuple[ToolCall, ...] = ()
         self._text, self._reasoning = [row.text], [row.reasoning]
         self._put_at = time.monotonic()
         self._end: dict[str, Any] | None = None  # what `finish` is called with, once it is known
@@ -110,7 +120,8 @@ class ReplyJournal:
         elif isinstance(event, ReasoningDelta):
             self._reasoning.append(event.text)
         else:
-            return self._record_end(event) if isinstance(event, Finished) else None
+            ended = event.finished if isinstance(event, StepFinished) else event
+            return self._record_end(ended) if isinstance(ended, Finished) else None
         now = time.monotonic()
         if now - self._put_at >= INTERVAL:
             self._put_at = now
@@ -190,6 +201,7 @@ class ReplyJournal:
             "timings": event.timings.as_json(),
             "finish_reason": event.reason.value,
             "unfinished": event.unfinished.hex(),
+            "tool_calls": self.tool_calls,
         }
         try:
             self._writer.drain(self._row.id)
@@ -204,7 +216,7 @@ class ReplyJournal:
 
 def mark_unanswered(store: Store, question: Message) -> None:
     """Mark a question as stopped before any reply; the next prompt follows it."""
-    if store.active_reply(question.session_id, question.id) is None:
+    if question.role is Role.USER and store.active_reply(question.session_id, question.id) is None:
         store.finish(question.id, status=Status.STOPPED, text=question.text)
 
 

@@ -12,7 +12,7 @@ from tchat.sessions.serialization import json_of
 from tchat.sessions.tool_steps import paired
 
 
-def messages_of_turn(path: Iterable[Message]) -> list[ChatMessage]:
+def messages_with_calls(path: Iterable[Message]) -> list[ChatMessage]:
     """The messages of a turn, each call with a result and each result with a call."""
     return [_chat_message(message) for message in paired(path)]
 

@@ -36,7 +36,9 @@ from tchat.settings import Sampling
 
 if TYPE_CHECKING:
     from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
+    from tchat.engine.prompt.tools import PromptTools
     from tchat.engine.scoring import HiddenStateReader
+    from tchat.engine.tool_reply import ToolReplies
 
 READER_CONTEXT = 2048  # tokens of a reply with its prompt whose hidden states can be read
 
@@ -135,6 +137,32 @@ class Engine:
         """
         return self.encoder.prompt(messages, think, quiet=True).tokens
 
+    @property
+    def end_texts(self) -> tuple[str, ...]:
+        """Texts of the tokens that end a reply. The model must be loaded."""
+        model = self._ready.model
+        return tuple(model.piece(token).decode("utf-8", "replace") for token in model.end_tokens)
+
+    def offer_tools(self, tools: PromptTools | None) -> None:
+        """Offer ``tools`` in every prompt from now on. The model must be loaded."""
+        if self._ready.tools != tools:
+            with self._counting:
+                self.loaded = replace(self._ready, tools=tools)
+
+    def prompt_behind_call(
+        self, messages: Sequence[ChatMessage], think: Think = "auto"
+    ) -> EncodedPrompt | None:
+        """The prompt of ``messages``, which end in the results of the call written last.
+
+        None where it has to be encoded as a whole: see `tool_steps`.
+
+        Raises:
+            InterruptedError: ``cancel`` was set while the template rendered.
+        """
+        from tchat.engine.prompt.tool_steps import prompt_behind_call
+
+        return prompt_behind_call(self.encoder, self._ready.kv.tokens, messages, think)
+
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text without control tokens. The model must be loaded."""
         return on_large_stack(lambda: self._ready.model.tokenize(text, special=False))
@@ -181,12 +209,13 @@ class Engine:
         think: Think = "auto",
         continue_final: bool = False,
         prompt: EncodedPrompt | None = None,
+        tools: ToolReplies | None = None,
     ) -> Iterator[Event]:
         """Write the next reply, or continue the last message when ``continue_final``.
 
         Only the tokens that the KV cache does not hold are prefilled. The generator may be closed
         at any event. ``prompt`` is what `PromptEncoder.for_reply` makes of the arguments, where
-        that is known already.
+        that is known already. With ``tools``, the reply may call those that were offered.
 
         Raises:
             DoesNotFit: The prompt and one token of reply exceed the context.
@@ -199,7 +228,16 @@ class Engine:
             yield empty_reply(seed)
             return
         load = self._loader.pop_seconds()
-        yield from generate_reply(self._ready, prefill, sampling, seed, self.cancel, load)
+        yield from generate_reply(
+            self._ready,
+            prefill,
+            sampling,
+            seed,
+            self.cancel,
+            load,
+            tools=tools,
+            continues=continue_final,
+        )
         self._record(prefill)
 
     def candidates(

@@ -96,6 +96,14 @@ class ReasoningDelta:
     tokens: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """The model writes a call of the tool ``name``, the ``index``-th of its reply."""
+
+    index: int
+    name: str
+
+
 ReplyDelta: TypeAlias = TextDelta | ReasoningDelta
 
 
@@ -230,14 +238,6 @@ class Finished:
 def empty_reply(seed: int = 0) -> Finished:
     """The end of a reply that was stopped before it began."""
     return Finished(Reason.CANCELLED, "", "", seed, TokenUsage(0, 0, 0, 0), Timings(0.0, 0.0, 0.0))
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallStarted:
-    """The model writes a call of the tool ``name``, the ``index``-th of its reply."""
-
-    index: int
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

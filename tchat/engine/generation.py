@@ -40,6 +40,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.parallel import ReplyJob, SequencePool
+    from tchat.engine.tool_reply import ToolReplies
 
 CANDIDATE_CAPACITY = 256  # tokens of each candidate that the KV cache reserves at first
 
@@ -51,15 +52,20 @@ def generate_reply(  # noqa: PLR0917  one for each step
     seed: int,
     cancel: Cancel,
     load_seconds: float = 0.0,
+    *,
+    tools: ToolReplies | None = None,
+    continues: bool = False,
 ) -> Iterator[Event]:
-    """Write one reply.
+    """Write one reply; with ``tools``, one that may call them.
 
     Raises:
         UsageError, DoesNotFit: The prompt does not fit, or the sampling cannot be carried out.
     """
     prefill.require_fit()
     # Made before the prefill, which may take a minute: a bad grammar is refused at once.
-    reply = ReplyState(loaded, prefill.prompt, prefill.tokens, sampling, seed)
+    reply = ReplyState(
+        loaded, prefill.prompt, prefill.tokens, sampling, seed, tools=tools, continues=continues
+    )
     try:
         done = yield from prefill.run()
         started = time.perf_counter()
@@ -69,6 +75,8 @@ def generate_reply(  # noqa: PLR0917  one for each step
             for index, expected in enumerate((*drafted, None)):
                 token = reply.draw(loaded.context, steps.row + index)
                 yield from reply.append(token)
+                if tools is not None:
+                    yield from reply.take_calls()
                 if reply.reason is not None or token != expected:
                     break
             if drafted:
@@ -76,6 +84,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
             if reply.reason is None:
                 drafted = None if cancel.is_set() else steps.decode(token, reply.tokens_left)
         yield from reply.output.close()
+        yield from reply.take_calls()
         yield from reply.notices
     finally:
         reply.close()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tchat.engine.kv_cache import KVCache
     from tchat.engine.prompt.encoder import PrefixCache, PromptEncoder
     from tchat.engine.prompt.template import ChatTemplate
+    from tchat.engine.prompt.tools import PromptTools
     from tchat.engine.speculative_decoding import Speculation
 
 POLL_SECONDS = 0.02  # between two looks at the cancel flag
@@ -86,7 +87,8 @@ class LoadedModel:
     """A model with its context, ready to prefill and decode.
 
     ``kv`` is what sequence 0 of the context holds; without ``speculation``, each decode is of one
-    token; ``prefixes`` are the last prompts, so that only what is new of one is tokenized.
+    token; ``prefixes`` are the last prompts, so that only what is new of one is tokenized;
+    ``tools`` is what prompts offer.
     """
 
     model: Model
@@ -95,6 +97,7 @@ class LoadedModel:
     template: ChatTemplate
     prefixes: PrefixCache
     speculation: Speculation | None = None
+    tools: PromptTools | None = None
 
     def close(self) -> None:
         """Free all of it. Closing twice is harmless."""
@@ -108,7 +111,8 @@ class LoadedModel:
         """Makes prompts of chats."""
         from tchat.engine.prompt.encoder import PromptEncoder
 
-        return PromptEncoder(self.model, self.template, self.context.size, self.prefixes)
+        size = self.context.size
+        return PromptEncoder(self.model, self.template, size, self.prefixes, tools=self.tools)
 
 
 def load_weights(options: EngineOptions, cancel: Cancel) -> Model:

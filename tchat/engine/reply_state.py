@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tchat.engine.context import Context
-from tchat.engine.events import HiddenStates, Notice, Reason, ReasoningDelta, ReplyDelta, TextDelta
+from tchat.engine.events import (
+    HiddenStates,
+    Notice,
+    Reason,
+    ReasoningDelta,
+    ReplyDelta,
+    TextDelta,
+    ToolCallStarted,
+)
 from tchat.engine.kv_cache import text_decoder
 from tchat.engine.loading import LoadedModel
 from tchat.engine.prompt.encoder import EncodedPrompt
@@ -19,6 +27,7 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from tchat.engine.loop_guard import LoopGuard
     from tchat.engine.scoring import FinalStates
+    from tchat.engine.tool_reply import CallGrammar, ReplyReader, ToolReplies
 
 ASKED_WITHIN = 300  # tokens at the end of the prompt that may ask to repeat something
 ASKED_TOKENS = 1500  # and how long that may be repeated
@@ -36,6 +45,8 @@ class ReplyState:
         seed: Seed of the sampler.
         scored: Whether to compute ``log_probability``, which takes 0.1 ms a token.
         states: Whether to collect ``hidden_states``; the context has to compute them.
+        tools: How it is read where it may call tools.
+        continues: Whether it goes on with an answer that the prompt ends in.
 
     Attributes:
         output: Its answer and reasoning so far.
@@ -57,6 +68,8 @@ class ReplyState:
         *,
         scored: bool = False,
         states: bool = False,
+        tools: ToolReplies | None = None,
+        continues: bool = False,
     ) -> None:
         self._states: FinalStates | None = None
         self._scores: list[float] | None = [] if scored else None
@@ -74,17 +87,33 @@ class ReplyState:
         phase = ReplyPhase.ANSWER if sampling.grammar else prompt.phase
         stops = (*sampling.stop, *prompt.stops)
         specials = self._model.special_strings() | self._model.user_defined_strings()
-        self._marks = marks.controls(specials)
+        reader = tools.reader(prompt.text, continues) if tools is not None else None
+        self._marks = marks.controls(specials) if reader is None else specials
         self.output = ReplyText(
-            marks, phase, stops, prompt.unfinished, only_tokens=marks.are_tokens(specials)
+            marks,
+            phase,
+            stops,
+            prompt.unfinished,
+            only_tokens=reader is None and marks.are_tokens(specials),
+            reader=reader,
         )
         self._sampler = Sampler(self._model, sampling, seed=seed, prompt=prefilled)
+        self._call_grammar: CallGrammar | None = None
+        if tools is not None and reader is not None:
+            from tchat.engine.tool_reply import CallGrammar
+
+            ends_reply = tools.ends_with_grammar
+            try:
+                self._call_grammar = CallGrammar(self._sampler, reader, ends_reply=ends_reply)
+            except BaseException:
+                self._sampler.close()
+                raise
         # What a grammar allows may repeat itself, and has to end as the grammar says.
         is_guarded = sampling.loop_guard and not sampling.grammar
         self._guard = ReplyGuard(self.output, self._prompt_end) if is_guarded else None
         self._prefilled = prefilled
         self.seed = seed
-        self.written = self.reasoned = 0
+        self.written = self.reasoned = self._called = 0
         self.reason: Reason | None = None if self._limit > 0 else Reason.LENGTH
 
     def _prompt_end(self) -> str:
@@ -98,7 +127,7 @@ class ReplyState:
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What the user should know about the reply at its end."""
-        if self.output.text or not self.output.called_tool:
+        if self._call_grammar is not None or self.output.text or not self.output.called_tool:
             return ()
         text = tr("the model called a tool instead of answering, and there is none")
         return (Notice("tool", text),)
@@ -134,14 +163,30 @@ class ReplyState:
         # Control tokens have no text, unless they mark something.
         shown = piece if mark or not self._model.is_control(token) else b""
         events = self.output.feed(shown, mark=mark)
+        if self._call_grammar is not None:
+            self._call_grammar.update()
         if self.output.stopped:
             self.reason = Reason.STOP
-        elif self._guard is not None and self._guard.feed(token, shown):
-            self._guard.cut()
+        elif self._is_looping(token, shown):
             self.reason = Reason.LOOP
         elif self.written >= self._limit:
             self.reason = Reason.LENGTH
         return events
+
+    def take_calls(self) -> Iterator[ToolCallStarted]:
+        """The calls that began since the last time."""
+        names, self.output.calls = self.output.calls, []
+        for name in names:
+            yield ToolCallStarted(self._called, name)
+            self._called += 1
+
+    def _is_looping(self, token: int, shown: bytes) -> bool:
+        """Whether it repeats itself; then its text is cut."""
+        held = self._call_grammar is not None and self._call_grammar.is_active
+        if self._guard is None or held or not self._guard.feed(token, shown):
+            return False
+        self._guard.cut()
+        return True
 
     def stop(self, reason: Reason) -> None:
         """End it where it is, unless it has ended."""
@@ -256,7 +301,8 @@ class ReplyText:
     """Turns the tokens of a reply into answer and reasoning, up to a stop string in the answer.
 
     It starts in ``phase``, inside a character whose first bytes are ``unfinished``. With
-    ``only_tokens``, marks are tokens, and the same letters written as text are text.
+    ``only_tokens``, marks are tokens, and the same letters written as text are text. A ``reader``
+    reads it in place of ``marks``, and tells of calls.
     """
 
     def __init__(
@@ -267,11 +313,13 @@ class ReplyText:
         unfinished: bytes = b"",
         *,
         only_tokens: bool = False,
+        reader: ReplyReader | None = None,
     ) -> None:
         self._only_tokens = only_tokens
         self._decoder = text_decoder()
         self._decoder.decode(unfinished)
-        self._splitter = ReasoningSplitter(marks, phase)
+        self._splitter = reader or ReasoningSplitter(marks, phase)
+        self.calls: list[str] = []  # the tools whose calls began since this was last taken
         self._filter = StopFilter(stops)
         self._tokens = 0  # since the last event
         self._answer: list[str] = []
@@ -359,6 +407,8 @@ class ReplyText:
                 self._reasoning.append(text)
                 self._reasoned += len(text)
                 events.append(ReasoningDelta(text, self._take_tokens()))
+            elif kind is PieceKind.CALL:
+                self.calls.append(text)
         return events
 
     def _take_tokens(self) -> int:

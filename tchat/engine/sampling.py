@@ -257,6 +257,40 @@ class Sampler:
             )
         return grammar
 
+    def hold(self, source: str, text: str) -> bool:
+        """Sample by a grammar from here on, of which ``text`` is written already.
+
+        Returns:
+            Whether the grammar allows ``text``; if not, nothing has changed.
+
+        Raises:
+            UsageError: The grammar does not parse or is too long.
+        """
+        grammar = self._open_grammar(source)
+        written = self._model.tokenize(text, special=True) if text else []
+        if b"".join(map(self._model.piece, written)) == text.encode("utf-8", "replace"):
+            for token in written:
+                if not self._allows(token, grammar):
+                    break
+                self._lib.llama_sampler_accept(grammar, token)
+            else:
+                self.drop_grammar()
+                self._grammar = grammar
+                return True
+        self._lib.llama_sampler_free(grammar)
+        return False
+
+    def drop_grammar(self) -> None:
+        """Sample freely from here on."""
+        if self._grammar:
+            self._lib.llama_sampler_free(self._grammar)
+        self._grammar = None
+
+    def is_grammar_complete(self) -> bool:
+        """Whether the grammar allows the reply to end here."""
+        ends = self._model.end_tokens[:1]
+        return self._grammar is not None and all(map(self._allows, ends))
+
     def _require_token(self, token: TokenName) -> None:
         vocabulary = self._model.shape.n_vocab
         if token.number is not None:
@@ -299,10 +333,10 @@ class Sampler:
         token: int = chosen.id
         return token
 
-    def _allows(self, token: int) -> bool:
+    def _allows(self, token: int, grammar: Any = None) -> bool:
         single = self._lib.llama_token_data(token, 1.0, 0.0)
         array = self._lib.llama_token_data_array(ctypes.pointer(single), 1, -1, False)
-        self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        self._lib.llama_sampler_apply(grammar or self._grammar, ctypes.byref(array))
         return bool(array.data[0].logit != float("-inf"))
 
     def _fill(self, context: Context, index: int) -> Any:

@@ -79,6 +79,21 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovedCall:
+    """A call that may run now.
+
+    Attributes:
+        call: What runs.
+        decision: Who allowed it.
+        logged: Its id in the audit log.
+    """
+
+    call: PreparedCall
+    decision: Decision
+    logged: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolExecutor:
     """Runs calls of the tools of ``registry``.
 
@@ -105,6 +120,26 @@ class ToolExecutor:
             StorageError: The audit log cannot be written; an allowed call did not run, or its
                 result was not logged.
         """
+        approved = self.approve(name, arguments)
+        return approved if isinstance(approved, ToolResult) else self.execute(approved)
+
+    def will_ask(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether the user is asked about a call."""
+        try:
+            call = self._prepared(name, arguments)
+        except TchatError:
+            return False
+        return self.approval.decide(call).verdict is Verdict.ASK
+
+    def approve(self, name: str, arguments: Mapping[str, Any]) -> ApprovedCall | ToolResult:
+        """Decide about a call, and ask the user where nothing else decides.
+
+        Returns:
+            What `execute` runs; or the result of a call that may not run, or cannot.
+
+        Raises:
+            StorageError: The audit log cannot be written.
+        """
         try:
             call = self._prepared(name, arguments)
         except TchatError as error:
@@ -122,7 +157,7 @@ class ToolExecutor:
         logged = self.log.add_call(name, call.arguments, decision)
         if decision.verdict is Verdict.DENY:
             return ToolResult(_refusal(decision, reason), failed=True, decision=decision)
-        return self._run(call, decision, logged)
+        return ApprovedCall(call, decision, logged)
 
     def _prepared(self, name: str, arguments: Mapping[str, Any]) -> PreparedCall:
         """The call with its paths as they really are: what is approved is what is opened."""
@@ -153,7 +188,14 @@ class ToolExecutor:
             self.approval.always_allow_pattern(call)
         return Decision(Verdict.ALLOW, Decider.USER), ""
 
-    def _run(self, call: PreparedCall, decision: Decision, logged: str) -> ToolResult:
+    def execute(self, approved: ApprovedCall) -> ToolResult:
+        """Run a call; several that only read may run at once, on threads.
+
+        Raises:
+            StorageError: The result cannot be logged.
+            Interrupted: The user stopped it.
+        """
+        call, decision, logged = approved.call, approved.decision, approved.logged
         start = time.monotonic()
         failed = False
         try:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tchat.chat.branch import Branch, BranchReader, Questions
-from tchat.chat.tool_messages import messages_of_turn
+from tchat.chat.branch import Branch, BranchReader, Questions, messages_of_turn
 from tchat.engine.prompt import ChatMessage, MessageCall
 from tchat.errors import UsageError
 from tchat.sessions.records import Message, Role, Status, ToolCall, ToolOutcome, ToolState

@@ -74,7 +74,8 @@ def merge_same_roles(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     for message in messages:
         if not turns and message.role != "user":
             turns.append(ChatMessage("user", ""))
-        if turns and turns[-1].role == message.role:
+        is_plain = message.role != "tool" and not message.tool_calls
+        if turns and turns[-1].role == message.role and is_plain and not turns[-1].tool_calls:
             joined = "\n\n".join(filter(None, (turns[-1].content, message.content)))
             turns[-1] = replace(message, content=joined)
         else:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import category
 
 from tchat.engine.context import can_grow
@@ -27,6 +27,9 @@ from tchat.engine.prompt.template import ChatTemplate, Rendering, Think, unused_
 from tchat.errors import PromptTooLong, UsageError
 from tchat.settings import Sampling
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.engine.prompt.tools import PromptTools
 
 Span = tuple[int, int]  # start and end in a text
 MAX_MARKED_MESSAGES = 4096  # messages that are remembered with markers in them
@@ -99,11 +102,23 @@ class SpecialStrings:
     def _add_markers(self, message: ChatMessage, marker: str) -> ChatMessage:
         """The message with ``marker`` inside everything that could be part of a special string."""
         content, reasoning = (
-            self._insert_marker(text, marker) for text in (message.content, message.reasoning)
+            self.insert_marker(text, marker) for text in (message.content, message.reasoning)
         )
-        return replace(message, content=content, reasoning=reasoning)
+        marked = replace(message, content=content, reasoning=reasoning)
+        if message.tool_calls or message.tool_name:
+            from tchat.engine.prompt.tools import changed_calls
 
-    def _insert_marker(self, text: str, marker: str) -> str:
+            return changed_calls(marked, partial(self.insert_marker, marker=marker), self.is_word)
+        return marked
+
+    def is_word(self, text: str) -> bool:
+        """Whether a text is a name that is no part of a special string."""
+        from tchat.engine.prompt.tools import is_plain
+
+        return is_plain(text) and not self.spans(text)
+
+    def insert_marker(self, text: str, marker: str) -> str:
+        """The text with ``marker`` at its ends and around what special strings are made of."""
         core = text.strip()
         if not core:
             return text
@@ -172,7 +187,7 @@ def _is_broken(span: Span, seams: list[int]) -> bool:
     return inside or (end - start == 1 and set(seams[first:last]) == {start, end})
 
 
-def _tokenize_by_parts(
+def tokenize_by_parts(
     vocabulary: Model, specials: SpecialStrings, text: str, own: list[Span]
 ) -> list[int]:
     """Tokens of ``text`` in which only the spans ``own`` are control tokens.
@@ -253,6 +268,7 @@ class PromptEncoder:
         size: Context size in tokens.
         prefixes: The last prompts, so that only what is new of one is tokenized.
         stopped: Whether to give up while a template renders; called often.
+        tools: What the model may call.
 
     Raises:
         PromptTooLong: A text cannot fit.
@@ -264,6 +280,7 @@ class PromptEncoder:
     size: int
     prefixes: PrefixCache
     stopped: IsStopped = never
+    tools: PromptTools | None = None
 
     def prompt(
         self,
@@ -285,17 +302,17 @@ class PromptEncoder:
         Closes reasoning that the template opens, and opens the answer where the model marks it.
         """
         prompt = self._encode(messages, "off", continue_final=continue_final, quiet=True)
-        prompt = self._open_answer(prompt)
+        prompt = self.open_answer(prompt)
         return self._append_unfinished(prompt, messages[-1]) if continue_final else prompt
 
     def _encode(
         self, messages: Sequence[ChatMessage], think: Think, *, continue_final: bool, quiet: bool
     ) -> EncodedPrompt:
-        self._refuse_oversize(sum(len(m.content.encode("utf-8", "replace")) for m in messages))
+        self._refuse_oversize(sum(map(_bytes, messages)))
         options, notice = self.template.switch(think)
         prompt = self._render_and_tokenize(messages, options, continue_final=continue_final)
         if think == "off" and prompt.phase is ReplyPhase.REASONING:
-            return self._open_answer(prompt)  # works without a switch
+            return self.open_answer(prompt)  # works without a switch
         if notice is None or quiet:
             return prompt
         return replace(prompt, notices=(notice, *prompt.notices))
@@ -313,22 +330,24 @@ class PromptEncoder:
         added where the vocabulary wants it and the template does not write it.
         """
 
-        def render(turns: Sequence[ChatMessage]) -> Rendering:
+        def render(turns: Sequence[ChatMessage], tools: PromptTools | None) -> Rendering:
             return template.render(
-                turns, continue_final=continue_final, options=options, stopped=self.stopped
+                turns,
+                continue_final=continue_final,
+                options=options,
+                stopped=self.stopped,
+                tools=tools,
             )
 
-        template, model = self.template, self.model
-        specials = _special_strings(
-            model.special_strings() | template.structure,
-            model.user_defined_strings(),
-            template.source,
+        template, model, specials = self.template, self.model, self.specials
+        marker = unused_character(self.texts(messages))
+        marked = render(
+            [specials.add_markers(message, marker) for message in messages],
+            self.marked_tools(marker),
         )
-        marker = unused_character([template.source, *(m.content + m.reasoning for m in messages)])
-        marked = render([specials.add_markers(message, marker) for message in messages])
         text, own, foreign = specials.split_by_author(marked.text, marker)
         if not foreign:
-            plain = render(messages)
+            plain = render(messages, self.tools)
             # If they differ, the template used a content: what it made of it may be a special
             # string.
             spans = specials.spans(plain.text)
@@ -338,11 +357,40 @@ class PromptEncoder:
                 )
                 has_bos = plain.text.startswith(model.bos_text)
                 return _prompt(plain, plain.text, _with_bos(model, tokens, has_bos=has_bos))
-        tokens = _tokenize_by_parts(model, specials, text, own)
+        tokens = tokenize_by_parts(model, specials, text, own)
         has_bos = any(text[start:end] == model.bos_text for start, end in own if start == 0)
         return _prompt(marked, text, _with_bos(model, tokens, has_bos=has_bos))
 
-    def _open_answer(self, prompt: EncodedPrompt) -> EncodedPrompt:
+    @property
+    def specials(self) -> SpecialStrings:
+        """The texts that only the template writes."""
+        return _special_strings(
+            self.model.special_strings() | self.template.structure,
+            self.model.user_defined_strings(),
+            self.template.source,
+        )
+
+    def marked_tools(self, marker: str) -> PromptTools | None:
+        """The tools with ``marker`` in their texts, as `SpecialStrings.add_markers`."""
+        if self.tools is None:
+            return None
+        specials = self.specials
+        insert = partial(specials.insert_marker, marker=marker)
+        return self.tools.changed(insert, specials.is_word)
+
+    def texts(self, messages: Sequence[ChatMessage]) -> Iterator[str]:
+        """All texts of a prompt."""
+        yield self.template.source
+        yield from self.tools.texts if self.tools is not None else ()
+        for message in messages:
+            yield message.content
+            yield message.reasoning
+            for call in message.tool_calls:
+                yield call.name
+                yield call.arguments
+
+    def open_answer(self, prompt: EncodedPrompt) -> EncodedPrompt:
+        """The prompt with its reasoning closed, and the answer opened."""
         if prompt.phase is ReplyPhase.ANSWER:
             return prompt
         mark = self.template.marks.answer_after(prompt.text, prompt.phase)
@@ -404,6 +452,12 @@ class PromptEncoder:
     def _refuse_oversize(self, size: int) -> None:
         if size > self.size * BYTES_PER_TOKEN:
             raise too_long(size // 4, self.size, self.model.shape.n_ctx_train, about=True)
+
+
+def _bytes(message: ChatMessage) -> int:
+    """About how long a message is."""
+    size = len(message.content.encode("utf-8", "replace"))
+    return size + sum(len(call.arguments.encode("utf-8", "replace")) for call in message.tool_calls)
 
 
 def require_fit(tokens: Sequence[int], size: int, trained: int, more: int = 0) -> None:

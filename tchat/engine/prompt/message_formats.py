@@ -23,6 +23,7 @@ class PieceKind(StrEnum):
     ANSWER = "answer"
     REASONING = "reasoning"
     MARK = "mark"  # a mark, the white space after it, or a call of a tool that does not exist
+    CALL = "call"  # the name of a tool whose call begins
 
 
 class ReplyPhase(Enum):

@@ -64,6 +64,9 @@ _FAILURES = (
 class TemplateProgram:
     """A compiled template.
 
+    Attributes:
+        source: Its Jinja source.
+
     Raises:
         TemplateFailure: The source is too long or does not compile.
     """
@@ -73,7 +76,7 @@ class TemplateProgram:
             raise TemplateFailure(
                 tr("it is longer than {max_source:,} characters", max_source=MAX_SOURCE)
             )
-        self._source = source
+        self.source = source
         self._environment = _environment()
         try:
             self._template = self._environment.from_string(source)
@@ -113,12 +116,12 @@ class TemplateProgram:
 
     def variables(self) -> frozenset[str]:
         """Names of the variables that the template uses."""
-        tree = self._environment.parse(self._source)
+        tree = self._environment.parse(self.source)
         return frozenset(meta.find_undeclared_variables(tree))
 
     def words(self) -> frozenset[str]:
         """String constants of the template."""
-        tree = self._environment.parse(self._source)
+        tree = self._environment.parse(self.source)
         constants = (node.value for node in tree.find_all(nodes.Const))
         return frozenset(value for value in constants if isinstance(value, str))
 
@@ -232,6 +235,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             limits.tick(seen=sum(map(weigh, args)))
         return limits.count_value(super().call(context, obj, *args, **kwargs))
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Jinja's rule; lists may be appended to, in bounds."""
+        if attr == "append" and type(obj) is list:
+            return True
+        return super().is_safe_attribute(obj, attr, value)
+
     def getitem(self, obj: Any, argument: Any) -> Any:
         return super().getitem(obj, comparable(argument))
 
@@ -329,7 +338,7 @@ def _limit_filter(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
 
     def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
         limits = _limits(context)
-        if args and name in COMPARING and isinstance(args[0], Iterator):
+        if args and name in (*COMPARING, "tojson") and isinstance(args[0], Iterator):
             args = (limits.limited_list(args[0]), *args[1:])
         limits.tick(seen=check_filter(name, args, kwargs))
         if args and name in WALKING and isinstance(args[0], Iterable) and args[0]:

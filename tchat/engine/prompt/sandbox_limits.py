@@ -263,9 +263,25 @@ def check_method(name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[s
     if check is not None and isinstance(owner, (*_TEXTS, int)):
         check(((owner, *args), kwargs))
     if isinstance(owner, (list, tuple, dict)):
+        if name == "append":
+            _check_append(owner, args)
         searched = (owner,) if name in ("index", "count") else ()
         return sum(map(weigh, (*searched, *args)))
     return _weight(owner)
+
+
+def _check_append(owner: Any, args: tuple[Any, ...]) -> None:
+    """Refuse to make a list too long, or to put it into itself: nothing could walk it then."""
+    require_items(len(owner) + 1)
+    weigh(args)
+    waiting = list(args)
+    while waiting:
+        item = waiting.pop()
+        if item is owner:
+            raise TemplateOverrun(tr("it puts a list into itself"))
+        if isinstance(item, _CONTAINERS):
+            contents = _contents(item)
+            waiting.extend(contents.values() if isinstance(contents, dict) else contents)
 
 
 def check_filter(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:

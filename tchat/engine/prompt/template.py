@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tchat.engine.events import Notice
@@ -31,6 +31,7 @@ from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from tchat.engine.model import Model
+    from tchat.engine.prompt.tools import PromptTools, ToolDefinition, ToolForm
 
 __all__ = ["ChatMessage", "ChatTemplate", "Rendering", "Think"]
 
@@ -147,6 +148,33 @@ class ChatTemplate:
         return hashlib.sha256(self.source.encode("utf-8", "replace")).hexdigest()
 
     @cached_property
+    def tool_form(self) -> ToolForm | None:
+        """How it expects calls of tools; None where it knows none."""
+        from tchat.engine.prompt.tools import tool_form_of
+
+        try:
+            return tool_form_of(self.source, self._adapter.render)
+        except TemplateFailure:
+            return None
+
+    def render_values(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None,
+        *,
+        add_generation_prompt: bool,
+    ) -> str:
+        """Render messages as they are: to find out how the template writes calls.
+
+        Raises:
+            ValueError: The template refuses them.
+        """
+        try:
+            return self._adapter.render_values(messages, tools, prompt=add_generation_prompt)
+        except TemplateFailure as error:
+            raise ValueError(str(error)) from error
+
+    @cached_property
     def structure(self) -> frozenset[str]:
         """The marks like ``<|start|>`` in the template.
 
@@ -187,6 +215,7 @@ class ChatTemplate:
         continue_final: bool = False,
         options: Mapping[str, object] | None = None,
         stopped: IsStopped = never,
+        tools: PromptTools | None = None,
     ) -> Rendering:
         """Render a chat.
 
@@ -199,19 +228,24 @@ class ChatTemplate:
                 reply: in its content, or in its reasoning when it has no content.
             options: What `switch` returned.
             stopped: Whether to give up; called often.
+            tools: What the model may call.
 
         Raises:
             DoesNotFit: The text would be larger than any context.
             InterruptedError: ``stopped`` was True.
         """
-        options = options or {}
+        render = partial(self._adapter.render, options=options or {}, stopped=stopped)
         other, reason, overran = self._replacement, "", False
+        asked = messages
+        if tools is not None or any(each.tool_calls or each.role == "tool" for each in messages):
+            messages, definitions, form = self._with_tools(messages, tools, continue_final)
+            render = partial(render, definitions=definitions, form=form)
         for variant, notices in self._variants(messages) if other is None else ():
             try:
                 if continue_final:
-                    text, phase = self._render_continued(variant, options, stopped)
+                    text, phase = self._render_continued(variant, render)
                 else:
-                    text = self._adapter.render(variant, options, stopped=stopped)
+                    text = render(variant)
                     phase = self.marks.phase_after(text)
             except TemplateOverrun as overrun:
                 other, overran = self._builtin(str(overrun), N_("is given up")), True
@@ -221,14 +255,28 @@ class ChatTemplate:
             else:
                 return Rendering(text, phase, self._stops, notices)
         other = other or self._builtin(reason)
-        rendering = other.render(
-            messages,
-            continue_final=continue_final,
-            stopped=stopped,
-        )
+        rendering = other.render(asked, continue_final=continue_final, stopped=stopped, tools=tools)
         if overran:  # and it was not the chat, so it would do so again at every turn
             self._replacement = other
         return replace(rendering, notices=(*other.notices, *rendering.notices))
+
+    def _with_tools(
+        self, messages: Messages, tools: PromptTools | None, continue_final: bool
+    ) -> tuple[Messages, tuple[ToolDefinition, ...], ToolForm | None]:
+        """The chat with calls as this template takes them, and the tools that it is told of."""
+        wraps = tools is not None and tools.in_envelope
+        definitions = tools.definitions if tools is not None and not wraps else ()
+        form = None if wraps else self.tool_form
+        if form is None or (form.needs_definitions and not definitions):
+            from tchat.engine.prompt.tools import in_envelope
+
+            form = None
+            messages = in_envelope(messages, with_answers=wraps, keep_last=continue_final)
+        elif not form.writes_calls:
+            from tchat.engine.prompt.tools import calls_in_content
+
+            messages = calls_in_content(messages)
+        return messages, definitions, form
 
     def _variants(self, messages: Messages) -> Iterator[tuple[Messages, tuple[Notice, ...]]]:
         """Variants of the chat for the template, the plainest first."""
@@ -257,7 +305,7 @@ class ChatTemplate:
         )
 
     def _render_continued(
-        self, messages: Messages, options: Mapping[str, object], stopped: IsStopped
+        self, messages: Messages, render: Callable[..., str]
     ) -> tuple[str, ReplyPhase]:
         """The text up to the end of the last message, without what the template puts behind it."""
         *before, last = messages
@@ -267,7 +315,7 @@ class ChatTemplate:
         else:
             phase, ended = ReplyPhase.ANSWER, replace(last, content=last.content + end)
         try:
-            text = self._adapter.render([*before, ended], options, prompt=False, stopped=stopped)
+            text = render([*before, ended], prompt=False)
         except TemplateOverrun:
             raise
         except TemplateFailure:
@@ -281,7 +329,7 @@ class ChatTemplate:
             ):
                 return text, phase
         # The template drops the reply or its reasoning: continue from the head of a new reply.
-        head = self._adapter.render(before, options, stopped=stopped)
+        head = render(before)
         return head + self.marks.written(last.reasoning, last.content, prompt=head), phase
 
 

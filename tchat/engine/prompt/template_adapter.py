@@ -21,6 +21,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.sandbox import TemplateProgram
+    from tchat.engine.prompt.tools import ToolDefinition, ToolForm
 
 # Only digits, so that no filter of a template changes them.
 _PROBE_SYSTEM = ChatMessage("system", "5830274916")
@@ -29,6 +30,10 @@ _PROBE_USER = ChatMessage("user", "7204918365")
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
 # Of GigaChat, the only template that uses them; a GGUF file does not contain the list.
 _ADDITIONAL_SPECIAL_TOKENS = ("<|role_sep|>", "<|message_sep|>", "[", "]")
+
+
+class _Given(list[object]):
+    """A list that no template can append to: the sandbox lets them do so only to lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,12 @@ class TemplateAdapter:
         *,
         prompt: bool = True,
         stopped: IsStopped = never,
+        definitions: Sequence[ToolDefinition] = (),
+        form: ToolForm | None = None,
     ) -> str:
         """Render a chat; with ``prompt`` the text ends with the head of a reply.
+
+        ``definitions`` are the tools that it offers, ``form`` is how it expects calls.
 
         Raises:
             TemplateFailure: The template refuses the chat.
@@ -72,20 +81,66 @@ class TemplateAdapter:
                 "documents": self.absent,
                 **self.tokens,
                 **(options or {}),
-                "messages": [self._message(message) for message in messages],
+                **(self._offer(definitions) if definitions else {}),
+                "messages": _Given(self._message(message, form) for message in messages),
                 "add_generation_prompt": prompt,
             },
             stopped=stopped,
-            size=sum(len(message.content) + len(message.reasoning) for message in messages),
+            size=sum(map(_size, messages))
+            + sum(len(each.parameters) + len(each.description) for each in definitions),
         )
 
-    def _message(self, message: ChatMessage) -> dict[str, object]:
+    def render_values(
+        self,
+        turns: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None,
+        *,
+        prompt: bool,
+    ) -> str:
+        """Render messages as they are: to find out how a template writes calls.
+
+        Raises:
+            TemplateFailure: The template refuses them.
+        """
+        return self.program.render(
+            {
+                "documents": self.absent,
+                **self.tokens,
+                "messages": _Given(turns),
+                "tools": tools or self.absent,
+                "add_generation_prompt": prompt,
+            }
+        )
+
+    def _offer(self, definitions: Sequence[ToolDefinition]) -> dict[str, object]:
+        tools = [each.as_json() for each in definitions]
+        if "functions" not in self.tokens:
+            return {"tools": tools}
+        import json
+
+        functions = json.dumps([each["function"] for each in tools], ensure_ascii=False)
+        return {"tools": tools, "functions": functions}
+
+    def _message(self, message: ChatMessage, form: ToolForm | None) -> dict[str, object]:
         text = message.content
         content = [{"type": "text", "text": text}] if self.typed else text
         turn: dict[str, object] = {"role": message.role, "content": content}
         if message.reasoning and self.key is not None:
             turn[self.key] = message.reasoning
+        if form is not None and message.tool_calls:
+            turn["tool_calls"] = form.calls(message)
+            if not text:
+                turn["content"] = form.empty_content
+        elif form is not None and message.role == "tool":
+            turn["name"] = message.tool_name
+            turn["tool_call_id"] = form.call_id(message.tool_call_id)
         return turn
+
+
+def _size(message: ChatMessage) -> int:
+    """Characters of a message."""
+    arguments = sum(len(call.arguments) for call in message.tool_calls)
+    return len(message.content) + len(message.reasoning) + arguments
 
 
 @lru_cache(maxsize=4)

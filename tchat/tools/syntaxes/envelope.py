@@ -161,7 +161,7 @@ class _Envelope:
 
     def __init__(self, reader: Reader, tools: Schemas, events: list[CallEvent]) -> None:
         self._reader = reader
-        self._calls = Calls(tools, events)
+        self._calls = Calls(tools, events, reader)
         self._events = events
         self._text = PieceWriter(events, TextPiece)
         self._thought = PieceWriter(events, ReasoningPiece)
@@ -173,7 +173,9 @@ class _Envelope:
             space = yield from reader.space()
         if start is ReplyStart.REASONING or (yield from reader.literal(_THINKING[0])):
             self._thought.cut()
+            reader.in_reasoning = True
             yield from reader.until(_THINKING[1:], self._thought.write)
+            reader.in_reasoning = False
             space = yield from reader.space()
         reader.forget()
         if start is ReplyStart.ANSWER or (yield from reader.peek()) != "{":

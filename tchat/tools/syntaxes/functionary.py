@@ -39,7 +39,7 @@ class _Parts:
 
     def __init__(self, reader: Reader, tools: Schemas, events: list[CallEvent]) -> None:
         self._reader = reader
-        self._calls = Calls(tools, events)
+        self._calls = Calls(tools, events, reader)
         self._text = PieceWriter(events, TextPiece)
 
     def read(self, start: ReplyStart) -> Steps[None]:
@@ -67,6 +67,7 @@ class _Parts:
         reader.forget()
         calls.start(name)
         end = ""
+        reader.in_arguments = True
         try:
             yield from reader.space()
             if (yield from reader.peek()) == "{":
@@ -81,3 +82,5 @@ class _Parts:
             end = end or (yield from reader.until((_MARK,)))
             reader.at -= len(end)
             calls.fail(reader.since(0), str(problem))
+        finally:
+            reader.leave_call()

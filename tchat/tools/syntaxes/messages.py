@@ -78,7 +78,7 @@ class _Messages:
         self._tags = syntax.tags
         self._ends = (*syntax.ends, _START)
         self._reader = reader
-        self._calls = Calls(tools, events)
+        self._calls = Calls(tools, events, reader)
         self._text = PieceWriter(events, TextPiece)
         self._thought = PieceWriter(events, ReasoningPiece)
 
@@ -125,7 +125,9 @@ class _Messages:
 
     def _body(self, *, is_reasoning: bool) -> Steps[str]:
         writer = self._thought if is_reasoning else self._text
+        self._reader.in_reasoning = is_reasoning
         end = yield from self._reader.until(self._ends, writer.write)
+        self._reader.in_reasoning = False
         if end:
             writer.cut()
         else:
@@ -138,9 +140,11 @@ class _Messages:
         name, end = recipient.removeprefix(_PREFIX), ""
         try:
             calls.start(name)
+            reader.in_arguments = True
             yield from reader.space()
             if (yield from reader.peek()) == "{":
                 arguments = arguments_of((yield from reader.json_text()))
+                reader.leave_call()
                 end = yield from reader.until(self._ends)
             else:
                 end = yield from reader.until(self._ends)
@@ -151,6 +155,8 @@ class _Messages:
         except BrokenCall as problem:
             end = end or (yield from reader.until(self._ends))
             calls.fail(reader.since(0), str(problem))
+        finally:
+            reader.leave_call()
         return end
 
     def _tagged_calls(self, tags: TaggedCalls) -> Steps[str]:

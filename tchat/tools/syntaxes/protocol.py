@@ -68,8 +68,33 @@ class ReplyStart(Enum):
     ANSWER = "answer"
 
 
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call that is being written.
+
+    Attributes:
+        name: Its tool; empty while that is not known.
+        text: What is there of it, from the mark that begins it; or, where ``is_arguments``, of its
+            arguments alone.
+    """
+
+    name: str
+    text: str
+    is_arguments: bool = False
+
+
 class CallParser(Protocol):
     """Reads one reply as it streams."""
+
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether the model is reasoning."""
+        ...
+
+    @property
+    def open_call(self) -> OpenCall | None:
+        """The call that is being written; None between calls."""
+        ...
 
     def feed(self, text: str) -> list[CallEvent]:
         """What ``text``, the next piece of the reply, completes."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import TypeVar
 
-from tchat.tools.syntaxes.protocol import CallEvent
+from tchat.tools.syntaxes.protocol import CallEvent, OpenCall
 from tchat.translation import tr
 
 T = TypeVar("T")
@@ -38,10 +38,20 @@ def too_deep() -> str:
 
 
 class Reader:
-    """The text of a reply, as far as it has come, and a position in it."""
+    """The text of a reply, as far as it has come, and a position in it.
+
+    Attributes:
+        at: The position.
+        in_reasoning: Whether the text is reasoning.
+        in_call: Whether it is a call, which begins where the text does.
+        in_arguments: Whether it is the arguments of a call, which begin where the text does.
+        name: The tool that is called, once it is known.
+    """
 
     def __init__(self) -> None:
         self.at = 0
+        self.in_reasoning = self.in_call = self.in_arguments = False
+        self.name = ""
         self._text = ""
         self._coming: list[str] = []
         self._length = 0  # of what is coming
@@ -57,6 +67,16 @@ class Reader:
             return False
         self._join()
         return True
+
+    @property
+    def text(self) -> str:
+        """All that was not forgotten, also what comes next."""
+        return self._text + "".join(self._coming)
+
+    def leave_call(self) -> None:
+        """A call is over."""
+        self.in_call = self.in_arguments = False
+        self.name = ""
 
     def finish(self) -> None:
         """No more text will come."""
@@ -253,6 +273,20 @@ class Parse:
         self._reader = reader
         self._events = events
         self._steps: Steps[None] | None = steps
+        self._go_on()  # so that it is known where the reply begins
+
+    @property
+    def in_reasoning(self) -> bool:
+        """See `CallParser`."""
+        return self._reader.in_reasoning
+
+    @property
+    def open_call(self) -> OpenCall | None:
+        """See `CallParser`."""
+        reader = self._reader
+        if not (reader.in_call or reader.in_arguments):
+            return None
+        return OpenCall(reader.name, reader.text, reader.in_arguments)
 
     def feed(self, text: str) -> list[CallEvent]:
         """See `CallParser`."""

@@ -41,9 +41,12 @@ class InReasoning(Enum):
 class Calls:
     """Where calls are reported to as they are read."""
 
-    def __init__(self, tools: Schemas, events: list[CallEvent]) -> None:
+    def __init__(
+        self, tools: Schemas, events: list[CallEvent], reader: Reader | None = None
+    ) -> None:
         self.tools = tools
         self._events = events
+        self._reader = reader
         self._index = 0
         self._name = ""
 
@@ -61,6 +64,8 @@ class Calls:
         if not name:
             raise BrokenCall(tr("it names no tool"))
         self._name = storable(name)
+        if self._reader is not None:
+            self._reader.name = self._name
         self._events.append(CallStarted(self._index, self._name))
 
     def finish(self, arguments: dict[str, Any], id: str = "") -> None:  # noqa: A002 - the field's name
@@ -216,7 +221,7 @@ class _MarkedReply:
         self._form = form
         self._call_reader = call_reader
         self._reader = reader
-        self._calls = Calls(tools, events)
+        self._calls = Calls(tools, events, reader)
         self._text = PieceWriter(events, TextPiece)
         self._thought = PieceWriter(events, ReasoningPiece)
         # Without tools, nothing is a call.
@@ -252,6 +257,7 @@ class _MarkedReply:
         self, closings: tuple[str, ...], trimmed: str = string.whitespace
     ) -> Steps[None]:
         self._thought.cut(trimmed)
+        self._reader.in_reasoning = True
         counts = self._form.in_reasoning
         openings = (*self._openings, _FENCE) if counts is not InReasoning.NEVER else ()
         ends = (*closings, *self._form.answers)
@@ -264,6 +270,7 @@ class _MarkedReply:
                 self._thought.write(mark)
             elif (yield from self._call(mark, self._thought)):
                 break
+        self._reader.in_reasoning = False
         self._text.cut()
         if not mark:
             self._thought.close()
@@ -310,6 +317,7 @@ class _MarkedReply:
         reader.at -= len(mark)
         reader.forget()
         reader.at = len(mark)
+        reader.in_call = True
         try:
             opening = yield from self._behind_section(mark)
             yield from calls.read(reader, self._calls, opening)
@@ -321,6 +329,8 @@ class _MarkedReply:
             # What remains of it is passed over: it is no text for a person.
             yield from reader.until((*calls.closings, *self._form.separators))
             self._calls.fail(reader.since(0), str(problem))
+        finally:
+            reader.leave_call()
         before.cut()
         self._text.cut()
         return True
