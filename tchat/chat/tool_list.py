@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tchat.tools.registry import ToolRegistry
     from tchat.tools.tool import Effect, Tool
 
+ALL = "*"  # behind what the names of a server's tools begin with
 EFFECTS = (N_("reads files"), N_("writes files"), N_("runs programs"), N_("network"))
 """What `tchat.tools.tool.Effect` are called; `tr` translates them."""
 
@@ -63,23 +64,24 @@ def list_tools(settings: Settings, paths: Paths, more: Collection[Tool] = ()) ->
     from tchat.chat.tool_setup import open_registry
 
     registry = open_registry(settings, paths)
-    found = [*_of_registry(registry, settings), *_of_servers(more, settings)]
+    found = [
+        *_of_registry(registry, settings),
+        *_of_servers(more, settings),
+        *_servers(settings, paths),
+    ]
     known = {each.name for each in found}
-    of_servers = _server_prefixes(settings, paths)
-    missing = [
-        name
-        for name in settings.tools.enabled
-        if name not in known and not name.startswith(of_servers)
-    ]
-    return [
-        *found,
-        *(
-            ListedTool(
-                name=name, source=ToolSource.OWN, is_on=True, problem=tr("there is no such tool")
-            )
-            for name in missing
-        ),
-    ]
+    others = [name for name in settings.tools.enabled if name not in known]
+    return [*found, *(_unknown(name, found) for name in others)]
+
+
+def is_of_server(name: str, listed: Iterable[ListedTool]) -> bool:
+    """Whether ``name`` is that of a tool of a listed server, which may not be started."""
+    return any(
+        each.source is ToolSource.SERVER
+        and each.name.endswith(ALL)
+        and name.startswith(each.name.removesuffix(ALL))
+        for each in listed
+    )
 
 
 def effects_text(tool: ListedTool) -> str:
@@ -122,16 +124,32 @@ def _of_servers(tools: Collection[Tool], settings: Settings) -> Iterator[ListedT
         yield _listed(tool, ToolSource.SERVER, is_on=is_on)
 
 
-def _server_prefixes(settings: Settings, paths: Paths) -> tuple[str, ...]:
-    """What the names of tools of the user's servers begin with."""
+def _servers(settings: Settings, paths: Paths) -> Iterator[ListedTool]:
+    """A name for all tools of each server of the user; no server is started."""
     from tchat.tools.mcp.config import read_servers
 
     if not settings.tools.mcp:
-        return ()
+        return
     try:
-        return tuple(server.tool_prefix for server in read_servers(paths.mcp_file).values())
-    except TchatError:
-        return ()
+        servers = [each for each in read_servers(paths.mcp_file).values() if each.is_enabled]
+    except TchatError:  # `/mcp` and `tchat mcp ls` tell
+        return
+    for server in servers:
+        name = f"{server.tool_prefix}{ALL}"
+        yield ListedTool(
+            name=name,
+            source=ToolSource.SERVER,
+            is_on=name in settings.tools.enabled,
+            description=tr("All tools of the MCP server {name}", name=server.short_name),
+        )
+
+
+def _unknown(name: str, listed: Iterable[ListedTool]) -> ListedTool:
+    """A name that is on, and that no listed tool has."""
+    if is_of_server(name, listed):
+        return ListedTool(name=name, source=ToolSource.SERVER, is_on=True)
+    problem = tr("there is no such tool")
+    return ListedTool(name=name, source=ToolSource.OWN, is_on=True, problem=problem)
 
 
 def _listed(tool: Tool, source: ToolSource, *, is_on: bool) -> ListedTool:

@@ -77,10 +77,11 @@ def _answer(
         )
         chat.title = turn.title
         if turn.request.may_call_tools and _names_tools(turn.request, settings):
-            from tchat.cli.chat_tools import open_chat_tools
+            from tchat.cli.chat_tools import open_chat_tools, open_servers
 
+            servers = resources.enter_context(open_servers(chat, console, cancel))
             chat.tools = open_chat_tools(
-                turn.request, settings, console, store=store, cancel=cancel
+                turn.request, settings, console, store=store, cancel=cancel, servers=servers
             )
         try:
             return act(turn, settings, chat, console)

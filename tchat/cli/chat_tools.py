@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from tchat.chat.tool_setup import open_tools
@@ -14,6 +15,8 @@ from tchat.settings import Settings
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.chat.chat import Chat
+    from tchat.chat.mcp_servers import ChatServers
     from tchat.chat.tool_loop import ChatTools
     from tchat.engine.binding import Cancel
     from tchat.sessions.store import Store
@@ -26,6 +29,7 @@ def open_chat_tools(
     *,
     store: Store,
     cancel: Cancel,
+    servers: ChatServers,
     named: Collection[str] = (),
     before: ChatTools | None = None,
 ) -> ChatTools | None:
@@ -55,9 +59,22 @@ def open_chat_tools(
         store,
         ask=question,
         typed=typed,
+        servers=servers,
         before=before,
         cancel=cancel,
     )
+    for problem in servers.problems:
+        console.notice(problem)
     if question is not None and tools is not None:
         question.approval = tools.executor.approval
     return tools
+
+
+def open_servers(chat: Chat, console: Console, cancel: Cancel) -> closing[ChatServers]:
+    """The MCP servers for one prompt; none is started before a tool of it is named."""
+    from tchat.chat.mcp_servers import ChatServers
+    from tchat.cli.mcp_host import LineMcpHost
+
+    host = LineMcpHost(console, cancel)
+    host.chat = chat
+    return closing(ChatServers(console.paths, host))

@@ -152,6 +152,7 @@ class LineChat:
                 self.console,
                 store=self.session_state.persistent,
                 cancel=self._cancel,
+                servers=self._servers,
                 named=self._named_tools,
                 before=before,
             )
@@ -399,6 +400,8 @@ class LineChat:
         self._print_reply(act, reply_prefix)
 
     def _print_reply(self, act: Callable[[Chat], Iterator[Event]], reply_prefix: str = "") -> None:
+        if self._servers.is_stale:
+            self._open_tools(self._chat, self._chat.tools)
         options = OutputOptions(
             markdown=self.settings.markdown,
             usage=self._details,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tchat.chat.editor import edit_file
+from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.tool_list import ListedTool, effects_text, list_tools
 from tchat.chat.tool_setup import open_changes, open_executor, open_log
 from tchat.cli.app import DRY_RUN, JSON, command_group
@@ -183,14 +185,19 @@ def _called(console: Console, name: str, arguments: Mapping[str, Any]) -> ToolRe
 
     cancel = Cancel()
     ask = ApprovalQuestion(console, cancel) if can_ask(console) else None
-    with SessionStore(console.paths.sessions_db) as store:
+    settings, servers = _settings(console), ChatServers(console.paths)
+    with SessionStore(console.paths.sessions_db) as store, closing(servers):
+        found = servers.find_tools(settings, [name])
+        if found.problems:
+            raise UsageError(found.problems[0])
         executor = open_executor(
-            _settings(console),
+            settings,
             console.paths,
             store,
             ask=ask,
             names=[name],
             typed=[name],
+            more=found.tools,
             cancel=cancel,
         )
         return run_on_engine_thread(lambda: executor.run(name, arguments), cancel)

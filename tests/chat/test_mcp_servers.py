@@ -161,8 +161,15 @@ def test_a_tool_that_was_typed_must_be_there(servers: ChatServers, name: str, re
 def test_all_that_are_on_are_listed_whether_their_server_runs_or_not(servers: ChatServers) -> None:
     settings = enabled("o__*", "h_x__good", "gone")
     found = {each.name: each for each in list_tools(settings, servers.paths)}
-    assert "there is no such tool" in found["gone"].problem
-    assert not {"o__*", "h_x__good"} & set(found)
+    assert found["gone"].problem == "there is no such tool"
+    of_servers = [each for each in found.values() if each.source is ToolSource.SERVER]
+    assert {each.name: each.is_on for each in of_servers} == {
+        "o__*": True,
+        "h_x__*": False,
+        "bad__*": False,
+        "h_x__good": True,
+    }
+    assert not any(each.problem for each in of_servers)
     tools = servers.find_tools(settings, settings.tools.enabled).tools
     found = {each.name: each for each in list_tools(settings, servers.paths, tools)}
     assert (found["o__add"].source, found["o__add"].is_on) == (ToolSource.SERVER, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tchat.chat.commands.command import CommandDialog, CommandHost
-from tchat.chat.tool_list import ListedTool, effects_text, list_tools
+from tchat.chat.tool_list import ListedTool, effects_text, is_of_server, list_tools
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
@@ -38,6 +38,9 @@ def _toggled(words: list[str], listed: list[ListedTool]) -> list[str]:
     on = {each.name: None for each in listed if each.is_on}
     for word in words:
         tool = known.get(word)
+        if tool is None and is_of_server(word, listed):
+            on[word] = None
+            continue
         if tool is None:
             raise UsageError(
                 tr("there is no tool {name}", name=single_line(word)),

@@ -194,6 +194,8 @@ class Connection:
             self._portal = portal
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as scope:
                 self._start = scope
+                if self._is_closing:
+                    scope.cancel()
                 async with self._open_client() as client, anyio.create_task_group() as tasks:
                     scope.deadline = math.inf
                     self._client, self._has_started = client, True

@@ -57,15 +57,16 @@ async def stdio_transport(
         OSError: It cannot be started.
     """
     program = find_program(config.command[0], environment.get("PATH", ""))
-    process = await anyio.open_process(
-        [program, *config.command[1:]],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=environment,
-        cwd=Path(config.cwd) if config.cwd else None,
-        start_new_session=True,
-    )
+    with anyio.CancelScope(shield=True):  # broken off, it would leave the program running
+        process = await anyio.open_process(
+            [program, *config.command[1:]],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment,
+            cwd=Path(config.cwd) if config.cwd else None,
+            start_new_session=True,
+        )
     incoming, received = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, to_send = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as tasks:

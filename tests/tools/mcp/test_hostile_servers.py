@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import resource
@@ -165,6 +166,17 @@ def test_a_program_that_ignores_its_end_is_killed(stage: McpStage) -> None:
     servers.close()
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(HERE / "hostile_server.py") + " ignores-end" not in listed.stdout
+
+
+def test_a_server_that_is_closed_while_it_starts_is_gone(stage: McpStage) -> None:
+    for wait in (0.0, 0.001, 0.002, 0.005, 0.01, 0.05):
+        servers = stage.open(h=hostile("no-start"))
+        servers.start()
+        time.sleep(wait)
+        servers.close()
+    gc.collect()  # what was left open would warn
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert str(HERE / "hostile_server.py") + " no-start" not in listed.stdout
 
 
 def test_results_stay_raw_and_what_is_no_text_is_named(stage: McpStage) -> None:
