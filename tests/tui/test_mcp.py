@@ -1,0 +1,69 @@
+"""MCP servers in the screen: `/mcp`, resources in prompts, and prompts of servers."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tests.tools.mcp.stage import OFFICIAL, hostile
+from tests.tui.chat_stage import opened
+
+
+@pytest.fixture(autouse=True)
+def _with_servers(paths: Paths) -> None:
+    paths.mcp_file.parent.mkdir(parents=True, exist_ok=True)
+    servers = {"o": OFFICIAL, "bad": hostile("early-end"), "slow": hostile("no-start")}
+    paths.mcp_file.write_text(json.dumps({"mcpServers": servers}))
+
+
+async def test_a_resource_goes_before_the_prompt_and_is_read_when_it_is_sent(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        states = shown.screen.context.conversation.servers.open(settings).status
+        shown.screen.context.prompt.insert("What is in @o:memo://today?")
+        await shown.pilot.pause(0.5)
+        assert {each.state for each in states()} == {"not started"}  # typing starts nothing
+        await shown.pilot.press("enter")
+        await shown.until(lambda: bool(shown.branch))
+        assert shown.branch[0] == (
+            "user",
+            "File o:memo://today:\n```\nBuy milk\n```\n\nWhat is in @o:memo://today?",
+        )
+        await shown.idle()
+
+
+async def test_a_resource_that_cannot_be_read_is_told_and_the_prompt_comes_back(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("Read @bad:memo://x.py")
+        await shown.until(
+            lambda: "MCP server bad cannot be used" in shown.toasts + str(shown.errors)
+        )
+        assert shown.branch == []
+        assert "@bad:memo://x.py" in shown.screen.context.prompt.draft.full_text
+
+
+async def test_a_prompt_of_a_server_is_put_into_the_draft(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.type("/prompt o:review language=C")
+        draft = shown.screen.context.prompt
+        await shown.until(lambda: draft.draft.full_text == "Review this C in a kind tone.")
+        await shown.type("/prompt o:review")
+        await shown.until(lambda: "needs a value for `language`" in shown.toasts)
+
+
+async def test_quitting_does_not_wait_for_a_server_that_hangs(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        servers = shown.screen.context.conversation.servers.open(settings)
+        servers.start()
+        start = time.monotonic()
+    assert time.monotonic() - start < 30
+    assert all(each.state != "ready" for each in servers.status())
