@@ -28,7 +28,7 @@ from tchat.sanitize import single_line
 from tchat.tools.mcp.elicitation import elicitation_result, form_of
 from tchat.tools.mcp.host import McpHost, McpProgress
 from tchat.tools.mcp.http import HTTPError, http_transport
-from tchat.tools.mcp.questions import POLL_SECONDS, Caller, Question
+from tchat.tools.mcp.questions import POLL_SECONDS, Caller, ServerQuestion
 from tchat.tools.mcp.sampling import sampling_request, sampling_result
 from tchat.tools.mcp.stdio import stdio_transport
 from tchat.tools.tool import ToolError
@@ -55,7 +55,7 @@ _CHANGES: Mapping[type, str] = {
 }
 
 
-class Connection:
+class McpConnection:
     """A connected server. Calls may come from any thread.
 
     Attributes:
@@ -302,7 +302,7 @@ class Connection:
             caller = self._callers[-1] if self._callers else None
         if caller is None or self._questions >= MAX_WAITING:
             return None
-        question = Question(ask)
+        question = ServerQuestion(ask)
         self._questions += 1
         try:
             caller.question(question)

@@ -10,7 +10,7 @@ import httpx2
 from httpx2 import HTTPError
 from mcp.client.streamable_http import streamable_http_client
 
-from tchat.tools.mcp.messages import MAX_MESSAGE, Messages, Pace
+from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream, Pace
 
 if TYPE_CHECKING:
     from mcp.client._transport import WriteStream
@@ -28,7 +28,7 @@ REQUESTS_PER_SECOND = 50
 @asynccontextmanager
 async def http_transport(
     config: ServerConfig,
-) -> AsyncIterator[tuple[Messages, WriteStream[SessionMessage]]]:
+) -> AsyncIterator[tuple[MessageStream, WriteStream[SessionMessage]]]:
     """Connect to the server; yield the streams of messages from it and to it.
 
     Args:
@@ -56,7 +56,7 @@ async def http_transport(
             outgoing,
         ),
     ):
-        yield Messages(received), outgoing
+        yield MessageStream(received), outgoing
 
 
 async def _bound_body(response: httpx2.Response) -> None:

@@ -36,7 +36,7 @@ class Pace:
             await anyio.sleep(max(0.0, self._start + 1 - now))
 
 
-class Messages:
+class MessageStream:
     """The stream of messages from a server, as the session of the package `mcp` reads it.
 
     More than `PER_SECOND` wait: a flood costs the server's time. Schemas of results are taken out:
@@ -68,7 +68,7 @@ class Messages:
         """End the stream."""
         await self._inner.aclose()
 
-    def __aiter__(self) -> Messages:
+    def __aiter__(self) -> MessageStream:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
@@ -77,7 +77,7 @@ class Messages:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def __aenter__(self) -> Messages:
+    async def __aenter__(self) -> MessageStream:
         return self
 
     async def __aexit__(

@@ -24,7 +24,7 @@ MAX_QUESTIONS = 8  # of one call; more are declined
 LONGEST_SECONDS = 900.0  # of a call that tells of progress again and again
 
 
-class Question:
+class ServerQuestion:
     """A question of a server that waits for the user."""
 
     def __init__(self, ask: Callable[[McpHost], Any]) -> None:
@@ -54,11 +54,11 @@ class Caller:
     def __init__(self, server: str, host: McpHost | None) -> None:
         self._server = server
         self._host = host
-        self._events: SimpleQueue[Question | None] = SimpleQueue()
+        self._events: SimpleQueue[ServerQuestion | None] = SimpleQueue()
         self._progress: McpProgress | None = None
         self._asked = 0
 
-    def question(self, question: Question) -> None:
+    def question(self, question: ServerQuestion) -> None:
         """Hand a question over; from any thread."""
         self._events.put(question)
 

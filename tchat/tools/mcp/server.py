@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
 
     from tchat.paths import Paths
-    from tchat.tools.mcp.connection import Connection, Work
+    from tchat.tools.mcp.connection import McpConnection, Work
     from tchat.tools.mcp.host import McpHost
     from tchat.tools.mcp.listings import McpPrompt, McpResource, ToolListing
 
@@ -76,7 +76,7 @@ class McpServer:
         self._paths = paths
         self._host = host
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
+        self._connection: McpConnection | None = None
         self._listing: ToolListing | None = None
         self._starts = 0
         self._error = ""
@@ -86,7 +86,7 @@ class McpServer:
         """The name in front of its tools and resources."""
         return self.config.short_name
 
-    def start(self) -> Connection:
+    def start(self) -> McpConnection:
         """The connection, opened if there is none; it may still be starting.
 
         One that ended is opened again, but not one that never came up: see `restart`.
@@ -289,9 +289,9 @@ class McpServer:
         connection.wait_ready()
         return connection.call(work, limit)
 
-    def _open(self) -> Connection:
+    def _open(self) -> McpConnection:
         try:
-            from tchat.tools.mcp.connection import Connection
+            from tchat.tools.mcp.connection import McpConnection
         except ImportError as error:
             raise ToolError(
                 tr("MCP servers need the package `mcp`"), tr("install it: pip install 'tchat[mcp]'")
@@ -299,4 +299,4 @@ class McpServer:
         config = self.config.with_variables()
         log = ServerLog(self._paths.log_file, self.name)
         environment = {**program_environment(), **config.env}
-        return Connection(config, environment, log, self._host)
+        return McpConnection(config, environment, log, self._host)

@@ -18,7 +18,7 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
-from tchat.tools.mcp.messages import MAX_MESSAGE, Messages
+from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream
 from tchat.tools.programs import find_program
 from tchat.translation import tr
 
@@ -43,7 +43,7 @@ async def stdio_transport(
     environment: Mapping[str, str],
     log: ServerLog,
     end: Callable[[str], None],
-) -> AsyncIterator[tuple[Messages, MemoryObjectSendStream[SessionMessage]]]:
+) -> AsyncIterator[tuple[MessageStream, MemoryObjectSendStream[SessionMessage]]]:
     """Start the program; yield the streams of messages from it and to it.
 
     Args:
@@ -74,7 +74,7 @@ async def stdio_transport(
         tasks.start_soon(_write_messages, process, to_send, incoming)
         tasks.start_soon(_read_log, process.stderr, log)
         try:
-            yield Messages(received), outgoing
+            yield MessageStream(received), outgoing
         finally:
             received.close()
             outgoing.close()
