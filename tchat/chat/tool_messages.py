@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tchat.engine.prompt import ChatMessage, MessageCall
+from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt.stored import chat_message
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message
-from tchat.sessions.serialization import json_of
 from tchat.sessions.tool_steps import paired
 
 
 def messages_with_calls(path: Iterable[Message]) -> list[ChatMessage]:
     """The messages of a turn, each call with a result and each result with a call."""
-    return [_chat_message(message) for message in paired(path)]
-
-
-def _chat_message(message: Message) -> ChatMessage:
-    role, outcome = message.role.value, message.tool_outcome
-    if outcome is not None:
-        return ChatMessage(role, message.text, tool_name=outcome.name, tool_call_id=outcome.call_id)
-    if not message.tool_calls:
-        return ChatMessage(role, message.text, message.reasoning)
-    calls = (
-        MessageCall(each.id, each.name, json_of(each.arguments)) for each in message.tool_calls
-    )
-    return ChatMessage(role, message.text, message.reasoning, tool_calls=tuple(calls))
+    return [chat_message(message) for message in paired(path)]
 
 
 def shortened(message: ChatMessage, count: Callable[[ChatMessage], int]) -> ChatMessage:

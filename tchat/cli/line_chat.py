@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tchat.chat.commands import CommandDialog, Surface
-from tchat.chat.commands.command import said_by
+from tchat.chat.commands.command import message_line, said_by
 from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.session import SessionState, resume_command, usable_settings
 from tchat.cli.cells import wrapped
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from tchat.tools.mcp.servers import McpServers
 
 T = TypeVar("T")
+
+RECENT = 50  # messages among which the last question and its answer are, steps between them
 
 
 class LineChat:
@@ -187,8 +189,10 @@ class LineChat:
         if session is not None:
             if was_private and not self.session_state.is_private:
                 self.show(tr("Sessions are stored again."))
-            for message in self.session_state.store.branch(session.id, 2):
-                self.show(said_by(message.role, single_line(message.text)))
+            recent = self.session_state.store.branch(session.id, RECENT)
+            said = [each for each in recent if each.role != "tool" and each.text]
+            for message in said[-2:]:
+                self.show(message_line(message))
 
     async def toggle_private(self) -> None:
         """Begin a session that is not stored, or one that is."""

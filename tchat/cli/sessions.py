@@ -15,7 +15,7 @@ from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import when
 from tchat.paths import is_writable, path_text, write_new
-from tchat.sanitize import printable, printable_json, single_line
+from tchat.sanitize import printable, printable_json, revealed, single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format
 from tchat.translation import N_, tr, trn
 
@@ -89,7 +89,7 @@ def search(
     if as_json:
         print_json(console, [_hit(hit) for hit in hits])
         return
-    rows = [(h.session.id, when(_written_at(h)), tr(_part(h)), h.snippet) for h in hits]
+    rows = [(h.session.id, when(_written_at(h)), tr(_part(h)), revealed(h.snippet)) for h in hits]
     nothing = tr("no session has these words")
     print_rows(console, (N_("ID"), N_("WRITTEN"), N_("BY"), N_("TEXT")), rows, empty=nothing)
 
@@ -309,7 +309,7 @@ def _exported(
 
             reader = redacted = RedactedSessions(store, redactor)
             found = redacted.sessions(found)
-        printed = printable_json if form.is_json else printable
+        printed = printable_json if form.is_json else revealed
         for piece in form.export(reader, found, show_reasoning=reasoning):
             yield piece if raw else printed(piece)
 
@@ -330,7 +330,7 @@ def _import_record(imported: ImportedSession) -> dict[str, Any]:
     }
 
 
-PARTS = (N_("user"), N_("assistant"), N_("system"), N_("title"))  # what `_part` returns
+PARTS = (N_("user"), N_("assistant"), N_("system"), N_("tool"), N_("title"))  # what `_part` returns
 
 
 def _part(hit: SearchHit) -> str:

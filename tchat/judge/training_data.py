@@ -15,15 +15,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt.stored import chat_message
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import Store
+from tchat.sessions.tool_steps import paired
 from tchat.translation import tr, trn
 
 MAX_LINE_BYTES = 1 << 20  # bytes; a dialogue of more does not fit any context
@@ -233,7 +235,7 @@ def read_feedback(store: Store) -> Feedback:
     Raises:
         StorageError: The store cannot be read.
     """
-    judged = [message for message in store.with_feedback() if message.role is Role.ASSISTANT]
+    judged = [message for message in store.with_feedback() if _is_answer(message)]
     questions = {each.parent_id: each for each in judged if each.parent_id is not None}
     choices: list[PreferencePair] = []
     edits: list[EditedReply] = []
@@ -256,11 +258,17 @@ def read_feedback(store: Store) -> Feedback:
 
 def _replies(store: Store, one: Message) -> list[Message]:
     """``one`` and its siblings."""
+    siblings = store.siblings(one.id)
     return [
         each
-        for each in store.siblings(one.id)
-        if each.role is Role.ASSISTANT and each.status is not Status.STREAMING and each.text.strip()
+        for each in siblings
+        if _is_answer(each) and each.status is not Status.STREAMING and each.text.strip()
     ]
+
+
+def _is_answer(message: Message) -> bool:
+    """Whether a message answers, and is no step on the way: those are not like each other."""
+    return message.role is Role.ASSISTANT and not message.tool_calls
 
 
 def _messages_to(store: Store, question: int) -> tuple[ChatMessage, ...]:
@@ -271,7 +279,8 @@ def _messages_to(store: Store, question: int) -> tuple[ChatMessage, ...]:
     except UsageError:
         return ()
     begins = [ChatMessage("system", system)] if system else []
-    return (*begins, *(ChatMessage(each.role.value, each.text) for each in path))
+    stored = (replace(each, reasoning="") for each in paired(path))
+    return (*begins, *map(chat_message, stored))
 
 
 def _standing(message: Message) -> int:

@@ -20,6 +20,7 @@ from tchat.judge.training_data import (
 from tchat.sessions.records import Message, Role
 from tchat.sessions.store import SessionStore
 from tests.sessions.stores import new_session
+from tests.sessions.tool_turns import add_call_turn, call
 
 EXPECTED = Dialogue("Why is the sky blue?", "Because air scatters blue light most.")
 PROMPT, REPLY = EXPECTED.prompt, EXPECTED.reply
@@ -235,3 +236,28 @@ def test_examples_go_with_their_session(store: SessionStore) -> None:
     assert read_feedback(store).picked == 1
     store.delete(a.session_id)
     assert read_feedback(store) == Feedback()
+
+
+def test_steps_and_results_of_tools_are_no_replies_to_learn_from(store: SessionStore) -> None:
+    session, question = store.begin("how many?")
+    asked, result, answer = add_call_turn(store, session.id, "42")
+    direct = store.add(session.id, Role.ASSISTANT, "No idea.", parent_id=question.id)
+    spoken = store.add(
+        session.id,
+        Role.ASSISTANT,
+        "Let me count.",
+        parent_id=question.id,
+        tool_calls=(call("c", "count"),),
+    )
+    for each in (asked, spoken, result):
+        store.rate(each.id, 1)
+    store.pick(spoken.id)
+    store.rate(direct.id, -1)
+    assert pairs(read_feedback(store)) == []
+    other = store.add(session.id, Role.ASSISTANT, "It is 41.", parent_id=result.id)
+    store.rate(answer.id, 1)
+    [choice] = [each for each in read_feedback(store).choices if each.question == result.id]
+    assert (choice.chosen.text, choice.rejected.text) == (answer.text, other.text)
+    shown = choice.chosen.messages
+    assert [each.role for each in shown] == ["user", "assistant", "tool"]
+    assert [each.id for each in shown[1].tool_calls] == [shown[2].tool_call_id]

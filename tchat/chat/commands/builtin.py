@@ -16,6 +16,7 @@ from tchat.chat.commands.command import (
     Group,
     SlashCommand,
     Surface,
+    message_line,
     parse_candidates,
     said_by,
     split_argument,
@@ -243,8 +244,7 @@ async def _show_branches(host: CommandHost, number: str) -> None:
     last = {each.id for each in await active_branch(host, last=1)}
     host.show(
         "\n".join(
-            f"{'*' if each.id in last else ' '} {number:>2}  "
-            f"{said_by(each.role, single_line(each.text, PREVIEW))}"
+            f"{'*' if each.id in last else ' '} {number:>2}  {message_line(each, PREVIEW)}"
             for number, each in enumerate(ends, 1)
         )
     )
@@ -405,7 +405,7 @@ async def _show_statistics(host: CommandHost, _: str) -> None:
     read = sum(each.usage.get("read", 0) for each in replies)
     reused = sum(each.usage.get("reused", 0) for each in replies)
     facts = [
-        trn("{count:,} reply", "{count:,} replies", len(replies)),
+        trn("{count:,} reply", "{count:,} replies", sum(not each.tool_calls for each in replies)),
         tr(
             "{tokens} written in {seconds:.1f} s",
             tokens=trn("{count:,} token", "{count:,} tokens", written),
@@ -414,6 +414,8 @@ async def _show_statistics(host: CommandHost, _: str) -> None:
         trn("{count:,} token read", "{count:,} tokens read", read),
         tr("{tokens:,} reused from the KV cache", tokens=reused),
     ]
+    if calls := sum(len(each.tool_calls) for each in replies):
+        facts.append(trn("{count:,} tool call", "{count:,} tool calls", calls))
     if rate := Timings.rate(written, seconds):
         facts.insert(2, rate_text(rate))
     host.show("; ".join(facts))
@@ -435,7 +437,9 @@ def _describe_hit(hit: SearchHit) -> str:
     if hit.message is None:
         title = single_line(hit.session.title, PREVIEW)
         return f"{hit.session.id}  {tr('title: {title}', title=title)}"
-    return f"{hit.session.id}  {said_by(hit.message.role, single_line(hit.snippet, 2 * PREVIEW))}"
+    from tchat.step_text import one_line
+
+    return f"{hit.session.id}  {said_by(hit.message.role, one_line(hit.snippet, 2 * PREVIEW))}"
 
 
 _LINES, _SCREEN = Surface.LINES, Surface.SCREEN

@@ -29,13 +29,31 @@ DEFAULT_CANDIDATES = 4
 
 def speaker(role: str) -> str:
     """The name of a role in a chat; the role itself if it is none of a chat."""
-    names = {"user": tr("You"), "assistant": tr("Assistant"), "system": tr("System")}
+    names = {
+        "user": tr("You"),
+        "assistant": tr("Assistant"),
+        "system": tr("System"),
+        "tool": tr("Tool"),
+    }
     return names.get(role, role)
 
 
 def said_by(role: str, text: str) -> str:
     """``text`` behind the name of who said it; ``role`` as for `speaker`."""
     return tr("{speaker}: {text}", speaker=speaker(role), text=text)
+
+
+def message_line(message: Message, limit: int = 200) -> str:
+    """A message on one line, behind the name of who said it; of a step the calls."""
+    from tchat.step_text import one_line, short_arguments
+
+    if message.role == "tool":
+        return said_by(message.role, one_line(message.text, limit))
+    text = single_line(message.text, limit)
+    if not text and message.tool_calls:
+        calls = (f"{each.name} {short_arguments(each.arguments)}" for each in message.tool_calls)
+        text = one_line(", ".join(calls), limit)
+    return said_by(message.role, text)
 
 
 class Surface(Flag):

@@ -101,7 +101,8 @@ async def last_prompt(host: CommandHost, refusal: str) -> Message:
 
 async def _last_of(host: CommandHost, role: str, refusal: str) -> Message:
     branch = await active_branch(host)
-    found = next((each for each in reversed(branch) if each.role == role), None)
+    said = (each for each in reversed(branch) if each.text or not each.tool_calls)
+    found = next((each for each in said if each.role == role), None)
     if found is None:
         raise UsageError(refusal, tr("send a prompt first"))
     return found
