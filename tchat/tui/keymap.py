@@ -14,6 +14,7 @@ from tchat.settings.keys import did_you_mean, nearest
 from tchat.translation import N_, tr
 from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.dialog import Confirm, Dialog
+from tchat.tui.dialogs.form import FormDialog
 from tchat.tui.dialogs.manual import ManualScreen, ManualText
 from tchat.tui.keys import (
     FORMER_IDS,
@@ -86,7 +87,10 @@ _TOGETHER = (
     frozenset({Scope.JUDGE, Scope.DIALOGS}),
     frozenset({Scope.TOOLS, Scope.LISTS}),
     frozenset({Scope.TOOLS, Scope.DIALOGS}),
+    frozenset({Scope.SERVERS, Scope.LISTS}),
+    frozenset({Scope.SERVERS, Scope.DIALOGS}),
     frozenset({Scope.APPROVAL, Scope.DIALOGS}),
+    frozenset({Scope.FORM, Scope.DIALOGS}),
     frozenset({Scope.LISTS, Scope.DIALOGS}),
 )
 
@@ -311,6 +315,7 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(Sidebar.BINDINGS, Scope.LISTS),
     *declared(FirstScreen.BINDINGS, Scope.LISTS),
     *declared(ApprovalDialog.BINDINGS, Scope.APPROVAL),
+    *declared(FormDialog.BINDINGS, Scope.FORM),
     *declared(Dialog.BINDINGS, Scope.DIALOGS),
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
     *declared(ManualScreen.BINDINGS, Scope.DIALOGS),

@@ -62,7 +62,9 @@ class Scope(StrEnum):
     MODELS = N_("Models")
     JUDGE = N_("Judge")
     TOOLS = N_("Tools")
+    SERVERS = N_("Servers")
     APPROVAL = N_("Approval")
+    FORM = N_("Forms")
     LISTS = N_("Lists")
     DIALOGS = N_("Dialogs")
 
@@ -135,7 +137,8 @@ KEYS = (
     _run("sidebar", "ctrl+b,leader b", "sidebar", N_("Toggle sidebar")),
     _run("branches", "alt+k,leader g", "tree", N_("Branches of this session"), command="branches"),
     _run("model", "f2,leader m", "model", N_("Choose the model"), command="model"),
-    _run("tools", "alt+u,leader 1", "tools", N_("Tools that the model may call")),
+    _run("tools", "alt+u,leader 1", "tools", N_("Tools that the model may call"), command="tools"),
+    _run("servers", "leader 2", "servers", N_("MCP servers"), command="mcp"),
     _run("settings", "f3,leader s", "settings", N_("Settings")),
     _run("theme", "f4,leader t", "theme", N_("Choose the theme"), command="theme"),
     _run("templates", "f5,leader i", "templates", N_("Insert a prompt template"), command="prompt"),
@@ -180,6 +183,7 @@ KEYS = (
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", N_("Reset to the default")),
     _dialog(Scope.TOOLS, "toggle", "space", "switch", N_("Turn it on or off in this session")),
     _dialog(Scope.TOOLS, "save", "ctrl+s", "save", N_("Keep what is on for new sessions")),
+    _dialog(Scope.SERVERS, "restart", "ctrl+r", "restart", N_("Start it again")),
     _dialog(Scope.JUDGE, "train", "ctrl+t", "train", N_("Train the judge")),
     _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", N_("Start or resume a duel")),
     _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", N_("Turn steering on or off")),

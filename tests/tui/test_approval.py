@@ -17,9 +17,10 @@ from tchat.chat.chat import Chat
 from tchat.engine.events import Event, Notice
 from tchat.paths import Paths
 from tchat.settings import Settings, Tools
-from tchat.tui.dialogs import approval
-from tchat.tui.dialogs.approval import ApprovalDialog, ApprovalQuestion
+from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.typing_guard import QUIET
+from tchat.tui.services.questions import ApprovalQuestion
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, text
 
@@ -55,7 +56,7 @@ class Calls:
     async def asked(self) -> None:
         """Wait until a question is seen, and keys answer it."""
         await self.shown.until(lambda: self.dialog is not None and self.dialog.is_mounted)
-        await asyncio.sleep(approval.GUARD + 0.1)
+        await asyncio.sleep(QUIET + 0.1)
         await self.shown.pilot.pause()
 
     async def answer(self, *keys: str) -> None:
@@ -151,10 +152,10 @@ async def test_every_key_puts_off_the_moment_from_which_keys_answer() -> None:
     dialog = ApprovalDialog(ApprovalQuestion("t"), clock=lambda: now)
     async with shown(dialog) as (app, pilot):
         for _ in range(9):
-            now += approval.GUARD * 0.9
+            now += QUIET * 0.9
             await pilot.press("y")
         assert app.ended_with == "not ended"
-        now += approval.GUARD * 1.1
+        now += QUIET * 1.1
         await pilot.press("y")
         assert app.ended_with == ("once", "")
 

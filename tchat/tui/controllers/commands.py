@@ -48,6 +48,7 @@ DIALOGS = {  # the action that opens each
     CommandDialog.JUDGE: "judge",
     CommandDialog.EXPORT: "export",
     CommandDialog.TOOLS: "tools",
+    CommandDialog.MCP: "servers",
 }
 
 
@@ -167,15 +168,13 @@ class CommandController:
         """Nothing: the screen shows what is done."""
 
     def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:
-        """Open a dialog; False where there is none."""
+        """Open a dialog."""
         if dialog is CommandDialog.SEARCH:
             self._sessions.find(full_text=True, query=query)
         elif dialog is CommandDialog.MANUAL:
             self._help.show_manual(query)
-        elif dialog in DIALOGS:
-            self._actions[DIALOGS[dialog]]()
         else:
-            return False
+            self._actions[DIALOGS[dialog]]()
         return True
 
     async def copy(self, text: str) -> None:

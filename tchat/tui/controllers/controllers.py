@@ -214,6 +214,7 @@ class Controllers:
             "export": self.sessions.export,
             "leader": self.leader.begin,
             "tools": self.tools.show_dialog,
+            "servers": self.tools.show_servers,
         }
 
     def _regenerate(self) -> None:

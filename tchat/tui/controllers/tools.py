@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from tchat.errors import TchatError
 from tchat.step_text import one_line
 from tchat.translation import tr
 from tchat.tui.background import background
@@ -15,10 +17,15 @@ from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.notifier import Notifier
 from tchat.tui.controllers.settings import SettingsController
 from tchat.tui.controllers.turn import TurnController
+from tchat.tui.services.questions import CallQuestion, FormQuestion, Question, ReplyQuestion
+from tchat.tui.services.tools import approved, described, tool_rows, who_asks
 
 if TYPE_CHECKING:
-    from tchat.tui.dialogs.approval import ApprovalAnswer
-    from tchat.tui.services.tools import Question
+    from tchat.tui.dialogs.approval import ApprovalAnswer, ApprovalDialog
+    from tchat.tui.dialogs.form import FormDialog
+    from tchat.tui.services.tools import ServerRow
+
+T = TypeVar("T")
 
 LOOK = 0.05  # seconds between two looks whether another dialog is closed
 AGAIN = 1.5  # seconds within which a second Esc stops the turn
@@ -51,7 +58,6 @@ class ToolsController:
     async def show_dialog(self) -> None:
         """List the tools, and turn them on or off."""
         from tchat.tui.dialogs.tools import ToolsScreen
-        from tchat.tui.services.tools import tool_rows
 
         settings = self._context.settings
         rows = await asyncio.to_thread(tool_rows, settings, self._context.paths)
@@ -65,11 +71,35 @@ class ToolsController:
     async def _keep(self, names: tuple[str, ...]) -> None:
         await self._settings.keep(ENABLED, names)
 
-    # Questions about calls
+    # Servers
+
+    @background(group="dialog", exclusive=True)
+    async def show_servers(self) -> None:
+        """List the MCP servers, and start them again."""
+        from tchat.tui.dialogs.servers import ServersScreen
+
+        try:
+            rows = await self._servers()
+        except TchatError as error:
+            self._context.notify_error(error)
+            return
+        await self.screen.app.push_screen_wait(ServersScreen(rows, self._servers, self._restart))
+
+    async def _servers(self) -> Sequence[ServerRow]:
+        from tchat.tui.services.tools import server_rows
+
+        servers, settings = self._context.conversation.servers, self._context.settings
+        return await asyncio.to_thread(lambda: server_rows(servers.open(settings)))
+
+    async def _restart(self, name: str) -> None:
+        servers, settings = self._context.conversation.servers, self._context.settings
+        await asyncio.to_thread(lambda: servers.open(settings).restart(name))
+
+    # Questions
 
     def connect(self) -> None:
         """Take the questions of the open chat from now on."""
-        self._context.conversation.tools.on_question = self._receive
+        self._context.conversation.questions.on_question = self._receive
 
     def _receive(self, question: Question) -> None:
         """Take a question, on another thread: a message to the screen comes to the event loop."""
@@ -82,11 +112,7 @@ class ToolsController:
         answer = question.answer
         try:
             async with self._one_at_a_time:
-                if answer.cancelled():
-                    return
-                tools = self._context.conversation.tools
-                if await asyncio.to_thread(tools.is_allowed, question.request):
-                    self._answer(question, "once")
+                if answer.cancelled() or await self._is_answered(question):
                     return
                 self._notify(question)
                 if await self._until_chat_is_seen(question):
@@ -94,8 +120,18 @@ class ToolsController:
         finally:
             answer.cancel()  # whatever kept it from being answered; nothing once it is
 
+    async def _is_answered(self, question: Question) -> bool:
+        """Whether the answer to another question allowed this call too."""
+        if not isinstance(question, CallQuestion):
+            return False
+        tools = self._context.conversation.tools
+        if not await asyncio.to_thread(tools.is_allowed, question.request):
+            return False
+        _give(question.answer, approved("once"))
+        return True
+
     def _notify(self, question: Question) -> None:
-        name = one_line(question.request.call.tool.name, NAME)
+        name = one_line(who_asks(question), NAME)
         self._notifier.notify(tr("{name} waits for your approval", name=name))
         if self.screen.app.screen is not self.screen:
             self._context.notify(
@@ -111,23 +147,30 @@ class ToolsController:
         return False
 
     async def _show(self, question: Question) -> None:
-        from tchat.tui.dialogs.approval import ApprovalDialog, ApprovalQuestion
-        from tchat.tui.services.tools import described
+        from tchat.tui.dialogs.form import FormDialog
 
-        shown = await asyncio.to_thread(described, question.request)
-        dialog = ApprovalDialog(
-            ApprovalQuestion(**shown, is_untrusted=question.is_untrusted),
-            self._context.prompt.insert,
-        )
+        if isinstance(question, FormQuestion):
+            form = FormDialog(question.form, self._context.prompt.insert)
+            self._withdraw_with(question, form)
+            _give(question.answer, await self.screen.app.push_screen_wait(form))
+            return
+        from tchat.tui.dialogs.approval import ApprovalDialog
+
+        shown = await asyncio.to_thread(described, question)
+        dialog = ApprovalDialog(shown, self._context.prompt.insert)
+        self._withdraw_with(question, dialog)
+        self._take(question, await self.screen.app.push_screen_wait(dialog))
+
+    def _withdraw_with(self, question: Question, dialog: ApprovalDialog | FormDialog) -> None:
+        """Close the dialog when the turn is stopped."""
 
         def withdraw(_: object) -> None:  # on another thread
             if question.answer.cancelled():
                 dialog.call_later(dialog.withdraw)
 
         question.answer.add_done_callback(withdraw)
-        self._take(question, await self.screen.app.push_screen_wait(dialog))
 
-    def _take(self, question: Question, said: ApprovalAnswer | None) -> None:
+    def _take(self, question: CallQuestion | ReplyQuestion, said: ApprovalAnswer | None) -> None:
         """Bring an answer to the thread that waits for it; None is Esc."""
         if question.answer.cancelled():
             return
@@ -136,15 +179,13 @@ class ToolsController:
             self._escaped = now
         if (said is None and now - before < AGAIN) or (said and said.choice == "stop"):
             self._turn.stop()
-        self._answer(question, said.choice if said else "deny", said.reason if said else "")
+        choice = said.choice if said else "deny"
+        if isinstance(question, ReplyQuestion):
+            _give(question.answer, choice == "once")
+        else:
+            _give(question.answer, approved(choice, said.reason if said else ""))
 
-    def _answer(self, question: Question, choice: str, reason: str = "") -> None:
-        from tchat.tools.executor import Answer, ApprovalChoice
 
-        choices = {
-            "once": ApprovalChoice.ONCE,
-            "tool": ApprovalChoice.ALWAYS_TOOL,
-            "pattern": ApprovalChoice.ALWAYS_PATTERN,
-        }
-        if question.answer.set_running_or_notify_cancel():
-            question.answer.set_result(Answer(choices.get(choice, ApprovalChoice.DENY), reason))
+def _give(answer: Future[T], value: T) -> None:
+    if answer.set_running_or_notify_cancel():
+        answer.set_result(value)

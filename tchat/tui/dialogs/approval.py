@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from textual import events, on
@@ -19,37 +18,15 @@ from tchat.sanitize import revealed
 from tchat.step_text import one_line
 from tchat.translation import N_, tr, trn
 from tchat.tui.dialogs.dialog import Dialog, Hint
+from tchat.tui.dialogs.typing_guard import TypingGuard
+from tchat.tui.services.questions import ApprovalQuestion, Choice
 
-GUARD = 0.4  # seconds without a key after which keys answer
 NAMES = 16  # cells of the names of arguments
 LONGEST = 20_000  # characters of an argument that are shown
 LINES = 2_000  # lines of a diff that are shown
 PATTERN = 40  # characters of a pattern among the keys
 
-Choice: TypeAlias = Literal["once", "tool", "pattern", "deny", "stop"]
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalQuestion:
-    """A call as it is shown; all of it raw.
-
-    Attributes:
-        name: The tool.
-        effects: What a call of it may do, translated.
-        rows: Arguments, by name.
-        command: The command line of a program; empty where none is run.
-        diff: What would change, as a unified diff.
-        pattern: What "always such calls" would allow; empty where it is not offered.
-        is_untrusted: Whether the chat holds text that others wrote.
-    """
-
-    name: str
-    effects: str = ""
-    rows: Sequence[tuple[str, str]] = ()
-    command: str = ""
-    diff: str = ""
-    pattern: str = ""
-    is_untrusted: bool = False
+REASON = Hint("approval.reason", N_("deny with a word"))
 
 
 class ApprovalAnswer(NamedTuple):
@@ -123,9 +100,8 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
     ) -> None:
         super().__init__()
         self._question = question
-        self._type_ahead = type_ahead
-        self._clock = clock
-        self._quiet_since: float | None = None  # None until it was painted
+        self._guard = TypingGuard(type_ahead, clock)
+        self._is_reasoning = False  # whether a reason is typed
         self._is_withdrawn = False
 
     def body(self) -> ComposeResult:
@@ -160,55 +136,39 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
 
     def opened(self) -> None:
         """Nothing has the focus: no answer is given by accident."""
+        if self._question.heading:
+            self.set_heading(self._question.heading)
         self._show_answers()
-        self.call_after_refresh(self._begin)
-
-    def _begin(self) -> None:
-        """It is painted: from now on it can have been read."""
-        self._quiet_since = self._clock()
+        self.call_after_refresh(self._guard.begin)
 
     def _show_answers(self) -> None:
         pattern = one_line(self._question.pattern, PATTERN)
         self.show_hints(
             (
                 Hint("approval.once", N_("once")),
-                Hint("approval.tool", N_("always this tool")),
+                *self._hint_of_tool(),
                 *((Hint("approval.pattern", tr("always `{p}`", p=pattern)),) if pattern else ()),
                 Hint("approval.deny", N_("deny")),
-                Hint("approval.reason", N_("deny with a word")),
+                *(() if self._question.heading else (REASON,)),
             )
         )
 
+    def _hint_of_tool(self) -> Iterator[Hint]:
+        if self._question.offers("tool"):
+            yield Hint("approval.tool", N_("always this tool"))
+
     # Answers
 
-    @property
-    def _is_guarded(self) -> bool:
-        """Whether a key may be meant for something else."""
-        return self._quiet_since is None or self._clock() - self._quiet_since < GUARD
-
     async def on_event(self, event: events.Event) -> None:
-        """Keep keys from answering for a moment; what is typed or pasted then is not lost."""
-        if isinstance(event, events.Paste) and not self._is_reasoning:
+        """Keep keys from answering for a moment."""
+        if not self._is_reasoning and self._guard.takes(event):
             event.stop()
-            self._type_ahead(event.text)
-            return
-        if isinstance(event, events.Key) and self._takes_aside(event):
-            event.stop()
-            if self._quiet_since is not None:
-                self._quiet_since = self._clock()
-            if event.is_printable and event.character:
-                self._type_ahead(event.character)
-            return
-        await super().on_event(event)
-
-    def _takes_aside(self, event: events.Key) -> bool:
-        """Whether a key may be meant for something else; what denies is always taken."""
-        denies = event.key in ("escape", "ctrl+c")
-        return self._is_guarded and not self._is_reasoning and not denies
+        else:
+            await super().on_event(event)
 
     def action_answer(self, choice: Choice) -> None:
-        """End with an answer; a pattern only where one is offered."""
-        if choice != "pattern" or self._question.pattern:
+        """End with an answer, if it is offered."""
+        if self._question.offers(choice):
             self.finish(ApprovalAnswer(choice))
 
     @on(Button.Pressed)
@@ -216,15 +176,14 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
         event.stop()
         if event.button.id == "deny":
             self.finish(ApprovalAnswer("deny"))
-        elif not self._is_guarded:
+        elif not self._guard.is_up:
             self.finish(ApprovalAnswer("once"))
-
-    @property
-    def _is_reasoning(self) -> bool:
-        return self.query_one(Input).display
 
     def action_give_reason(self) -> None:
         """Let the user type why not."""
+        if self._question.heading:
+            return
+        self._is_reasoning = True
         field = self.query_one(Input)
         field.display = True
         field.focus()
@@ -237,9 +196,9 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
 
     def action_close(self) -> None:
         """Deny; while a reason is typed, go back to the answers."""
-        field = self.query_one(Input)
-        if field.display:
-            field.display = False
+        if self._is_reasoning:
+            self._is_reasoning = False
+            self.query_one(Input).display = False
             self.set_focus(None)
             self._show_answers()
         else:

@@ -16,6 +16,8 @@ from tchat.engine.events import Event, PromptProgress
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
+from tchat.tui.services.mcp_host import ScreenMcpHost
+from tchat.tui.services.questions import Questions
 from tchat.tui.services.tools import ToolService
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Conversation:
         chat: The open session joined to the model.
         tools: What the model may call.
         servers: The MCP servers.
+        questions: What the user is asked while a turn runs.
+        mcp_host: What servers ask.
     """
 
     def __init__(
@@ -56,8 +60,10 @@ class Conversation:
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
-        self.servers = ChatServers(paths)
-        self.tools = ToolService(paths, self._cancel, self.servers)
+        self.questions = Questions(self._cancel)
+        self.mcp_host = ScreenMcpHost(self.questions, lambda: self.chat, self._cancel)
+        self.servers = ChatServers(paths, self.mcp_host)
+        self.tools = ToolService(paths, self._cancel, self.servers, self.questions)
         self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
 
     @property

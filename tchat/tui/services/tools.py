@@ -5,14 +5,18 @@ Nothing of `tchat.tools` is imported before a tool is on.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from tchat.errors import Interrupted
 from tchat.paths import Paths
+from tchat.tui.services.questions import (
+    ApprovalQuestion,
+    CallQuestion,
+    FormQuestion,
+    Question,
+    Questions,
+    ReplyQuestion,
+)
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -22,23 +26,7 @@ if TYPE_CHECKING:
     from tchat.sessions.store import Store
     from tchat.settings import Settings, Tools
     from tchat.tools.executor import Answer, ApprovalRequest
-
-LOOK = 0.05  # seconds between two looks whether the turn was stopped
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """A call that waits for the user on another thread.
-
-    Attributes:
-        request: The call.
-        is_untrusted: Whether the chat holds text that others wrote.
-        answer: What the user says; cancelled when the turn is stopped.
-    """
-
-    request: ApprovalRequest
-    is_untrusted: bool
-    answer: Future[Answer] = field(default_factory=Future)
+    from tchat.tools.mcp.servers import McpServers
 
 
 class ToolRow(NamedTuple):
@@ -59,16 +47,24 @@ class ToolRow(NamedTuple):
     problem: str = ""
 
 
+class ServerRow(NamedTuple):
+    """A server as it is listed; ``left_out`` tells which of its tools cannot be used, and why."""
+
+    name: str
+    transport: str
+    state: str
+    tools: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+    error: str = ""
+
+
 class ToolService:
-    """Gives a chat the tools that are on, and keeps what was granted while the session is open.
+    """Gives a chat the tools that are on, and keeps what was granted while the session is open."""
 
-    Attributes:
-        on_question: Called on the engine's thread, or another, with each question for the user;
-            None where nobody can be asked.
-    """
-
-    def __init__(self, paths: Paths, cancel: Cancel, servers: ChatServers) -> None:
-        self.on_question: Callable[[Question], object] | None = None
+    def __init__(
+        self, paths: Paths, cancel: Cancel, servers: ChatServers, questions: Questions
+    ) -> None:
+        self._questions = questions
         self._paths = paths
         self._cancel = cancel
         self._servers = servers
@@ -120,21 +116,8 @@ class ToolService:
         Raises:
             Interrupted: The turn was stopped meanwhile.
         """
-        from tchat.tools.executor import Answer, ApprovalChoice
-
-        if self.on_question is None:
-            return Answer(ApprovalChoice.DENY)
         untrusted = self._tools is not None and self._tools.executor.approval.has_untrusted
-        question = Question(request, untrusted)
-        self.on_question(question)
-        while True:
-            try:
-                return question.answer.result(LOOK)
-            except TimeoutError:
-                if self._cancel.is_set():
-                    question.answer.cancel()
-            except CancelledError:
-                raise Interrupted(signal.SIGINT) from None
+        return self._questions.ask(CallQuestion(request, untrusted))
 
 
 def tool_rows(settings: Settings, paths: Paths) -> list[ToolRow]:
@@ -150,13 +133,59 @@ def tool_rows(settings: Settings, paths: Paths) -> list[ToolRow]:
     ]
 
 
-def described(request: ApprovalRequest) -> Mapping[str, Any]:
-    """What a dialog shows of a call: the fields of `ApprovalQuestion` but for the warning."""
+def server_rows(servers: McpServers) -> list[ServerRow]:
+    """The servers as they are now; none is started."""
+    from tchat.translation import tr
+
+    return [
+        ServerRow(
+            each.name, each.transport, tr(each.state.value), each.tools, each.left_out, each.error
+        )
+        for each in servers.status()
+    ]
+
+
+def who_asks(question: Question) -> str:
+    """The tool or the server that a question is about; raw."""
+    if isinstance(question, CallQuestion):
+        return question.request.call.tool.name
+    return question.form.server if isinstance(question, FormQuestion) else question.request.server
+
+
+def approved(choice: str, reason: str = "") -> Answer:
+    """What an answer of the dialog means for a call."""
+    from tchat.tools.executor import Answer, ApprovalChoice
+
+    choices = {
+        "once": ApprovalChoice.ONCE,
+        "tool": ApprovalChoice.ALWAYS_TOOL,
+        "pattern": ApprovalChoice.ALWAYS_PATTERN,
+    }
+    return Answer(choices.get(choice, ApprovalChoice.DENY), reason)
+
+
+def described(question: CallQuestion | ReplyQuestion) -> ApprovalQuestion:
+    """What a dialog shows."""
+    if isinstance(question, CallQuestion):
+        return _described_call(question)
+    from tchat.translation import tr
+
+    request, reply = question.request, question.reply
+    if reply is not None:
+        heading = tr("Send this reply to the server?")
+        return ApprovalQuestion(request.server, rows=[("", reply)], heading=heading)
+    rows = [("system", request.system)] if request.system else []
+    heading = tr("Let your model reply to this server?")
+    return ApprovalQuestion(request.server, rows=[*rows, *request.messages], heading=heading)
+
+
+def _described_call(question: CallQuestion) -> ApprovalQuestion:
     import shlex
 
     from tchat.step_text import argument_text
     from tchat.translation import tr
 
+    request = question.request
     call, tool = request.call, request.call.tool
     shown = {
         name: value
@@ -164,11 +193,12 @@ def described(request: ApprovalRequest) -> Mapping[str, Any]:
         if name != tool.command_argument
         and (not request.preview or name in tool.path_arguments)  # the diff has the others
     }
-    return {
-        "name": tool.name,
-        "effects": ", ".join(tr(each.value) for each in sorted(tool.effects)),
-        "rows": [(name, argument_text(value)) for name, value in shown.items()],
-        "command": shlex.join(call.command),
-        "diff": request.preview,
-        "pattern": request.pattern,
-    }
+    return ApprovalQuestion(
+        tool.name,
+        ", ".join(tr(each.value) for each in sorted(tool.effects)),
+        [(name, argument_text(value)) for name, value in shown.items()],
+        shlex.join(call.command),
+        request.preview,
+        request.pattern,
+        question.is_untrusted,
+    )

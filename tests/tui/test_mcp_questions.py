@@ -1,0 +1,158 @@
+"""What MCP servers ask on the screen: forms, replies of the model; and the list of servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tchat.chat.chat import Chat
+from tchat.engine.events import Event, Notice
+from tchat.errors import StorageError
+from tchat.paths import Paths
+from tchat.settings import Settings
+from tchat.tools.mcp.host import FieldKind, FormField, McpForm, SamplingRequest
+from tchat.tui.dialogs.approval import ApprovalDialog
+from tchat.tui.dialogs.form import FormDialog
+from tchat.tui.dialogs.servers import ServersScreen
+from tchat.tui.dialogs.typing_guard import QUIET
+from tchat.tui.services.tools import ServerRow
+from tests.tui.chat_stage import Shown, opened
+from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, text
+
+FIELDS = (
+    FormField("name", "Your name", is_required=True),
+    FormField("age", "Age", kind=FieldKind.INTEGER, low=0),
+    FormField("yes", "Subscribe", kind=FieldKind.BOOLEAN, default=False),
+    FormField("size", "Size", kind=FieldKind.CHOICE, options=(("s", "small"), ("l", "large"))),
+)
+FORM = McpForm("shop", "Please tell who you are.", FIELDS)
+REQUEST = SamplingRequest("shop", "Be kind.", (("user", "Say hi"),), 8)
+
+
+async def ready() -> None:
+    """Wait until a dialog takes keys."""
+    await asyncio.sleep(QUIET + 0.3)
+
+
+async def test_a_form_takes_answers_field_by_field_and_tells_what_is_wrong() -> None:
+    typed: list[str] = []
+    async with shown(FormDialog(FORM, typed.append), (100, 40)) as (app, pilot):
+        await pilot.press("h", "enter")
+        await ready()
+        assert typed == ["h"]
+        assert "The server shop asks" in text(app)
+        assert "small, large" in text(app)
+        await pilot.press("enter", *"old", "enter", "enter", "enter")
+        assert "✗ this does not answer `Your name`" in text(app)
+        await pilot.press(*"Ada", "ctrl+s")
+        assert "✗ this does not answer `Age`; answer with a whole number" in text(app)
+        await pilot.press("ctrl+u", *"36", "enter", *"y", "enter", *"Large", "enter")
+        assert app.ended_with == {"name": "Ada", "age": 36, "yes": True, "size": "l"}
+
+
+async def test_an_address_is_shown_and_never_opened() -> None:
+    form = McpForm("shop", "Log in", url="https://shop.example/login")
+    async with shown(FormDialog(form), (100, 40)) as (app, pilot):
+        await ready()
+        assert "https://shop.example/login" in text(app)
+        await pilot.press("ctrl+s")
+        assert app.ended_with == {}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_hostile_forms_fit(size: tuple[int, int]) -> None:
+    fields = [FormField(f"f{n}", HOSTILE, HOSTILE * 9, default=HOSTILE) for n in range(30)]
+    form = McpForm(HOSTILE, HOSTILE * 50, tuple(fields), "https://x.org/" + "a" * 900)
+    async with shown(FormDialog(form), size) as (app, pilot):
+        await ready()
+        assert is_tame(app)
+        await pilot.press("down", "down", "escape")
+        assert app.ended_with is None
+
+
+async def asked(chat: Shown, kind: type[FormDialog | ApprovalDialog], heading: str) -> None:
+    await chat.until(lambda: isinstance(chat.pilot.app.screen, kind))
+    await chat.until(lambda: heading in text(chat.pilot.app))
+    await ready()
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_a_server_gets_answers_and_a_reply_if_the_user_agrees(
+    settings: Settings, paths: Paths, agrees: bool
+) -> None:
+    answers: list[object] = []
+
+    def turn(chat: Chat) -> Iterator[Event]:
+        host = shown_chat.screen.conversation.mcp_host
+        answers.append(host.ask_form(McpForm("shop", "Who?", FIELDS[:1])))
+        answers.append(host.ask_sampling(REQUEST))
+        yield Notice("model", "done")
+
+    async with opened(settings, paths, (100, 36)) as shown_chat:
+        shown_chat.screen.controllers.turn.run(turn)
+        await asked(shown_chat, FormDialog, "The server shop asks")
+        if not agrees:
+            await shown_chat.pilot.press("escape")
+            await asked(shown_chat, ApprovalDialog, "Let your model reply")
+            await shown_chat.pilot.press("a", "d", "p", "n")
+            await shown_chat.idle()
+            assert answers == [None, None]
+            return
+        await shown_chat.pilot.press(*"Ada", "enter")
+        await asked(shown_chat, ApprovalDialog, "Let your model reply")
+        assert "Say hi" in text(shown_chat.pilot.app)
+        assert "always" not in text(shown_chat.pilot.app)
+        await shown_chat.pilot.press("y")
+        await asked(shown_chat, ApprovalDialog, "Send this reply")
+        await shown_chat.pilot.press("y")
+        await shown_chat.idle()
+        assert answers[0] == {"name": "Ada"}
+        assert isinstance(answers[1], str)
+
+
+async def test_a_stopped_turn_closes_a_form(settings: Settings, paths: Paths) -> None:
+    def turn(chat: Chat) -> Iterator[Event]:
+        assert shown_chat.screen.conversation.mcp_host.ask_form(FORM) is None
+        yield Notice("model", "done")
+
+    async with opened(settings, paths, (100, 36)) as shown_chat:
+        shown_chat.screen.controllers.turn.run(turn)
+        await asked(shown_chat, FormDialog, "The server shop asks")
+        shown_chat.screen.controllers.turn.stop()
+        await shown_chat.until(lambda: shown_chat.pilot.app.screen is shown_chat.screen)
+        await shown_chat.idle()
+
+
+async def test_the_list_of_servers_follows_them_and_starts_one_again() -> None:
+    rows = [ServerRow("files", "stdio", "failed", error="it ended\x1b[2J")]
+    started: list[str] = []
+
+    async def look() -> Sequence[ServerRow]:
+        return rows
+
+    async def restart(name: str) -> None:
+        started.append(name)
+        if len(started) > 1:
+            raise StorageError("no", "wait")
+        rows[:] = [ServerRow("files", "stdio", "ready", ("read", "write"), ("x: bad name",))]
+
+    async with shown(ServersScreen(list(rows), look, restart)) as (app, pilot):
+        assert "✗ it ended␛[2J" in text(app)
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert started == ["files"]
+        assert "2 tools" in text(app)
+        assert "left out: x: bad name" in text(app)
+        await pilot.press("ctrl+r")
+        await pilot.pause(0.2)
+        assert started == ["files", "files"]
+        assert is_tame(app)
+
+
+async def test_mcp_without_servers_says_how_to_add_one(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths, (100, 36)) as chat:
+        await chat.type("/mcp")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, ServersScreen))
+        assert "tchat mcp add NAME" in text(chat.pilot.app)
