@@ -197,6 +197,16 @@ class TestInTheLineChat:
         self.chat(shell, "another")
         assert shell.chats[-1].tools is None
 
+    def test_tools_of_servers_are_turned_on_by_name_and_pattern(
+        self, shell: Shell, home: Path
+    ) -> None:
+        servers = {name: {"command": "false"} for name in ("files", "web")}
+        home.mkdir(exist_ok=True)
+        (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        self.chat(shell, "hello", "/tools files__read", "/tools web__*", "/tools files__read")
+        with SessionStore(home / "sessions.db") as store:
+            assert store.sessions()[0].settings == {"tools.enabled": ["web__*"]}
+
     def test_what_is_not_there_is_told(self, shell: Shell) -> None:
         _, err = self.chat(shell, "/tools calculatr", "/tools nothing_like_it")
         assert "there is no tool calculatr; did you mean `calculator`?" in err

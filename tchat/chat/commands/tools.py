@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tchat.chat.commands.command import CommandDialog, CommandHost
 from tchat.chat.tool_list import ListedTool, effects_text, is_of_server, list_tools
 from tchat.errors import UsageError
@@ -23,7 +25,7 @@ async def choose_tools(host: CommandHost, argument: str) -> None:
     if not words:
         host.show(_told(listed))
         return
-    on = [] if words == [ALL_OFF] else _toggled(words, listed)
+    on = [] if words == [ALL_OFF] else _toggled(words, listed, settings.tools.enabled)
     await host.change({"tools.enabled": tuple(on)})
     host.acknowledge(
         tr("Tools that are on: {names}.", names=single_line(", ".join(on)))
@@ -32,23 +34,20 @@ async def choose_tools(host: CommandHost, argument: str) -> None:
     )
 
 
-def _toggled(words: list[str], listed: list[ListedTool]) -> list[str]:
+def _toggled(words: list[str], listed: list[ListedTool], enabled: Collection[str]) -> list[str]:
     """The names that are on, once each of ``words`` is turned on or off."""
     known = {each.name: each for each in listed}
-    on = {each.name: None for each in listed if each.is_on}
+    on = dict.fromkeys(enabled)
     for word in words:
         tool = known.get(word)
-        if tool is None and is_of_server(word, listed):
-            on[word] = None
-            continue
-        if tool is None:
+        if tool is None and word not in on and not is_of_server(word, listed):
             raise UsageError(
                 tr("there is no tool {name}", name=single_line(word)),
                 did_you_mean(word, known) or tr("/tools lists them"),
             )
         if word in on:
             del on[word]
-        elif tool.problem:
+        elif tool is not None and tool.problem:
             raise UsageError(tr("{name} cannot be used: {reason}", name=word, reason=tool.problem))
         else:
             on[word] = None

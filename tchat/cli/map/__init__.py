@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -50,6 +50,7 @@ from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
+    from tchat.chat.tool_loop import ChatTools
     from tchat.engine.batch import BatchResult
     from tchat.engine.events import Finished, Notice
     from tchat.engine.grammar.validate import ReplyValidator
@@ -85,6 +86,7 @@ def run_map(request: MapRequest, console: Console) -> int:
     settings = resolve_settings(request.ask, console)
     schema, settings = apply_reply_format(request.ask, settings, console)
     _require_order(request)
+    tools = _reading_tools(request.ask, settings, console.paths)
     rows = read_rows(console, request.inputs, files=request.files, encoding=settings.encoding)
     # From all rows, so that a shard fills the prompt as the whole would.
     prompt = RowPrompt(request.prompt, rows)
@@ -97,6 +99,7 @@ def run_map(request: MapRequest, console: Console) -> int:
         _validator(schema),
         prompt,
         console.paths,
+        tools,
     )
     tally = _Tally(console)
     with work.results(rows, console) as results:
@@ -119,6 +122,16 @@ def run_map(request: MapRequest, console: Console) -> int:
             console.notice(results.resume_hint(len(rows)))
             raise
     return tally.exit_code(len(rows), len(todo))
+
+
+def _reading_tools(ask: AskRequest, settings: Settings, paths: Paths) -> ChatTools | None:
+    """The tools that were typed; those of the configuration are for chats."""
+    names = cast("tuple[str, ...]", ask.settings.get("tools.enabled", ()))
+    if not names:
+        return None
+    from tchat.cli.map.tool_rows import open_reading_tools
+
+    return open_reading_tools(settings, paths, names)
 
 
 def _require_order(request: MapRequest) -> None:
@@ -157,6 +170,7 @@ class _MapJob:
     validator: ReplyValidator | None
     prompt: RowPrompt
     paths: Paths
+    tools: ChatTools | None = None
 
     def results(self, rows: Sequence[MapRow], console: Console) -> AbstractContextManager[Results]:
         """Where the records go."""
@@ -187,6 +201,11 @@ class _MapJob:
         from tchat.models.model_sampling import with_model_sampling
 
         by_index = {row.index: row for row in rows}
+        tool_rows = None
+        if self.tools is not None:
+            from tchat.cli.map.tool_rows import ToolRows
+
+            tool_rows = ToolRows(self.settings, self.paths, model, self.tools)
         tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
         settings = with_model_sampling(self.settings, self.paths, model.metadata)
         options = BatchOptions(
@@ -197,8 +216,11 @@ class _MapJob:
         )
         shown, done, stage = Eta(), 0, tr("mapping")
         status.show(shown.words(stage, done, len(rows)))
-        for outcome in model.engine.map(tasks, options):
+        outcomes = tool_rows.results(tasks) if tool_rows else model.engine.map(tasks, options)
+        for outcome in outcomes:
             record = self._record(by_index[outcome.index], outcome)
+            if tool_rows is not None:
+                record["tool_calls"] = tool_rows.calls.pop(outcome.index, [])
             done += 1
             status.erase()
             tally.record(outcome, record, status)
@@ -259,6 +281,7 @@ class _MapJob:
         parts = (
             *(self.prompt.text, settings.system, Path(settings.model).name, self.schema),
             *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
+            *((self.tools.names, settings.tools.tool_choice) if self.tools is not None else ()),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -328,7 +351,8 @@ Run one prompt over many rows, several at a time.
 A row is a line of standard input or of the files; with --files, a whole file. In the prompt, {}
 is replaced by the row and {name} by a field of a JSON row; {{}} and {{name}} are literal braces.
 Without a placeholder the row follows the prompt. Prints one line of JSON per row. A common
-beginning of the prompts is processed once. No session is saved.
+beginning of the prompts is processed once. No session is saved. With -T, tools that only read can
+be called; the rows are then answered one after the other.
 
 Several machines can share the rows: each runs the same command with another --shard and output
 file, and `tchat map merge OUT FILE...` puts the files together in the order of the rows.
