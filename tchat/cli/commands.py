@@ -20,6 +20,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             *("default", "add", "register", "set", "alias"),
         ),
     ),
+    "servers": (
+        "tchat.cli.servers",
+        N_("Use models on OpenAI-compatible servers"),
+        ("add", "ls", "rm", "test"),
+    ),
     "sessions": (
         "tchat.cli.sessions",
         N_("List, search, show, rename, export, import and delete saved sessions"),

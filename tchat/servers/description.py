@@ -103,18 +103,34 @@ def describe(
         ModelNotFound: It has no such model, or several and none is named.
         Stopped: ``is_stopped`` turned true.
     """
-    server = connection.server
     models = read_models(connection, is_stopped)
     kind = kind_of(connection, models)
-    found = _find(models, model, connection)
-    if server.ctx_size:
-        context = server.ctx_size
+    return _described(connection, kind, models, _find(models, model, connection), is_stopped)
+
+
+def describe_models(
+    connection: Connection, is_stopped: Callable[[], bool]
+) -> list[ServerDescription]:
+    """All models of a server; errors as of `describe`."""
+    models = read_models(connection, is_stopped)
+    kind = kind_of(connection, models)
+    return [_described(connection, kind, models, each, is_stopped) for each in models]
+
+
+def _described(
+    connection: Connection,
+    kind: ServerKind,
+    models: tuple[ServedModel, ...],
+    model: ServedModel,
+    is_stopped: Callable[[], bool],
+) -> ServerDescription:
+    if connection.server.ctx_size:
+        model = replace(model, context=connection.server.ctx_size)
     else:
-        found = _with_context(connection, kind, found, is_stopped)
-        context = found.context
-    tells = context > 0
-    found = replace(found, context=context or found.trained_context or UNKNOWN_CONTEXT)
-    return ServerDescription(kind, models, found, tells)
+        model = _with_context(connection, kind, model, is_stopped)
+    tells = model.context > 0
+    context = model.context or model.trained_context or UNKNOWN_CONTEXT
+    return ServerDescription(kind, models, replace(model, context=context), tells)
 
 
 def _find(models: tuple[ServedModel, ...], model: str, connection: Connection) -> ServedModel:
