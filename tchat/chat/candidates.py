@@ -120,9 +120,12 @@ def find_ranker(name: str, model: ChatModel, paths: Paths) -> Ranker:
         UsageError: There is none, or it was not trained yet.
     """
     from tchat.judge.discriminator import judge_folder
-    from tchat.judge.ranking import load_ranker
+    from tchat.judge.ranking import LOGPROB, LikelihoodRanker, load_ranker
 
-    return load_ranker(name, judge_folder(model.metadata, paths), model.engine)
+    if name == LOGPROB:
+        return LikelihoodRanker()
+    engine = model.require_engine()
+    return load_ranker(name, judge_folder(model.metadata, paths), engine)
 
 
 def scored_reply(

@@ -30,13 +30,13 @@ from tchat.settings import Settings, Value, with_values
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.chat.backend import Encoder
     from tchat.chat.model import ChatModel
     from tchat.chat.offered_tools import OfferedTools
     from tchat.chat.prefill_cost import PrefillCost, PrefillReport
     from tchat.chat.prompt_builder import TokenCount
     from tchat.chat.reply_journal import ReplyJournal
     from tchat.chat.tool_loop import ChatTools, ToolLoop
-    from tchat.engine.prompt.encoder import PromptEncoder
     from tchat.engine.prompt.template import Think
     from tchat.judge.ranking import Ranker
     from tchat.models.metadata import ModelMetadata
@@ -88,7 +88,7 @@ class Chat:
         self.tools = tools
         self._offered: OfferedTools | None = None
         self.paths = paths
-        self._handle = ModelHandle(paths, self.cancel, model)
+        self._handle = ModelHandle(paths, self.cancel, model, is_private=store.path is None)
         self._builder = PromptBuilder(store)
         self._questions = Questions(store, self._builder.branches)
 
@@ -245,16 +245,14 @@ class Chat:
         branch = self._builder.branches.next(self.session, None)
         settings = title_settings(self.settings)
 
-        def prepare(encoder: PromptEncoder) -> PreparedPrompt:
+        def prepare(encoder: Encoder) -> PreparedPrompt:
             return self._builder.prepare_draft(
                 encoder, branch, REQUEST, system=self._system, settings=settings
             )
 
         return write_title(model.engine, prepare, settings, should_continue)
 
-    def _prepare_draft(
-        self, draft: str, after: int | None, encoder: PromptEncoder
-    ) -> PreparedPrompt:
+    def _prepare_draft(self, draft: str, after: int | None, encoder: Encoder) -> PreparedPrompt:
         branch = self._builder.branches.next(self.session, after)
         settings = self.settings_for_model
         return self._builder.prepare_draft(

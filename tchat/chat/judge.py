@@ -79,7 +79,7 @@ def learn(
     if data is None:
         require_enough(use.edits, use.choices)
     model = chat.require_model()
-    return (yield from train_heads(model.engine, model.metadata, chat.paths, data, use))
+    return (yield from train_heads(model.require_engine(), model.metadata, chat.paths, data, use))
 
 
 def steer(chat: Chat) -> None:
@@ -138,7 +138,7 @@ def prepare_game(
     from tchat.judge.game import AdversarialGame
 
     return AdversarialGame(
-        model.engine,
+        model.require_engine(),
         judge_folder(model.metadata, paths),
         data,
         config,

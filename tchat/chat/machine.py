@@ -121,8 +121,8 @@ def machine_name() -> str:
 
 
 def record_throughput(paths: Paths, metadata: ModelMetadata, reply: Finished) -> None:
-    """Record the throughput of a reply, if it is long enough."""
-    if reply.usage.completion >= LEAST_REPLY:
+    """Record the throughput of a reply, if it is long enough, and of a model on this machine."""
+    if metadata.size and reply.usage.completion >= LEAST_REPLY:
         rate = Timings.rate(reply.usage.completion, reply.timings.decode)
         with MetadataCache(paths) as metadata_cache:
             metadata_cache.record_speed(metadata, rate)

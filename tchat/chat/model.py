@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.engine.events import Event, Notice
+from tchat.errors import UsageError
+from tchat.sanitize import single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tchat.chat.backend import Backend
     from tchat.chat.preload import Preloaded
     from tchat.engine.binding import Cancel
     from tchat.engine.engine import Engine
@@ -28,24 +31,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """An engine and the metadata of its model file."""
+    """A backend, which is mostly the engine in this process, and the metadata of its model."""
 
-    engine: Engine
+    engine: Backend
     metadata: ModelMetadata
+
+    def require_engine(self) -> Engine:
+        """The engine in this process, for what only it can do.
+
+        Raises:
+            UsageError: The model is on a server.
+        """
+        if (engine := self.engine.local_engine) is None:
+            raise UsageError(
+                tr(
+                    "{name} is on a server, and this needs a model in this process: hidden states, "
+                    "control vectors and batches are not given by servers",
+                    name=single_line(str(self.metadata.path), 80),
+                ),
+                tr("choose one: -m MODEL"),
+            )
+        return engine
 
 
 def open_model(
-    settings: Settings, paths: Paths, cancel: Cancel
+    settings: Settings, paths: Paths, cancel: Cancel, *, is_private: bool = False
 ) -> Generator[Event, None, ChatModel]:
     """Find and check the model of ``settings``; returns it with its engine, not yet loaded.
 
     A file that was not seen before is probed in a child first, which takes as long as loading it;
-    a `Notice` says so.
+    a `Notice` says so. Nothing is sent to a server yet.
 
     Raises:
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
+        UsageError: It is on a server, which a private chat may not be sent to.
     """
+    if settings.server:
+        from tchat.chat.server_model import open_server_model
+
+        return ChatModel(*open_server_model(settings, paths, cancel, is_private=is_private))
     from tchat.chat.machine import require_memory
     from tchat.chat.preload import draft_model_metadata, engine_options, open_snapshots
     from tchat.engine.binding import backend, build_name
@@ -110,15 +135,22 @@ class ModelHandle:
         model: The open one, perhaps still being loaded; None before it is needed.
     """
 
-    def __init__(self, paths: Paths, cancel: Cancel, model: ChatModel | None = None) -> None:
-        self._paths, self._cancel = paths, cancel
+    def __init__(
+        self,
+        paths: Paths,
+        cancel: Cancel,
+        model: ChatModel | None = None,
+        *,
+        is_private: bool = False,
+    ) -> None:
+        self._paths, self._cancel, self._is_private = paths, cancel, is_private
         self.model = model
         self._resolved: tuple[Settings, ChatModel, Settings] | None = None
 
     @property
     def loaded(self) -> ChatModel | None:
         """The model, if it is loaded."""
-        return self.model if self.model is not None and self.model.engine.loaded else None
+        return self.model if self.model is not None and self.model.engine.is_loaded else None
 
     def load(self, settings: Settings) -> Generator[Event, None, ChatModel | None]:
         """Open and load the model; return None if the user stopped it.
@@ -128,7 +160,9 @@ class ModelHandle:
         """
         try:
             if self.model is None:
-                self.model = yield from open_model(settings, self._paths, self._cancel)
+                self.model = yield from open_model(
+                    settings, self._paths, self._cancel, is_private=self._is_private
+                )
             was_loaded = self.loaded is not None
             yield from self.model.engine.load()
             if not was_loaded and self.model.metadata.sampling:
@@ -165,6 +199,8 @@ class ModelHandle:
         from tchat.models.sources.starter import STARTER
 
         metadata, name = model.metadata, settings.model
+        if model.engine.local_engine is None:
+            return False
         if metadata.sampling or os.path.lexists(self._paths.models_file):
             return True
         return name != STARTER and (":" in name or "-" in metadata.path.stem)

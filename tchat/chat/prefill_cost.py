@@ -12,7 +12,7 @@ from tchat.humanize import duration_text, measured_text
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
-    from tchat.engine.engine import Engine
+    from tchat.chat.backend import Backend
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
 
@@ -98,14 +98,15 @@ class PromptRead:
 
 
 def prefill_cost_of(
-    engine: Engine, prompt: EncodedPrompt, new: Sequence[ChatMessage], why: str
+    backend: Backend, prompt: EncodedPrompt, new: Sequence[ChatMessage], why: str
 ) -> PrefillCost | None:
     """Tokens of a chat that neither the KV cache nor a snapshot holds, without the turn ``new``.
 
     On the engine's thread; None without a model. ``why`` is the reason that the session knows.
     """
-    loaded = engine.loaded
-    if loaded is None:
+    engine = backend.local_engine
+    loaded = engine.loaded if engine is not None else None
+    if engine is None or loaded is None:
         return None
     tokens = prompt.tokens
     saved = engine.snapshots.count_saved(loaded, tokens) if engine.snapshots else 0

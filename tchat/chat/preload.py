@@ -49,8 +49,10 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
 
     Returns:
         None where there is more to it than loading: the file is new, the model is split over
-        workers, or something is wrong, which is said when the model is needed.
+        workers or on a server, or something is wrong, which is said when the model is needed.
     """
+    if settings.server:
+        return None
     try:
         with MetadataCache(paths) as metadata_cache:
             metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
@@ -84,8 +86,13 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
 
     Raises:
         ModelError: The model or its draft model is missing or cannot chat, or an adapter is none.
-        UsageError: Settings cannot be combined.
+        UsageError: Settings cannot be combined, or a server is not described correctly.
     """
+    if settings.server:
+        from tchat.servers.config import find_server_model
+
+        find_server_model(settings.model, settings.servers, str(paths.config_file))
+        return
     with MetadataCache(paths) as metadata_cache:
         metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
         if metadata.refusal:

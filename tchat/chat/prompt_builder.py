@@ -29,15 +29,15 @@ from tchat.errors import DoesNotFit
 from tchat.settings import Settings
 
 if TYPE_CHECKING:
+    from tchat.chat.backend import Backend, Encoder
     from tchat.chat.model import ChatModel
-    from tchat.engine.engine import Engine
     from tchat.engine.events import PromptProgress
-    from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder
+    from tchat.engine.prompt.encoder import EncodedPrompt
     from tchat.engine.prompt.template import Think
     from tchat.sessions.store import Store
 
 T = TypeVar("T")
-Prepare: TypeAlias = "Callable[[PromptEncoder], PreparedPrompt]"
+Prepare: TypeAlias = "Callable[[Encoder], PreparedPrompt]"
 
 MARKS = 4  # tokens that a template writes around a message, about
 MAX_COUNTS = 1 << 16  # messages whose tokens are remembered
@@ -108,7 +108,7 @@ class PromptBuilder:
 
     def prepare(
         self,
-        encoder: PromptEncoder,
+        encoder: Encoder,
         branch: Branch,
         new: Turn,
         *,
@@ -130,7 +130,7 @@ class PromptBuilder:
         return self._with_window(branch, new, fitter.fit(new, encode), question_id)
 
     def prepare_draft(
-        self, encoder: PromptEncoder, branch: Branch, draft: str, *, system: str, settings: Settings
+        self, encoder: Encoder, branch: Branch, draft: str, *, system: str, settings: Settings
     ) -> PreparedPrompt:
         """Prepare the prompt of a draft; it takes time by the draft, not by the session.
 
@@ -201,7 +201,7 @@ class PromptBuilder:
 
     def _key(
         self,
-        encoder: PromptEncoder,
+        encoder: Encoder,
         branch: Branch,
         system: str,
         settings: Settings,
@@ -215,7 +215,7 @@ class PromptBuilder:
 
     def _fitter_of(
         self,
-        encoder: PromptEncoder,
+        encoder: Encoder,
         branch: Branch,
         system: str,
         settings: Settings,
@@ -253,7 +253,7 @@ class _Recent(Generic[T]):
         return value
 
 
-def _token_counter(encoder: PromptEncoder) -> Count:
+def _token_counter(encoder: Encoder) -> Count:
     """A function that estimates the tokens of a message in prompts of one model."""
 
     @lru_cache(MAX_COUNTS)
@@ -267,9 +267,7 @@ def _token_counter(encoder: PromptEncoder) -> Count:
     return count
 
 
-def _encoding(
-    encoder: PromptEncoder, new: Turn, settings: Settings, *, labels: bool = False
-) -> Encode:
+def _encoding(encoder: Encoder, new: Turn, settings: Settings, *, labels: bool = False) -> Encode:
     """How the engine encodes the prompt of a turn."""
     think: Think = settings.think  # type: ignore[assignment]  # checked by its choices
 
@@ -293,7 +291,7 @@ class TokenCount:
     context_size: int
 
 
-def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | None:
+def count_draft(engine: Backend, draft: str, prepare: Prepare) -> TokenCount | None:
     """Count the tokens of a draft exactly, on any thread; None if the model is not loaded."""
     from tchat.engine.engine_thread import on_large_stack
 
@@ -303,7 +301,7 @@ def count_draft(engine: Engine, draft: str, prepare: Prepare) -> TokenCount | No
         return on_large_stack(partial(_count, encoder, draft, prepare))
 
 
-def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
+def _count(encoder: Encoder, draft: str, prepare: Prepare) -> TokenCount:
     size = encoder.size
     try:
         tokens = encoder.count(draft)
@@ -316,7 +314,7 @@ def _count(encoder: PromptEncoder, draft: str, prepare: Prepare) -> TokenCount:
 
 
 def prefill_draft(
-    engine: Engine, prepare: Prepare, settings: Settings, should_continue: Callable[[], bool]
+    engine: Backend, prepare: Prepare, settings: Settings, should_continue: Callable[[], bool]
 ) -> Iterator[PromptProgress]:
     """Prefill the stable part of a draft, while ``should_continue``.
 
@@ -324,8 +322,9 @@ def prefill_draft(
     """
     from tchat.engine.generation import DraftPrefill
 
-    loaded = engine.loaded
-    if loaded is None or not engine.in_process:
+    own = engine.local_engine
+    loaded = own.loaded if own is not None else None
+    if own is None or loaded is None or not own.in_process:
         return
     size = loaded.context.size
     limit = size - reply_reserve(size, settings.sampling.max_tokens)
@@ -336,6 +335,6 @@ def prefill_draft(
             return
         ahead = DraftPrefill(loaded, prepared.messages, think, limit, should_continue)
         yield from ahead.events()
-        snapshots = engine.snapshots
+        snapshots = own.snapshots
         if snapshots is not None and not snapshots.prefill_rate:
             snapshots.record_prefill(ahead.prefilled, ahead.seconds)

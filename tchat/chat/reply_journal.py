@@ -99,7 +99,7 @@ class ReplyJournal:
             model=settings.model,
             model_sha256=model.metadata.sha256,
             quantization=model.metadata.quantization,
-            template_hash=model.engine.template.sha256,
+            template_hash=model.engine.template_hash,
             sampling=asdict(settings.sampling),
         )
         journal = cls(

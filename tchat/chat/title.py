@@ -20,8 +20,8 @@ from tchat.sanitize import single_line
 from tchat.settings import Sampling, Settings
 
 if TYPE_CHECKING:
+    from tchat.chat.backend import Backend
     from tchat.chat.prompt_builder import Prepare
-    from tchat.engine.engine import Engine
 
 REQUEST = (
     "Write a title for this conversation: three to six words, in its language. "
@@ -45,15 +45,18 @@ def title_settings(settings: Settings) -> Settings:
 
 
 def write_title(
-    engine: Engine, prepare: Prepare, settings: Settings, should_continue: Callable[[], bool]
+    backend: Backend, prepare: Prepare, settings: Settings, should_continue: Callable[[], bool]
 ) -> str:
     """Let the model write a title; empty if it writes none, or not ``should_continue``.
 
     ``prepare`` makes the prompt: the chat and `REQUEST`. A model whose KV cache cannot be cut back
     to the chat, or is on other machines, is not asked, since the next prompt would be delayed.
     """
-    loaded = engine.loaded
-    if loaded is None or not engine.in_process or not loaded.model.shape.divisible:
+    engine = backend.local_engine
+    loaded = engine.loaded if engine is not None else None
+    if engine is None or loaded is None or not engine.in_process:
+        return ""
+    if not loaded.model.shape.divisible:
         return ""
     encoder = replace(loaded.encoder, stopped=lambda: not should_continue())
     with suppress(DoesNotFit, InterruptedError):

@@ -54,8 +54,8 @@ def _measured(model: ChatModel, status: TerminalStatus) -> tuple[str, list[Figur
 
     _require_local(model)
     status.show(tr("measuring {name}", name=model.metadata.name))
-    figures = []
-    for figure in Benchmark(model.engine.options, model.engine.cancel).figures():
+    figures, engine = [], model.require_engine()
+    for figure in Benchmark(engine.options, engine.cancel).figures():
         figures.append(figure)
         status.show(
             tr(
@@ -74,7 +74,7 @@ def _require_local(model: ChatModel) -> None:
     Raises:
         UsageError: It is.
     """
-    if not model.engine.in_process:
+    if not model.require_engine().in_process:
         raise UsageError(
             tr("a model over RPC is not measured: the figures are of this machine"),
             tr("`tchat --usage` prints the speed of a reply"),
@@ -135,7 +135,8 @@ def _tuned(model: ChatModel, status: TerminalStatus) -> tuple[TuneResult, list[T
     _require_local(model)
     status.show(tr("measuring how it is loaded now"))
     tried: list[TrialResult] = []
-    for event in Autotuner(model.engine.options, model.engine.cancel).run():
+    engine = model.require_engine()
+    for event in Autotuner(engine.options, engine.cancel).run():
         if isinstance(event, TuneResult):
             return event, tried, model.metadata.path
         tried.append(event)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.binding import Cancel
+from tchat.engine.capabilities import Capabilities
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice, empty_reply
 from tchat.engine.generation import (
@@ -98,6 +99,36 @@ class Engine:
     def trained_context_size(self) -> int:
         """Tokens of context that the model was trained for; 0 if unknown. It must be loaded."""
         return self._ready.model.shape.n_ctx_train
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return Capabilities(
+            exact_tokens=True,
+            kv_reuse=True,
+            prefill_ahead=True,
+            logprobs=True,
+            grammar=True,
+            json_schema=True,
+            candidates=True,
+            hidden_states=True,
+            tools=True,
+        )
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self.loaded is not None
+
+    @property
+    def local_engine(self) -> Engine:
+        """This engine; see `Backend`."""
+        return self
+
+    @property
+    def template_hash(self) -> str:
+        """SHA-256 of the chat template in use. The model must be loaded."""
+        return self.template.sha256
 
     @property
     def template(self) -> ChatTemplate:

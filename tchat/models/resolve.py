@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound
+from tchat.errors import MODELS, ErrorHint, ModelError, ModelNotFound, UsageError
 from tchat.models.files import file_key, has_gguf_ending
 from tchat.models.sources.starter import STARTER, STARTER_TITLE, starter_file
 from tchat.paths import Paths, expanded
@@ -68,7 +68,13 @@ def resolve_chosen(
     Raises:
         ModelNotFound: As `resolve`; for the configured default, says how to choose another.
         ModelInvalid, UsageError: As `resolve`.
+        UsageError: The model is on a server.
     """
+    if settings.server:
+        raise UsageError(
+            tr("{name} is on a server and has no file here", name=single_line(settings.model, 80)),
+            tr("name a model in this process: -m MODEL"),
+        )
     try:
         return resolve(settings.model, paths, environ)
     except ModelNotFound as error:

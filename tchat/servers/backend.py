@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tchat.engine.backend import Capabilities
+from tchat.engine.capabilities import Capabilities
 from tchat.engine.events import (
     CandidateEvent,
     Event,
     Finished,
     LabelScores,
     LoadProgress,
-    Notice,
     Reason,
     ReasoningDelta,
     TextDelta,
@@ -90,6 +89,11 @@ class ServerBackend:
         return KINDS[self.server.kind or "other"].capabilities
 
     @property
+    def local_engine(self) -> None:
+        """None: see `Backend`."""
+        return
+
+    @property
     def context_size(self) -> int:
         """Tokens of context. It must be loaded."""
         return self.description.model.context
@@ -108,14 +112,18 @@ class ServerBackend:
     def encoder(self) -> ServerEncoder:
         """Counts prompts, on the server where it can, until ``cancel`` is set."""
         return ServerEncoder(
-            self.description, self._calibration, self._connection, self.cancel.is_set
+            self.server.url,
+            self.description,
+            self._calibration,
+            self._connection,
+            self.cancel.is_set,
         )
 
     @contextmanager
     def counting(self) -> Iterator[ServerEncoder | None]:
         """Estimate prompts on any thread; a draft is not sent to be counted."""
         found = self._description
-        yield ServerEncoder(found, self._calibration) if found else None
+        yield ServerEncoder(self.server.url, found, self._calibration) if found else None
 
     # What only the engine in this process does
 
@@ -151,14 +159,14 @@ class ServerBackend:
         except Stopped:
             raise InterruptedError from None
         yield LoadProgress(self._description.model.id, 1.0)
-        if not self._description.tells_context:
-            text = tr(
-                "{name} does not tell how long a chat may be: tchat servers add {name} {url} "
-                "--ctx-size TOKENS tells it",
-                name=self.server.name,
-                url=self.server.url,
-            )
-            yield Notice("context", text)
+
+    def prompt_tokens(
+        self,
+        messages: Sequence[ChatMessage],
+        think: Think = "auto",  # noqa: ARG002 - as of the engine
+    ) -> list[int]:
+        """As many tokens as the prompt has; their numbers mean nothing."""
+        return self.encoder.for_answer(messages).tokens
 
     def prepare(
         self,

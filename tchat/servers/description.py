@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from tchat.engine.backend import Capabilities
+from tchat.engine.capabilities import Capabilities
 from tchat.errors import ModelNotFound
 from tchat.sanitize import single_line
 from tchat.servers.connection import Connection

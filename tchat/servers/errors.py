@@ -55,7 +55,10 @@ def status_error(
     if status in (400, 413, 422) and _CONTEXT.search(reason):
         return PromptTooLong(
             tr("the prompt is too long for {name}: {reason}", name=server.name, reason=reason),
-            tr("shorten it, or use a model with a longer context"),
+            tr(
+                "shorten it; tchat servers add … --ctx-size TOKENS tells what fits, so that old "
+                "turns are left out"
+            ),
         )
     if status == 404:
         return _not_found(server, reason)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from tchat.engine.backend import Capabilities
+from tchat.engine.capabilities import Capabilities
 
 # Settings of `Sampling` by the fields of the OpenAI API; `tchat.servers.request` adds the rest.
 STANDARD = MappingProxyType(

@@ -49,16 +49,28 @@ class ServerEncoder:
     """Counts prompts for a model on a server. An `EncodedPrompt` of it has tokens in number only.
 
     Args:
+        url: The server's.
         description: The server and its model.
         calibration: What prompts before have shown.
         connection: Where to count; None to estimate.
         stopped: Whether to give up.
     """
 
+    url: str
     description: ServerDescription
     calibration: Calibration
     connection: Connection | None = field(default=None, compare=False)
     stopped: Callable[[], bool] = field(default=never, compare=False)
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.description.model.id
+
+    @property
+    def template(self) -> str:
+        """The URL of the server, which has the template."""
+        return self.url
 
     @property
     def size(self) -> int:

@@ -228,7 +228,7 @@ def _train(
 
     eta = Eta()
     return show_events(
-        train_heads(model.engine, model.metadata, paths, data, use),
+        train_heads(model.require_engine(), model.metadata, paths, data, use),
         lambda event: status.show(eta.words(event.what, event.done, event.total)),
     )
 
@@ -274,7 +274,7 @@ def _score(
     from tchat.judge.features import FeatureExtractor
     from tchat.judge.ranking import load_head
 
-    engine = model.engine
+    engine = model.require_engine()
     head = load_head(READING, judge_folder(model.metadata, console.paths), engine)
     shown = Eta()
     layers = [head.layer] if head.layer < engine.n_layer else []

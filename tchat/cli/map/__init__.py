@@ -216,7 +216,8 @@ class _MapJob:
         )
         shown, done, stage = Eta(), 0, tr("mapping")
         status.show(shown.words(stage, done, len(rows)))
-        outcomes = tool_rows.results(tasks) if tool_rows else model.engine.map(tasks, options)
+        engine = model.require_engine()
+        outcomes = tool_rows.results(tasks) if tool_rows else engine.map(tasks, options)
         for outcome in outcomes:
             record = self._record(by_index[outcome.index], outcome)
             if tool_rows is not None:

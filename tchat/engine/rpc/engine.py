@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 from tchat.engine.binding import Cancel
+from tchat.engine.capabilities import Capabilities
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import Event, LoadProgress, Notice, empty_reply
 from tchat.engine.kv_cache import KVCache
@@ -30,6 +31,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.engine.context import Context
+    from tchat.engine.engine import Engine
     from tchat.engine.scoring import HiddenStateReader
     from tchat.engine.snapshots.snapshots import Snapshots
 
@@ -95,6 +97,34 @@ class RpcEngine:
     def trained_context_size(self) -> int:
         """Tokens of context that the model was trained for; 0 if unknown. It must be loaded."""
         return self._ready.model.shape.n_ctx_train
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return Capabilities(
+            exact_tokens=True,
+            logprobs=True,
+            grammar=True,
+            json_schema=True,
+            candidates=True,
+            hidden_states=True,
+            tools=True,
+        )
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded."""
+        return self.loaded is not None
+
+    @property
+    def local_engine(self) -> Engine:
+        """This engine, which does what the one in this process does."""
+        return cast("Engine", self)
+
+    @property
+    def template_hash(self) -> str:
+        """SHA-256 of the chat template in use. The model must be loaded."""
+        return self.template.sha256
 
     @property
     def template(self) -> ChatTemplate:

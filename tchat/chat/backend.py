@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tchat.engine.capabilities import Capabilities
+    from tchat.engine.engine import Engine
     from tchat.engine.events import Event
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
@@ -15,39 +16,18 @@ if TYPE_CHECKING:
     from tchat.settings import Sampling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a backend can do; a front end asks this, never its class.
-
-    Attributes:
-        exact_tokens: Prompts are counted exactly, not estimated.
-        kv_reuse: It tells and keeps what the KV cache holds of a chat.
-        prefill_ahead: A draft can be prefilled before it is sent.
-        logprobs: Replies have log-probabilities.
-        grammar: A GBNF grammar constrains the reply.
-        json_schema: A JSON schema does.
-        candidates: Several replies come from one prefill.
-        hidden_states: It gives those of the model.
-        vision: Messages may hold images.
-        tools: It is told of tools and gives their calls.
-        embeddings: It embeds texts.
-    """
-
-    exact_tokens: bool = False
-    kv_reuse: bool = False
-    prefill_ahead: bool = False
-    logprobs: bool = False
-    grammar: bool = False
-    json_schema: bool = False
-    candidates: bool = False
-    hidden_states: bool = False
-    vision: bool = False
-    tools: bool = False
-    embeddings: bool = False
-
-
 class Encoder(Protocol):
     """Counts and encodes prompts for one backend."""
+
+    @property
+    def model(self) -> object:
+        """What prompts are encoded for; with ``template``, a key of what is remembered."""
+        ...
+
+    @property
+    def template(self) -> object:
+        """The chat template."""
+        ...
 
     @property
     def size(self) -> int:
@@ -99,6 +79,16 @@ class Backend(Protocol):
         ...
 
     @property
+    def local_engine(self) -> Engine | None:
+        """The engine, for what only it can do; None for a server."""
+        ...
+
+    @property
+    def template_hash(self) -> str:
+        """SHA-256 of the chat template; empty where it is not known."""
+        ...
+
+    @property
     def context_size(self) -> int:
         """Tokens of context, once it is loaded."""
         ...
@@ -119,6 +109,10 @@ class Backend(Protocol):
 
     def counting(self) -> AbstractContextManager[Encoder | None]:
         """Count prompts on any thread; None when the model is not loaded."""
+        ...
+
+    def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
+        """The tokens of a prompt, perhaps only their number."""
         ...
 
     def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:

@@ -1,0 +1,74 @@
+"""A model on a server as the model of a chat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import UsageError
+from tchat.models.files import FileKey
+from tchat.models.gguf.compatibility import ModelKind
+from tchat.models.memory import ModelDimensions
+from tchat.models.metadata import ModelMetadata
+from tchat.servers.api_key import find_key
+from tchat.servers.backend import ServerBackend
+from tchat.servers.config import Server, ServerModel, find_server_model
+from tchat.settings.schema import has_url_scheme
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.engine.binding import Cancel
+    from tchat.paths import Paths
+    from tchat.settings import Settings
+
+
+def open_server_model(
+    settings: Settings, paths: Paths, cancel: Cancel, *, is_private: bool
+) -> tuple[ServerBackend, ModelMetadata]:
+    """The backend of the model that ``settings`` name, not yet asked for, and what stands for it.
+
+    Raises:
+        UsageError: The server is not described correctly, its key is missing, or the chat is
+            private and may not be sent there.
+    """
+    found = find_server_model(settings.model, settings.servers, str(paths.config_file))
+    if found is None:
+        raise UsageError(
+            tr("no server is called {name}", name=settings.model), tr("see `tchat servers ls`")
+        )
+    if is_private and not found.server.private:
+        raise _refused(found.server, settings.model)
+    backend = ServerBackend(found, find_key(found.server), cancel)
+    return backend, server_metadata(settings.model, found)
+
+
+def _refused(server: Server, model: str) -> UsageError:
+    if has_url_scheme(model):
+        hint = tr("allow it: tchat servers add NAME {url} --private", url=server.url)
+    else:
+        hint = tr("allow it: private = true in [servers.{name}] of config.toml", name=server.name)
+    return UsageError(
+        tr("this session is private, so nothing of it is sent to {host}", host=server.host),
+        tr("{hint}, or choose a model in this process", hint=hint),
+    )
+
+
+def server_metadata(name: str, model: ServerModel) -> ModelMetadata:
+    """What is known of a model whose file is elsewhere: its name."""
+    return ModelMetadata(
+        path=Path(name),
+        key=FileKey(0, 0, 0, 0, 0),
+        parts=(),
+        title=model.model or name,
+        kind=ModelKind.CHAT,
+        refusal="",
+        architecture="",
+        quantization="",
+        parameters=0,
+        context_length=0,
+        chat_template="",
+        size=0,
+        sha256="",
+        dimensions=ModelDimensions(),
+        sampling=(),
+    )
