@@ -8,9 +8,9 @@ from __future__ import annotations
 import collections
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.events import Event, Notice
 from tchat.errors import UsageError
@@ -55,7 +55,12 @@ class ChatModel:
 
 
 def open_model(
-    settings: Settings, paths: Paths, cancel: Cancel, *, is_private: bool = False
+    settings: Settings,
+    paths: Paths,
+    cancel: Cancel,
+    *,
+    is_private: bool = False,
+    schema: Mapping[str, Any] | None = None,
 ) -> Generator[Event, None, ChatModel]:
     """Find and check the model of ``settings``; returns it with its engine, not yet loaded.
 
@@ -70,7 +75,9 @@ def open_model(
     if settings.server:
         from tchat.chat.server_model import open_server_model
 
-        return ChatModel(*open_server_model(settings, paths, cancel, is_private=is_private))
+        server, named = open_server_model(settings, paths, cancel, is_private=is_private)
+        server.schema = schema
+        return ChatModel(server, named)
     from tchat.chat.machine import require_memory
     from tchat.chat.preload import draft_model_metadata, engine_options, open_snapshots
     from tchat.engine.binding import backend, build_name
@@ -133,6 +140,7 @@ class ModelHandle:
 
     Attributes:
         model: The open one, perhaps still being loaded; None before it is needed.
+        schema: The JSON schema that replies of a server must match; None for none.
     """
 
     def __init__(
@@ -145,6 +153,7 @@ class ModelHandle:
     ) -> None:
         self._paths, self._cancel, self._is_private = paths, cancel, is_private
         self.model = model
+        self.schema: Mapping[str, Any] | None = None
         self._resolved: tuple[Settings, ChatModel, Settings] | None = None
 
     @property
@@ -161,7 +170,11 @@ class ModelHandle:
         try:
             if self.model is None:
                 self.model = yield from open_model(
-                    settings, self._paths, self._cancel, is_private=self._is_private
+                    settings,
+                    self._paths,
+                    self._cancel,
+                    is_private=self._is_private,
+                    schema=self.schema,
                 )
             was_loaded = self.loaded is not None
             yield from self.model.engine.load()

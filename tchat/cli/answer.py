@@ -83,6 +83,8 @@ def _answer(
             chat.tools = open_chat_tools(
                 turn.request, settings, console, store=store, cancel=cancel, servers=servers
             )
+        if turn.schema is not None and settings.server:
+            chat.require_schema(turn.schema)
         try:
             return act(turn, settings, chat, console)
         except PromptTooLong as error:

@@ -56,7 +56,7 @@ class Loops:
         list(self._chat.send(PROMPT))
         model = self._chat.model
         assert model is not None
-        self._engine = model.engine
+        self._engine = model.require_engine()
         loaded = self._engine.loaded
         assert loaded is not None
         self._loaded = loaded

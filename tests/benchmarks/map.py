@@ -90,7 +90,7 @@ def measure() -> dict[str, float]:
         list(chat.load_and_restore())
         load = time.perf_counter() - started
         assert chat.model is not None
-        engine = chat.model.engine
+        engine = chat.model.require_engine()
 
         def timed(events: Iterator[Event] | Iterator[Any]) -> None:
             assert sum(1 for _ in events)

@@ -25,7 +25,7 @@ def usage(events: Iterable[Event]) -> Finished:
 
 def held(chat: Chat) -> int:
     assert chat.model is not None
-    return cached_tokens(chat.model.engine)
+    return cached_tokens(chat.model.require_engine())
 
 
 def test_a_draft_is_never_saved_with_the_session(open_chat: OpenChat) -> None:

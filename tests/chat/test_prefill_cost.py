@@ -137,10 +137,10 @@ def test_any_of_several_replies_is_no_other_branch(
 
 def test_a_cleared_cache_is_told_as_what_it_is(open_chat: OpenChat) -> None:
     chat = begun(open_chat)
-    loaded = chat.require_model().engine.loaded
+    loaded = chat.require_model().require_engine().loaded
     assert loaded is not None
     loaded.kv.clear()
-    chat.require_model().engine.snapshots = None
+    chat.require_model().require_engine().snapshots = None
     assert str(cost(chat)).endswith(": no longer in memory")
 
 

@@ -48,8 +48,9 @@ def chat(tiny_model: Path, home: Path) -> Chat:
 
 def held(chat: Chat) -> list[int]:
     assert chat.model is not None
-    assert chat.model.engine.loaded is not None
-    return list(chat.model.engine.loaded.kv.tokens)
+    loaded = chat.model.require_engine().loaded
+    assert loaded is not None
+    return list(loaded.kv.tokens)
 
 
 def test_the_kv_cache_is_that_of_the_chat_again(

@@ -99,7 +99,7 @@ class Trier:
         assert chat.model is not None
         read = chat._builder._read
         assert read is not None
-        engine = chat.model.engine
+        engine = chat.model.require_engine()
         held, prompt = engine._ready.kv.tokens, ended.usage.prompt
         other = self._references.setdefault(engine.options, Engine(engine.options))
         list(other.load())

@@ -163,7 +163,7 @@ def _save(world: World) -> None:
 
 def _map(labels: tuple[str, ...] = ()) -> Step:
     def act(world: World) -> None:
-        engine = world.chat.require_model().engine
+        engine = world.chat.require_model().require_engine()
         tasks = [BatchTask(n, _asking(f"why is number {n} the first?")) for n in range(6)]
         sampling = Sampling(temp=0, max_tokens=6)
         options = BatchOptions(sampling=sampling, labels=labels, slots=3)
@@ -197,14 +197,14 @@ def _learn(world: World) -> None:
 
 
 def _score(world: World) -> None:
-    engine = world.chat.require_model().engine
+    engine = world.chat.require_model().require_engine()
     with FeatureExtractor(engine, [1]) as reader:
         for reply in ("it is day", "because they want to see"):
             assert reader.read([ChatMessage("user", "why?")], reply) is not None
 
 
 def _steer(world: World) -> None:
-    engine = world.chat.require_model().engine
+    engine = world.chat.require_model().require_engine()
     vector = ControlVector(Path("v"), N_EMBD, {1: [0.5] * N_EMBD})
     with engine.steered((vector,)):
         world.do(engine.generate([ChatMessage("user", "hello")], Sampling(temp=0, max_tokens=4)))

@@ -38,10 +38,10 @@ def paths(home: Path) -> Paths:
 class MemoryKeyring(KeyringBackend):
     """A keyring in memory; a locked one refuses."""
 
-    priority = 1.0  # type: ignore[assignment]
+    priority = 1.0
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kept: dict[tuple[str, str], str] = {}
         self.is_locked = False
 

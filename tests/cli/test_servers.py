@@ -1,0 +1,180 @@
+"""``tchat servers``, and prompts that a model on a server answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell, tchat
+from tests.servers.fake_server import (
+    Answer,
+    FakeServer,
+    json_answer,
+    models,
+    piece,
+    reply,
+    serving,
+    sse,
+)
+
+KEY = "sk-abc123DEF456"
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with serving() as server:
+        server.put("/v1/models", models("tiny", owner="vllm", max_model_len=2048))
+        server.chat(reply("It is blue", prompt_tokens=9, completion_tokens=3))
+        yield server
+
+
+@pytest.fixture
+def lab(fake: FakeServer, home: Path) -> FakeServer:
+    assert tchat("servers", "add", "lab", fake.url).code == 0
+    assert fake.seen == [], "nothing is sent before it is used"
+    return fake
+
+
+def test_servers_are_added_listed_and_removed(shell: Shell) -> None:
+    assert shell("servers", "ls").out == ""
+    ran = shell("servers", "add", "lab", "https://lab.example", "-m", "q/w", "--key-env", "LAB")
+    assert ran.code == 0
+    shell("servers", "add", "b", "http://127.0.0.1:1/v1", "--private", "--timeout", "5")
+    rows = [line.split("\t") for line in shell("servers", "ls").out.splitlines()]
+    assert rows == [
+        ["lab", "https://lab.example/v1", "q/w", "LAB", "", "no"],
+        ["b", "http://127.0.0.1:1/v1", "", "", "", "yes"],
+    ]
+    listed = json.loads(shell("servers", "ls", "--json").out)
+    assert [each["name"] for each in listed] == ["lab", "b"]
+    assert shell("servers", "rm", "lab", "--dry-run").out == "lab\thttps://lab.example/v1\n"
+    assert shell("servers", "rm", "lab").code == 0
+    assert json.loads(shell("servers", "ls", "--json").out) == listed[1:]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("add", "a/b", "http://h"),
+        ("add", "-x", "http://h"),
+        ("add", "lab", "h"),
+        ("add", "lab", "http://u:sk-abc123DEF456@h"),
+        ("add", "lab", "http://h", "--key-env", "sk-abc123DEF456"),
+        ("add", "lab", "http://h", "--kind", "x"),
+        ("add", "lab", "http://h", "--timeout", "0"),
+        ("add", "lab", "http://h", "--keyring", "--key-env", "A"),
+        ("rm", "lab"),
+        ("test", "lab"),
+        ("test", "http://u:sk-abc123DEF456@h"),
+    ],
+    ids=" ".join,
+)
+def test_a_call_that_is_wrong_is_one_line(args: tuple[str, ...], shell: Shell) -> None:
+    ran = shell("servers", *args)
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert KEY not in ran.err
+    assert shell("servers", "ls").out == ""
+
+
+def test_a_server_is_tested(lab: FakeServer) -> None:
+    ran = tchat("servers", "test", "lab")
+    assert (ran.code, ran.out) == (0, "tiny\t2,048\n")
+    assert "vLLM, 1 model" in ran.err
+    found = json.loads(tchat("servers", "test", lab.url, "--json").out)
+    assert found["kind"] == "vllm"
+    assert found["capabilities"]["grammar"] is True
+    assert found["models"] == [{"id": "tiny", "owner": "vllm", "context": 2048}]
+    assert lab.bodies() == []
+
+
+def test_a_server_that_is_not_there_ends_in_the_code_of_networks(home: Path) -> None:
+    ran = tchat("servers", "test", "http://127.0.0.1:9")
+    assert ran.code == 5
+    assert ran.err == "tchat: cannot reach 127.0.0.1:9; is it running?\n"
+    assert tchat("-m", "http://127.0.0.1:9", "hi").code == 5
+
+
+def test_a_prompt_is_answered_there_and_continued(lab: FakeServer) -> None:
+    ran = tchat("-m", "lab", "why?")
+    assert (ran.code, ran.out) == (0, "It is blue\n")
+    lab.chat(reply("Still"))
+    assert tchat("-c", "and now?").out == "Still\n"
+    assert [each["content"] for each in lab.bodies()[-1]["messages"]][:2] == ["why?", "It is blue"]
+    found = json.loads(tchat("-m", lab.url.removesuffix("/v1") + "/tiny", "--json", "why?").out)
+    assert found["reply"] == "Still"
+
+
+def test_a_key_from_the_environment_is_sent_and_never_printed(fake: FakeServer, home: Path) -> None:
+    tchat("servers", "add", "lab", fake.url, "--key-env", "LAB_KEY")
+    assert tchat("-m", "lab", "why?").code == 2
+    env = {"LAB_KEY": KEY}
+    assert tchat("-m", "lab", "why?", env=env).code == 0
+    assert fake.seen[-1].headers["authorization"] == f"Bearer {KEY}"
+    fake.chat(json_answer({"error": {"message": f"bad key {KEY}"}}, 401))
+    ran = tchat("-m", "lab", "why?", env=env)
+    assert ran.code == 5
+    assert KEY not in ran.err
+    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert KEY.encode() not in kept
+
+
+def test_a_cut_reply_is_printed_kept_and_ends_in_the_code_of_networks(lab: FakeServer) -> None:
+    lab.chat(Answer(sse(piece("It is"), done=False), cut=True))
+    ran = tchat("-m", "lab", "why?")
+    assert (ran.code, ran.out.strip()) == (5, "It is")
+    assert "the connection to lab was cut" in ran.err
+    (session,) = json.loads(tchat("sessions", "ls", "--json").out)
+    assert "It is" in tchat("sessions", "show", session["id"]).out
+
+
+def test_a_schema_goes_to_the_server_as_it_is(lab: FakeServer) -> None:
+    lab.chat(reply('{"a":1}'))
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    ran = tchat("-m", "lab", "--schema", json.dumps(schema), "give")
+    assert json.loads(ran.out) == {"a": 1}
+    form = lab.bodies()[-1]["response_format"]
+    assert form["json_schema"]["schema"] == schema
+    assert "structured_outputs" not in lab.bodies()[-1]
+
+
+def test_a_private_prompt_is_not_sent(lab: FakeServer) -> None:
+    ran = tchat("-n", "-m", "lab", "a secret")
+    assert ran.code == 2
+    assert "this session is private" in ran.err
+    assert lab.seen == []
+    tchat("servers", "add", "lab", lab.url, "--private")
+    assert tchat("-n", "-m", "lab", "hello").out == "It is blue\n"
+
+
+def test_the_chat_on_lines_uses_it(lab: FakeServer) -> None:
+    ran = tchat("-m", "lab", "--plain", stdin=b"why?\n/exit\n")
+    assert ran.code == 0
+    assert "It is blue" in ran.out
+
+
+@pytest.mark.parametrize("args", [("bench", "lab"), ("tune", "lab")])
+def test_what_needs_a_file_says_so(args: tuple[str, ...], lab: FakeServer) -> None:
+    ran = tchat(*args)
+    assert ran.code == 2
+    assert "lab is on a server" in ran.err
+    assert lab.seen == []
+
+
+def test_candidates_labels_and_columns(lab: FakeServer) -> None:
+    top = [{"token": "yes", "logprob": -0.1}, {"token": "no", "logprob": -3.0}]
+    logprobs = {"content": [{**top[0], "top_logprobs": top}]}
+    choice = {"index": 0, "delta": {"content": "yes"}, "logprobs": logprobs}
+    lab.chat(Answer(sse({"choices": [choice]}, piece(end="length"))))
+    assert tchat("-m", "lab", "--yes-no", "is it?").code == 0
+
+    def chunk(index: int, text: str) -> dict[str, object]:
+        return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": "stop"}]}
+
+    lab.chat(Answer(sse(chunk(0, "Red"), chunk(1, "Blue"))))
+    ran = tchat("-m", "lab", "--candidates", "2", "why?")
+    assert "Red" in ran.out
+    assert "Blue" in ran.out
