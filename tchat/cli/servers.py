@@ -164,7 +164,7 @@ def check(
     from tchat.engine.prompt import never
     from tchat.servers.api_key import find_key
     from tchat.servers.config import find_server_model
-    from tchat.servers.connection import Connection
+    from tchat.servers.connection import ServerConnection
     from tchat.servers.description import describe_models
 
     console: Console = ctx.obj
@@ -173,7 +173,7 @@ def check(
         server = found.server if found else find_server(name, console.paths)
     else:
         server = find_server(name, console.paths)
-    connection = Connection(server, find_key(server, console.environ))
+    connection = ServerConnection(server, find_key(server, console.environ))
     started = time.perf_counter()
     try:
         descriptions = describe_models(connection, never)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from tchat.engine.binding import Cancel
-from tchat.engine.capabilities import Capabilities
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import CacheRestored, Event, LoadProgress, Notice, empty_reply
 from tchat.engine.generation import (
@@ -37,6 +36,7 @@ from tchat.settings import Sampling
 
 if TYPE_CHECKING:
     from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
+    from tchat.engine.capabilities import Capabilities
     from tchat.engine.prompt.tools import PromptTools
     from tchat.engine.scoring import HiddenStateReader
     from tchat.engine.tool_reply import ToolReplies
@@ -103,6 +103,8 @@ class Engine:
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        from tchat.engine.capabilities import Capabilities
+
         return Capabilities(
             exact_tokens=True,
             kv_reuse=True,

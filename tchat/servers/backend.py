@@ -22,7 +22,7 @@ from tchat.engine.events import (
 from tchat.engine.sampling import fresh_seed, several_seeds
 from tchat.errors import UsageError
 from tchat.servers.config import ServerModel
-from tchat.servers.connection import Connection, Stopped
+from tchat.servers.connection import ServerConnection, Stopped
 from tchat.servers.description import ServerDescription, describe
 from tchat.servers.kinds import KINDS
 from tchat.servers.labels import ALTERNATIVES, label_scores
@@ -58,7 +58,7 @@ class ServerBackend:
         self.cancel = cancel
         self.schema: Mapping[str, Any] | None = None
         self.tools: Sequence[Mapping[str, Any]] = ()
-        self._connection = Connection(self.server, key)
+        self._connection = ServerConnection(self.server, key)
         self._calibration = Calibration()
         self._description: ServerDescription | None = None
 

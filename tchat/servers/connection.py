@@ -67,7 +67,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Connection:
+class ServerConnection:
     """Requests to one server, one after another or several at a time. Close it.
 
     Args:
@@ -198,7 +198,7 @@ class Connection:
 class _Lane:
     """One connection, kept open between requests. Its sockets are known, to shut them down."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
         self._client: httpx2.Client | None = None
         self._streams: list[Any] = []

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tchat.engine.capabilities import Capabilities
 from tchat.errors import ModelNotFound
 from tchat.sanitize import single_line
-from tchat.servers.connection import Connection
+from tchat.servers.connection import ServerConnection
 from tchat.servers.errors import ServerError, unreadable
 from tchat.servers.kinds import KINDS, ServerKind, kind_of_owner
 from tchat.settings.keys import did_you_mean
@@ -53,7 +53,9 @@ class ServerDescription:
         return self.kind.capabilities
 
 
-def read_models(connection: Connection, is_stopped: Callable[[], bool]) -> tuple[ServedModel, ...]:
+def read_models(
+    connection: ServerConnection, is_stopped: Callable[[], bool]
+) -> tuple[ServedModel, ...]:
     """The models that a server lists.
 
     Raises:
@@ -81,7 +83,7 @@ def _models_in(data: list[Any]) -> Iterator[ServedModel]:
             )
 
 
-def kind_of(connection: Connection, models: tuple[ServedModel, ...]) -> ServerKind:
+def kind_of(connection: ServerConnection, models: tuple[ServedModel, ...]) -> ServerKind:
     """The kind of a server with these models: as the user says, else by their owners."""
     server = connection.server
     if server.kind:
@@ -94,7 +96,7 @@ def kind_of(connection: Connection, models: tuple[ServedModel, ...]) -> ServerKi
 
 
 def describe(
-    connection: Connection, model: str, is_stopped: Callable[[], bool]
+    connection: ServerConnection, model: str, is_stopped: Callable[[], bool]
 ) -> ServerDescription:
     """Find the kind of a server, and ``model`` on it; an empty one is the only one there.
 
@@ -109,7 +111,7 @@ def describe(
 
 
 def describe_models(
-    connection: Connection, is_stopped: Callable[[], bool]
+    connection: ServerConnection, is_stopped: Callable[[], bool]
 ) -> list[ServerDescription]:
     """All models of a server; errors as of `describe`."""
     models = read_models(connection, is_stopped)
@@ -118,7 +120,7 @@ def describe_models(
 
 
 def _described(
-    connection: Connection,
+    connection: ServerConnection,
     kind: ServerKind,
     models: tuple[ServedModel, ...],
     model: ServedModel,
@@ -133,7 +135,7 @@ def _described(
     return ServerDescription(kind, models, replace(model, context=context), tells)
 
 
-def _find(models: tuple[ServedModel, ...], model: str, connection: Connection) -> ServedModel:
+def _find(models: tuple[ServedModel, ...], model: str, connection: ServerConnection) -> ServedModel:
     name = connection.server.name
     if not model:
         if len(models) == 1:
@@ -156,7 +158,10 @@ def _find(models: tuple[ServedModel, ...], model: str, connection: Connection) -
 
 
 def _with_context(
-    connection: Connection, kind: ServerKind, model: ServedModel, is_stopped: Callable[[], bool]
+    connection: ServerConnection,
+    kind: ServerKind,
+    model: ServedModel,
+    is_stopped: Callable[[], bool],
 ) -> ServedModel:
     """The model with the tokens of its context, which some servers tell elsewhere."""
     ask = _CONTEXTS.get(kind.name)
@@ -168,14 +173,14 @@ def _with_context(
 
 
 def _of_llama_server(
-    connection: Connection, model: ServedModel, is_stopped: Callable[[], bool]
+    connection: ServerConnection, model: ServedModel, is_stopped: Callable[[], bool]
 ) -> ServedModel:
     found = connection.get("//props", is_stopped)
     return replace(model, context=_tokens(_at(found, "default_generation_settings", "n_ctx")))
 
 
 def _of_ollama(
-    connection: Connection, model: ServedModel, is_stopped: Callable[[], bool]
+    connection: ServerConnection, model: ServedModel, is_stopped: Callable[[], bool]
 ) -> ServedModel:
     running = _at(connection.get("//api/ps", is_stopped), "models")
     for each in running if isinstance(running, list) else ():
@@ -199,7 +204,7 @@ def _of_ollama(
 
 
 def _of_lm_studio(
-    connection: Connection, model: ServedModel, is_stopped: Callable[[], bool]
+    connection: ServerConnection, model: ServedModel, is_stopped: Callable[[], bool]
 ) -> ServedModel:
     listed = _at(connection.get("//api/v0/models", is_stopped), "data")
     for each in listed if isinstance(listed, list) else ():

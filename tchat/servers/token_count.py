@@ -15,7 +15,7 @@ from tchat.engine.prompt import ChatMessage, never
 from tchat.engine.prompt.encoder import EncodedPrompt, too_long
 from tchat.engine.prompt.message_formats import ReplyPhase
 from tchat.errors import TchatError
-from tchat.servers.connection import Connection, Stopped
+from tchat.servers.connection import ServerConnection, Stopped
 from tchat.servers.description import ServerDescription
 from tchat.servers.request import message_json
 
@@ -59,7 +59,7 @@ class ServerEncoder:
     url: str
     description: ServerDescription
     calibration: Calibration
-    connection: Connection | None = field(default=None, compare=False)
+    connection: ServerConnection | None = field(default=None, compare=False)
     stopped: Callable[[], bool] = field(default=never, compare=False)
 
     @property
@@ -118,7 +118,7 @@ class ServerEncoder:
         )
 
     def _counted(
-        self, connection: Connection, messages: Sequence[ChatMessage], *, continues: bool
+        self, connection: ServerConnection, messages: Sequence[ChatMessage], *, continues: bool
     ) -> int | None:
         """What the server counts; None where its answer says nothing."""
         turns = [message_json(each) for each in messages]
@@ -144,7 +144,7 @@ class ServerEncoder:
             raise InterruptedError from None
 
     def _post(
-        self, connection: Connection, path: str, body: Mapping[str, Any]
+        self, connection: ServerConnection, path: str, body: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         found = connection.post(path, body, self.stopped, SECONDS)
         return found if isinstance(found, Mapping) else {}

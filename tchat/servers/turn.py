@@ -15,7 +15,7 @@ from tchat.engine.events import (
     Timings,
     TokenUsage,
 )
-from tchat.servers.connection import Connection, RetryPause, StreamEnd
+from tchat.servers.connection import RetryPause, ServerConnection, StreamEnd
 from tchat.servers.description import ServerDescription
 from tchat.servers.errors import ServerError, cut_error, stream_error
 from tchat.servers.reply import ReplyTooLong, ServerReply, Usage
@@ -44,7 +44,7 @@ class ServerTurn:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ServerConnection,
         description: ServerDescription,
         request: ChatRequest,
         total: int,

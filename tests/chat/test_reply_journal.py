@@ -33,7 +33,7 @@ MODEL = cast(
     ChatModel,
     SimpleNamespace(
         metadata=SimpleNamespace(sha256="5", quantization="Q4_0"),
-        engine=SimpleNamespace(template=SimpleNamespace(sha256="7")),
+        engine=SimpleNamespace(template_hash="7"),
     ),
 )
 DONE = Finished(Reason.STOP, "", "", 1, TokenUsage(1, 0, 1, 1), Timings(0, 0, 0))

@@ -246,7 +246,7 @@ def test_a_key_goes_over_plain_http_nowhere_else(host: str) -> None:
 
 
 def test_no_representation_shows_a_key() -> None:
-    from tchat.servers.connection import Connection
+    from tchat.servers.connection import ServerConnection
 
-    assert KEY not in repr(Connection(HTTPS, KEY))
+    assert KEY not in repr(ServerConnection(HTTPS, KEY))
     assert KEY not in repr(ServerModel(HTTPS, "x"))
