@@ -39,6 +39,11 @@ class Encoder(Protocol):
         """Whether to give up."""
         ...
 
+    @property
+    def tools(self) -> object:
+        """What prompts offer of tools; a part of the key, too."""
+        ...
+
     def count(self, text: str) -> int:
         """Tokens of a text."""
         ...
@@ -113,6 +118,12 @@ class Backend(Protocol):
 
     def prompt_tokens(self, messages: Sequence[ChatMessage], think: Think = "auto") -> list[int]:
         """The tokens of a prompt, perhaps only their number."""
+        ...
+
+    def prompt_behind_call(
+        self, messages: Sequence[ChatMessage], think: Think = "auto"
+    ) -> EncodedPrompt | None:
+        """The prompt of results behind the call written last; None to encode it as a whole."""
         ...
 
     def prepare(self, messages: Sequence[ChatMessage], think: Think = "auto") -> Iterator[Event]:

@@ -108,10 +108,7 @@ class Chat:
                 self._handle.close()
 
     def require_schema(self, schema: Mapping[str, Any]) -> None:
-        """Require replies of a server to match a JSON schema; before the first use of the model.
-
-        The engine in this process is held to it by ``grammar`` of the sampling.
-        """
+        """Hold replies of a server to a JSON schema; the engine has the grammar made from it."""
         self._handle.schema = schema
 
     # What it is made of

@@ -10,8 +10,8 @@ from tchat.chat.tool_protocol import ToolProtocol, protocol_for
 from tchat.chat.untrusted_texts import UntrustedTexts
 
 if TYPE_CHECKING:
+    from tchat.chat.backend import Backend
     from tchat.engine.binding import Cancel
-    from tchat.engine.engine import Engine
     from tchat.engine.prompt.template import ChatTemplate
     from tchat.sessions.records import Message
     from tchat.sessions.store import Store
@@ -26,12 +26,16 @@ class OfferedTools:
         self._offer: tuple[ChatTools, ToolProtocol] | None = None
         self._last: tuple[ChatTools, ChatTemplate, ToolProtocol] | None = None
 
-    def offer(self, engine: Engine, tools: ChatTools | None) -> None:
-        """Offer ``tools`` in all prompts of ``engine`` from now on. Its model must be loaded.
+    def offer(self, backend: Backend, tools: ChatTools | None) -> None:
+        """Offer ``tools`` in all prompts of ``backend`` from now on. Its model must be loaded.
 
         Raises:
             UsageError: One of the tools cannot be used.
         """
+        engine = backend.local_engine
+        if engine is None:
+            self._offer = None
+            return
         if tools is None or tools.choice is None:
             self._offer = None
             engine.offer_tools(None)

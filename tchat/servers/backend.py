@@ -168,6 +168,14 @@ class ServerBackend:
         """As many tokens as the prompt has; their numbers mean nothing."""
         return self.encoder.for_answer(messages).tokens
 
+    def prompt_behind_call(
+        self,
+        messages: Sequence[ChatMessage],  # noqa: ARG002 - as of the engine
+        think: Think = "auto",  # noqa: ARG002
+    ) -> None:
+        """None: a prompt is sent as a whole."""
+        return
+
     def prepare(
         self,
         messages: Sequence[ChatMessage],  # noqa: ARG002 - as of the engine

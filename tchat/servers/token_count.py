@@ -73,6 +73,11 @@ class ServerEncoder:
         return self.url
 
     @property
+    def tools(self) -> None:
+        """None: they are no part of the count."""
+        return
+
+    @property
     def size(self) -> int:
         """Tokens of context."""
         return self.description.model.context
