@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tchat.engine.binding import Cancel
     from tchat.engine.capabilities import Capabilities
     from tchat.engine.engine import Engine
     from tchat.engine.events import Event
@@ -69,9 +70,11 @@ class Encoder(Protocol):
 class Backend(Protocol):
     """Messages in, the frozen events of `tchat.engine.events` out.
 
-    All calls but `counting` and `unbind_session` belong on one thread. Setting the ``cancel`` that
-    it was made with ends the call in progress early.
+    All calls but `counting` and `unbind_session` belong on one thread. Setting ``cancel`` ends the
+    call in progress early.
     """
+
+    cancel: Cancel
 
     @property
     def capabilities(self) -> Capabilities:
