@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.events import Finished, Reason
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 def reply_to_server(chat: Chat, request: SamplingRequest) -> str | None:
     """The model's reply; None where it was stopped or the request does not fit.
 
-    Nothing is stored. On the engine's thread, between two replies of the chat; the next one
-    prefills what the request pushed out of the KV cache.
+    Nothing is stored, and the next reply of the chat prefills what the request pushed out of the
+    KV cache. Only while the engine's thread waits for a call of a tool: nothing else may use the
+    engine.
     """
+    return on_large_stack(lambda: _reply(chat, request))
+
+
+def _reply(chat: Chat, request: SamplingRequest) -> str | None:
     model = chat.model
     if model is None:
         return None

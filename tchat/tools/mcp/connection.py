@@ -125,12 +125,14 @@ class McpConnection:
         if not self.is_ready:
             raise self._ended()
 
-    def call(self, work: Work[T], limit: float) -> T:
+    def call(self, work: Work[T], limit: float, *, may_ask: bool = False) -> T:
         """The result of ``work``, which talks to the server in its thread.
 
         Args:
             work: Gets the client, and what to give to it for progress.
             limit: Seconds without a sign of progress.
+            may_ask: Whether the server may ask the user something meanwhile. A request for a reply
+                of the model needs the engine, which only a call of a tool in a turn leaves free.
 
         Raises:
             ToolError: The server does not answer, answers with an error or with what is no
@@ -138,7 +140,7 @@ class McpConnection:
         """
         self.wait_ready()
         assert self._portal is not None  # noqa: S101 - it is ready
-        caller = Caller(self._name, self._host)
+        caller = Caller(self._name, self._host, may_ask=may_ask)
         with self._lock:
             self._callers.append(caller)
         try:

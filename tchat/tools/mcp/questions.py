@@ -37,7 +37,7 @@ class ServerQuestion:
             return
         result = None
         try:
-            if host is not None:
+            if host is not None and not host.cancelled():
                 result = self._ask(host)
         finally:
             self.answer.set_result(result)
@@ -49,11 +49,18 @@ class ServerQuestion:
 
 
 class Caller:
-    """The thread that waits for one call."""
+    """The thread that waits for one call.
 
-    def __init__(self, server: str, host: McpHost | None) -> None:
+    Args:
+        server: Who is called.
+        host: The front end; None where there is none.
+        may_ask: Whether the server may ask something for it.
+    """
+
+    def __init__(self, server: str, host: McpHost | None, *, may_ask: bool) -> None:
         self._server = server
         self._host = host
+        self._may_ask = may_ask
         self._events: SimpleQueue[ServerQuestion | None] = SimpleQueue()
         self._progress: McpProgress | None = None
         self._asked = 0
@@ -98,7 +105,8 @@ class Caller:
                 continue
             if question is not None:
                 self._asked += 1
-                question.put_to(self._host if self._asked <= MAX_QUESTIONS else None)
+                may_ask = self._may_ask and self._asked <= MAX_QUESTIONS
+                question.put_to(self._host if may_ask else None)
                 asked = time.monotonic() - now
                 deadline, last = deadline + asked, last + asked
         return call.result()

@@ -176,7 +176,7 @@ class McpServer:
             result = await client.call_tool(name, dict(arguments), progress_callback=report)
             return tool_text(result), result.is_error
 
-        text, failed = self._call(work, CALL_SECONDS)
+        text, failed = self._call(work, CALL_SECONDS, may_ask=True)
         if failed:
             raise ToolError(text)
         return text
@@ -284,10 +284,10 @@ class McpServer:
             single_line(error, 400),
         )
 
-    def _call(self, work: Work[T], limit: float) -> T:
+    def _call(self, work: Work[T], limit: float, *, may_ask: bool = False) -> T:
         connection = self.start()
         connection.wait_ready()
-        return connection.call(work, limit)
+        return connection.call(work, limit, may_ask=may_ask)
 
     def _open(self) -> McpConnection:
         try:

@@ -208,6 +208,9 @@ def answer(request: dict[str, Any], mode: str) -> None:
             text = json.dumps(replies) if replies else "fine"
             send({"id": number, "result": RESULTS.get(mode, content(text))})
         case "resources/list":
+            if mode == "sample-while-listing":
+                ask_all("sampling/createMessage", SAMPLING, 1)
+                read()
             uris = ["memo://a", "memo://\x1b[2J", "memo://b c", "m" * 5000]
             listed = [{"uri": uri, "name": f"n\x1b{uri[:20]}"} for uri in uris]
             send({"id": number, "result": {"resources": listed}})

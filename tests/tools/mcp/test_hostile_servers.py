@@ -209,6 +209,12 @@ def test_a_storm_of_questions_asks_the_user_a_few_times(stage: McpStage) -> None
     assert MAX_WAITING <= MAX_QUESTIONS
 
 
+def test_only_calls_of_tools_ask(stage: McpStage) -> None:
+    person = Person(reply="yes")
+    assert stage.open(person, h=hostile("sample-while-listing")).resources()
+    assert person.requests == []
+
+
 def test_without_a_host_questions_are_not_supported(stage: McpStage) -> None:
     for mode in ("sample", "form"):
         (reply,) = json.loads(stage.good(mode).call({}))
