@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from tchat.paths import user_paths
+from tchat.tui.dialogs.typing_guard import TypingGuard
 from tchat.tui.keymap import remap
 from tchat.tui.themes import DEFAULT, load_themes, variable_defaults
 
@@ -75,6 +76,12 @@ def text(app: App[Any]) -> str:
 def is_tame(app: App[Any]) -> bool:
     """Whether nothing on the screen acts on a terminal, and every line fits."""
     return all(not UNSAFE & set(line) and cell_len(line) <= app.size.width for line in lines(app))
+
+
+def takes_keys(screen: Screen[Any]) -> bool:
+    """Whether a question is shown whose keys answer by now."""
+    guard = getattr(screen, "_guard", None)
+    return isinstance(guard, TypingGuard) and not guard.is_up
 
 
 async def wait_for_idle(min_sleep: float = STEP, max_sleep: float = 1.0) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.typing_guard import QUIET
 from tchat.tui.services.questions import ApprovalQuestion
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, text
+from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, takes_keys, text
 
 Arguments = Mapping[str, Any]
 RUN = ("run_command", {"command": ["touch", "made"]})
@@ -55,8 +54,7 @@ class Calls:
 
     async def asked(self) -> None:
         """Wait until a question is seen, and keys answer it."""
-        await self.shown.until(lambda: self.dialog is not None and self.dialog.is_mounted)
-        await asyncio.sleep(QUIET + 0.1)
+        await self.shown.until(lambda: takes_keys(self.shown.pilot.app.screen))
         await self.shown.pilot.pause()
 
     async def answer(self, *keys: str) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
+from textual.app import App
+from textual.screen import Screen
+from textual.widgets import Input
 
 from tchat.chat.chat import Chat
 from tchat.engine.events import Event, Notice
@@ -16,10 +20,9 @@ from tchat.tools.mcp.host import FieldKind, FormField, McpForm, SamplingRequest
 from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.form import FormDialog
 from tchat.tui.dialogs.servers import ServersScreen
-from tchat.tui.dialogs.typing_guard import QUIET
 from tchat.tui.services.tools import ServerRow
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, text
+from tests.tui.stage import HOSTILE, PATIENCE, SIZES, STEP, is_tame, shown, takes_keys, text
 
 FIELDS = (
     FormField("name", "Your name", is_required=True),
@@ -31,16 +34,22 @@ FORM = McpForm("shop", "Please tell who you are.", FIELDS)
 REQUEST = SamplingRequest("shop", "Be kind.", (("user", "Say hi"),), 8)
 
 
-async def ready() -> None:
-    """Wait until a dialog takes keys."""
-    await asyncio.sleep(QUIET + 0.3)
+async def ready(app: App[Any]) -> None:
+    """Wait until keys answer what is shown; a form gives its first field the focus then."""
+    async with asyncio.timeout(PATIENCE):
+        while not takes_keys(app.screen) or (has_field(app.screen) and app.focused is None):
+            await asyncio.sleep(STEP)
+
+
+def has_field(screen: Screen[Any]) -> bool:
+    return isinstance(screen, FormDialog) and bool(screen.query(Input))
 
 
 async def test_a_form_takes_answers_field_by_field_and_tells_what_is_wrong() -> None:
     typed: list[str] = []
     async with shown(FormDialog(FORM, typed.append), (100, 40)) as (app, pilot):
         await pilot.press("h", "enter")
-        await ready()
+        await ready(app)
         assert typed == ["h"]
         assert "The server shop asks" in text(app)
         assert "small, large" in text(app)
@@ -55,7 +64,7 @@ async def test_a_form_takes_answers_field_by_field_and_tells_what_is_wrong() -> 
 async def test_an_address_is_shown_and_never_opened() -> None:
     form = McpForm("shop", "Log in", url="https://shop.example/login")
     async with shown(FormDialog(form), (100, 40)) as (app, pilot):
-        await ready()
+        await ready(app)
         assert "https://shop.example/login" in text(app)
         await pilot.press("ctrl+s")
         assert app.ended_with == {}
@@ -66,7 +75,7 @@ async def test_hostile_forms_fit(size: tuple[int, int]) -> None:
     fields = [FormField(f"f{n}", HOSTILE, HOSTILE * 9, default=HOSTILE) for n in range(30)]
     form = McpForm(HOSTILE, HOSTILE * 50, tuple(fields), "https://x.org/" + "a" * 900)
     async with shown(FormDialog(form), size) as (app, pilot):
-        await ready()
+        await ready(app)
         assert is_tame(app)
         await pilot.press("down", "down", "escape")
         assert app.ended_with is None
@@ -75,7 +84,7 @@ async def test_hostile_forms_fit(size: tuple[int, int]) -> None:
 async def asked(chat: Shown, kind: type[FormDialog | ApprovalDialog], heading: str) -> None:
     await chat.until(lambda: isinstance(chat.pilot.app.screen, kind))
     await chat.until(lambda: heading in text(chat.pilot.app))
-    await ready()
+    await ready(chat.pilot.app)
 
 
 @pytest.mark.parametrize("agrees", [True, False])

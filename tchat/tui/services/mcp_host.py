@@ -37,11 +37,13 @@ class ScreenMcpHost:
     def ask_sampling(self, request: SamplingRequest) -> str | None:
         """Ask the user, let the model reply, and show what is sent; None declines."""
         from tchat.chat.server_reply import reply_to_server
+        from tchat.engine.engine_thread import on_large_stack
 
         with suppress(Interrupted):
             if not self._questions.ask(ReplyQuestion(request)):
                 return None
-            reply = reply_to_server(self._chat(), request)
+            # The engine waits for the call; the thread of a tool has a small stack.
+            reply = on_large_stack(lambda: reply_to_server(self._chat(), request))
             if reply is not None and self._questions.ask(ReplyQuestion(request, reply)):
                 return reply
         return None
