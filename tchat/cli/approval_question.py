@@ -64,7 +64,7 @@ class ApprovalQuestion:
         Raises:
             Interrupted: The user stopped the turn instead.
         """
-        with self._lock, _input(self._console) as stream:
+        with self._lock, typed_answers(self._console) as stream:
             return self._ask(request, stream)
 
     def _ask(self, request: ApprovalRequest, stream: BinaryIO) -> Answer:
@@ -95,7 +95,7 @@ class ApprovalQuestion:
         self._show([_choices(request)])
         console.stderr.write("> ")
         console.stderr.flush()
-        line = _readline(stream, self._cancel)
+        line = read_answer(stream, self._cancel)
         if not line.endswith(b"\n"):
             console.stderr.write("\n")
         return line.decode(errors="replace").strip()
@@ -149,7 +149,7 @@ def _choices(request: ApprovalRequest) -> str:
 
 
 @contextmanager
-def _input(console: Console) -> Iterator[BinaryIO]:
+def typed_answers(console: Console) -> Iterator[BinaryIO]:
     """Where the user types: standard input, or the terminal itself where that is piped."""
     if console.stdin_is_terminal and console.stdin is not None:
         with shown_typing(console.stdin):
@@ -164,7 +164,7 @@ def _input(console: Console) -> Iterator[BinaryIO]:
         yield terminal
 
 
-def _readline(stream: BinaryIO, cancel: Cancel) -> bytes:
+def read_answer(stream: BinaryIO, cancel: Cancel) -> bytes:
     """A line; empty at the end of the input.
 
     Raises:

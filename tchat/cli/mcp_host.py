@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tchat.chat.commands.command import said_by
-from tchat.cli.console import Console, ask_line, ask_yes_no
+from tchat.cli.console import Console
 from tchat.engine.binding import Cancel
-from tchat.errors import UsageError
-from tchat.sanitize import printable, single_line
+from tchat.errors import Interrupted, UsageError
+from tchat.sanitize import printable, revealed, single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -34,14 +35,16 @@ class LineMcpHost:
 
     def ask_form(self, form: McpForm) -> Mapping[str, FieldValue] | None:
         """Ask the questions of a form; an empty answer to a required one gives up."""
-        if not self._can_ask():
-            return None
+        with suppress(Interrupted):
+            return self._asked_form(form) if self._can_ask() else None
+        return None
+
+    def _asked_form(self, form: McpForm) -> Mapping[str, FieldValue] | None:
         lines = [tr("The MCP server {name} asks:", name=form.server), *form.message.splitlines()]
         if form.url:
-            lines.append(form.url)
             question = tr("Have you opened that page yourself, and should the call go on?")
-            return {} if ask_yes_no(self._console, lines, question) else None
-        if not ask_yes_no(self._console, lines, tr("Answer?")):
+            return {} if self._agrees([*lines, form.url], question) else None
+        if not self._agrees(lines, tr("Answer?")):
             return None
         answers: dict[str, FieldValue] = {}
         for field in form.fields:
@@ -53,13 +56,18 @@ class LineMcpHost:
             if value is not None:
                 answers[field.name] = value
         shown = [f"{name}: {single_line(str(value))}" for name, value in answers.items()]
-        question = tr("Send this to {name}?", name=form.server)
-        return answers if ask_yes_no(self._console, shown, question) else None
+        return (
+            answers if self._agrees(shown, tr("Send this to {name}?", name=form.server)) else None
+        )
 
     def ask_sampling(self, request: SamplingRequest) -> str | None:
         """Show the request, and let the model reply if the user agrees; send what they saw."""
-        if self.chat is None or not self._can_ask():
-            return None
+        with suppress(Interrupted):
+            if self.chat is not None and self._can_ask():
+                return self._replied(self.chat, request)
+        return None
+
+    def _replied(self, chat: Chat, request: SamplingRequest) -> str | None:
         from tchat.chat.server_reply import reply_to_server
         from tchat.tools.programs import shortened
 
@@ -67,14 +75,13 @@ class LineMcpHost:
         lines = [tr("The MCP server {name} wants a reply of your model to:", name=name)]
         for role, text in (("system", request.system), *request.messages):
             lines += said_by(role, shortened(text, SHOWN)).splitlines() if text else []
-        if not ask_yes_no(self._console, lines, tr("Reply?")):
+        if not self._agrees(lines, tr("Reply?")):
             return None
-        reply = reply_to_server(self.chat, request)
+        reply = reply_to_server(chat, request)
         if reply is None:
             return None
-        shown = printable(shortened(reply, SHOWN)).splitlines()
-        question = tr("Send this to {name}?", name=name)
-        return reply if ask_yes_no(self._console, shown, question) else None
+        shown = revealed(shortened(reply, SHOWN)).splitlines()
+        return reply if self._agrees(shown, tr("Send this to {name}?", name=name)) else None
 
     def progress(self, progress: McpProgress) -> None:
         """Say how far a server is, where it says what it does."""
@@ -86,12 +93,39 @@ class LineMcpHost:
         return self._cancel.is_set()
 
     def _can_ask(self) -> bool:
-        return self._console.stdin_is_terminal and self._console.stderr_is_terminal
+        from tchat.cli.approval_question import can_ask
+
+        return can_ask(self._console)
+
+    def _agrees(self, lines: Sequence[str], question: str) -> bool:
+        """Whether the user says yes to ``question``, below ``lines``, which are sanitized."""
+        from tchat.cli.approval_question import YES_WORDS
+
+        for line in lines:
+            self._console.stderr.write(f"{self._console.in_lines(line)}\n")
+        return self._typed(f"{question} [y/N]").lower() in YES_WORDS
+
+    def _typed(self, question: str) -> str:
+        """What the user types; what was typed before the question is no answer.
+
+        Raises:
+            Interrupted: The user stopped the turn instead.
+        """
+        from tchat.cli.approval_question import read_answer, typed_answers
+
+        console = self._console
+        with typed_answers(console) as stream:
+            console.stderr.write(f"{console.in_lines(question)} ")
+            console.stderr.flush()
+            line = read_answer(stream, self._cancel)
+        if not line.endswith(b"\n"):
+            console.stderr.write("\n")
+        return printable(line.decode(errors="replace")).strip()
 
     def _answer(self, field: FormField) -> FieldValue | None:
         for attempt in range(ATTEMPTS):
             try:
-                return field.parse(ask_line(self._console, _question(field)))
+                return field.parse(self._typed(_question(field)))
             except UsageError as error:
                 if attempt == ATTEMPTS - 1:
                     raise

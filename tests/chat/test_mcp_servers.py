@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +178,39 @@ def test_all_that_are_on_are_listed_whether_their_server_runs_or_not(servers: Ch
     assert (found["o__add"].source, found["o__add"].is_on) == (ToolSource.SERVER, True)
     assert found["h_x__good"].is_on
     assert not found["h_x__a_b_c"].is_on
+
+
+def test_without_a_server_that_is_used_the_package_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": SERVERS}))
+    program = (
+        "import sys\n"
+        "from tchat.cli.main import program\n"
+        "import tchat.cli.line_chat, tchat.tui.services.conversation\n"
+        "print(*(name for name in sys.modules if name.startswith('tchat.tools')))\n"
+        "assert program(['mcp', 'ls']) == 0\n"
+        "assert program(['tools', 'ls']) == 0\n"
+        "print(*({'mcp', 'mcp_types', 'anyio', 'httpx2'} & {*sys.modules}))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TCHAT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = ran.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("", "")
+
+
+def test_without_the_package_one_line_says_what_to_install(
+    servers: ChatServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("tchat.tools.mcp.connection")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tchat.tools.mcp.connection", None)
+    found = servers.find_tools(Settings(), ["o__add"])
+    assert found.tools == ()
+    assert found.problems == (
+        "the MCP server o fails: MCP servers need the package `mcp`; install it: "
+        "pip install 'tchat[mcp]'",
+    )
