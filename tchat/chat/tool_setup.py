@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.errors import UsageError
@@ -127,7 +128,7 @@ def open_executor(
         ask_after_untrusted=settings.tools.ask_after_untrusted,
     )
     if before is not None:
-        approval.follow(before.executor.approval)
+        approval.follow(before.executor.approval, _changed(before, more))
     registry = _registry(settings, paths, store, approval, cancel)
     for tool in more:
         if tool.name in names:
@@ -149,6 +150,17 @@ def open_executor(
         approval=approval,
         log=open_log(paths),
         ask=ask or _nobody,
+    )
+
+
+def _changed(before: ChatTools, tools: Collection[Tool]) -> frozenset[str]:
+    """The tools that describe themselves in another way than before: a server may swap them."""
+    known = before.executor
+    return frozenset(
+        tool.name
+        for tool in tools
+        if tool.name in known.enabled
+        and (former := known.registry.get(tool.name)) != replace(tool, run=former.run)
     )
 
 

@@ -8,7 +8,7 @@ again, whatever was granted before: a text must not use what the user allowed fo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -187,12 +187,18 @@ class Approval:
             if (rule.command or rule.path) and self._rules_since.get(rule, 0) == before:
                 self._rules_since[rule] = self._read
 
-    def follow(self, before: Approval) -> None:
-        """Go on with what was granted and read in the same session under other rules."""
+    def follow(self, before: Approval, changed: Collection[str] = ()) -> None:
+        """Go on with what was granted and read in the same session under other rules.
+
+        Args:
+            before: That of the session until now.
+            changed: Tools that became others under the same name: what was granted them is over.
+        """
         self._read = before._read
         self._rules_since = dict(before._rules_since)
-        self._granted_tools = dict(before._granted_tools)
-        self._granted_patterns = dict(before._granted_patterns)
+        tools, patterns = before._granted_tools, before._granted_patterns
+        self._granted_tools = {name: tools[name] for name in tools if name not in changed}
+        self._granted_patterns = {key: patterns[key] for key in patterns if key[0] not in changed}
 
     def always_allow_tool(self, tool: Tool) -> None:
         """Allow every call of ``tool`` in this session."""

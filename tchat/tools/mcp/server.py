@@ -80,6 +80,7 @@ class McpServer:
         self._listing: ToolListing | None = None
         self._starts = 0
         self._error = ""
+        self._were_tools_wanted = False
 
     @property
     def name(self) -> str:
@@ -134,7 +135,7 @@ class McpServer:
     def is_stale(self) -> bool:
         """Whether its tools changed since they were listed, or can be listed only now."""
         connection = self._connection
-        if connection is None or not connection.is_ready:
+        if not self._were_tools_wanted or connection is None or not connection.is_ready:
             return False
         return self._listing is None or "tools" in connection.stale
 
@@ -151,6 +152,7 @@ class McpServer:
         """
         from tchat.tools.mcp.listings import ToolListing, list_tools, tool_listing
 
+        self._were_tools_wanted = True
         connection = self.start()
         if self._listing is not None and "tools" not in connection.stale and connection.is_open:
             return self._listing
