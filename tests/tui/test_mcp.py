@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from tchat.paths import Paths
-from tchat.settings import Settings
+from tchat.settings import Settings, Tools
 from tests.tools.mcp.stage import OFFICIAL, hostile
 from tests.tui.chat_stage import opened
 
@@ -67,3 +68,15 @@ async def test_quitting_does_not_wait_for_a_server_that_hangs(
         start = time.monotonic()
     assert time.monotonic() - start < 30
     assert all(each.state != "ready" for each in servers.status())
+
+
+async def test_a_server_of_a_tool_that_fails_is_told_and_the_prompt_is_answered(
+    settings: Settings, paths: Paths
+) -> None:
+    on = replace(settings, tools=Tools(enabled=("bad__*", "calculator")))
+    async with opened(on, paths) as shown:
+        await shown.ask("Hello")
+        assert "the MCP server bad fails: it ended with exit code 3" in shown.notices
+        assert shown.screen.context.conversation.chat.tools is not None
+        await shown.ask("Again")
+        assert shown.notices.count("the MCP server bad fails") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.session import SessionState
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
-from tchat.engine.events import Event, PromptProgress
+from tchat.engine.events import Event, Notice, PromptProgress
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
@@ -150,8 +151,8 @@ class Conversation:
         """
 
         def begin() -> Iterator[Event]:
-            self.tools.prepare(self.chat, self.persistent)
-            return call(self.chat)
+            problems = self.tools.prepare(self.chat, self.persistent)
+            return chain((Notice("tool", each) for each in problems), call(self.chat))
 
         return self._engine.stream(begin, request)
 

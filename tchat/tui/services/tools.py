@@ -71,18 +71,24 @@ class ToolService:
         self._tools: ChatTools | None = None
         self._opened_with: Tools | None = None
 
-    def prepare(self, chat: Chat, store: Store) -> None:
+    def prepare(self, chat: Chat, store: Store) -> Sequence[str]:
         """Give ``chat`` the tools of its settings; on the engine's thread, between turns.
+
+        Returns:
+            Lines about servers that cannot be used, where they were looked for now.
 
         Raises:
             UsageError: There is no such tool, a rule is not one, or an allowed folder is none.
         """
         wanted = chat.settings.tools
+        problems: Sequence[str] = ()
         if wanted != self._opened_with or self._servers.is_stale:
             if wanted.enabled:
                 self._tools = self._open(chat.settings, store)
+                problems = self._servers.problems
             self._opened_with = wanted
         chat.tools = self._tools if wanted.enabled else None
+        return problems
 
     def forget(self) -> None:
         """Another session is opened: what was granted in the one before is over."""
