@@ -110,6 +110,8 @@ class ToolLoop:
     def replies(self) -> ToolReplies:
         """How the next reply is read. A call is demanded at most once in a turn.
 
+        In the envelope, the last reply that may come is an answer.
+
         Raises:
             UsageError: The schemas of the tools make no grammar.
         """
@@ -117,7 +119,8 @@ class ToolLoop:
         if choice is None or self._steps:
             choice = ToolChoice()
         self._readers.clear()
-        return self._protocol.replies(choice, self._readers)
+        must_answer = self._repeated > 0 or self._steps >= self._tools.max_steps
+        return self._protocol.replies(choice, self._readers, must_answer=must_answer)
 
     def end_reply(
         self, finished: Finished, journal: ReplyJournal
@@ -125,7 +128,9 @@ class ToolLoop:
         """The end of a reply, or of a step if it calls; one that was cut off calls nothing."""
         calls = self._last_calls
         if calls and finished.reason is Reason.LENGTH:
-            yield Notice("tool", tr("the reply ended within a call, so no tool was called"))
+            yield Notice(
+                "tool", tr("the reply was cut off where it calls a tool, so none was called")
+            )
         if not calls or finished.reason is not Reason.STOP:
             return finished
         finished = replace(finished, reason=Reason.TOOL_CALLS)

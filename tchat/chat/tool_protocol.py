@@ -140,15 +140,20 @@ class ToolProtocol:
         """The system prompt ``text`` with what the model has to know of the tools."""
         return "\n\n".join(filter(None, (text, self.system)))
 
-    def replies(self, choice: ToolChoice, readers: list[CallReplyReader]) -> ToolReplies:
+    def replies(
+        self, choice: ToolChoice, readers: list[CallReplyReader], *, must_answer: bool = False
+    ) -> ToolReplies:
         """How replies are read; each reader is added to ``readers``.
+
+        With ``must_answer``, a reply in the envelope calls no tool.
 
         Raises:
             UsageError: The schemas of the tools make no grammar.
         """
         is_envelope = self.prompt.in_envelope
         if is_envelope:
-            forced = envelope_grammar(self.grammars.schemas, choice)
+            schemas = {} if must_answer else self.grammars.schemas
+            forced = envelope_grammar(schemas, ToolChoice() if must_answer else choice)
         else:
             forced = "" if choice.may_answer else self.grammars.call(choice)
 
@@ -163,7 +168,7 @@ class ToolProtocol:
             readers.append(made)
             return made
 
-        return ToolReplies(reader, ends_with_grammar=is_envelope)
+        return ToolReplies(reader, ends_with_grammar=bool(forced))
 
 
 def protocol_for(engine: Engine, tools: Sequence[Tool], choice: ToolChoice) -> ToolProtocol:

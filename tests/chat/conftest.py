@@ -12,6 +12,7 @@ from tchat.chat.chat import Chat
 from tchat.paths import Paths, user_paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Sampling, Settings
+from tests.chat.tool_turns import force, hermes, open_tools  # noqa: F401 - fixtures
 
 OpenChat = Callable[..., Chat]
 

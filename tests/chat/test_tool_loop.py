@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tchat.chat.tool_loop import ChatTools
+from tchat.chat.tool_protocol import CallReplyReader
 from tchat.engine.events import (
-    Event,
+    Finished,
     MessageStored,
+    Notice,
+    PromptProgress,
     Reason,
     StepFinished,
     StepState,
@@ -19,61 +22,16 @@ from tchat.engine.events import (
     ToolCallStarted,
     ToolStep,
 )
-from tchat.paths import Paths
+from tchat.errors import Interrupted
 from tchat.sessions.records import ToolState
 from tchat.sessions.store import SessionStore
-from tchat.tools.approval import Approval
-from tchat.tools.audit_log import AuditLog
-from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest, ToolExecutor
-from tchat.tools.registry import ToolRegistry, ToolSettings
-from tchat.tools.syntaxes import ToolChoice
-from tchat.tools.tool import Tool
+from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest
+from tchat.tools.tool import Effect
 from tests.chat.conftest import OpenChat
-from tests.chat.forced_replies import HERMES, MARKS, ForcedReplies, hermes_call
-from tests.tiny import write_tiny
+from tests.chat.forced_replies import hermes_call
+from tests.chat.tool_turns import OpenTools, answer, of_kind, tool
 
-OpenTools = Callable[..., ChatTools]
 CALL = hermes_call('{"expression": "2+2"}')
-
-
-@pytest.fixture
-def hermes(tmp_path: Path) -> Path:
-    return write_tiny(tmp_path / "hermes.gguf", template=HERMES, user_defined=MARKS)
-
-
-@pytest.fixture
-def open_tools(paths: Paths) -> OpenTools:
-    def make(
-        *tools: Tool,
-        names: Sequence[str] = ("calculator",),
-        choice: str = "auto",
-        max_steps: int = 10,
-        ask: Callable[[ApprovalRequest], Answer] = lambda _: Answer(ApprovalChoice.ONCE),
-    ) -> ChatTools:
-        registry = ToolRegistry(ToolSettings(lambda _: None, paths.tool_undo), paths.tools)  # type: ignore[arg-type,return-value]
-        for tool in tools:
-            registry.add(tool)
-        names = (*names, *(tool.name for tool in tools))
-        chosen = ToolChoice.parse(choice, names)
-        executor = ToolExecutor(
-            registry, frozenset(names), None, Approval(), AuditLog(paths.tool_log), ask
-        )
-        return ChatTools(executor, tuple(names), chosen, max_steps)
-
-    return make
-
-
-@pytest.fixture
-def force(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ForcedReplies]:
-    return lambda *texts: ForcedReplies(monkeypatch, texts)
-
-
-def of_kind(events: Sequence[Event], kind: Any) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
-
-
-def answer(events: Sequence[Event]) -> str:
-    return "".join(event.text for event in of_kind(events, TextDelta))
 
 
 def test_a_call_runs_and_the_model_answers_behind_its_result(
@@ -112,3 +70,323 @@ def test_a_call_runs_and_the_model_answers_behind_its_result(
     assert result.tool_outcome.call_id == call.tool_calls[0].id
     assert done.message == result.id
     assert of_kind(events, MessageStored)[1] == MessageStored(result.id, reply.id)
+
+
+def test_a_step_prefills_only_the_tokens_of_the_result(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    other = hermes_call('{"expression": "3+3"}')
+    # The template writes no reasoning, and other spaces than the model.
+    force(f"<think>Let me see.</think>\n\nI look.\n\n\n{CALL}\n", f"Once more. {other}", "It is 4.")
+
+    events = list(chat.send("What is 2+2?"))
+
+    first, second = (step.finished.usage for step in of_kind(events, StepFinished))
+    last = of_kind(events, Finished)[0].usage
+    assert second.reused == first.prompt + first.completion
+    assert last.reused == second.prompt + second.completion
+    assert max(second.prefilled, last.prefilled) < 60
+    assert [e.reused for e in of_kind(events, PromptProgress)[2::2]] == [second.reused, last.reused]
+
+
+def test_the_envelope_serves_a_model_that_knows_no_tools(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, store: SessionStore
+) -> None:
+    chat = open_chat(max_tokens=300)
+    chat.tools = open_tools()
+    replies = force(
+        '{"tool": "calculator", "arguments": {"expression": "2+2"}}', '{"answer": "It is\\n4."}'
+    )
+
+    events = list(chat.send("What is 2+2?"))
+
+    assert not replies.left
+    assert answer(events) == "It is\n4."
+    assert of_kind(events, ToolStep)[-1].content == "4"
+    step, last = of_kind(events, StepFinished)[0].finished.usage, of_kind(events, Finished)[0].usage
+    assert last.reused == step.prompt + step.completion
+    assert last.prefilled < 60
+    assert store.branch(chat.session.id)[-1].text == "It is\n4."  # type: ignore[union-attr]
+
+
+def test_the_grammar_of_the_envelope_holds_every_reply(
+    open_chat: OpenChat, open_tools: OpenTools
+) -> None:
+    kind = {"enum": ["red", "green"]}
+    chat = open_chat(max_tokens=200, temp=1.0, seed=1)
+    chat.tools = open_tools(
+        tool("paint", lambda a: a["colour"], colour=kind), names=(), choice="paint", max_steps=1
+    )
+
+    events = list(chat.send("Hello"))
+
+    assert of_kind(events, ToolStep)[0].arguments["colour"] in kind["enum"]
+
+
+def test_a_call_is_demanded_once_in_a_turn(
+    open_chat: OpenChat, open_tools: OpenTools, hermes: Path
+) -> None:
+    kind = {"enum": ["red", "green"]}
+    chat = open_chat(model=str(hermes), max_tokens=120, temp=1.0, seed=1)
+    chat.tools = open_tools(tool("paint", lambda a: a["colour"], colour=kind), choice="paint")
+
+    events = list(chat.send("Hello"))
+
+    first = of_kind(events, StepFinished)[0].finished
+    assert first.text == ""
+    assert of_kind(events, ToolStep)[0].name == "paint"
+    assert of_kind(events, ToolStep)[0].arguments["colour"] in kind["enum"]
+
+
+def test_a_call_that_has_begun_is_held_by_the_schema_of_its_tool(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(hermes_call('{"expression": 4}'))
+
+    with pytest.raises(AssertionError, match="the grammar refuses"):
+        list(chat.send("What is 2+2?"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No call: `<tool_call>` is a mark.",
+        "```\n<tool_call>\n{}\n</tool_call>\n```",
+        "Just an answer with { and [.",
+    ],
+)
+def test_what_only_looks_like_a_call_is_an_answer(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, text: str
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(text)
+
+    events = list(chat.send("What is a call?"))
+
+    assert answer(events) == text
+    assert not of_kind(events, ToolStep)
+
+
+def test_calls_that_only_read_run_at_once(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, store: SessionStore
+) -> None:
+    both = threading.Barrier(2, timeout=20)
+    there = tool("there", lambda _: f"{both.wait() * 0} there")
+    here = tool("here", lambda _: f"{both.wait() * 0} here")
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools(there, here)
+    force(f"{hermes_call('{}', 'there')}\n{hermes_call('{}', 'here')}", "Done.")
+
+    events = list(chat.send("Both"))
+
+    steps = [(e.index, e.name, e.state) for e in of_kind(events, ToolStep)]
+    assert steps == [
+        (0, "there", StepState.RUNNING),
+        (1, "here", StepState.RUNNING),
+        (0, "there", StepState.DONE),
+        (1, "here", StepState.DONE),
+    ]
+    _, call, first, second, _ = store.branch(chat.session.id)  # type: ignore[union-attr]
+    assert (first.parent_id, second.parent_id) == (call.id, first.id)
+    assert len({each.id for each in call.tool_calls}) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (hermes_call("{}", "nothing"), "there is no tool nothing"),
+        (hermes_call('{"expression": "1/0"}'), "zero"),
+        ("<tool_call>\n{]\n</tool_call>", "could not be read"),
+    ],
+)
+def test_a_call_that_fails_is_told_to_the_model(
+    open_chat: OpenChat,
+    open_tools: OpenTools,
+    monkeypatch: pytest.MonkeyPatch,
+    force: Any,
+    hermes: Path,
+    call: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(CallReplyReader, "hold", None)  # a grammar would not let it be written
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(call, "Sorry.")
+
+    events = list(chat.send("Try"))
+
+    assert of_kind(events, ToolStep)[-1].state is StepState.FAILED
+    assert told in of_kind(events, ToolStep)[-1].content
+    assert answer(events) == "Sorry."
+
+
+def test_a_refused_call_is_told_to_the_model_with_the_users_word(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, store: SessionStore
+) -> None:
+    ran = threading.Event()
+
+    def write(_: Any) -> str:
+        ran.set()
+        return "written"
+
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools(
+        tool("write", write, Effect.WRITES_FILES),
+        ask=lambda _: Answer(ApprovalChoice.DENY, "not today"),
+    )
+    force(hermes_call("{}", "write"), "All right.")
+
+    events = list(chat.send("Write"))
+
+    states = [e.state for e in of_kind(events, ToolStep)]
+    assert states == [StepState.ASKING, StepState.REFUSED]
+    result = store.branch(chat.session.id)[2]  # type: ignore[union-attr]
+    assert result.text == "The user refused this call: not today"
+    assert result.tool_outcome is not None
+    assert (result.tool_outcome.state, result.tool_outcome.decided_by) == ("refused", "user")
+    assert not ran.is_set()
+
+
+def test_a_turn_ends_after_its_last_step(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools(max_steps=2)
+    force(*(hermes_call(f'{{"expression": "{n}"}}') for n in range(3)))
+
+    events = list(chat.send("Count"))
+
+    assert [e.content for e in of_kind(events, ToolStep) if e.state is StepState.DONE] == ["0", "1"]
+    assert of_kind(events, Finished)[0].reason is Reason.TOOL_CALLS
+    assert "--max-steps" in of_kind(events, Notice)[-1].text
+
+
+def test_the_same_call_with_the_same_result_is_told_once_and_then_ends_the_turn(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(CALL, CALL, CALL)
+
+    events = list(chat.send("Again"))
+
+    first, second, _ = (e.content for e in of_kind(events, ToolStep) if e.message is not None)
+    assert first == "4"
+    assert second.startswith("4\n[The same call")
+    assert of_kind(events, Finished)[0].reason is Reason.LOOP
+    assert "again and again" in of_kind(events, Notice)[-1].text
+
+
+def test_stopping_a_tool_ends_the_turn_and_keeps_what_there_is(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, store: SessionStore
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    released = threading.Event()
+
+    def hang(_: Any) -> str:
+        chat.cancel.set()
+        released.wait(20)
+        return "late"
+
+    chat.tools = open_tools(tool("hang", hang))
+    force(f"{CALL}\n{hermes_call('{}', 'hang')}\n{CALL}", "Unreached.")
+    chat.tools = dataclasses.replace(chat.tools, max_steps=3)
+
+    events = list(chat.send("Wait"))
+    released.set()
+
+    ends = {e.index: e.state for e in of_kind(events, ToolStep)}
+    assert ends[1] is StepState.STOPPED
+    assert of_kind(events, Finished)[0].reason is Reason.CANCELLED
+    assert store.branch(chat.session.id)[2].text == "4"  # type: ignore[union-attr]
+    chat.cancel.clear()
+    force("Now then.")
+    assert answer(list(chat.send("Go on"))) == "Now then."
+
+
+def test_a_question_that_is_closed_stops_its_call_only(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    def ask(_: ApprovalRequest) -> Answer:
+        raise Interrupted(2)
+
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools(tool("write", lambda _: "", Effect.WRITES_FILES), ask=ask)
+    force(hermes_call("{}", "write"), "All right.")
+
+    events = list(chat.send("Write"))
+
+    assert of_kind(events, ToolStep)[-1].state is StepState.STOPPED
+    assert answer(events) == "All right."
+
+
+def test_a_step_can_be_written_again_and_a_turn_goes_on_behind_a_result(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, store: SessionStore
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(CALL, "It is 4.", "It is four.", "From here.")
+    list(chat.send("What is 2+2?"))
+
+    list(chat.regenerate())
+
+    branch = store.branch(chat.session.id)  # type: ignore[union-attr]
+    assert [m.text for m in branch] == ["What is 2+2?", "", "4", "It is four."]
+    store.delete_message(branch[-1].id)
+    events = list(chat.continue_reply(branch[2].id))
+    assert answer(events) == "From here."
+
+
+@pytest.mark.parametrize("template", ["hermes", "plain"])
+def test_a_chat_with_calls_goes_on_without_tools(
+    open_chat: OpenChat,
+    open_tools: OpenTools,
+    force: Any,
+    hermes: Path,
+    tiny_model: Path,
+    template: str,
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    force(CALL, "It is 4.", "You are welcome.")
+    list(chat.send("What is 2+2?"))
+    model = hermes if template == "hermes" else tiny_model
+    later = open_chat(model=str(model), session=chat.session, max_tokens=300)
+
+    events = list(later.send("Thanks"))
+
+    assert answer(events) == "You are welcome."
+    assert not [e for e in of_kind(events, Notice) if e.kind == "template"]
+
+
+def test_a_grammar_of_the_user_switches_the_tools_off(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), grammar='root ::= "yes"')
+    chat.tools = open_tools()
+    force("yes")
+
+    events = list(chat.send("Yes?"))
+
+    assert answer(events) == "yes"
+    assert [e.kind for e in of_kind(events, Notice)][-1:] == ["tool"]
+
+
+def test_a_reply_that_is_cut_off_within_a_call_calls_nothing(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path, store: SessionStore
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=20)
+    chat.tools = open_tools()
+    force(CALL)
+
+    events = list(chat.send("What is 2+2?"))
+
+    assert not of_kind(events, ToolStep)
+    assert of_kind(events, Finished)[0].reason is Reason.LENGTH
+    assert "was cut off" in of_kind(events, Notice)[-1].text
+    assert store.branch(chat.session.id)[-1].tool_calls == ()  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from tchat.engine.prompt.encoder import EncodedPrompt, PromptEncoder, tokenize_b
 from tchat.engine.prompt.reasoning import ReplyPhase
 from tchat.engine.prompt.template import Rendering, Think, unused_character
 
-_OTHER = "zqotherkey"  # an argument that no call has
+_OTHER = "\U0010fffdzqother"  # an argument that no call has, and the last in any order
 
 
 def prompt_behind_call(
@@ -51,7 +51,9 @@ def prompt_behind_call(
     text, own, _ = specials.split_by_author(behind, marker)
     first_result = len(behind.partition(marker)[0])  # nothing of it stands before the first mark
     start = next((begin for begin, end in own if _ends_reply(encoder, text[begin:end])), None)
-    if start is None or start >= first_result:
+    if start is None or start >= first_result:  # by some templates, results follow calls at once
+        start = _written_part(encoder, cached, text[:first_result])
+    if not start:
         return None
     spans = [(begin - start, end - start) for begin, end in own if begin >= start]
     tokens = tokenize_by_parts(encoder.model, specials, text[start:], spans)
@@ -78,6 +80,14 @@ def _common_end(left: str, right: str) -> str:
             break
         length += 1
     return left[len(left) - length :]
+
+
+def _written_part(encoder: PromptEncoder, cached: Sequence[int], behind: str) -> int:
+    """How many characters at the head of ``behind`` the reply ends with."""
+    pieces = map(encoder.model.piece, cached[-len(behind) :])
+    written = b"".join(pieces).decode("utf-8", "replace").rstrip()
+    lengths = range(min(len(written), len(behind)), 0, -1)
+    return next((length for length in lengths if written.endswith(behind[:length])), 0)
 
 
 def _ends_reply(encoder: PromptEncoder, mark: str) -> bool:
