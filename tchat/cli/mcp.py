@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,7 +12,7 @@ from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.errors import NetworkError, TchatError, UsageError
-from tchat.paths import path_text, user_paths
+from tchat.paths import expanded, path_text, user_paths
 from tchat.sanitize import printable, single_line
 from tchat.tools.mcp.config import (
     ServerConfig,
@@ -93,7 +94,7 @@ def add(  # noqa: PLR0917 - Typer passes them by name
         raise UsageError(tr("--header is for URLs"), tr("give variables with --env"))
     server = ServerConfig(
         name,
-        () if is_url else tuple(words),
+        () if is_url else _absolute(words),
         dict(_pair(each, "=", "--env") for each in env),
         cwd,
         url=words[0] if is_url else "",
@@ -221,6 +222,14 @@ def _record(server: ServerConfig) -> dict[str, Any]:
         "env": sorted(server.env),
         "headers": sorted(server.headers),
     }
+
+
+def _absolute(words: Sequence[str]) -> tuple[str, ...]:
+    """A command with the whole path of a program that is named by one: chats start elsewhere."""
+    program, *arguments = words
+    if "/" in program:
+        program = str(expanded(program).absolute())
+    return (program, *arguments)
 
 
 def _pair(text: str, mark: str, flag: str) -> tuple[str, str]:

@@ -95,3 +95,19 @@ def test_a_broken_file_is_told_and_kept(shell: Shell, home: Path) -> None:
         assert result.code == 2
         assert "mcp.json cannot be used" in result.err
     assert (home / "mcp.json").read_text() == "{"
+
+
+def test_a_program_named_by_a_path_is_found_from_everywhere(
+    shell: Shell, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "server"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    shell("mcp", "add", "here", "./server", OFFICIAL[1])
+    monkeypatch.chdir("/")
+    assert shell("mcp", "test", "here").code == 0
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = {"mcpServers": {"tilde": {"command": "~/server", "args": [OFFICIAL[1]]}}}
+    (home / "mcp.json").write_text(json.dumps(written))
+    assert shell("mcp", "test", "tilde").code == 0

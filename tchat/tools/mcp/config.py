@@ -93,7 +93,7 @@ class ServerConfig:
 
         return ServerConfig(
             self.name,
-            tuple(map(value, self.command)),
+            _expanded(tuple(map(value, self.command))),
             {name: value(text) for name, text in self.env.items()},
             str(expanded(value(self.cwd))) if self.cwd else "",
             value(self.url),
@@ -114,6 +114,10 @@ class ServerConfig:
                 tr("set it, or write ${{{variable}:-default}} in mcp.json", variable=name),
             )
         return found
+
+
+def _expanded(command: tuple[str, ...]) -> tuple[str, ...]:
+    return (str(expanded(command[0])), *command[1:]) if command else ()
 
 
 def read_servers(path: Path) -> dict[str, ServerConfig]:

@@ -82,6 +82,7 @@ class McpConnection:
         self._lock = threading.Lock()
         self._callers: list[Caller] = []
         self._questions = 0
+        self._status = 0  # of HTTP, where the server refuses access
         self._portal: BlockingPortal | None = None
         self._client: Client | None = None
         self._stop: anyio.Event | None = None
@@ -215,7 +216,7 @@ class McpConnection:
         config = self._config
         transport: AbstractAsyncContextManager[Any]
         if config.url:
-            transport = http_transport(config)
+            transport = http_transport(config, self._refused)
         else:
             transport = stdio_transport(config, self._environment, self._log, self._end)
         can_ask = self._host is not None
@@ -234,6 +235,9 @@ class McpConnection:
             self._reason = self._reason or reason
         if self._stop is not None:
             self._stop.set()
+
+    def _refused(self, status: int) -> None:
+        self._status = status
 
     async def _finish(self) -> None:
         if self._stop is not None:
@@ -353,6 +357,11 @@ class McpConnection:
             return tr("what it sends is no valid answer")
         if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
             return tr("it cannot be started: {reason}", reason=error.strerror or "")
+        if isinstance(error, MCPError) and self._status:
+            return tr(
+                "it refuses access (HTTP {status}); `headers` in mcp.json can hold a key",
+                status=self._status,
+            )
         if isinstance(error, HTTPError):
             return tr("it cannot be reached: {reason}", reason=single_line(str(error), 300))
         text = error.message if isinstance(error, MCPError | TchatError) else str(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,13 @@ REQUESTS_PER_SECOND = 50
 @asynccontextmanager
 async def http_transport(
     config: ServerConfig,
+    refuse: Callable[[int], None],
 ) -> AsyncIterator[tuple[MessageStream, WriteStream[SessionMessage]]]:
     """Connect to the server; yield the streams of messages from it and to it.
 
     Args:
         config: Without variables left in it.
+        refuse: Called with the HTTP status where the server refuses access.
 
     Raises:
         httpx2.HTTPError: It cannot be reached.
@@ -43,11 +45,16 @@ async def http_transport(
         # A server can make its client connect again at once, for ever.
         await pace.wait()
 
+    async def look_at(response: httpx2.Response) -> None:
+        if response.status_code in (401, 403):
+            refuse(response.status_code)
+        _bound_body(response)
+
     client = httpx2.AsyncClient(
         # What is not compressed cannot grow.
         headers={**config.headers, "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=READ_SECONDS),
-        event_hooks={"request": [keep_pace], "response": [_bound_body]},
+        event_hooks={"request": [keep_pace], "response": [look_at]},
     )
     async with (
         client,
@@ -59,7 +66,7 @@ async def http_transport(
         yield MessageStream(received), outgoing
 
 
-async def _bound_body(response: httpx2.Response) -> None:
+def _bound_body(response: httpx2.Response) -> None:
     """Refuse a body that is compressed or, where it is no stream of events, too large."""
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - of an async client
     is_compressed = response.headers.get("content-encoding", "identity") != "identity"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_NO_MESSAGES = 1000  # lines that are no messages; some servers print a greeting
 GRACE_SECONDS = 1.0  # after its input closed, and again after SIGTERM
 _POLL_SECONDS = 0.02
+_LONGEST_LINE = 8192  # bytes of standard error that are kept until the line ends
 _EXIT_SECONDS = 0.3  # between the end of the output and that of the program
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
@@ -156,9 +157,14 @@ async def _write_messages(
 
 async def _read_log(stderr: ByteReceiveStream | None, log: ServerLog) -> None:
     assert stderr is not None  # noqa: S101 - a pipe
+    line = b""
     with suppress(*_GONE):
         async for chunk in stderr:
-            log.add(chunk.decode(errors="replace"))
+            ended, newline, line = (line + chunk).rpartition(b"\n")
+            if newline or len(line) > _LONGEST_LINE:
+                log.add((ended or line).decode(errors="replace"))
+                line = line if newline else b""
+    log.add(line.decode(errors="replace"))
 
 
 async def _end_process(process: Process) -> None:

@@ -245,6 +245,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         kind, body = "application/json", None
+        if mode == "private":
+            return self.send_error(401)
         if request.get("method") == "initialize":
             body = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
                     "serverInfo": {"name": "h", "version": "1"}}
@@ -294,6 +296,16 @@ def test_hostile_answers_over_http(
             good.call({})
         assert printable(str(caught.value)) == str(caught.value)
         stage.opened[-1].close()
+
+
+def test_a_server_that_refuses_access_is_told(stage: McpStage) -> None:
+    script = stage.home / "server.py"
+    script.write_text(textwrap.dedent(HTTP_SERVER))
+    with served_over_http(str(script), "private") as url:
+        servers = stage.open(h={"url": url})
+        assert servers.tools() == []
+        assert "it refuses access (HTTP 401); `headers` in mcp.json" in servers.status()[0].error
+        servers.close()
 
 
 def test_hung_servers_do_not_keep_the_process(stage: McpStage) -> None:
