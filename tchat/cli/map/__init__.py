@@ -27,7 +27,7 @@ from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
 from tchat.cli.map.shard import MERGE, Shard, merge_shards
-from tchat.cli.output.reply import cut_off_count, loop_count
+from tchat.cli.output.reply import TOOL_NOTICE, cut_off_count, loop_count
 from tchat.cli.output.status import TerminalStatus, print_notice
 from tchat.cli.setting_options import (
     CHOOSE,
@@ -311,7 +311,8 @@ class _Tally:
         if "error" in record:
             self.failed[record["index"]] = record["error"]
         self._cut_off += record.get("finish_reason") == "length"
-        self._looped += record.get("finish_reason") == "loop"
+        ended_by_calls = any(notice.kind == TOOL_NOTICE for notice in outcome.notices)
+        self._looped += record.get("finish_reason") == "loop" and not ended_by_calls
         for notice in outcome.notices:
             if notice not in self._told:
                 self._told.add(notice)

@@ -48,6 +48,7 @@ from tchat.engine.events import (
 )
 from tchat.translation import tr, trn
 
+TOOL_NOTICE = "tool"  # how the calls of a turn ended it
 END_NOTICES = (Reason.LENGTH, Reason.LOOP)
 
 
@@ -150,10 +151,15 @@ class ReplyOutput:
         finally:
             self._status.erase()
         if finished := self._reply.finished:
-            if finished.reason in END_NOTICES:
+            if self._needs_notice(finished):
                 self._console.notice(self._end_notice(finished.reason).text)
             if self._output.usage:
                 self._console.say(usage_line(finished))
+
+    def _needs_notice(self, finished: Finished) -> bool:
+        """Whether its end is to be told; of a turn that ended at its calls, that is done."""
+        told = any(notice.kind == TOOL_NOTICE for notice in self._reply.notices)
+        return finished.reason in END_NOTICES and not told
 
     def _end_notice(self, reason: Reason) -> Notice:
         if reason is Reason.LENGTH:
@@ -162,7 +168,7 @@ class ReplyOutput:
 
     def _finish(self, finished: Finished) -> None:
         self._reply.finished = finished
-        if finished.reason in END_NOTICES:  # printed after the reply
+        if self._needs_notice(finished):  # printed after the reply
             self._reply.notices.append(self._end_notice(finished.reason))
 
     def _show_step(self, step: StepFinished | ToolStep) -> None:
