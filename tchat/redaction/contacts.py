@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tchat.redaction.finding import Finding, Kind
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 _EMAIL = re.compile(
     r"(?<![\w.+%-])([\w.+%'-]{0,63}[\w+%])(?:@|\s?[\[(]at[\])]\s?)"
@@ -14,12 +14,12 @@ _EMAIL = re.compile(
 _REMOTE = re.compile(r":[\w~./-]+")  # behind the host of `git@host:path`
 
 
-def find_emails(text: str) -> Iterator[Finding]:
+def find_emails(text: str) -> Iterator[SensitiveSpan]:
     """E-mail addresses; ``git@host:path`` is none."""
     for match in _EMAIL.finditer(text):
         is_remote = match.group(1) == "git" and _REMOTE.match(text, match.end())
         if not is_remote:
-            yield Finding(match.start(), match.end(), Kind.EMAIL)
+            yield SensitiveSpan(match.start(), match.end(), DataKind.EMAIL)
 
 
 # Where a number without a country code may be from, the commoner in tchat's languages first.
@@ -42,13 +42,13 @@ _DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}\s?[-–]\s?\d{4}")
 _CONTEXT = 40  # characters before a number in which a word tells what it is
 
 
-def find_phones(text: str) -> Iterator[Finding]:
+def find_phones(text: str) -> Iterator[SensitiveSpan]:
     """Telephone numbers: international ones, Chinese mobiles, national ones by their form.
 
     A number without a country code needs a word for a telephone before it, or signs that group it.
     """
     for match in _CHINESE_MOBILE.finditer(text):
-        yield Finding(match.start(), match.end(), Kind.PHONE)
+        yield SensitiveSpan(match.start(), match.end(), DataKind.PHONE)
     if _MAY_BE_PHONE.search(text) is None:
         return
     from phonenumbers import Leniency, PhoneNumberMatcher
@@ -56,7 +56,7 @@ def find_phones(text: str) -> Iterator[Finding]:
     for region in REGIONS:
         for found in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
             if _is_phone(text, found.start, found.raw_string):
-                yield Finding(found.start, found.end, Kind.PHONE)
+                yield SensitiveSpan(found.start, found.end, DataKind.PHONE)
 
 
 def _is_phone(text: str, start: int, number: str) -> bool:

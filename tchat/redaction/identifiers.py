@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType
 
-from tchat.redaction.finding import Finding, Kind
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,9}(?![A-Za-z0-9])")
 _CARD = re.compile(r"(?<![\d.,-])(?:\d[ -]?){12,18}\d(?![\d-]|[.,]\d)")
@@ -18,7 +18,7 @@ _BRANDS = re.compile(
 )
 
 
-def find_ibans(text: str) -> Iterator[Finding]:
+def find_ibans(text: str) -> Iterator[SensitiveSpan]:
     """International bank account numbers whose checksum is right."""
     from stdnum import iban
 
@@ -28,18 +28,18 @@ def find_ibans(text: str) -> Iterator[Finding]:
         for end in range(len(found), 14, -1):
             at_end = end == len(found) or not found[end].isalnum()
             if at_end and iban.is_valid(found[:end]):
-                yield Finding(match.start(), match.start() + end, Kind.IBAN)
+                yield SensitiveSpan(match.start(), match.start() + end, DataKind.IBAN)
                 break
 
 
-def find_cards(text: str) -> Iterator[Finding]:
+def find_cards(text: str) -> Iterator[SensitiveSpan]:
     """Numbers of payment cards: a known beginning, a length that is used, Luhn's checksum."""
     from stdnum import luhn
 
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match.group())
         if _BRANDS.fullmatch(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
-            yield Finding(match.start(), match.end(), Kind.CARD)
+            yield SensitiveSpan(match.start(), match.end(), DataKind.CARD)
 
 
 # By the module of python-stdnum that checks it: the form, and the words that must stand before it
@@ -89,7 +89,7 @@ _PATTERNS = tuple(
 _CONTEXT = 40  # characters before a number in which its name stands
 
 
-def find_person_ids(text: str) -> Iterator[Finding]:
+def find_person_ids(text: str) -> Iterator[SensitiveSpan]:
     """Numbers that countries give to persons: identity, tax, social security, passports."""
     for module, pattern, words in _PATTERNS:
         for match in pattern.finditer(text):
@@ -97,9 +97,9 @@ def find_person_ids(text: str) -> Iterator[Finding]:
             if words and not words.search(before):
                 continue
             if import_module(module).is_valid(match.group()):
-                yield Finding(match.start(), match.end(), Kind.ID)
+                yield SensitiveSpan(match.start(), match.end(), DataKind.ID)
     for match in _NINO.finditer(text):
-        yield Finding(match.start(), match.end(), Kind.ID)
+        yield SensitiveSpan(match.start(), match.end(), DataKind.ID)
     for match in _PASSPORT.finditer(text):
         if any(each.isdigit() for each in match.group(1)):
-            yield Finding(match.start(1), match.end(1), Kind.ID)
+            yield SensitiveSpan(match.start(1), match.end(1), DataKind.ID)

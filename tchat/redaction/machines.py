@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from tchat.redaction.finding import Finding, Kind
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?<![\w.@/\\-])(?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}}(?![\w-]|\.\w|\()")
@@ -46,7 +46,7 @@ _NO_USERS = frozenset(
 )
 
 
-def find_hosts(text: str) -> Iterator[Finding]:
+def find_hosts(text: str) -> Iterator[SensitiveSpan]:
     """Names of machines and IP addresses, but for loopback and public sites.
 
     A site is what has no name of a machine in front, such as ``docs.python.org``.
@@ -55,15 +55,15 @@ def find_hosts(text: str) -> Iterator[Finding]:
         for match in pattern.finditer(text):
             group = match.lastindex or 0
             if is_machine(match.group(group)):
-                yield Finding(match.start(group), match.end(group), Kind.HOST)
+                yield SensitiveSpan(match.start(group), match.end(group), DataKind.HOST)
     for match in _LOGIN.finditer(text):
         host = match.group(1)
         if "." not in host or is_machine(host):
-            yield Finding(match.start(1), match.end(1), Kind.HOST)
+            yield SensitiveSpan(match.start(1), match.end(1), DataKind.HOST)
     for pattern in (_IPV4, _IPV6):
         for match in pattern.finditer(text):
             if not _VERSION.search(text[: match.start()]) and _is_address(match.group()):
-                yield Finding(match.start(), match.end(), Kind.HOST)
+                yield SensitiveSpan(match.start(), match.end(), DataKind.HOST)
 
 
 def is_machine(host: str) -> bool:
@@ -82,9 +82,9 @@ def _is_address(text: str) -> bool:
     return not (address.is_loopback or address.is_unspecified or text == "255.255.255.255")
 
 
-def find_users(text: str) -> Iterator[Finding]:
+def find_users(text: str) -> Iterator[SensitiveSpan]:
     """Names of users in paths."""
     for match in _HOME.finditer(text):
         name = match.group(1).rstrip(".")
         if name.lower() not in _NO_USERS and not name.startswith(("$", "{", "<", "%", "[")):
-            yield Finding(match.start(1), match.start(1) + len(name), Kind.USER)
+            yield SensitiveSpan(match.start(1), match.start(1) + len(name), DataKind.USER)

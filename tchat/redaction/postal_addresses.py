@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tchat.redaction.finding import Finding, Kind
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 # 221B Baker Street, London NW1 6XE; 1600 Pennsylvania Avenue NW, Washington, DC 20500
 _ENGLISH = re.compile(
@@ -72,11 +72,11 @@ _CHINESE_LEAD = re.compile(
 _CHINESE_SIZE = 30  # characters of an address before its street, at most
 
 
-def find_postal_addresses(text: str) -> Iterator[Finding]:
+def find_postal_addresses(text: str) -> Iterator[SensitiveSpan]:
     """Postal addresses with a house number."""
     for pattern in (_ENGLISH, _GERMAN, _FRENCH):
         for match in pattern.finditer(text):
-            yield Finding(match.start(), match.end(), Kind.ADDRESS)
+            yield SensitiveSpan(match.start(), match.end(), DataKind.ADDRESS)
     for match in _CHINESE.finditer(text):
         start = match.start()
         while start > max(0, match.start() - _CHINESE_SIZE) and _is_chinese(text[start - 1]):
@@ -84,7 +84,7 @@ def find_postal_addresses(text: str) -> Iterator[Finding]:
         for lead in _CHINESE_LEAD.finditer(text, start, match.start()):
             if lead.end() < match.start():
                 start = lead.end()
-        yield Finding(start, match.end(), Kind.ADDRESS)
+        yield SensitiveSpan(start, match.end(), DataKind.ADDRESS)
 
 
 def _is_chinese(character: str) -> bool:

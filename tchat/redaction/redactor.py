@@ -15,25 +15,25 @@ from types import MappingProxyType
 
 from tchat.errors import UsageError
 from tchat.redaction.contacts import find_emails, find_phones
-from tchat.redaction.finding import Detector, Finding, Kind, without_overlaps
 from tchat.redaction.identifiers import find_cards, find_ibans, find_person_ids
 from tchat.redaction.machines import find_hosts, find_users
 from tchat.redaction.postal_addresses import find_postal_addresses
 from tchat.redaction.secret_keys import find_secret_keys
+from tchat.redaction.sensitive_span import DataKind, Detector, SensitiveSpan, without_overlaps
 from tchat.translation import tr
 
 # In order of precedence: where two overlap, the earlier one names the placeholder.
-DETECTORS: Mapping[Kind, Detector] = MappingProxyType(
+DETECTORS: Mapping[DataKind, Detector] = MappingProxyType(
     {
-        Kind.KEY: find_secret_keys,
-        Kind.EMAIL: find_emails,
-        Kind.IBAN: find_ibans,
-        Kind.ID: find_person_ids,
-        Kind.CARD: find_cards,
-        Kind.HOST: find_hosts,
-        Kind.PHONE: find_phones,
-        Kind.ADDRESS: find_postal_addresses,
-        Kind.USER: find_users,
+        DataKind.KEY: find_secret_keys,
+        DataKind.EMAIL: find_emails,
+        DataKind.IBAN: find_ibans,
+        DataKind.ID: find_person_ids,
+        DataKind.CARD: find_cards,
+        DataKind.HOST: find_hosts,
+        DataKind.PHONE: find_phones,
+        DataKind.ADDRESS: find_postal_addresses,
+        DataKind.USER: find_users,
     }
 )
 _PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
@@ -64,8 +64,8 @@ class Redactor:
     """
 
     words: Collection[str] = ()
-    kinds: frozenset[Kind] = frozenset(Kind)
-    _names: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    kinds: frozenset[DataKind] = frozenset(DataKind)
+    _names: dict[tuple[DataKind, str], str] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
@@ -74,7 +74,7 @@ class Redactor:
         """What each placeholder stands for."""
         return MappingProxyType(self._values)
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str) -> list[SensitiveSpan]:
         """What would be replaced, in order of place, without overlaps."""
         return without_overlaps(self._all(text))
 
@@ -99,10 +99,10 @@ class Redactor:
         """``text``, such as a server's reply, with the values put back."""
         return _PLACEHOLDER.sub(lambda each: self._values.get(each.group(), each.group()), text)
 
-    def _all(self, text: str) -> Iterable[Finding]:
-        if Kind.WORD in self.kinds and self.words:
+    def _all(self, text: str) -> Iterable[SensitiveSpan]:
+        if DataKind.WORD in self.kinds and self.words:
             for match in self._own_words.finditer(text):
-                yield Finding(match.start(), match.end(), Kind.WORD)
+                yield SensitiveSpan(match.start(), match.end(), DataKind.WORD)
         for kind, find in DETECTORS.items():
             if kind in self.kinds:
                 yield from find(text)
@@ -112,7 +112,7 @@ class Redactor:
         longest_first = sorted(filter(None, self.words), key=len, reverse=True)
         return re.compile("|".join(map(_as_word, longest_first)), re.IGNORECASE)
 
-    def _placeholder(self, kind: Kind, value: str) -> str:
+    def _placeholder(self, kind: DataKind, value: str) -> str:
         key = kind, _normal(kind, value)
         if key not in self._names:
             numbers = count(1 + sum(other is kind for other, _ in self._names))
@@ -128,8 +128,8 @@ def _as_word(text: str) -> str:
     return rf"(?<!\w){escaped}(?!\w)" if text.isascii() else escaped
 
 
-def _normal(kind: Kind, value: str) -> str:
+def _normal(kind: DataKind, value: str) -> str:
     """What two spellings of one value share."""
-    if kind in (Kind.PHONE, Kind.IBAN, Kind.CARD, Kind.ID):
+    if kind in (DataKind.PHONE, DataKind.IBAN, DataKind.CARD, DataKind.ID):
         return re.sub(r"[^\dA-Za-z+]", "", value).upper()
-    return value if kind is Kind.KEY else value.casefold()
+    return value if kind is DataKind.KEY else value.casefold()

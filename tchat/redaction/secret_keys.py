@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from tchat.redaction.finding import Finding, Kind
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 _SHAPES = re.compile(
     r"""
@@ -59,24 +59,24 @@ _VOWEL_WORD = re.compile(r"[A-Z]?[a-z]{4,}")
 MIN_ENTROPY = 4.0  # bits a character, of a token that stands alone
 
 
-def find_secret_keys(text: str) -> Iterator[Finding]:
+def find_secret_keys(text: str) -> Iterator[SensitiveSpan]:
     """Keys, tokens, passwords."""
     for pattern in (_PRIVATE_KEY, _SHAPES):
         for match in pattern.finditer(text):
-            yield Finding(match.start(), match.end(), Kind.KEY)
+            yield SensitiveSpan(match.start(), match.end(), DataKind.KEY)
     for pattern in (_URL_PASSWORD, _BEARER):
         for match in pattern.finditer(text):
-            yield Finding(match.start(1), match.end(1), Kind.KEY)
+            yield SensitiveSpan(match.start(1), match.end(1), DataKind.KEY)
     for match in _ASSIGNED.finditer(text):
         group = match.lastindex or 0
         value = match.group(group)
         start = match.start(group)
         bare = value.rstrip(".?:)") if group == 3 else value
         if _may_be_secret(bare):
-            yield Finding(start, start + len(bare), Kind.KEY)
+            yield SensitiveSpan(start, start + len(bare), DataKind.KEY)
     for match in _TOKEN.finditer(text):
         if is_random(match.group()):
-            yield Finding(match.start(), match.end(), Kind.KEY)
+            yield SensitiveSpan(match.start(), match.end(), DataKind.KEY)
 
 
 def _may_be_secret(value: str) -> bool:

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Mapping
 from itertools import cycle
 from typing import NamedTuple
 
-from tchat.redaction.finding import Kind
+from tchat.redaction.sensitive_span import DataKind
 
-KINDS: Mapping[str, Kind] = {
-    "key": Kind.KEY,
-    "email": Kind.EMAIL,
-    "phone": Kind.PHONE,
-    "iban": Kind.IBAN,
-    "card": Kind.CARD,
-    "id": Kind.ID,
-    "address": Kind.ADDRESS,
-    "host": Kind.HOST,
-    "user": Kind.USER,
+KINDS: Mapping[str, DataKind] = {
+    "key": DataKind.KEY,
+    "email": DataKind.EMAIL,
+    "phone": DataKind.PHONE,
+    "iban": DataKind.IBAN,
+    "card": DataKind.CARD,
+    "id": DataKind.ID,
+    "address": DataKind.ADDRESS,
+    "host": DataKind.HOST,
+    "user": DataKind.USER,
 }
 
 
@@ -32,7 +32,7 @@ class Sentence(NamedTuple):
 
     language: str
     text: str
-    expected: tuple[tuple[int, int, Kind], ...]
+    expected: tuple[tuple[int, int, DataKind], ...]
 
 
 # Put together from pieces, so that no scanner takes this file for a leak.
@@ -484,7 +484,7 @@ _VALUES: Mapping[str, tuple[str, ...] | Mapping[str, tuple[str, ...]]] = {
     "dns": _DNS,
     "user": _USERS,
 }
-_KIND_OF = {**KINDS, "password": Kind.KEY, "passport": Kind.ID, "dns": Kind.HOST}
+_KIND_OF = {**KINDS, "password": DataKind.KEY, "passport": DataKind.ID, "dns": DataKind.HOST}
 _BLANK = re.compile(r"\{(\w+)\}")
 ROUNDS = 7  # fillings of each frame
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tchat.redaction.finding import Finding, Kind, without_overlaps
 from tchat.redaction.redactor import Redactor
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan, without_overlaps
 from tests.redaction.sentences import LOOK_ALIKES, Sentence, sentences
 
 SENTENCES = list(sentences())
 
 
-def is_covered(sentence: Sentence, found: list[Finding]) -> bool:
+def is_covered(sentence: Sentence, found: list[SensitiveSpan]) -> bool:
     return all(
         any(each.start <= start and end <= each.end for each in found)
         for start, end, _ in sentence.expected
@@ -24,9 +24,9 @@ def is_covered(sentence: Sentence, found: list[Finding]) -> bool:
 
 def test_kinds_with_a_form_are_found_in_a_thousand_sentences() -> None:
     redactor = Redactor()
-    wanted: Counter[Kind] = Counter()
-    recalled: Counter[Kind] = Counter()
-    false: Counter[Kind] = Counter()
+    wanted: Counter[DataKind] = Counter()
+    recalled: Counter[DataKind] = Counter()
+    false: Counter[DataKind] = Counter()
     for sentence in SENTENCES:
         found = redactor.find(sentence.text)
         for _, _, kind in sentence.expected:
@@ -76,13 +76,14 @@ def test_own_words_are_replaced_in_any_case_but_not_inside_others() -> None:
 
 
 def test_only_the_chosen_kinds_are_replaced() -> None:
-    redactor = Redactor(kinds=frozenset({Kind.EMAIL}))
+    redactor = Redactor(kinds=frozenset({DataKind.EMAIL}))
     text = "ann@example.com at 192.168.1.17"
     assert redactor.redact(text) == "[EMAIL_1] at 192.168.1.17"
 
 
 def test_the_part_of_a_finding_behind_another_is_found_too() -> None:
-    found = without_overlaps([Finding(2, 5, Kind.KEY), Finding(0, 9, Kind.HOST)])
+    spans = [SensitiveSpan(2, 5, DataKind.KEY), SensitiveSpan(0, 9, DataKind.HOST)]
+    found = without_overlaps(spans)
     covered = {at for each in found for at in range(each.start, each.end)}
     assert covered == set(range(9))
     assert sum(each.end - each.start for each in found) == 9

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 
-class Kind(StrEnum):
+class DataKind(StrEnum):
     """A kind of personal data or secret; the value is the word in its placeholder."""
 
     WORD = "WORD"  # one of the user's own words
@@ -25,37 +25,37 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SensitiveSpan:
     """``text[start:end]`` is data of a kind."""
 
     start: int
     end: int
-    kind: Kind
+    kind: DataKind
 
 
-Detector: TypeAlias = Callable[[str], Iterable[Finding]]
+Detector: TypeAlias = Callable[[str], Iterable[SensitiveSpan]]
 
 
-def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:
+def without_overlaps(findings: Iterable[SensitiveSpan]) -> list[SensitiveSpan]:
     """The findings in order of place; where two overlap, the one that came first keeps its span.
 
     Of a later one what is beside it stays, so that no part of a value is left in clear.
     """
-    taken: list[Finding] = []  # by place
+    taken: list[SensitiveSpan] = []  # by place
     for finding in findings:
         at = bisect_right(taken, finding.start, key=lambda each: each.end)
         start = finding.start
-        rest: list[Finding] = []
+        rest: list[SensitiveSpan] = []
         while at < len(taken) and start < finding.end:
             other = taken[at]
             if other.start >= finding.end:
                 break
             if start < other.start:
-                rest.append(Finding(start, other.start, finding.kind))
+                rest.append(SensitiveSpan(start, other.start, finding.kind))
             start = max(start, other.end)
             at += 1
         if start < finding.end:
-            rest.append(Finding(start, finding.end, finding.kind))
+            rest.append(SensitiveSpan(start, finding.end, finding.kind))
         for each in rest:
             insort(taken, each, key=lambda one: one.start)
     return taken
