@@ -60,7 +60,9 @@ class EngineProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for this process, which tells it
+                # Ctrl-C is for this process, which tells it. In a session of its own Linux would
+                # schedule it apart from workers and others here: a third fewer tokens a second.
+                process_group=0,
             )
         except OSError as error:
             self._connection.close()
