@@ -57,7 +57,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
             single_line(server.name, 40),
             server.transport,
             tr("on") if server.is_enabled else tr("off"),
-            single_line(server.target),
+            server.problem or single_line(server.target),
         )
         for server in servers.values()
     ]
@@ -221,6 +221,7 @@ def _record(server: ServerConfig) -> dict[str, Any]:
         "url": server.url,
         "env": sorted(server.env),
         "headers": sorted(server.headers),
+        "problem": server.problem or None,
     }
 
 

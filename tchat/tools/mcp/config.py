@@ -49,6 +49,7 @@ class ServerConfig:
         url: Where the server is, if it is not started here.
         headers: HTTP headers for it.
         is_enabled: Whether chats use it.
+        problem: Why tchat cannot use it; empty where it can.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ServerConfig:
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_enabled: bool = True
+    problem: str = ""
 
     @property
     def short_name(self) -> str:
@@ -260,15 +262,14 @@ def _server(name: str, entry: object, path: Path) -> ServerConfig:
     command, url = entry.get("command", ""), entry.get("url") or entry.get("serverUrl") or ""
     if not isinstance(command, str) or not isinstance(url, str) or bool(command) == bool(url):
         raise _wrong(path, tr("`{name}` needs either a `command` or a `url`", name=shown))
-    kind = entry.get("type", "")
+    kind = single_line(str(entry.get("type", "")), 40)
+    problem = ""
     if url and kind not in ("", *_REMOTE_TYPES):
-        raise _wrong(
-            path,
-            tr(
-                "`{name}` has the type {type}; tchat knows stdio and http",
-                name=shown,
-                type=single_line(str(kind), 40),
-            ),
+        # Others in the file are used all the same.
+        problem = tr(
+            "the MCP server {name} has the type {type}; tchat knows stdio and http",
+            name=shown,
+            type=kind,
         )
     if url and not url.startswith(("http://", "https://", "${")):
         raise _wrong(path, tr("the `url` of `{name}` is no http address", name=shown))
@@ -283,6 +284,7 @@ def _server(name: str, entry: object, path: Path) -> ServerConfig:
         url=url,
         headers=_variables(entry, "headers", shown, path),
         is_enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
+        problem=problem,
     )
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.errors import TchatError, UsageError
-from tchat.sanitize import single_line
+from tchat.sanitize import revealed, single_line
 from tchat.settings.keys import did_you_mean
 from tchat.tools.mcp.config import ServerConfig
 from tchat.tools.mcp.server_log import ServerLog
@@ -208,7 +208,7 @@ class McpServer:
                 tr("{uri} of {name} has no text", uri=single_line(uri), name=self.name),
                 tr("name another resource"),
             )
-        return found
+        return revealed(found)
 
     def prompts(self) -> list[McpPrompt]:
         """Its prompts.
@@ -234,7 +234,7 @@ class McpServer:
         result = self._call(
             lambda client, _: client.get_prompt(name, dict(arguments)), CALL_SECONDS
         )
-        return prompt_text(result)
+        return revealed(prompt_text(result))  # as the user will see it, who sends it
 
     def _require_arguments(self, name: str, arguments: Mapping[str, str]) -> None:
         prompts = {prompt.name: prompt for prompt in self.prompts()}
@@ -292,6 +292,8 @@ class McpServer:
         return connection.call(work, limit, may_ask=may_ask)
 
     def _open(self) -> McpConnection:
+        if self.config.problem:
+            raise UsageError(self.config.problem, tr("ask its makers for streamable HTTP"))
         try:
             from tchat.tools.mcp.connection import McpConnection
         except ImportError as error:

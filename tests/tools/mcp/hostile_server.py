@@ -99,7 +99,11 @@ def handshake() -> None:
                         "id": request["id"],
                         "result": {
                             "protocolVersion": "2025-06-18",
-                            "capabilities": {"tools": {"listChanged": True}, "resources": {}},
+                            "capabilities": {
+                                "tools": {"listChanged": True},
+                                "resources": {},
+                                "prompts": {},
+                            },
                             "serverInfo": {"name": "hostile", "version": "1"},
                         },
                     }
@@ -144,6 +148,7 @@ def ask_all(method: str, params: dict[str, Any], count: int) -> None:
         send({"id": f"q{number}", "method": method, "params": params})
 
 
+HIDDEN = "\x1b[2Jhi\u202e\u200b\U000e0041"
 MESSAGE = {"role": "user", "content": {"type": "text", "text": "hi \x1b[2J"}}
 SAMPLING: dict[str, Any] = {"messages": [MESSAGE], "maxTokens": 10_000_000, "temperature": 99}
 FORM = {
@@ -190,34 +195,49 @@ RESULTS: dict[str, Any] = {
 }
 
 
+URIS = ("memo://a", "memo://\x1b[2J", "memo://b c", "m" * 5000)
+LISTS: dict[str, dict[str, Any]] = {
+    "resources/list": {"resources": [{"uri": uri, "name": f"n\x1b{uri[:20]}"} for uri in URIS]},
+    "resources/templates/list": {"resourceTemplates": []},
+    "resources/read": {
+        "contents": [{"uri": "memo://a", "text": HIDDEN}, {"uri": "memo://b", "blob": "QUJD"}]
+    },
+    "prompts/list": {
+        "prompts": [
+            {"name": name, "description": HIDDEN} for name in ("evil", "two words", "\x1b[2J")
+        ]
+    },
+    "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": HIDDEN}}]},
+}
+
+
 def answer(request: dict[str, Any], mode: str) -> None:
-    number = request["id"]
-    match request["method"]:
-        case "tools/list" if mode == "endless-pages":
-            send({"id": number, "result": {"tools": [GOOD], "nextCursor": "again"}})
-        case "tools/list":
-            send({"id": number, "result": {"tools": TOOLS.get(mode, [GOOD])}})
-        case "tools/call" if mode == "code":
-            send({"id": number, "error": {"code": 7, "message": "\x1b[31mbroken\x1b[0m"}})
-        case "tools/call":
-            if mode in CALLS:
-                CALLS[mode]()
-            if mode in ("hang", "flood-messages", "flood-garbage"):
-                return
-            replies = [read() for _ in range(expected_replies(mode))]
-            text = json.dumps(replies) if replies else "fine"
-            send({"id": number, "result": RESULTS.get(mode, content(text))})
-        case "resources/list":
-            if mode == "sample-while-listing":
-                ask_all("sampling/createMessage", SAMPLING, 1)
-                read()
-            uris = ["memo://a", "memo://\x1b[2J", "memo://b c", "m" * 5000]
-            listed = [{"uri": uri, "name": f"n\x1b{uri[:20]}"} for uri in uris]
-            send({"id": number, "result": {"resources": listed}})
-        case "resources/templates/list":
-            send({"id": number, "result": {"resourceTemplates": []}})
-        case _:
-            send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
+    number, method = request["id"], request["method"]
+    if method == "tools/list":
+        more = {"nextCursor": "again"} if mode == "endless-pages" else {}
+        send({"id": number, "result": {"tools": TOOLS.get(mode, [GOOD]), **more}})
+    elif method == "tools/call":
+        call(number, mode)
+    elif method in LISTS:
+        if method == "resources/list" and mode == "sample-while-listing":
+            ask_all("sampling/createMessage", SAMPLING, 1)
+            read()
+        send({"id": number, "result": LISTS[method]})
+    else:
+        send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
+
+
+def call(number: Any, mode: str) -> None:
+    if mode == "code":
+        send({"id": number, "error": {"code": 7, "message": "\x1b[31mbroken\x1b[0m"}})
+        return
+    if mode in CALLS:
+        CALLS[mode]()
+    if mode in ("hang", "flood-messages", "flood-garbage"):
+        return
+    replies = [read() for _ in range(expected_replies(mode))]
+    text = json.dumps(replies) if replies else "fine"
+    send({"id": number, "result": RESULTS.get(mode, content(text))})
 
 
 def expected_replies(mode: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tchat.errors import UsageError
+from tchat.paths import Paths
 from tchat.tools.mcp.config import (
     MAX_SERVERS,
     ServerConfig,
@@ -17,6 +18,7 @@ from tchat.tools.mcp.config import (
     read_servers,
     remove_server,
 )
+from tchat.tools.mcp.server import McpServer
 
 
 @pytest.fixture
@@ -79,7 +81,6 @@ def test_without_a_file_there_are_none(path: Path) -> None:
         ('{"mcpServers": {"a": {"command": "x", "env": ["y"]}}}', "must hold texts by name"),
         ('{"mcpServers": {"a": {"command": "x", "cwd": 1}}}', "`cwd` of `a` must be text"),
         ('{"mcpServers": {"a": {"url": "ftp://x"}}}', "no http address"),
-        ('{"mcpServers": {"a": {"type": "sse", "url": "http://x"}}}', "has the type sse"),
         ('{"mcpServers": {"a b": {"command": "x"}, "a!b": {"command": "x"}}}', "too much alike"),
         (
             json.dumps({"mcpServers": {f"s{n}": {"command": "x"} for n in range(MAX_SERVERS + 1)}}),
@@ -144,3 +145,12 @@ def test_variables_are_put_in_everywhere_once() -> None:
     assert (config.env["K"], config.url, config.headers["H"]) == ("d", "https://a.example/", "no")
     with pytest.raises(UsageError, match="needs the environment variable C"):
         ServerConfig("x", ("${C}",)).with_variables(environ)
+
+
+def test_a_server_of_an_older_kind_harms_no_other(path: Path) -> None:
+    entries = {"old": {"type": "sse\x1b[2J", "url": "https://a.example"}, "new": {"command": "x"}}
+    servers = read_servers(written(path, entries))
+    assert "old has the type sse␛[2J; tchat knows stdio and http" in servers["old"].problem
+    assert servers["new"].problem == ""
+    with pytest.raises(UsageError, match="has the type sse"):
+        McpServer(servers["old"], Paths(path.parent, path.parent), None).tools()
