@@ -12,6 +12,7 @@ from tchat.engine.events import (
     Event,
     Finished,
     MessageStored,
+    Notice,
     PromptProgress,
     Reason,
     StepFinished,
@@ -44,10 +45,12 @@ class Script:
     """Replies, each with a text and its calls; the last one calls nothing.
 
     Attributes:
+        told: Notices of each reply.
         go_on: Lets a call that waits go on.
     """
 
     replies: Sequence[tuple[str, Sequence[Called]]]
+    told: Sequence[Notice] = ()
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def play(self, shown: Shown, prompt: str = "Look") -> None:
@@ -64,6 +67,7 @@ class Script:
                 session.id, Role.ASSISTANT, "", parent_id=parent, status=Status.STREAMING
             )
             yield MessageStored(parent, reply.id)
+            yield from self.told
             yield PromptProgress(10, 10, 0)
             yield from (TextDelta(word) for word in said.splitlines(keepends=True))
             yield from (ToolCallStarted(at, each.name) for at, each in enumerate(calls))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tchat.engine.events import StepState
+from tchat.engine.events import Notice, StepState
 from tchat.paths import Paths
 from tchat.settings import Settings
 from tests.tui.chat_stage import Shown, opened
@@ -119,3 +119,16 @@ async def test_copying_the_last_reply_skips_one_that_only_calls(
         await shown.until(lambda: len(shown.branch) == 8)
         await shown.pilot.press("alt+c")
         await shown.until(lambda: shown.pilot.app.clipboard == "Let me see.\n")
+
+
+async def test_what_is_told_of_a_turn_stays_below_its_steps(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, (100, 40)) as shown:
+        await shown.ask("Hello")
+        Script(TURN, [Notice("window", "It is told.")]).play(shown)
+        await shown.until(lambda: shown.last.text == "Two files.")
+        await shown.idle()
+        found = seen(shown)
+        assert found[1:5] == ["Let me see.", *STEPS]
+        assert [row for row in found[5:] if row] == ["Two files.", *["— It is told."] * 3]

@@ -21,7 +21,7 @@ from tchat.engine.events import (
     ToolCallStarted,
     ToolStep,
 )
-from tchat.sessions.records import Message
+from tchat.sessions.records import Message, Role
 from tchat.translation import tr
 from tchat.tui.controllers.context import ChatContext
 from tchat.tui.controllers.steps import StepsController
@@ -103,6 +103,17 @@ class ReplyController:
             self._steps.show_call(event)
         else:
             self._steps.show_step(event)
+        self._put_notices_last()
+
+    def _put_notices_last(self) -> None:
+        """Keep what was said of the turn below it, so that its steps stand together."""
+        view = self._transcript.view
+        last = next(view.column.backwards(), None)
+        said = [each.key for each in self._notices if view.has(each.key)]
+        if said and last != said[-1]:
+            for entry in [view.entry(key) for key in said]:
+                view.drop(entry.key)
+                view.append(entry)
 
     def _show_notice(self, event: CacheRestored | Notice) -> None:
         if isinstance(event, Notice) and event.kind == "model":
@@ -143,6 +154,8 @@ class ReplyController:
             for notice in self._notices:
                 view.append(notice)
         view.begin(reply)
+        if question.role is Role.TOOL:
+            self._put_notices_last()
         self._transcript.update_first_screen()
         self._storage.show_failure()
 
