@@ -19,7 +19,7 @@ from tchat.settings import Settings, Tools
 from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.typing_guard import QUIET
-from tchat.tui.services.questions import ApprovalQuestion
+from tchat.tui.services.questions import ShownQuestion
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, takes_keys, text
 
@@ -147,7 +147,7 @@ async def test_what_is_typed_while_it_opens_answers_nothing_and_is_not_lost(
 
 async def test_every_key_puts_off_the_moment_from_which_keys_answer() -> None:
     now = 0.0
-    dialog = ApprovalDialog(ApprovalQuestion("t"), clock=lambda: now)
+    dialog = ApprovalDialog(ShownQuestion("t"), clock=lambda: now)
     async with shown(dialog) as (app, pilot):
         for _ in range(9):
             now += QUIET * 0.9
@@ -261,7 +261,7 @@ async def test_a_terminal_without_the_focus_is_notified(
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_hostile_and_long_calls_fit_and_hide_nothing(size: tuple[int, int]) -> None:
-    question = ApprovalQuestion(
+    question = ShownQuestion(
         HOSTILE,
         rows=[(HOSTILE, HOSTILE * 40), ("b", "x" * 90_000)],
         command=f"sh -c {HOSTILE}",

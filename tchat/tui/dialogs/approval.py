@@ -19,7 +19,7 @@ from tchat.step_text import one_line
 from tchat.translation import N_, tr, trn
 from tchat.tui.dialogs.dialog import Dialog, Hint
 from tchat.tui.dialogs.typing_guard import TypingGuard
-from tchat.tui.services.questions import ApprovalQuestion, Choice
+from tchat.tui.services.questions import Choice, ShownQuestion
 
 NAMES = 16  # cells of the names of arguments
 LONGEST = 20_000  # characters of an argument that are shown
@@ -93,7 +93,7 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
 
     def __init__(
         self,
-        question: ApprovalQuestion,
+        question: ShownQuestion,
         type_ahead: Callable[[str], object] = lambda _: None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -222,7 +222,7 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
             self.finish(None)
 
 
-def _shown(question: ApprovalQuestion) -> Iterator[Content]:
+def _shown(question: ShownQuestion) -> Iterator[Content]:
     """The call, line by line, with nothing hidden in it."""
     if question.command:
         line = revealed(question.command).replace("\n", "␊").replace("\t", "␉")

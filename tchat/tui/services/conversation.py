@@ -18,7 +18,7 @@ from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
 from tchat.tui.services.mcp_host import ScreenMcpHost
-from tchat.tui.services.questions import Questions
+from tchat.tui.services.questions import QuestionService
 from tchat.tui.services.tools import ToolService
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Conversation:
         self._closed = False
         self._engine = EngineWorker()
         self._cancel = Cancel()
-        self.questions = Questions(self._cancel)
+        self.questions = QuestionService(self._cancel)
         self.mcp_host = ScreenMcpHost(self.questions, lambda: self.chat, self._cancel)
         self.servers = ChatServers(paths, self.mcp_host)
         self.tools = ToolService(paths, self._cancel, self.servers, self.questions)

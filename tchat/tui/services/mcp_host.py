@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tchat.errors import Interrupted
-from tchat.tui.services.questions import FormQuestion, Questions, ReplyQuestion
+from tchat.tui.services.questions import FormQuestion, QuestionService, ReplyQuestion
 
 if TYPE_CHECKING:
     from tchat.chat.chat import Chat
@@ -22,7 +22,9 @@ class ScreenMcpHost:
         on_progress: Called there with how far a server is.
     """
 
-    def __init__(self, questions: Questions, chat: Callable[[], Chat], cancel: Cancel) -> None:
+    def __init__(
+        self, questions: QuestionService, chat: Callable[[], Chat], cancel: Cancel
+    ) -> None:
         self.on_progress: Callable[[McpProgress], object] = lambda _: None
         self._questions = questions
         self._chat = chat

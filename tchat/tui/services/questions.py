@@ -22,7 +22,7 @@ Choice: TypeAlias = Literal["once", "tool", "pattern", "deny", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalQuestion:
+class ShownQuestion:
     """A call as it is shown; all of it raw.
 
     Attributes:
@@ -89,7 +89,7 @@ class Answered(Protocol[T]):
         """What the user says."""
 
 
-class Questions:
+class QuestionService:
     """Brings questions to the screen, and waits for the answers.
 
     Attributes:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.paths import Paths
 from tchat.tui.services.questions import (
-    ApprovalQuestion,
     CallQuestion,
     FormQuestion,
     Question,
-    Questions,
+    QuestionService,
     ReplyQuestion,
+    ShownQuestion,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ToolService:
     """Gives a chat the tools that are on, and keeps what was granted while the session is open."""
 
     def __init__(
-        self, paths: Paths, cancel: Cancel, servers: ChatServers, questions: Questions
+        self, paths: Paths, cancel: Cancel, servers: ChatServers, questions: QuestionService
     ) -> None:
         self._questions = questions
         self._paths = paths
@@ -170,7 +170,7 @@ def approved(choice: str, reason: str = "") -> Answer:
     return Answer(choices.get(choice, ApprovalChoice.DENY), reason)
 
 
-def described(question: CallQuestion | ReplyQuestion) -> ApprovalQuestion:
+def described(question: CallQuestion | ReplyQuestion) -> ShownQuestion:
     """What a dialog shows."""
     if isinstance(question, CallQuestion):
         return _described_call(question)
@@ -179,13 +179,13 @@ def described(question: CallQuestion | ReplyQuestion) -> ApprovalQuestion:
     request, reply = question.request, question.reply
     if reply is not None:
         heading = tr("Send this reply to the server?")
-        return ApprovalQuestion(request.server, rows=[("", reply)], heading=heading)
+        return ShownQuestion(request.server, rows=[("", reply)], heading=heading)
     rows = [("system", request.system)] if request.system else []
     heading = tr("Let your model reply to this server?")
-    return ApprovalQuestion(request.server, rows=[*rows, *request.messages], heading=heading)
+    return ShownQuestion(request.server, rows=[*rows, *request.messages], heading=heading)
 
 
-def _described_call(question: CallQuestion) -> ApprovalQuestion:
+def _described_call(question: CallQuestion) -> ShownQuestion:
     import shlex
 
     from tchat.step_text import argument_text
@@ -199,7 +199,7 @@ def _described_call(question: CallQuestion) -> ApprovalQuestion:
         if name != tool.command_argument
         and (not request.preview or name in tool.path_arguments)  # the diff has the others
     }
-    return ApprovalQuestion(
+    return ShownQuestion(
         tool.name,
         ", ".join(tr(each.value) for each in sorted(tool.effects)),
         [(name, argument_text(value)) for name, value in shown.items()],
