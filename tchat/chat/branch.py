@@ -240,6 +240,19 @@ def shortened_text(names: Sequence[str], context: int) -> str:
     )
 
 
+def excerpted_text(names: Sequence[str], context: int) -> str:
+    """The notice that results of tools are too long for the context."""
+    return trn(
+        "the result of {name} is too long for the context of {context:,} tokens: the model reads "
+        "its beginning and its end",
+        "{count:,} results ({name} …) are too long for the context of {context:,} tokens: the "
+        "model reads their beginnings and their ends",
+        len(names),
+        context=context,
+        name=single_line(names[0], limit=40),
+    )
+
+
 class StoredQuestion(NamedTuple):
     """A question that is stored, or what a turn with tools goes on from.
 

@@ -17,6 +17,7 @@ from tchat.engine.prompt.encoder import EncodedPrompt
 from tchat.errors import DoesNotFit
 
 Turn: TypeAlias = Sequence[ChatMessage]
+Excerpts: TypeAlias = tuple[tuple[ChatMessage, ChatMessage], ...]
 Encode = Callable[[Sequence[ChatMessage]], EncodedPrompt]
 Count = Callable[[ChatMessage], int]
 
@@ -27,6 +28,8 @@ MARGIN = 1.25  # how far beyond the limit an estimate looks for turns that do no
 SLACK = 16  # tokens that the marks around a new turn, and its seams, may be more or fewer
 CHARACTERS = 8  # for each token of the limit, up to which a prompt is encoded without an estimate
 GUESSES = 6  # by estimate, before the place of the first turn is bisected
+EXCERPTS = 4  # tries to find how much of the new results fits
+LEAST_EXCERPT = 48  # tokens of a result that are worth showing
 RECENT = 0.5  # share of the limit, from the end, in which results of tools stay whole
 
 
@@ -48,7 +51,9 @@ class ContextWindow:
     """The messages of one prompt, and the prompt; None where they are too many to encode.
 
     ``first`` is the turn that the window begins with; of those before it only pinned ones are in.
-    ``shortened`` names the tools of the results before ``cut`` that are shortened in the window.
+    ``shortened`` names the tools of the results before ``cut`` that are shortened in the window,
+    ``excerpts`` are new results of which only the beginning and the end are in it, each with what
+    stands for it.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -57,6 +62,7 @@ class ContextWindow:
     prompt: EncodedPrompt | None
     cut: Cut = ALL_WHOLE
     shortened: tuple[str, ...] = ()
+    excerpts: Excerpts = ()
 
 
 def reply_reserve(context: int, max_tokens: int) -> int:
@@ -69,11 +75,13 @@ class WindowFitter:
     """Shorten old results of tools, then drop the oldest turns, until a prompt fits.
 
     Results shrink oldest first; those in the last half of the window stay whole as long as there
-    are turns that can leave. The results that the model has not seen yet always do.
+    are turns that can leave. Of the results that the model has not seen yet, the middle is left out
+    where they are too long for the window by themselves.
 
     Args:
         system, turns, limit, count, first, pinned: As `TurnDropper` has them.
         cut: Where the whole results of the last window began; those before it stay short.
+        excerpts: Results of which earlier windows held only the ends; they stay so.
     """
 
     def __init__(
@@ -86,7 +94,10 @@ class WindowFitter:
         first: int = 0,
         pinned: Collection[int] = (),
         cut: Cut = ALL_WHOLE,
+        excerpts: Excerpts = (),
     ) -> None:
+        self._excerpts = dict(excerpts)
+        turns = [*map(self._as_before, turns)] if excerpts else turns
         self._system, self._turns, self._pinned = system, turns, frozenset(pinned)
         self._limit, self._count, self._cut = limit, count, cut
         self._first = min(first, len(turns))
@@ -102,15 +113,69 @@ class WindowFitter:
         if not self._has_results and not _results_of(new):
             return self._dropper_for(ALL_WHOLE).fit(new, encode)
         encode = _encoding_once(encode)
+        new = whole = self._as_before(new)
         cut = self._cut
         size = self._size(cut, new, encode)
         if size > self._limit:
+            new = self._within(new, self._limit * RECENT)
+            size = size if new is whole else self._size(cut, new, encode)
+        if size > self._limit:
             cut = self._advanced(cut, size, new, self._end_of_old(new))
-        window = self._fit(cut, new, encode)
+        window = replace(self._fit(cut, new, encode), excerpts=_changed(whole, new))
         size = math.inf if window.prompt is None else len(window.prompt.tokens)
         if size > self._limit:  # no turn is left that could leave
             last = self._advanced(cut, size, new, Cut(len(self._turns) + 1))
-            window = window if last == cut else self._fit(last, new, encode)
+            if last != cut:
+                window = replace(self._fit(last, new, encode), excerpts=window.excerpts)
+            window = self._excerpted(window, whole, encode)
+        return window
+
+    def _as_before(self, turn: Turn) -> Turn:
+        """A turn with the excerpts of earlier windows."""
+        if not self._excerpts or not _results_of(turn):
+            return turn
+        return [self._excerpts.get(message, message) for message in turn]
+
+    def _within(self, new: Turn, tokens: float) -> Turn:
+        """A turn whose unseen results have at most so many tokens; itself where they do."""
+        from tchat.chat.tool_messages import excerpted
+
+        seen = len(new) - _count_unseen(new)
+        results = _results_of(new[seen:])
+        if sum(map(self._count, results)) <= tokens:
+            return new
+        pieces = iter(excerpted(results, int(tokens), self._count))
+        return (*new[:seen], *(next(pieces) if m.role == "tool" else m for m in new[seen:]))
+
+    def _excerpted(self, window: ContextWindow, new: Turn, encode: Encode) -> ContextWindow:
+        """The window with as much of the new results as fits; as it is where that is next to none.
+
+        What the template writes around them is known only by encoding, so it may take several.
+        """
+        size = math.inf if window.prompt is None else len(window.prompt.tokens)
+        unseen = _count_unseen(new)
+        results = _results_of(new[len(new) - unseen :])
+        if size <= self._limit or not results:
+            return window
+        before = window.messages[: len(window.messages) - unseen]
+        others = sum(map(self._count, (*before, *new[len(new) - unseen :])))
+        others -= sum(map(self._count, results))
+        room = float(self._limit - others)
+        for _ in range(EXCERPTS):
+            if room < LEAST_EXCERPT * len(results):
+                break
+            made = self._within(new, room)
+            messages = (*before, *made[len(new) - unseen :])
+            try:
+                prompt = encode(messages)
+            except DoesNotFit:
+                room /= 2
+                continue
+            if len(prompt.tokens) <= self._limit:
+                excerpts = _changed(new, made)
+                return replace(window, messages=messages, prompt=prompt, excerpts=excerpts)
+            wanted = max(0, self._limit - others - SLACK)
+            room *= wanted / max(1, len(prompt.tokens) - others)
         return window
 
     def _fit(self, cut: Cut, new: Turn, encode: Encode) -> ContextWindow:
@@ -182,8 +247,7 @@ class WindowFitter:
 
     def _results(self, new: Turn) -> Iterator[tuple[Cut, ChatMessage]]:
         """The results that may be shortened, the oldest first, each with the cut behind it."""
-        seen = next((n for n, each in enumerate(reversed(new)) if each.role == "assistant"), None)
-        own = new[: len(new) - seen] if seen is not None else ()
+        own = new[: len(new) - _count_unseen(new)]
         for turn, messages in enumerate((*self._turns, own)):
             if turn >= self._first and turn not in self._pinned:
                 results = (each for each in messages if each.role == "tool")
@@ -200,6 +264,27 @@ class WindowFitter:
                     return Cut(turn, results)
                 results -= message.role == "tool"
         return ALL_WHOLE
+
+
+def _count_unseen(turn: Turn) -> int:
+    """How many messages at the end of a turn the model has not replied to; all without a reply.
+
+    The beginning of a reply, which may stand at the end, is none.
+    """
+    unseen = 0
+    for message in reversed(turn):
+        if message.role == "assistant" and (unseen or message.tool_calls):
+            break
+        unseen += 1
+    return unseen
+
+
+def _changed(whole: Turn, new: Turn) -> Excerpts:
+    """The messages that are not the same in two versions of a turn, in both."""
+    if new is whole:
+        return ()
+    pairs = zip(whole, new, strict=True)
+    return tuple((before, now) for before, now in pairs if before is not now)
 
 
 def _results_of(turn: Turn) -> list[ChatMessage]:

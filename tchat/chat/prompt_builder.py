@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from tchat.chat.branch import Branch, BranchReader, left_out_text, shortened_text
+from tchat.chat.branch import Branch, BranchReader, excerpted_text, left_out_text, shortened_text
 from tchat.chat.context_window import (
     ALL_WHOLE,
     ContextWindow,
     Count,
     Cut,
     Encode,
+    Excerpts,
     Turn,
     WindowFitter,
     reply_reserve,
@@ -74,6 +75,9 @@ class PreparedPrompt:
         window = self.window
         if self.has_shortened_results and window.shortened:
             yield Notice("window", shortened_text(window.shortened, context_size))
+        if window.excerpts:
+            names = [whole.tool_name for whole, _ in window.excerpts]
+            yield Notice("window", excerpted_text(names, context_size))
         if self.has_dropped_turns and window.left_out:
             text = left_out_text(self.branch.messages, window.left_out, context_size)
             yield Notice("window", text)
@@ -100,6 +104,7 @@ class PromptBuilder:
     def __init__(self, store: Store) -> None:
         self.branches = BranchReader(store)
         self._window_start: int | None = None  # the question that the last prompt began with
+        self._excerpts: Excerpts = ()  # results of which the prompts so far had only the ends
         self._cut: tuple[int, int] | None = None  # a question, and results behind it: see `Cut`
         self._read: PromptRead | None = None  # the last prompt
         self._counters: _Recent[Count] = _Recent()
@@ -175,6 +180,7 @@ class PromptBuilder:
         self._cut = (
             (starts[window.cut.turn], window.cut.results) if window.cut > ALL_WHOLE else None
         )
+        self._excerpts += window.excerpts
         self._read = PromptRead(prepared.messages, [*prepared.branch.ids, question_id])
 
     def record_replies(self, *message_ids: int) -> None:
@@ -211,7 +217,7 @@ class PromptBuilder:
         model = encoder.model, encoder.template, encoder.size, encoder.tools
         sampling = settings.sampling
         options = system, settings.think, sampling.max_tokens, sampling.grammar
-        return branch, *model, *options, self._window_start, self._cut, question_id
+        return branch, *model, *options, self._window_start, self._cut, self._excerpts, question_id
 
     def _fitter_of(
         self,
@@ -235,6 +241,7 @@ class PromptBuilder:
             first=first,
             pinned=branch.pinned,
             cut=cut,
+            excerpts=self._excerpts,
         )
         return self._fitters.add(key, fitter)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from tchat.chat.context_window import (
     REFILL,
     ContextWindow,
     Cut,
+    Excerpts,
     WindowFitter,
     reply_reserve,
 )
@@ -53,13 +55,21 @@ def fitted(
     first: int = 0,
     pinned: Collection[int] = (),
     cut: Cut = ALL_WHOLE,
+    excerpts: Excerpts = (),
     estimate: str = "exact",
     encode: Callable[[Sequence[ChatMessage]], EncodedPrompt] = encoded,
 ) -> ContextWindow:
     *before, new = every
     count = ESTIMATES[estimate]
     fitter = WindowFitter(
-        system, before, limit=limit, count=count, first=first, pinned=pinned, cut=cut
+        system,
+        before,
+        limit=limit,
+        count=count,
+        first=first,
+        pinned=pinned,
+        cut=cut,
+        excerpts=excerpts,
     )
     return fitter.fit(new, encode)
 
@@ -237,6 +247,10 @@ def is_stub(message: ChatMessage) -> bool:
     return message.content.startswith("[result of look, ")
 
 
+def is_excerpt(message: ChatMessage) -> bool:
+    return " characters left out]\n" in message.content
+
+
 RESULTS = st.lists(
     st.lists(st.one_of(st.integers(1, 40), st.integers(200, 900)), max_size=3),
     min_size=1,
@@ -257,9 +271,11 @@ def test_results_shrink_before_turns_leave(
     shown = window.messages[1:]
     assert len(shown) == len(original)
     for before, now in zip(original, shown, strict=True):
-        assert now == before or (before.role == "tool" and is_stub(now))
+        is_short = is_stub(now) or is_excerpt(now)
+        assert now == before or (before.role == "tool" and is_short)
     # What the model has not seen yet, and what is pinned, is whole; nothing parts.
-    assert shown[-2:] == tuple(original[-2:])
+    assert shown[-2:] == tuple(original[-2:]) or window.excerpts
+    assert not any(map(is_excerpt, shown[:-1]))
     whole = [message for place in here if place in pinned for message in every[place]]
     assert all(message in shown for message in whole)
     stubs = [now for now in shown if now.role == "tool" and is_stub(now)]
@@ -273,6 +289,8 @@ def test_results_shrink_before_turns_leave(
         assert window.first == last
         short = [m for m in shown[:-1] if m not in whole and m.role == "tool"]
         assert all(is_stub(m) or len(m.content) < 100 for m in short)
+        rest = len(window.prompt.tokens) - len(shown[-1].content)
+        assert limit - rest < 100 or shown[-1].role == "user"
 
 
 @given(RESULTS, st.integers(150, 3000))
@@ -282,13 +300,20 @@ def test_a_prompt_begins_as_the_last_one_until_something_leaves(
     """The KV cache holds over the steps of a turn, and from turn to turn."""
     every = tool_turns(results)
     first, cut, before = 0, ALL_WHOLE, tuple(SYSTEM)
+    excerpts: Excerpts = ()
     for number, turn in enumerate(every):
         for end in range(1, len(turn) + 1):
             if turn[end - 1].role == "assistant":
                 continue  # no prompt ends here
             window = fitted(
-                SYSTEM, [*every[:number], turn[:end]], limit=limit, first=first, cut=cut
+                SYSTEM,
+                [*every[:number], turn[:end]],
+                limit=limit,
+                first=first,
+                cut=cut,
+                excerpts=excerpts,
             )
+            excerpts += window.excerpts
             assert window.first >= first
             assert window.cut >= cut
             if (window.first, window.cut) == (first, cut):
@@ -335,3 +360,49 @@ def test_results_too_long_to_count_are_shortened() -> None:
     window = fitted([], tool_turns([[50_000], [20], []]), limit=500, encode=refusing)
     assert window.first == 0
     assert [is_stub(m) for m in window.messages if m.role == "tool"] == [True, False]
+
+
+@pytest.mark.parametrize("estimate", ["exact", "low", "high"])
+def test_of_a_new_result_that_is_too_long_the_ends_are_shown(estimate: str) -> None:
+    def refusing(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+        if size(messages) > 4000:
+            raise DoesNotFit("too long")
+        return encoded(messages)
+
+    result = replace(step(1)[1], content="head " + "x" * 9000 + " tail")
+    every = [*tool_turns([[20], []])[:1], [ChatMessage("user", "u"), *step(20), step(1)[0], result]]
+    window = fitted(SYSTEM, every, limit=1000, estimate=estimate, encode=refusing)
+    assert window.prompt is not None
+    assert window.excerpts == ((result, window.messages[-1]),)
+    assert len(window.prompt.tokens) <= 1000
+    shown = window.messages[-1].content
+    assert shown.startswith("head xxx")
+    assert shown.endswith("xxx tail")
+    assert is_excerpt(window.messages[-1])
+    if estimate == "exact":
+        assert size(window.messages) > 500
+        assert (window.first, window.shortened) == (0, ())  # before anything else leaves
+
+
+def test_short_ones_of_several_new_results_stay_whole() -> None:
+    calls = tuple(MessageCall(each, "look", "{}") for each in "abc")
+    results = [
+        ChatMessage("tool", text, tool_name="look", tool_call_id=each)
+        for each, text in zip("abc", ("x" * 5000, "small", "y" * 3000), strict=True)
+    ]
+    every = [[ChatMessage("user", "u"), ChatMessage("assistant", "", tool_calls=calls), *results]]
+    window = fitted([], every, limit=500)
+    first, second, third = window.messages[-3:]
+    assert second == results[1]
+    assert is_excerpt(first)
+    assert is_excerpt(third)
+    assert 200 < size(window.messages) <= 500
+    assert abs(len(first.content) - len(third.content)) < 30
+
+
+def test_a_result_behind_a_begun_reply_is_new() -> None:
+    every = tool_turns([[300], [300]])
+    every[-1].append(ChatMessage("assistant", "So far"))
+    window = fitted(SYSTEM, every, limit=600)
+    assert is_stub(window.messages[3])
+    assert window.messages[-2] == every[-1][-2]
