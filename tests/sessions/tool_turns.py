@@ -28,7 +28,12 @@ def add_result(
 
 
 def add_call_turn(
-    store: Store, session_id: str, result: str, *, parent_id: int | None = None
+    store: Store,
+    session_id: str,
+    result: str,
+    *,
+    parent_id: int | None = None,
+    answer: str = "It is {result}.",
 ) -> tuple[Message, Message, Message]:
     """A reply that looks, the result, and the answer; below a message, or the last one."""
     parent = parent_id or store.branch(session_id, 1)[-1].id
@@ -42,7 +47,6 @@ def add_call_turn(
         model="tiny",
     )
     found = add_result(store, asked, "c1", result)
-    answer = store.add(
-        session_id, Role.ASSISTANT, f"It is {result}.", parent_id=found.id, model="tiny"
-    )
-    return asked, found, answer
+    text = answer.format(result=result)
+    last = store.add(session_id, Role.ASSISTANT, text, parent_id=found.id, model="tiny")
+    return asked, found, last
