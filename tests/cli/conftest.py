@@ -58,20 +58,27 @@ def endless_home(tiny_home: Path, endless_model: Path, monkeypatch: pytest.Monke
     return tiny_home
 
 
-@pytest.fixture
-def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A catalog in which each text is in wide brackets, instead of the Chinese one."""
+@pytest.fixture(scope="session")
+def marked_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of catalogs in which each text is in wide brackets, instead of the Chinese one."""
     catalog = template()
     catalog.locale = "zh_CN"
     for message in filter(lambda each: each.id, catalog):
         one = str(message.id[0] if isinstance(message.id, (list, tuple)) else message.id)
         text = f"「{one}」"
         message.string = (text,) if message.pluralizable else text
-    folder = tmp_path / "locale" / "zh_CN" / "LC_MESSAGES"
+    locale = tmp_path_factory.mktemp("marked")
+    folder = locale / "zh_CN" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     with (folder / "tchat.mo").open("wb") as file:
         write_mo(file, catalog)
-    monkeypatch.setattr(translation, "_folder", lambda: str(tmp_path / "locale"))
+    return locale
+
+
+@pytest.fixture
+def marked(monkeypatch: pytest.MonkeyPatch, marked_catalog: Path) -> Iterator[None]:
+    """Chinese texts are the English ones in wide brackets."""
+    monkeypatch.setattr(translation, "_folder", lambda: str(marked_catalog))
     for name in ("TCHAT_LANG", "LANGUAGE"):
         monkeypatch.setenv(name, "en")
         monkeypatch.delenv(name)
