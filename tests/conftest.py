@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,16 +46,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.dist = "worksteal"
 
 
-def pytest_configure() -> None:
-    """Hear the signals that tests send in the background too, and let examples take their time."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear the signals that tests send in the background too, and let examples take their time.
+
+    Files lie in memory and bytecode is kept where that can be.
+    """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
     hypothesis.settings.register_profile("loaded machine", deadline=None)
     hypothesis.settings.load_profile("loaded machine")
-    if has_room_in_memory():
+    in_memory = has_room_in_memory()
+    if in_memory:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Else each of the thousands of calls of the program compiles it, for 0.1 s and more.
+        bytecode = tempfile.mkdtemp(prefix="bytecode-", dir=MEMORY if in_memory else None)
+        os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+        config.add_cleanup(lambda: shutil.rmtree(bytecode, ignore_errors=True))
 
 
 def has_room_in_memory() -> bool:
