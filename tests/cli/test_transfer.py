@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -229,11 +230,17 @@ def test_one_pipe_named_twice_is_read_once(home: Path, tmp_path: Path) -> None:
     assert counts(home) == [5]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+class Full(io.BytesIO):
+    """A file on a full disk."""
+
+    def write(self, data: object, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_copy_that_finds_no_room_is_told(
     shell: Shell, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda: io.FileIO("/dev/full", "r+"))
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
     ran = shell("sessions", "import", stdin=b"x" * 1_000_000)
     assert (ran.code, ran.err.count("\n")) == (6, 1)
     assert "cannot copy standard input to a temporary file: No space left" in ran.err

@@ -202,10 +202,23 @@ def test_search_chats_shows_at_most_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["<!--", "<a ", "<![CDATA[", "</", "<a href='", "<script>", "<?", "&#9", "<p ", "<"]
+    ("unit", "shown"),
+    [
+        ("<!--", ["before"]),  # comments and scripts without an end reach to that of the page
+        ("<script>", ["before"]),
+        ("<a ", ["before", "after"]),
+        ("<p ", ["before", "after"]),
+        ("<a href='", ["before", "after"]),
+        ("<![CDATA[", ["before", "after"]),
+        ("</", ["before", "after"]),
+        ("<?", ["before", "after"]),
+        ("&#9", ["before", "after"]),
+        ("<", ["before", "<" * 1_000_000, "after"]),
+    ],
 )
-def test_hostile_pages_are_read_to_their_end(unit: str) -> None:
-    page_text(unit * (1_000_000 // len(unit)))
+def test_hostile_pages_are_read_to_their_end(unit: str, shown: list[str]) -> None:
+    page = f"<p>before</p>{unit * (1_000_000 // len(unit))}<p>after"
+    assert page_text(page).splitlines() == shown
 
 
 def test_the_text_of_a_page_leaves_out_what_is_not_shown() -> None:

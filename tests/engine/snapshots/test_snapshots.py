@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -438,6 +439,24 @@ def test_another_users_files_are_refused(
     assert store.counts()["refused"] == 1
     paths.snapshot_key.unlink()
     assert not restored(list(open_saved(tiny_model).generate(LONG, GREEDY)))
+
+
+def test_a_key_of_another_user_is_replaced(
+    open_saved: OpenSaved, tiny_model: Path, paths: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_saved(tiny_model)
+    end = finished(engine.generate(LONG, GREEDY))
+    engine.save()
+    engine.close()
+    key, user = paths.snapshot_key, os.geteuid()
+    before = key.read_bytes()
+    is_old = lambda: key.exists() and key.read_bytes() == before  # noqa: E731
+    monkeypatch.setattr("os.geteuid", lambda: user + is_old())
+    again = open_saved(tiny_model)
+    assert not restored(list(again.generate(going_on(end), GREEDY)))
+    again.save()
+    assert not is_old()
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_files_and_index_are_the_users_alone(
