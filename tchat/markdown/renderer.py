@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable
+from functools import cached_property
 from typing import ClassVar
 
 from markdown_it.token import Token
@@ -120,7 +122,11 @@ class BlockRenderer:
     def _text(self, text: str) -> RenderableType:
         if len(text) > LONGEST_TEXT:
             return Text(text)
-        return _Markdown(parse(text), self._code_theme)
+        return self._markdown.of(parse(text))
+
+    @cached_property
+    def _markdown(self) -> _Markdown:
+        return _Markdown(self._code_theme)
 
 
 class Prefixed:
@@ -207,9 +213,14 @@ class _Markdown(markdown.Markdown):
         "table_open": _TableElement,
     }
 
-    def __init__(self, tokens: list[Token], code_theme: str) -> None:
+    def __init__(self, code_theme: str) -> None:
         super().__init__("", code_theme=code_theme, hyperlinks=False)
-        self.parsed = tokens
+
+    def of(self, tokens: list[Token]) -> _Markdown:
+        """The same with ``tokens``; a new one makes a parser, which costs more than drawing."""
+        made = copy.copy(self)
+        made.parsed = tokens
+        return made
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         drawn = super().__rich_console__(console, options)
