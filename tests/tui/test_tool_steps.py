@@ -91,6 +91,7 @@ async def test_a_step_is_found_copied_unfolded_and_deleted_by_keys(
         await shown.point_at(4)
         await shown.pilot.press("enter")
         assert "┆ path  README.md" in text(shown.pilot.app)
+        assert "/ find  y copy  d delete  Space fold  Esc leave" in text(shown.pilot.app)
         await shown.pilot.press("enter", "e", "e", "r")
         assert "A step can be unfolded, copied" in shown.toasts
         await shown.pilot.press("y")

@@ -31,6 +31,11 @@ _HINTS = (
     ("transcript.leave", N_("leave"), 11),
 )
 _WHILE_WRITTEN = ("transcript.find", "transcript.copy", "transcript.stop", "transcript.leave")
+_OF_STEPS = (
+    *("transcript.find", "transcript.copy", "transcript.delete"),
+    *("transcript.fold", "transcript.leave"),
+)
+_ALL = tuple(each for each, _, _ in _HINTS if each != "transcript.stop")
 
 
 class FindController:
@@ -202,10 +207,13 @@ class FindController:
         keys = {each.id: each.shown_keys for each in self._context.keys_in_force()}
         view = self._transcript.view
         written = view.cursor is not None and view.entry(view.cursor).status == "streaming"
+        acting = _WHILE_WRITTEN if written else _ALL
+        if view.cursor is not None and view.entry(view.cursor).step is not None:
+            acting = _OF_STEPS
         hints = [
             (keep, f"{keys[each][0]} {tr(does)}")
             for each, does, keep in _HINTS
-            if keys.get(each) and (each in _WHILE_WRITTEN if written else each != "transcript.stop")
+            if keys.get(each) and each in acting
         ]
         room = self.screen.query_one("#messages").size.width - cell_len(tr("MESSAGES")) - AROUND
         room -= self._bar.count_width if self._bar is not None else 0

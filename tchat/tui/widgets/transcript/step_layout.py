@@ -128,16 +128,17 @@ class StepLayout:
         # Without a fold the sign stands in its place, so that the names are below each other.
         start = f"{mark}{sign} " if sign and mark else mark or f"{sign or '·'} "
         tone = self._tone(step.state)
-        facts = SEPARATOR.join(step_facts(step.state, self.entry.text, step.seconds))
+        first, *rest = [*step_facts(step.state, self.entry.text, step.seconds), ""]
         segments = [
             Segment(start, tone if sign else palette.muted),
             Segment(one_line(step.name, NAME), palette.base),
         ]
         if arguments := short_arguments(step.arguments):
             segments.append(Segment(f" {arguments}", palette.muted))
-        if facts:
+        if first:
             segments.append(Segment(SEPARATOR, palette.muted))
-            segments.append(Segment(facts, tone if sign else palette.muted))
+            segments.append(Segment(first, tone if sign else palette.muted))
+        segments += (Segment(f"{SEPARATOR}{fact}", palette.muted) for fact in rest if fact)
         click = Style(meta={FOLD: TEXT.name})
         drawn = cut(segments, self._form.cells)
         if opens:
@@ -159,18 +160,18 @@ class StepLayout:
             label = names[name] + " " * (taken - cell_len(names[name]))
             first = [bar, Segment(label, palette.muted)]
             rest = [bar, Segment(" " * taken, palette.muted)]
-            text = self._text(revealed(argument_text(value)), taken)
+            text = self._text(revealed(argument_text(value)), palette.base, taken)
             rows += prefixed(text or [Line()], first, rest)
         return rows
 
     def _result_lines(self) -> list[Line]:
         bar = [Segment(_BAR, self._palette.rule)]
-        return prefixed(self._text(revealed(self.entry.text)), bar, bar)
+        return prefixed(self._text(revealed(self.entry.text), self._palette.muted), bar, bar)
 
-    def _text(self, text: str, taken: int = 0) -> list[Line]:
+    def _text(self, text: str, style: Style, taken: int = 0) -> list[Line]:
         """``text`` as typed, in lines that leave room for the bar and ``taken`` cells."""
         cells = max(1, self._form.cells - len(_BAR) - taken)
-        plain = PlainText(self._palette.muted, self._palette, cells)
+        plain = PlainText(style, self._palette, cells)
         plain.feed(text)
         plain.close()
         return plain.lines
