@@ -143,6 +143,8 @@ def _parts(field: FormField) -> Iterator[str]:
         yield f"- {field.help}"
     if field.options:
         yield f"({', '.join(label for _, label in field.options)})"
-    if field.default is not None:
+    if isinstance(field.default, bool):
+        yield "[y]" if field.default else "[n]"
+    elif field.default is not None:
         yield f"[{printable(str(field.default))}]"
     yield ">"

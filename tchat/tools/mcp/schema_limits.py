@@ -19,6 +19,8 @@ MAX_NODES = 20_000  # with every reference followed
 MAX_TEXT = 1000  # characters of a description
 _DROPPED = frozenset({"pattern", "patternProperties", "$schema", "$id", "$anchor"})
 _CLOSING = frozenset({"additionalProperties", "unevaluatedProperties"})
+# What the properties of an object may come from besides `properties`, or what says so itself.
+_OPENING = frozenset({"patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if", *_CLOSING})
 _DYNAMIC = frozenset({"$dynamicRef", "$recursiveRef"})
 _PLAIN = frozenset({"enum", "const", "default", "examples", "required"})  # values, not schemas
 _BY_NAME = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
@@ -45,6 +47,9 @@ def bounded_schema(schema: object) -> dict[str, Any]:
         raise SchemaTooLarge("it is too large")
     bounded = _copied(schema, 0)
     _expanded_size(bounded, bounded, {}, set())
+    # Small models make arguments up where an object is open.
+    if not _OPENING & {*schema}:
+        bounded["additionalProperties"] = False
     return {**bounded, "type": "object"}
 
 

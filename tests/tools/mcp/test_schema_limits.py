@@ -47,6 +47,24 @@ def test_patterns_are_dropped_and_what_they_would_allow_is_allowed() -> None:
         tool.call({"a": 1})
 
 
+@pytest.mark.parametrize(
+    ("more", "is_closed"),
+    [
+        ({}, True),
+        ({"additionalProperties": True}, False),
+        ({"additionalProperties": {"type": "string"}}, False),
+        ({"patternProperties": {"x": {}}}, False),
+        ({"allOf": [{"properties": {"b": {}}}]}, False),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {}}}, False),
+    ],
+)
+def test_an_object_that_says_nothing_else_has_no_other_properties(
+    more: dict[str, Any], is_closed: bool
+) -> None:
+    bounded = bounded_schema({"type": "object", "properties": {"a": {}}, **more})
+    assert (bounded.get("additionalProperties") is False) == is_closed
+
+
 def test_texts_in_it_are_printable() -> None:
     bounded = bounded_schema(
         {"properties": {"a": {"description": "\x1b[2J\u202e" + "x" * 5000, "title": "\x07"}}}
