@@ -64,6 +64,8 @@ def show(
 
 def _with_own_of_model(console: Console, settings: Settings) -> Settings:
     """``settings`` as they are in force for their model; says what of its file is not used."""
+    if settings.server:
+        return settings
     from tchat.models.metadata import MetadataCache
     from tchat.models.model_sampling import file_sampling, with_model_sampling
     from tchat.models.models_file import settings_for

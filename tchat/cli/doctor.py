@@ -199,6 +199,10 @@ def _sessions_text(count: int) -> str:
 
 
 def _model(console: Console, settings: Settings) -> Iterator[Finding]:
+    if settings.server:
+        told = tr("{name}: see `tchat servers test`", name=single_line(settings.model, 80))
+        yield Finding(tr("model"), tr("server"), told)
+        return
     from tchat.chat.model import probe_command
     from tchat.engine.binding import build_name
     from tchat.models.metadata import MetadataCache

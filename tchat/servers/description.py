@@ -54,15 +54,15 @@ class ServerDescription:
 
 
 def read_models(
-    connection: ServerConnection, is_stopped: Callable[[], bool]
+    connection: ServerConnection, is_stopped: Callable[[], bool], seconds: float = 20.0
 ) -> tuple[ServedModel, ...]:
-    """The models that a server lists.
+    """The models that a server lists, in ``seconds``.
 
     Raises:
         ServerError: It cannot be reached, or does not list any.
         Stopped: ``is_stopped`` turned true.
     """
-    found = connection.get("/models", is_stopped)
+    found = connection.get("/models", is_stopped, seconds)
     data = found.get("data") if isinstance(found, Mapping) else None
     if not isinstance(data, list):
         raise ServerError(*unreadable(connection.server))

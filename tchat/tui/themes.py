@@ -133,6 +133,7 @@ _STEPS = 20
 TEXTS = {
     "user": "primary",
     "assistant": "foreground",
+    "server": "secondary",
     "heading": "primary",
     "reasoning": "foreground",
     "muted": "foreground",

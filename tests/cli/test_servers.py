@@ -178,3 +178,29 @@ def test_candidates_labels_and_columns(lab: FakeServer) -> None:
     ran = tchat("-m", "lab", "--candidates", "2", "why?")
     assert "Red" in ran.out
     assert "Blue" in ran.out
+
+
+def test_a_model_on_a_server_may_be_the_default(lab: FakeServer) -> None:
+    assert tchat("models", "default", "lab/tiny").code == 0
+    assert tchat("models", "default").out == "lab/tiny\tlab\n"
+    assert tchat("config", "show").code == 0
+    assert "lab/tiny" in tchat("doctor").out
+    assert tchat("models", "ls").code == 0
+    assert lab.seen == []
+    assert tchat("why?").out == "It is blue\n"
+
+
+def test_the_list_of_all_models_has_those_of_servers(lab: FakeServer) -> None:
+    tchat("servers", "add", "gone", "http://127.0.0.1:9")
+    assert "lab/" not in tchat("models", "ls").out
+    assert lab.seen == []
+    ran = tchat("models", "ls", "--all")
+    assert ran.code == 0
+    rows = [line.split("\t") for line in ran.out.splitlines()]
+    (row,) = (row for row in rows if row[0] == "lab/tiny")
+    assert (row[1], row[5], row[-1]) == ("lab", "2,048", "on a server")
+    assert "cannot reach 127.0.0.1:9" in ran.err
+    found = json.loads(tchat("models", "ls", "--all", "--json").out)
+    (record,) = (each for each in found if each["name"] == "lab/tiny")
+    assert (record["url"], record["context"], record["path"]) == (lab.url, 2048, None)
+    assert all(set(each) <= set(record) for each in found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tchat.models.disk import DuplicateSet
     from tchat.models.files import HashProgress
     from tchat.models.library import Library, LibraryModel
+    from tchat.servers.listing import ServedRow
 
 YES = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation")
 
@@ -85,7 +87,7 @@ def ls(
     everything: bool = typer.Option(False, "-a", "--all", help="Include models of other programs"),
     as_json: bool = JSON,
 ) -> None:
-    """List the models; --all includes those of Ollama, LM Studio and others.
+    """List the models; --all includes those of Ollama, LM Studio, others, and servers.
 
     Marks the default model.
     """
@@ -93,12 +95,49 @@ def ls(
     with open_library(console) as library:
         rows = library.models(all=everything)
     default = _default_of(rows, console)
+    served = _served(console) if everything else ()
+    chosen = load(console.paths, console.environ).settings.model if served else ""
     if as_json:
-        print_json(console, [{**record(row), "default": row is default} for row in rows])
+        found = [{**record(row), "default": row is default} for row in rows]
+        found += [{**_served_record(row), "default": row.name == chosen} for row in served]
+        print_json(console, found)
         return
     lead = (N_("NAME"), N_("OWNER")) if everything else (N_("NAME"),)
     cells = [_cells(row, owner=everything, default=row is default) for row in rows]
+    cells += [_served_cells(row, default=row.name == chosen) for row in served]
     print_rows(console, (*lead, *HEADER), cells, whole=True)
+
+
+def _served(console: Console) -> Sequence[ServedRow]:
+    """The models of servers; says which cannot be asked."""
+    from tchat.servers.config import read_servers
+    from tchat.servers.listing import list_models
+
+    listing = list_models([*read_servers(console.paths).values()], console.environ)
+    for error in listing.errors:
+        console.say(tr("warning: {warning}", warning=error.message))
+    return listing.rows
+
+
+def _served_cells(row: ServedRow, *, default: bool) -> Sequence[str]:
+    context = f"{row.context:,}" if row.context else ""
+    marked = tr("default") if default else ""
+    blank = ("",) * 3
+    return (row.name, row.server.name, *blank, context, "", "", marked, tr("on a server"))
+
+
+def _served_record(row: ServedRow) -> dict[str, Any]:
+    """A row for a program, with the keys of `record`."""
+    known = {"name": row.name, "path": None, "owner": row.server.name, "kind": "server"}
+    unknown = ("family", "parameters", "quantization", "size", "last_used")
+    return {
+        **known,
+        **dict.fromkeys(unknown),
+        "context": row.context or None,
+        "parts": [],
+        "verdict": "on a server",
+        "url": row.server.url,
+    }
 
 
 def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel | None:
@@ -256,7 +295,11 @@ def default(
 
     console: Console = ctx.obj
     if not model:
-        chosen = load(console.paths, console.environ).settings.model
+        settings = load(console.paths, console.environ).settings
+        chosen = settings.model
+        if settings.server:
+            print_rows(console, (N_("NAME"), N_("SERVER")), [(chosen, settings.server)])
+            return
         path = resolve(chosen, console.paths, console.environ)
         print_rows(console, (N_("NAME"), N_("FILE")), [(chosen, str(path))])
         return
@@ -267,12 +310,13 @@ def set_default(console: Console, model: str) -> None:
     """Make a model the default, and say so."""
     from tchat.models.resolve import resolve
 
-    path = resolve(model, console.paths, console.environ)
-    key = find_key("model")
-    # A relative path would mean something else in another folder.
-    set_value(
-        console.paths.config_file, key, str(path.absolute()) if path == Path(model) else model
-    )
+    key, target = find_key("model"), model
+    settings = load(console.paths, console.environ).settings
+    if not replace(settings, model=model).server:
+        path = resolve(model, console.paths, console.environ)
+        # A relative path would mean something else in another folder.
+        target = str(path.absolute()) if path == Path(model) else model
+    set_value(console.paths.config_file, key, target)
     console.say(tr("the default model is now {model}", model=single_line(model)))
     if key.variable in console.environ:
         console.say(

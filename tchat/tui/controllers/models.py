@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tchat.errors import ModelNotFound, TchatError, UsageError
@@ -67,7 +68,8 @@ class ModelsController:
         picker = ModelPicker(await service.rows(False), service)
         choice = await self.screen.app.push_screen_wait(picker)
         if choice is not None:
-            model = str(expanded(choice)) if "/" in choice else choice
+            is_path = "/" in choice and not replace(self._context.settings, model=choice).server
+            model = str(expanded(choice)) if is_path else choice
             await self._settings.change({"model": model})
 
     def _service(self) -> ModelService:

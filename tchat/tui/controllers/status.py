@@ -12,6 +12,7 @@ from textual.screen import Screen
 from tchat.models.files import short_model_name
 from tchat.sanitize import single_line
 from tchat.settings import Settings
+from tchat.settings.schema import has_url_scheme
 from tchat.translation import tr
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
@@ -81,7 +82,7 @@ class StatusController:
             queued=self.queued,
             pulling=context.downloads.words,
             pulling_key=self._key("chat.model") if context.downloads.words else "",
-            offline=bool(os.environ.get("HF_HUB_OFFLINE")),
+            offline=bool(os.environ.get("HF_HUB_OFFLINE")) and not context.settings.server,
             stop=self._key("chat.stop"),
             hint=StatusHint(self._key("chat.help"), tr("help")),
         )
@@ -99,6 +100,7 @@ class StatusController:
             private=context.private,
             unstored=ready and context.conversation.failure is not None,
             tools=len(context.settings.tools.enabled),
+            server=server_label(context.settings.server),
         )
 
     def refresh(self) -> None:
@@ -139,3 +141,8 @@ class StatusController:
         if action not in self._keys:
             self._keys[action] = self._context.key_name(action)
         return self._keys[action]
+
+
+def server_label(server: str) -> str:
+    """What a server is called in a few cells: its name, or the host of its URL. Raw."""
+    return server.partition("://")[2].partition("/")[0] if has_url_scheme(server) else server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
@@ -17,6 +18,7 @@ from tchat.engine.events import Event, Notice, PromptProgress
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
+from tchat.translation import tr
 from tchat.tui.services.mcp_host import ScreenMcpHost
 from tchat.tui.services.questions import QuestionService
 from tchat.tui.services.tools import ToolService
@@ -104,6 +106,8 @@ class Conversation:
 
         if self.metadata is None:
             return ""
+        if self.settings.server:
+            return tr("server")
         if self.settings.rpc:
             return "RPC"
         return "GPU" if self.settings.gpu_layers and has_gpu() else "CPU"
@@ -268,11 +272,13 @@ class Conversation:
         return await self._carry_out(request, measured)
 
     async def find_model(self, name: str) -> None:
-        """Look for the file of a model.
+        """Look for the file of a model; one on a server is asked for when it is loaded.
 
         Raises:
             ModelError: It is not there.
         """
+        if replace(self.settings, model=name).server:
+            return
         import importlib
 
         from tchat.models.resolve import resolve

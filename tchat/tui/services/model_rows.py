@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tchat.humanize import count_text, speed_text
 from tchat.models.catalogue import guess_abilities
@@ -21,6 +22,9 @@ from tchat.models.recommendation import BestModel, Recommendation, best_by_purpo
 from tchat.models.sources.source import HUB, USER
 from tchat.models.sources.starter import STARTER
 from tchat.translation import N_, joined, tr
+
+if TYPE_CHECKING:
+    from tchat.servers.listing import ServedRow
 
 OWN = frozenset({"tchat", USER, HUB})  # owners whose models are the user's
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
@@ -82,6 +86,8 @@ def model_label(metadata: ModelMetadata) -> str:
     """What people call a model: its file's name without quantization, else its maker's name."""
     if metadata.is_starter:
         return STARTER
+    if not metadata.size:  # it is on a server
+        return metadata.path.name
     if NAMED_BY_HASH.fullmatch(metadata.path.name):
         return metadata.name
     stem = _PART.sub("", metadata.path.stem)
@@ -125,6 +131,21 @@ def local_row(
         abilities=guess_abilities(f"{name} {metadata.title}", metadata.chat_template),
         about=about,
         current=metadata.path == current,
+    )
+
+
+def server_row(row: ServedRow, *, is_current: bool) -> ModelRow:
+    """The row of a model on a server."""
+    about = tr("on {host}, {kind}", host=row.server.host, kind=row.kind)
+    if row.context:
+        about = tr("{about}, {context:,} tokens of context", about=about, context=row.context)
+    return ModelRow(
+        choice=row.name,
+        name=row.name,
+        owner=row.server.name,
+        abilities=guess_abilities(row.name, ""),
+        about=about,
+        current=is_current,
     )
 
 

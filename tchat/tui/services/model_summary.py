@@ -31,9 +31,12 @@ def model_summary(metadata: ModelMetadata, paths: Paths, *, measure: bool = Fals
 
     For example ``SmolLM2 135M``, ``98 MB``, ``demonstration model``, ``fast here: ~54 tok/s``.
 
-    Without a reply of the model, its speed is estimated (``~``) from the memory bandwidth of the
-    machine. With ``measure`` that is measured where it is not known, for some tenths of a second.
+    Of a model on a server, its name. Without a reply of the model, its speed is estimated (``~``)
+    from the memory bandwidth of the machine. With ``measure`` that is measured where it is not
+    known, for some tenths of a second.
     """
+    if not metadata.size:
+        return [display_name(metadata), tr("on a server")]
     kind = next(kind for most, kind in KINDS if metadata.parameters < most)
     speed, mark = _speed(metadata, paths, measure)
     pace = tr("fits this machine")

@@ -25,7 +25,14 @@ from tchat.settings.load import set_value
 from tchat.translation import tr
 from tchat.tui.background import off_loop
 from tchat.tui.services.downloads import Downloads
-from tchat.tui.services.model_rows import Fit, ModelRow, catalogue_rows, hub_row, local_row
+from tchat.tui.services.model_rows import (
+    Fit,
+    ModelRow,
+    catalogue_rows,
+    hub_row,
+    local_row,
+    server_row,
+)
 
 if TYPE_CHECKING:
     from tchat.chat.better_model import BetterModel
@@ -92,7 +99,7 @@ class ModelService:
     def rows(self, everything: bool) -> Sequence[ModelRow]:
         """The user's models that can chat, and the GGUF files here and beside the one in use.
 
-        With ``everything``, other programs' models too.
+        With ``everything``, other programs' models too, and those of servers.
         """
         from tchat.engine.binding import build_name
 
@@ -105,7 +112,17 @@ class ModelService:
             if row.metadata is not None and not row.metadata.refusal:
                 view = local_row(choice, row, row.metadata, self._current, machine)
                 rows.setdefault(row.path.resolve(), view)
-        return list(rows.values())
+        served = self._served() if everything else []
+        return [*rows.values(), *served]
+
+    def _served(self) -> list[ModelRow]:
+        """The models of servers; those that cannot be asked are left out."""
+        from tchat.servers.config import read_servers
+        from tchat.servers.listing import list_models
+
+        listing = list_models([*read_servers(self._paths).values()])
+        current = str(self._current or "")
+        return [server_row(row, is_current=row.name == current) for row in listing.rows]
 
     @off_loop
     def offers(self) -> Sequence[ModelRow]:

@@ -23,7 +23,7 @@ LEAST_ROWS = 20  # of the terminal; in a lower one the header gives its row to t
 TITLE = 80  # characters at most
 TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
 MODELS = (40, 16, 8)  # of the name of a model
-BRANCH, DOWN, PIN, TOOLS = "⎇", "▾", "▲", "ƒ"
+BRANCH, DOWN, PIN, TOOLS, SERVER = "⎇", "▾", "▲", "ƒ", "⇄"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
 
@@ -38,6 +38,7 @@ class HeaderData(NamedTuple):
         private: Whether nothing is stored, as the user wanted.
         unstored: Whether something cannot be stored.
         tools: How many tools the model may call.
+        server: The server that the chat is sent to, raw; empty for a model on this machine.
     """
 
     title: str = ""
@@ -47,6 +48,7 @@ class HeaderData(NamedTuple):
     private: bool = False
     unstored: bool = False
     tools: int = 0
+    server: str = ""
 
 
 class ChatHeader(Row):
@@ -171,6 +173,9 @@ def marks(data: HeaderData) -> list[Part]:
         found.append(_warning("$warning", tr("PRIVATE, nothing is stored"), tr("PRIVATE")))
     if data.unstored:
         found.append(_warning("$error", tr("NOT STORED, in memory only"), tr("NOT STORED")))
+    if data.server:
+        names = [f"{SERVER} {_cut(data.server, cells)}" for cells in MODELS]
+        found.append(part(*names, keep=(1, 2), style="bold $server", lead="  "))
     if data.pins:
         found.append(part(f"{PIN} {data.pins}", "", keep=(3,), style="$muted"))
     if data.tools:

@@ -1,0 +1,117 @@
+"""The chat screen with a model on a server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tchat.paths import Paths, user_paths
+from tchat.servers.config import Server, save_server
+from tchat.sessions.records import Status
+from tchat.settings import Settings
+from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.models import ModelService
+from tchat.tui.widgets.header import ChatHeader
+from tchat.tui.widgets.status import StatusLine
+from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
+from tests.tui.chat_stage import Shown, opened
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with serving() as server:
+        server.put("/v1/models", models("Qwen3-0.6B", owner="vllm", max_model_len=2048))
+        server.chat(reply("It is blue", prompt_tokens=9, completion_tokens=3))
+        yield server
+
+
+@pytest.fixture
+def paths(home: Path) -> Paths:
+    home.mkdir(exist_ok=True)
+    return user_paths()
+
+
+def settings_for(fake: FakeServer, model: str = "lab", **more: object) -> Settings:
+    return Settings(model=model, servers={"lab": {"url": fake.url, **more}})
+
+
+def line(shown: Shown, kind: type[ChatHeader] | type[StatusLine]) -> str:
+    return str(shown.screen.query_one(kind).render())
+
+
+async def test_a_reply_comes_from_the_server_whose_name_is_shown(
+    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    async with opened(settings_for(fake), paths) as shown:
+        assert "⇄ lab" in line(shown, ChatHeader)
+        assert "offline" not in line(shown, StatusLine)
+        await shown.ask("why?")
+        assert shown.branch == [("user", "why?"), ("assistant", "It is blue")]
+        assert "2,048" in line(shown, StatusLine) or "2k" in line(shown, StatusLine)
+
+
+async def test_a_draft_is_not_sent_before_enter(fake: FakeServer, paths: Paths) -> None:
+    async with opened(settings_for(fake), paths) as shown:
+        await shown.ask("why?")
+        before = len(fake.seen)
+        shown.screen.prompt.load("a secret that is not meant for anybody yet")
+        await shown.pilot.pause(1.0)
+        assert len(fake.seen) == before
+        assert "secret" not in json.dumps([each.body for each in fake.seen])
+
+
+async def test_escape_ends_the_request_at_once(fake: FakeServer, paths: Paths) -> None:
+    hold = threading.Event()
+    fake.chat(Answer(sse(piece("It is"), done=False), hold=hold))
+    async with opened(settings_for(fake), paths) as shown:
+        await shown.type("why?")
+        await shown.until(lambda: ("assistant", "It is") in shown.entries)
+        await shown.pilot.press("escape")
+        await shown.idle()
+        assert shown.messages[-1].status is Status.STOPPED
+        fake.chat(reply("Still"))
+        await shown.ask("and?")
+        assert shown.branch[-1] == ("assistant", "Still")
+    hold.set()
+
+
+async def test_a_cut_reply_is_kept_and_told(fake: FakeServer, paths: Paths) -> None:
+    fake.chat(Answer(sse(piece("It is"), done=False), cut=True))
+    async with opened(settings_for(fake), paths) as shown:
+        await shown.type("why?")
+        await shown.idle()
+        assert shown.branch[-1] == ("assistant", "It is")
+        assert any("was cut" in each.text for each in shown.all_entries)
+
+
+async def test_a_model_is_changed_to_one_on_a_server_and_back(
+    fake: FakeServer, paths: Paths, tiny_model: Path
+) -> None:
+    settings = settings_for(fake, str(tiny_model))
+    async with opened(settings, paths) as shown:
+        assert "⇄" not in line(shown, ChatHeader)
+        await shown.type("/model lab/Qwen3-0.6B")
+        await shown.until(lambda: "⇄ lab" in line(shown, ChatHeader))
+        await shown.idle()
+        await shown.ask("why?")
+        assert shown.branch[-1] == ("assistant", "It is blue")
+        assert "Qwen3-0.6B" in line(shown, ChatHeader)
+        await shown.type(f"/model {tiny_model}")
+        await shown.until(lambda: "⇄" not in line(shown, ChatHeader))
+        await shown.idle()
+
+
+async def test_the_models_of_servers_can_be_chosen(
+    fake: FakeServer, paths: Paths, tiny_model: Path
+) -> None:
+    save_server(paths, Server("lab", fake.url))
+    service = ModelService(paths, None, Downloads(paths), lambda *_, **__: None)
+    rows = {row.choice: row for row in await service.rows(True)}
+    assert rows["lab/Qwen3-0.6B"].here
+    assert "vLLM" in rows["lab/Qwen3-0.6B"].about
+    assert not [name for name in (row.choice for row in await service.rows(False)) if "lab" in name]
