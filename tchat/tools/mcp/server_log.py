@@ -29,17 +29,22 @@ class ServerLog:
     last: str = ""
     _left: int = field(default=MAX_LOG)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is kept."""
+        return self._left <= 0
+
     def add(self, text: str) -> None:
         """Append the lines of ``text``, without what acts on a terminal."""
         lines = [line for part in text.split("\n") if (line := single_line(part, MAX_LINE))]
         if not lines:
             return
         self.last = lines[-1]
-        if self._left <= 0:
+        if self.is_full:
             return
         written = "".join(f"mcp {self.server}: {line}\n" for line in lines)
         self._left -= len(written)
-        if self._left <= 0:
+        if self.is_full:
             written += f"mcp {self.server}: it writes more than is kept\n"
         with (
             suppress(OSError, StorageError),

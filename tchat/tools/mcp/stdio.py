@@ -18,7 +18,7 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
-from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream
+from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream, Pace
 from tchat.tools.programs import find_program
 from tchat.translation import tr
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tchat.tools.mcp.server_log import ServerLog
 
 MAX_NO_MESSAGES = 1000  # lines that are no messages; some servers print a greeting
+CHUNKS_PER_SECOND = 256  # of 64 KB at most; a server that sends more waits
 GRACE_SECONDS = 1.0  # after its input closed, and again after SIGTERM
 _POLL_SECONDS = 0.02
 _LONGEST_LINE = 8192  # bytes of standard error that are kept until the line ends
@@ -94,9 +95,11 @@ async def _read_messages(
 ) -> None:
     assert process.stdout is not None  # noqa: S101 - a pipe
     line, strays, reason = bytearray(), 0, ""
+    pace = Pace(CHUNKS_PER_SECOND)
     async with incoming:
         with suppress(*_GONE):
             async for chunk in process.stdout:
+                await pace.wait()
                 *ended, rest = chunk.split(b"\n")
                 for part in ended:
                     line += part
@@ -160,6 +163,9 @@ async def _read_log(stderr: ByteReceiveStream | None, log: ServerLog) -> None:
     line = b""
     with suppress(*_GONE):
         async for chunk in stderr:
+            if log.is_full:  # reading on at full speed would only take time from the model
+                await anyio.sleep(_POLL_SECONDS)
+                continue
             ended, newline, line = (line + chunk).rpartition(b"\n")
             if newline or len(line) > _LONGEST_LINE:
                 log.add((ended or line).decode(errors="replace"))
