@@ -202,7 +202,7 @@ def open_changes(paths: Paths) -> FileChanges:
 
 
 def require_valid_rules(settings: Settings) -> None:
-    """Check the rules and the choice of ``settings``.
+    """Check the rules of ``settings``.
 
     Raises:
         UsageError: One is not valid.

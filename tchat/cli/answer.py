@@ -83,6 +83,8 @@ def _answer(
             chat.tools = open_chat_tools(
                 turn.request, settings, console, store=store, cancel=cancel, servers=servers
             )
+            if chat.tools is not None and turn.holds_document:
+                chat.tools.executor.approval.add_untrusted()
         if turn.schema is not None and settings.server:
             chat.require_schema(turn.schema)
         try:
@@ -123,7 +125,7 @@ def _print(turn: AskTurn, settings: Settings, chat: Chat, console: Console) -> i
                 finished = event
         output.describe(session=_stored(chat))
     if output.refused and code == YES and not _can_be_asked(chat):
-        code = _tell_refused(output.refused, console)
+        code = _tell_refused(output.refused, chat, console)
     _validate(turn, [finished] if finished else [])
     if settings.model == STARTER and _is_for_reading(turn, console):
         from tchat.cli.model_suggestion import suggest_better_model
@@ -136,7 +138,7 @@ def _can_be_asked(chat: Chat) -> bool:
     return chat.tools is None or chat.tools.executor.approval.has_terminal
 
 
-def _tell_refused(count: int, console: Console) -> int:
+def _tell_refused(count: int, chat: Chat, console: Console) -> int:
     """Tell that calls were refused as nobody could be asked; returns the exit code."""
     told = trn(
         "{count:,} call of a tool was refused: nobody can be asked here",
@@ -144,6 +146,11 @@ def _tell_refused(count: int, console: Console) -> int:
         count,
     )
     hint = tr("a rule allows such calls: --allow 'TOOL(PATTERN)', see `tchat help tools`")
+    if chat.tools is not None and chat.tools.executor.approval.has_untrusted:
+        hint = tr(
+            "behind text of others, rules allow only what reads: see `tchat help tools` on "
+            "tools.ask_after_untrusted"
+        )
     console.notice(with_hint(told, hint))
     return ExitCode.REFUSED
 

@@ -45,7 +45,7 @@ def can_ask(console: Console) -> bool:
     return True
 
 
-class ApprovalQuestion:
+class TerminalApproval:
     """Asks about one call after the other; what was typed before a question is no answer to it.
 
     Attributes:

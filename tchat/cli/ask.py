@@ -110,13 +110,16 @@ def _prepare(
 
     schema, settings = apply_reply_format(request, settings, console)
     prompt = read_prompt(console, request.words, request.files, settings.encoding)
-    title = ""
+    title, holds_document = "", bool(request.files)
     if template is None and (question := decode_words(typed_words(request.words))) != prompt:
         from tchat.chat.branch import title_for_parts
 
         title = title_for_parts(question, prompt)
+        holds_document = holds_document or bool(question)
     if template is not None:
-        own = {} if ":" in request.template else request.values  # a server has filled in the others
+        is_of_server = ":" in request.template
+        holds_document = holds_document or is_of_server or not console.stdin_is_terminal
+        own = {} if is_of_server else request.values  # a server has filled in the others
         values = {name: decode_words([text]) for name, text in own.items()}
         prompt, system = fill_template(console, template, prompt, values)
         if system and "system" not in request.settings:
@@ -126,7 +129,7 @@ def _prepare(
             tr("there is no prompt"),
             tr("type one, pipe one in, or run `tchat` in a terminal to chat"),
         )
-    return AskTurn(request, settings, prompt, schema, title)
+    return AskTurn(request, settings, prompt, schema, title, holds_document)
 
 
 def apply_reply_format(

@@ -144,7 +144,8 @@ class AskTurn(NamedTuple):
     """A request with its settings, prompt and JSON schema.
 
     An empty ``prompt`` continues the last reply of the session. ``title`` is that of a new one;
-    where empty, the prompt makes it.
+    where empty, the prompt makes it. ``holds_document`` tells that the prompt is more than what the
+    user typed: a file or piped text.
     """
 
     request: AskRequest
@@ -152,6 +153,7 @@ class AskTurn(NamedTuple):
     prompt: str
     schema: dict[str, Any] | None
     title: str = ""
+    holds_document: bool = False
 
 
 def require_compatible_flags(request: AskRequest) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from tchat.chat.tool_setup import open_tools
-from tchat.cli.approval_question import ApprovalQuestion, can_ask
+from tchat.cli.approval_question import TerminalApproval, can_ask
 from tchat.cli.chat_setup import AskRequest
 from tchat.cli.console import Console
 from tchat.errors import UsageError
@@ -49,7 +49,7 @@ def open_chat_tools(
                 tr("name it with -T, as in -T calculator"),
             )
         return None
-    question = ApprovalQuestion(console, cancel) if can_ask(console) else None
+    question = TerminalApproval(console, cancel) if can_ask(console) else None
     typed = {*cast("tuple[str, ...]", request.settings.get("tools.enabled", ()))}
     if question is None:
         typed.update(named)

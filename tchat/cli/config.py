@@ -12,7 +12,7 @@ from tchat.cli.setting_options import require_value
 from tchat.paths import private_file
 from tchat.sanitize import printable, single_line
 from tchat.settings import Key, Settings, Value, find_key, keys, load, renamed, spell
-from tchat.settings.keys import renamed_theme
+from tchat.settings.keys import parse, renamed_theme
 from tchat.settings.load import check_document, parse_toml, read_text, set_value, unset_value
 from tchat.translation import N_, tr
 
@@ -105,6 +105,10 @@ def set_(
         if theme != value:
             console.notice(renamed_theme(value))
         value = theme
+    if key.section == "tools":
+        from tchat.chat.tool_setup import require_valid_rules
+
+        require_valid_rules(key.put(Settings(), parse(key, value, "config set")))
     written = set_value(console.paths.config_file, key, value)
     shown = single_line(spell(written)) or '""'
     console.say(

@@ -180,11 +180,11 @@ def _settings(console: Console) -> Settings:
 
 def _called(console: Console, name: str, arguments: Mapping[str, Any]) -> ToolResult:
     """What comes of a call, on a thread that Ctrl+C can stop."""
-    from tchat.cli.approval_question import ApprovalQuestion, can_ask
+    from tchat.cli.approval_question import TerminalApproval, can_ask
     from tchat.sessions.store import SessionStore
 
     cancel = Cancel()
-    ask = ApprovalQuestion(console, cancel) if can_ask(console) else None
+    ask = TerminalApproval(console, cancel) if can_ask(console) else None
     settings, servers = _settings(console), ChatServers(console.paths)
     with SessionStore(console.paths.sessions_db) as store, closing(servers):
         found = servers.find_tools(settings, [name])

@@ -58,7 +58,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         bench = opened(Path(os.environ.get(KEEP, folder)))
         with bench.engine:
-            yield from telling(bench)
+            yield from detection(bench)
             yield from ranking(bench)
             yield cost(bench)
 
@@ -122,7 +122,7 @@ def spread(values: Sequence[float]) -> str:
 # People's replies against the generator's
 
 
-def telling(bench: Bench) -> Iterator[Row]:
+def detection(bench: Bench) -> Iterator[Row]:
     """Held-out AUC and calibration; the generator's replies are others for each seed."""
     aucs, errors, lengths, counts, read = [], [], [], [], []
     last, middle = bench.engine.n_layer, middle_layers(bench.engine.n_layer)

@@ -100,6 +100,7 @@ class FakeChat:
     probabilities: tuple[tuple[str, float], ...] = ()
     title: str = ""
     tools: ChatTools | None = None
+    call: str = ""  # as `CALL`, whatever the prompt is
 
     def __enter__(self) -> FakeChat:
         return self
@@ -142,8 +143,9 @@ class FakeChat:
             model=self.settings.model,
         )
         yield PromptProgress(3, 3, 0)
-        if prompt.startswith(CALL) and self.tools is not None:
-            yield from self._call(self.tools.executor, prompt.removeprefix(CALL))
+        call = self.call or prompt
+        if call.startswith(CALL) and self.tools is not None:
+            yield from self._call(self.tools.executor, call.removeprefix(CALL))
         for word in text.split(" "):
             yield TextDelta(word if word == text.split(" ")[0] else f" {word}")
         yield finished(text)
@@ -192,6 +194,7 @@ class Shell:
     environ: dict[str, str]
     answer: Callable[[str], str] = str
     probabilities: tuple[tuple[str, float], ...] = ()
+    call: str = ""
 
     def __post_init__(self) -> None:
         self.chats: list[FakeChat] = []
@@ -216,5 +219,6 @@ class Shell:
         cancel: Cancel,
     ) -> FakeChat:
         chat = FakeChat(settings, store, session, cancel, self.answer, self.probabilities)
+        chat.call = self.call
         self.chats.append(chat)
         return chat

@@ -66,6 +66,31 @@ class TestWithoutATerminal:
         assert shell("config", "set", "tools.allow", "read_file(*.txt)").code == 0
         assert shell(READ).code == 0
 
+    @pytest.mark.parametrize(
+        ("flags", "stdin", "code"),
+        [
+            ((), b"", 0),
+            ((), b"text of others", 7),
+            (("-f", "notes.txt"), b"", 7),
+            (("-o", "tools.ask_after_untrusted", "off"), b"text of others", 0),
+        ],
+    )
+    def test_behind_text_of_others_a_rule_allows_only_what_reads(
+        self, shell: Shell, flags: tuple[str, ...], stdin: bytes, code: int
+    ) -> None:
+        rule = ("-T", "run_command", "--allow", "run_command(touch *)")
+        shell.answer = lambda _: "done"
+        shell.call = RUN
+        ran = shell(*rule, *flags, "Look at this", stdin=stdin)
+        assert ran.code == code
+        assert ("behind text of others, rules allow only what reads" in ran.err) == (code == 7)
+
+    @pytest.mark.parametrize("value", ["run_command('x)", "x(", "read_file()"])
+    def test_a_rule_that_is_none_is_not_saved(self, shell: Shell, home: Path, value: str) -> None:
+        ran = shell("config", "set", "tools.allow", value)
+        assert (ran.code, "write one such as" in ran.err) == (2, True)
+        assert not (home / "config.toml").exists()
+
     def test_quiet_hides_the_steps(self, shell: Shell) -> None:
         assert shell("-q", "-T", "read_file", READ).err == ""
         ran = shell("-q", "-T", "run_command", RUN)
