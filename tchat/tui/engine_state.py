@@ -44,6 +44,7 @@ class Acting(NamedTuple):
         asks: Whether the user is asked.
         since: When that began, on a monotonic clock; None while the call is written.
         step: The number of the reply that called, and how many there may be; 0 if unknown.
+        told: How far it is, as its server tells; raw.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Acting(NamedTuple):
     asks: bool = False
     since: float | None = None
     step: tuple[int, int] = (0, 0)
+    told: str = ""
 
 
 State: TypeAlias = Phase | Loading | Prefilling | Decoding | Acting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,11 +13,11 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Event, Notice
+from tchat.engine.events import Event, Notice, StepState, ToolStep
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings
-from tchat.tools.mcp.host import FieldKind, FormField, McpForm, SamplingRequest
+from tchat.tools.mcp.host import FieldKind, FormField, McpForm, McpProgress, SamplingRequest
 from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.form import FormDialog
 from tchat.tui.dialogs.servers import ServersScreen
@@ -119,6 +120,30 @@ async def test_a_server_gets_answers_and_a_reply_if_the_user_agrees(
         await shown_chat.idle()
         assert answers[0] == {"name": "Ada"}
         assert isinstance(answers[1], str)
+
+
+async def test_how_far_a_server_is_stands_in_the_status_line(
+    settings: Settings, paths: Paths
+) -> None:
+    go_on = threading.Event()
+
+    def turn(chat: Chat) -> Iterator[Event]:
+        yield ToolStep(0, 0, "shop__order", {}, StepState.RUNNING)
+        while not go_on.wait(0.2):
+            host = shown_chat.screen.conversation.mcp_host
+            host.progress(McpProgress("shop", 1, 4, "pack\x1b[2J"))
+        yield Notice("model", "done")
+
+    async with opened(settings, paths, (100, 36)) as shown_chat:
+        shown_chat.screen.controllers.turn.run(turn)
+        await shown_chat.until(
+            lambda: (
+                "shop__order" in (row := text(shown_chat.pilot.app).splitlines()[-1])
+                and "25% pack␛[2J" in row
+            )
+        )
+        go_on.set()
+        await shown_chat.idle()
 
 
 async def test_a_stopped_turn_closes_a_form(settings: Settings, paths: Paths) -> None:

@@ -21,6 +21,7 @@ from tchat.tui.services.questions import CallQuestion, FormQuestion, Question, R
 from tchat.tui.services.tools import approved, described, tool_rows, who_asks
 
 if TYPE_CHECKING:
+    from tchat.tools.mcp.host import McpProgress
     from tchat.tui.dialogs.approval import ApprovalAnswer, ApprovalDialog
     from tchat.tui.dialogs.form import FormDialog
     from tchat.tui.services.tools import ServerRow
@@ -99,7 +100,15 @@ class ToolsController:
 
     def connect(self) -> None:
         """Take the questions of the open chat from now on."""
-        self._context.conversation.questions.on_question = self._receive
+        conversation = self._context.conversation
+        conversation.questions.on_question = self._receive
+        conversation.mcp_host.on_progress = lambda told: self.screen.call_later(self._tell, told)
+
+    def _tell(self, progress: McpProgress) -> None:
+        """Tell in the status line how far a server is."""
+        share = f"{progress.progress / progress.total:.0%}" if progress.total else ""
+        self._context.turn_state.progress.tell(" ".join(filter(None, (share, progress.message))))
+        self._context.status.refresh()
 
     def _receive(self, question: Question) -> None:
         """Take a question, on another thread: a message to the screen comes to the event loop."""

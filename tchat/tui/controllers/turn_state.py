@@ -116,6 +116,11 @@ class TurnProgress:
             self.used = usage.prompt + usage.completion
             self.state = Phase.IDLE
 
+    def tell(self, text: str) -> None:
+        """How far the call is that runs, as its server tells."""
+        if isinstance(self.state, Acting) and not self.state.asks:
+            self.state = self.state._replace(told=text)
+
     def stop(self) -> None:
         """The user asked to stop."""
         if self.state is not Phase.IDLE:

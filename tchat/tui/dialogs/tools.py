@@ -109,16 +109,15 @@ class ToolsScreen(Dialog[None]):
     def _items(self) -> Iterator[Item]:
         for row in self._rows:
             is_on = row.name in self._enabled
-            effects = row.effects or tr("computes only")
             about = single_line(row.about, ABOUT)
             problem = f"✗ {single_line(row.problem)}" if row.problem else ""
             yield Item(
                 key=row.name,
                 title=row.name,
-                columns=(tr("on") if is_on else tr("off"), problem or effects),
+                columns=(tr("on") if is_on else tr("off"), problem or row.effects),
                 tones=("good" if is_on else "", "bad" if problem else ""),
                 also=f"{row.effects} {row.about}",
                 group=row.source,
-                about="\n".join(filter(None, (problem, about, effects))),
+                about="\n".join(filter(None, (problem, about, row.effects))),
                 marked=is_on,
             )

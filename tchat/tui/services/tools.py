@@ -35,7 +35,7 @@ class ToolRow(NamedTuple):
     Attributes:
         name: What the model calls it.
         source: Where it is from, translated.
-        effects: What a call may do, translated; empty for one that only computes.
+        effects: What a call may do, translated; empty where that is not known.
         about: What it does.
         problem: Why it cannot be used; empty where it can.
     """
@@ -128,15 +128,17 @@ class ToolService:
 
 def tool_rows(settings: Settings, paths: Paths) -> list[ToolRow]:
     """Every tool that there is; no tool is run for it."""
-    from tchat.chat.tool_list import effects_text, list_tools
+    from tchat.chat.tool_list import ToolSource, effects_text, list_tools
     from tchat.translation import tr
 
-    return [
-        ToolRow(
-            each.name, tr(each.source.value), effects_text(each), each.description, each.problem
-        )
-        for each in list_tools(settings, paths)
-    ]
+    rows = []
+    for each in list_tools(settings, paths):
+        effects = effects_text(each)
+        if not effects and each.source is ToolSource.BUILT_IN:  # of others, less is known
+            effects = tr("computes only")
+        source = tr(each.source.value)
+        rows.append(ToolRow(each.name, source, effects, each.description, each.problem))
+    return rows
 
 
 def server_rows(servers: McpServers) -> list[ServerRow]:

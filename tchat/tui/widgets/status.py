@@ -193,6 +193,8 @@ def _step(state: Acting, now: float) -> list[Part]:
     parts = []
     if state.since is not None and not state.asks and now - state.since >= LASTS:
         parts.append(_optional(clock_text(now - state.since), 6))
+    if state.told:
+        parts.append(_optional(one_line(state.told, NAME), 3))
     number, most = state.step
     if most:
         parts.append(_optional(tr("step {number} of {most}", number=number, most=most), 2))
