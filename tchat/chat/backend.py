@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
     from tchat.engine.prompt.template import Think
+    from tchat.engine.prompt.tools import PromptTools
+    from tchat.engine.tool_reply import ToolReplies
     from tchat.settings import Sampling
 
 
@@ -123,6 +125,10 @@ class Backend(Protocol):
         """The tokens of a prompt, perhaps only their number."""
         ...
 
+    def offer_tools(self, tools: PromptTools | None) -> None:
+        """Offer ``tools`` in every prompt from now on."""
+        ...
+
     def prompt_behind_call(
         self, messages: Sequence[ChatMessage], think: Think = "auto"
     ) -> EncodedPrompt | None:
@@ -141,6 +147,7 @@ class Backend(Protocol):
         think: Think = "auto",
         continue_final: bool = False,
         prompt: EncodedPrompt | None = None,
+        tools: ToolReplies | None = None,
     ) -> Iterator[Event]:
         """Write the next reply, or continue the last message when ``continue_final``."""
         ...

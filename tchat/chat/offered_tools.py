@@ -24,7 +24,7 @@ class OfferedTools:
         self._store, self._cancel = store, cancel
         self._untrusted = UntrustedTexts()
         self._offer: tuple[ChatTools, ToolProtocol] | None = None
-        self._last: tuple[ChatTools, ChatTemplate, ToolProtocol] | None = None
+        self._last: tuple[ChatTools, ChatTemplate | None, ToolProtocol] | None = None
 
     def offer(self, backend: Backend, tools: ChatTools | None) -> None:
         """Offer ``tools`` in all prompts of ``backend`` from now on. Its model must be loaded.
@@ -32,21 +32,18 @@ class OfferedTools:
         Raises:
             UsageError: One of the tools cannot be used.
         """
-        engine = backend.local_engine
-        if engine is None:
-            self._offer = None
-            return
         if tools is None or tools.choice is None:
             self._offer = None
-            engine.offer_tools(None)
+            backend.offer_tools(None)
             return
-        last = self._last
-        if last is None or last[0] is not tools or last[1] is not engine.template:
+        last, engine = self._last, backend.local_engine
+        template = engine.template if engine is not None else None
+        if last is None or last[0] is not tools or last[1] is not template:
             registry = tools.executor.registry
-            protocol = protocol_for(engine, [registry.get(n) for n in tools.names], tools.choice)
-            last = self._last = tools, engine.template, protocol
+            protocol = protocol_for(backend, [registry.get(n) for n in tools.names], tools.choice)
+            last = self._last = tools, template, protocol
         self._offer = tools, last[2]
-        engine.offer_tools(last[2].prompt)
+        backend.offer_tools(last[2].prompt)
 
     def system_prompt(self, text: str) -> str:
         """The system prompt ``text`` with what the model has to know of the tools."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tchat.engine.engine import Engine
 from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
 from tchat.engine.prompt.tools import PromptTools, ToolDefinition
 from tchat.engine.tool_reply import Hold, ToolReplies
@@ -26,10 +26,14 @@ from tchat.tools.syntaxes import (
     ReplyStart,
     TextPiece,
     ToolChoice,
+    hermes_syntax,
     shape_by_rendering,
     syntax_for,
 )
 from tchat.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from tchat.chat.backend import Backend
 
 Call = CallFinished | CallBroken
 
@@ -171,17 +175,22 @@ class ToolProtocol:
         return ToolReplies(reader, ends_with_grammar=bool(forced))
 
 
-def protocol_for(engine: Engine, tools: Sequence[Tool], choice: ToolChoice) -> ToolProtocol:
-    """How the model of ``engine`` is told of ``tools``.
+def protocol_for(backend: Backend, tools: Sequence[Tool], choice: ToolChoice) -> ToolProtocol:
+    """How the model of ``backend`` is told of ``tools``.
 
-    Where a call is demanded and the model's own syntax cannot be held by a grammar, it is the
-    envelope too.
+    A server is told of them beside the messages, and gives calls beside the text. Where a call is
+    demanded and the model's own syntax cannot be held by a grammar, it is the envelope too.
     """
     definitions = tuple(
         ToolDefinition(tool.name, tool.description, json.dumps(tool.parameters, ensure_ascii=False))
         for tool in tools
     )
     schemas = {tool.name: tool.parameters for tool in tools}
+    engine = backend.local_engine
+    if engine is None:
+        return ToolProtocol(
+            PromptTools(definitions), hermes_syntax("OpenAI API"), CallGrammars(schemas)
+        )
     template = engine.template
     form = template.tool_form
     syntax = syntax_for(template.source, template.render_values)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
     from tchat.engine.prompt.template import Think
+    from tchat.engine.prompt.tools import PromptTools
+    from tchat.engine.tool_reply import ToolReplies
 
 
 class ServerBackend:
@@ -50,14 +52,13 @@ class ServerBackend:
 
     Attributes:
         schema: The JSON schema that replies must have; None for none.
-        tools: Functions that the model may call, as in the API.
     """
 
     def __init__(self, model: ServerModel, key: str, cancel: Cancel) -> None:
         self.server, self._wanted = model
         self.cancel = cancel
         self.schema: Mapping[str, Any] | None = None
-        self.tools: Sequence[Mapping[str, Any]] = ()
+        self._offered: Sequence[Mapping[str, Any]] = ()
         self._connection = ServerConnection(self.server, key)
         self._calibration = Calibration()
         self._description: ServerDescription | None = None
@@ -168,6 +169,10 @@ class ServerBackend:
         """As many tokens as the prompt has; their numbers mean nothing."""
         return self.encoder.for_answer(messages).tokens
 
+    def offer_tools(self, tools: PromptTools | None) -> None:
+        """Offer ``tools`` in every prompt from now on."""
+        self._offered = [each.as_json() for each in tools.definitions] if tools else ()
+
     def prompt_behind_call(
         self,
         messages: Sequence[ChatMessage],  # noqa: ARG002 - as of the engine
@@ -192,8 +197,11 @@ class ServerBackend:
         think: Think = "auto",
         continue_final: bool = False,
         prompt: EncodedPrompt | None = None,
+        tools: ToolReplies | None = None,
     ) -> Iterator[Event]:
         """Write the next reply, or continue the last message when ``continue_final``.
+
+        With ``tools``, it may call those that were offered.
 
         Raises:
             ServerError: The server cannot be reached, refuses, or is cut off.
@@ -212,7 +220,7 @@ class ServerBackend:
             think=think,
             continue_final=continue_final,
             schema=self.schema,
-            tools=self.tools,
+            tools=self._offered if tools is not None else (),
         )
         turn = self._turn(request, total)
         try:
@@ -221,6 +229,7 @@ class ServerBackend:
         except Stopped:
             turn.stop(0)
         yield from turn.close(0)
+        yield from turn.calls(tools)
         self._calibrate(messages, turn)
         yield turn.finished(0, seed)
 

@@ -27,6 +27,11 @@ class StreamedCall:
     name: str = ""
     arguments: str = ""
 
+    def as_text(self) -> str:
+        """As a model writes it in the syntax of Hermes."""
+        name = json.dumps(self.name, ensure_ascii=False)
+        return f'<tool_call>{{"name": {name}, "arguments": {self.arguments or "{}"}}}</tool_call>'
+
 
 @dataclass(slots=True)
 class Usage:

@@ -89,18 +89,18 @@ def request_body(
 def message_json(message: ChatMessage) -> dict[str, Any]:
     """A message as in the API."""
     found: dict[str, Any] = {"role": message.role, "content": valid_text(message.content)}
-    if calls := getattr(message, "tool_calls", ()):
+    if message.tool_calls:
         found["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
                 "function": {"name": call.name, "arguments": valid_text(call.arguments)},
             }
-            for call in calls
+            for call in message.tool_calls
         ]
         found["content"] = found["content"] or None
     if message.role == "tool":
-        found["tool_call_id"] = getattr(message, "tool_call_id", "")
+        found["tool_call_id"] = message.tool_call_id
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tchat.engine.events import (
     Finished,
@@ -14,6 +14,7 @@ from tchat.engine.events import (
     ReplyDelta,
     Timings,
     TokenUsage,
+    ToolCallStarted,
 )
 from tchat.servers.connection import RetryPause, ServerConnection, StreamEnd
 from tchat.servers.description import ServerDescription
@@ -21,6 +22,9 @@ from tchat.servers.errors import ServerError, cut_error, stream_error
 from tchat.servers.reply import ReplyTooLong, ServerReply, Usage
 from tchat.servers.request import ChatRequest, request_body
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.engine.tool_reply import ToolReplies
 
 CHAT = "/chat/completions"
 
@@ -93,6 +97,24 @@ class ServerTurn:
     def close(self, index: int) -> list[ReplyDelta]:
         """End the reply ``index``; returns the text that was held back."""
         return self.replies[index].close()
+
+    def calls(self, tools: ToolReplies | None) -> Iterator[ToolCallStarted | Notice]:
+        """Give the calls of the first reply to the reader of ``tools``, each as text.
+
+        One that was stopped calls nothing.
+        """
+        reply = self.replies[0]
+        if not reply.calls or reply.reason is Reason.CANCELLED:
+            return
+        if tools is None:
+            text = tr("the model called a tool instead of answering, and there is none")
+            yield Notice("tool", text)
+            return
+        reader = tools.reader("", False)
+        for index, (_, call) in enumerate(sorted(reply.calls.items())):
+            yield ToolCallStarted(index, call.name)
+            reader.feed(call.as_text())
+        reader.close()
 
     def stop(self, index: int) -> None:
         """The user stopped the reply ``index``, unless it has ended."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tchat.tools.syntaxes.differential import CallShape, shape_by_rendering
 from tchat.tools.syntaxes.envelope import EnvelopeSyntax, ToolChoice, envelope_schema
-from tchat.tools.syntaxes.families import syntax_for
+from tchat.tools.syntaxes.families import hermes_syntax, syntax_for
 from tchat.tools.syntaxes.protocol import (
     CallBroken,
     CallEvent,
@@ -40,6 +40,7 @@ __all__ = [
     "TextPiece",
     "ToolChoice",
     "envelope_schema",
+    "hermes_syntax",
     "joined",
     "shape_by_rendering",
     "syntax_for",

@@ -72,6 +72,11 @@ _HERMES = _marked(
 )
 
 
+def hermes_syntax(name: str) -> CallSyntax:
+    """The syntax of Hermes, for calls that come apart from the text and are written in it."""
+    return _HERMES(name, "")
+
+
 def _function_tags(*, section: str, has_lines: bool) -> Callable[[str, str], CallSyntax]:
     calls = TaggedCalls(
         openings=("<function=",),
