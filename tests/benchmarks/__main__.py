@@ -29,7 +29,7 @@ SECTIONS = {
         "bench",
     ),
     "Schemas": ("schemas",),
-    "Tools": ("call_syntaxes",),
+    "Tools": ("call_syntaxes", "tool_calls"),
     "Loops": ("loop_guard",),
     "Chats from elsewhere": ("import_chats",),
     "The discriminator": ("judge",),
