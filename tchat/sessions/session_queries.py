@@ -39,7 +39,7 @@ _SAME = ("session_id", "parent_id", "role", "created_at", "text", "reasoning", "
 
 
 _NAMED = 4  # sessions that an error names
-_TELLING = 3  # characters of an id, from which on an error names those that have them
+_SELECTIVE = 3  # characters of an id, from which on an error names those that have them
 # Crockford's base 32: no i, l, o, u, so that an id can be read aloud and typed.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 10
@@ -318,7 +318,7 @@ def _unknown(connection: sqlite3.Connection, piece: str) -> UsageError:
     if not latest:
         return UsageError(message, tr("there is no session yet"))
     part = piece.strip().lower()
-    near = _with_piece(latest, part)[:_NAMED] if len(part) >= _TELLING else []
+    near = _with_piece(latest, part)[:_NAMED] if len(part) >= _SELECTIVE else []
     near = near or difflib.get_close_matches(part, latest, n=_NAMED)
     if near:
         return UsageError(

@@ -200,7 +200,8 @@ class Tools:
 
     enabled: tuple[str, ...] = setting(
         (),
-        "Tools that the model may call, see `tchat tools ls`; NAME,NAME",
+        "Tools that the model may call, see `tchat tools ls`: NAME,NAME; as a flag, those that "
+        "only read run without asking",
         flag="-T/--tools",
         commas=True,
     )
