@@ -95,8 +95,10 @@ def starter_verdict(starter_model: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def starter_home(home: Path, starter_verdict: Path) -> Path:
+def starter_home(home: Path, starter_verdict: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that knows the starter model, which takes long enough to be interrupted."""
+    # A batch of a second is interrupted as well as the usual one of four.
+    monkeypatch.setenv("TCHAT_BATCH_SIZE", "128")
     (home / "cache").mkdir(parents=True, mode=0o700)
     shutil.copy(starter_verdict, home / "cache" / "models.db")
     return home

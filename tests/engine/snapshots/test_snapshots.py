@@ -450,7 +450,10 @@ def test_a_key_of_another_user_is_replaced(
     engine.close()
     key, user = paths.snapshot_key, os.geteuid()
     before = key.read_bytes()
-    is_old = lambda: key.exists() and key.read_bytes() == before  # noqa: E731
+
+    def is_old() -> bool:
+        return bool(key.exists() and key.read_bytes() == before)
+
     monkeypatch.setattr("os.geteuid", lambda: user + is_old())
     again = open_saved(tiny_model)
     assert not restored(list(again.generate(going_on(end), GREEDY)))
