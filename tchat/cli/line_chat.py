@@ -58,7 +58,7 @@ class LineChat:
         session_state: The settings and the store of the open session.
         candidate_ids: The replies that were written side by side last, in the order printed.
         listed_sessions: Ids of the sessions that were listed last, in the order printed.
-        refused: How many calls of tools were refused.
+        refused: How many calls of tools were refused as nobody could be asked.
         ended: Whether the user asked to end the chat.
     """
 
@@ -425,7 +425,9 @@ class LineChat:
                     output.show(event)
                     if isinstance(event, Ranked):
                         scores[event.ranker] = event.scores[0][1]
-                self.refused += output.refused
+                tools = self._chat.tools
+                if tools is not None and not tools.executor.approval.has_terminal:
+                    self.refused += output.refused
             self._chat.save_snapshot()
 
         self._work(work)

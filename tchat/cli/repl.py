@@ -87,9 +87,7 @@ class Repl:
                 chat.show_resume_hint()
         finally:
             chat.close()
-        if chat.refused and not console.stdin_is_terminal:
-            return ExitCode.REFUSED  # nobody could be asked
-        return ExitCode.OK
+        return ExitCode.REFUSED if chat.refused else ExitCode.OK
 
     def _step(self) -> None:
         """Process one line; an error is printed, and the chat goes on."""

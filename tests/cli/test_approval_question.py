@@ -103,6 +103,14 @@ def test_a_piped_prompt_can_be_asked_about_on_the_terminal(start: Start, folder:
     assert (folder / "made").exists()
 
 
+def test_what_the_user_refuses_in_a_piped_chat_is_no_failure(start: Start, folder: Path) -> None:
+    child = start("--plain", before=f"printf '%s' '{RUN}'")
+    child.expect(f"{QUESTION}.*> ")
+    child.sendline("n")
+    assert ended(child) == 0
+    assert not (folder / "made").exists()
+
+
 def test_a_pattern_holds_for_the_session_and_not_for_another(start: Start) -> None:
     child = start("--plain")
     child.expect("You:")
