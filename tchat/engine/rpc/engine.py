@@ -103,12 +103,11 @@ class RpcEngine:
         """What it can do."""
         return Capabilities(
             exact_tokens=True,
+            kv_reuse=True,
             logprobs=True,
             grammar=True,
             json_schema=True,
             candidates=True,
-            hidden_states=True,
-            tools=True,
         )
 
     @property
@@ -118,13 +117,36 @@ class RpcEngine:
 
     @property
     def local_engine(self) -> Engine:
-        """This engine, which does what the one in this process does."""
+        """This engine: it has what an engine has, and refuses what needs hidden states."""
         return cast("Engine", self)
 
     @property
     def template_hash(self) -> str:
         """SHA-256 of the chat template in use. The model must be loaded."""
         return self.template.sha256
+
+    @property
+    def end_texts(self) -> tuple[str, ...]:
+        """Texts of the tokens that end a reply. The model must be loaded."""
+        model = self._ready.model
+        return tuple(model.piece(token).decode("utf-8", "replace") for token in model.end_tokens)
+
+    def offer_tools(self, tools: object) -> None:
+        """Offer none: the reader of calls is a function of this process.
+
+        Raises:
+            UsageError: There are tools.
+        """
+        if tools is not None:
+            _refuse(tr("tools need the text while it is written"))
+
+    def prompt_behind_call(
+        self,
+        messages: Sequence[ChatMessage],  # noqa: ARG002
+        think: Think = "auto",  # noqa: ARG002
+    ) -> EncodedPrompt | None:
+        """None: there are no calls."""
+        return None
 
     @property
     def template(self) -> ChatTemplate:

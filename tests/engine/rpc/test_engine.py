@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tchat.chat.backend import Backend
 from tchat.engine.batch import BatchOptions, BatchTask
 from tchat.engine.binding import Cancel
+from tchat.engine.engine import Engine
 from tchat.engine.events import (
     CandidateEvent,
     Event,
@@ -257,3 +259,20 @@ def test_each_reason_of_llama_cpp_is_told_with_what_to_do(reason: str) -> None:
     assert isinstance(error, TchatError)
     assert REASONS[reason] in str(error)
     assert "\n" not in str(error)
+
+
+def test_it_is_a_backend_of_a_chat(open_rpc_engine: OpenRpcEngine, tiny_model: Path) -> None:
+    engine = open_rpc_engine(tiny_model)
+    backend: Backend = engine
+    assert not backend.is_loaded
+    with closing(engine):
+        list(backend.load())
+        assert backend.is_loaded
+        assert backend.template_hash == engine.template.sha256
+        assert backend.capabilities.exact_tokens
+        assert not backend.capabilities.tools
+        assert not backend.capabilities.hidden_states
+        assert backend.prompt_behind_call(HELLO) is None
+        public = {name for name in dir(Engine) if not name.startswith("_")}
+        assert public - {*dir(engine)} == set()
+    assert not backend.is_loaded
