@@ -71,7 +71,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
         print_json(console, [_record(each) for each in listed])
         return
     header = (N_("NAME"), N_("STATE"), N_("FROM"), N_("EFFECTS"), N_("DESCRIPTION"))
-    print_rows(console, header, [_row(each) for each in listed], whole=True)
+    print_rows(console, header, [_row(each) for each in listed])
 
 
 @app.command("test")
