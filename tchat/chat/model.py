@@ -59,7 +59,6 @@ def open_model(
     paths: Paths,
     cancel: Cancel,
     *,
-    is_private: bool = False,
     schema: Mapping[str, Any] | None = None,
 ) -> Generator[Event, None, ChatModel]:
     """Find and check the model of ``settings``; returns it with its engine, not yet loaded.
@@ -70,12 +69,12 @@ def open_model(
     Raises:
         ModelError: It is not there, cannot chat, or is refused by llama.cpp.
         DoesNotFit: There is no memory for it.
-        UsageError: It is on a server, which a private chat may not be sent to.
+        UsageError: It is on a server that is not described correctly, or its key is missing.
     """
     if settings.server:
         from tchat.chat.server_model import open_server_model
 
-        server, named = open_server_model(settings, paths, cancel, is_private=is_private)
+        server, named = open_server_model(settings, paths, cancel)
         server.schema = schema
         return ChatModel(server, named)
     from tchat.chat.machine import require_memory
@@ -166,14 +165,18 @@ class ModelHandle:
 
         Raises:
             ModelError, DoesNotFit: It cannot be loaded.
+            UsageError: It is on a server that a private chat may not be sent to.
         """
+        if self._is_private and settings.server:  # also one that another chat has opened
+            from tchat.chat.server_model import require_private_use
+
+            require_private_use(settings, self._paths)
         try:
             if self.model is None:
                 self.model = yield from open_model(
                     settings,
                     self._paths,
                     self._cancel,
-                    is_private=self._is_private,
                     schema=self.schema,
                 )
             was_loaded = self.loaded is not None

@@ -23,23 +23,36 @@ if TYPE_CHECKING:
 
 
 def open_server_model(
-    settings: Settings, paths: Paths, cancel: Cancel, *, is_private: bool
+    settings: Settings, paths: Paths, cancel: Cancel
 ) -> tuple[ServerBackend, ModelMetadata]:
     """The backend of the model that ``settings`` name, not yet asked for, and what stands for it.
 
     Raises:
-        UsageError: The server is not described correctly, its key is missing, or the chat is
-            private and may not be sent there.
+        UsageError: The server is not described correctly, or its key is missing.
     """
+    found = _find(settings, paths)
+    backend = ServerBackend(found, find_key(found.server), cancel)
+    return backend, server_metadata(settings.model, found)
+
+
+def require_private_use(settings: Settings, paths: Paths) -> None:
+    """Check that a private chat may be sent to the server that ``settings`` name.
+
+    Raises:
+        UsageError: It may not, or the server is not described correctly.
+    """
+    server = _find(settings, paths).server
+    if not server.private:
+        raise _refused(server, settings.model)
+
+
+def _find(settings: Settings, paths: Paths) -> ServerModel:
     found = find_server_model(settings.model, settings.servers, str(paths.config_file))
     if found is None:
         raise UsageError(
             tr("no server is called {name}", name=settings.model), tr("see `tchat servers ls`")
         )
-    if is_private and not found.server.private:
-        raise _refused(found.server, settings.model)
-    backend = ServerBackend(found, find_key(found.server), cancel)
-    return backend, server_metadata(settings.model, found)
+    return found
 
 
 def _refused(server: Server, model: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""Tokens of a prompt for a server: counted there where it can, else estimated.
+"""Tokens of a prompt for a server: estimated, or counted there where it may not fit.
 
 A draft is never sent to be counted: it leaves this machine when the user sends it.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 3.6  # of UTF-8, about, over languages and code
 MARKS = 4  # tokens that a template writes around a message, about
 SECONDS = 10.0  # for one count
+NEAR = 0.5  # share of the context from which an estimate will not do: a count takes a request
 FEWEST, MOST = 1.0, 8.0  # plausible bytes for a token
 LEAST_MEASURED = 200  # tokens of a prompt that tell something
 
@@ -115,7 +116,8 @@ class ServerEncoder:
         if about > 2 * self.size:
             raise too_long(about, self.size, self.description.model.trained_context, about=True)
         tokens = None
-        if self.connection is not None and self.description.kind.tokenize:
+        is_near = about >= NEAR * self.size
+        if is_near and self.connection is not None and self.description.kind.tokenize:
             with suppress(TchatError):
                 tokens = self._counted(self.connection, messages, continues=continue_final)
         return EncodedPrompt(

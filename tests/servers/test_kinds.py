@@ -264,7 +264,7 @@ def test_a_reply_is_continued(fake: FakeServer) -> None:
 def test_vllm_counts_the_prompt(fake: FakeServer) -> None:
     fake.chat(reply("blue"))
     fake.put("/tokenize", json_answer({"count": 21, "max_model_len": 4096, "tokens": [1] * 21}))
-    backend = backend_of(fake, kind="vllm")
+    backend = backend_of(fake, kind="vllm", ctx_size=20)
     list(backend.load())
     assert len(backend.encoder.for_answer(QUESTION).tokens) == 21
     assert fake.bodies("/tokenize")[0]["messages"][0]["content"] == "Why is the sky blue?"
@@ -274,7 +274,7 @@ def test_vllm_counts_the_prompt(fake: FakeServer) -> None:
 def test_llama_server_counts_the_prompt_of_its_template(fake: FakeServer) -> None:
     fake.put("/apply-template", json_answer({"prompt": "<|user|>Why"}))
     fake.put("/tokenize", json_answer({"tokens": [1, 2, 3]}))
-    backend = backend_of(fake, kind="llama-server")
+    backend = backend_of(fake, kind="llama-server", ctx_size=20)
     list(backend.load())
     assert len(backend.encoder.for_answer(QUESTION).tokens) == 3
     assert fake.bodies("/tokenize")[0] == {"content": "<|user|>Why", "add_special": True}
@@ -283,9 +283,17 @@ def test_llama_server_counts_the_prompt_of_its_template(fake: FakeServer) -> Non
 
 @pytest.mark.parametrize("kind", ["vllm", "llama-server", "llama-cpp-python", "other"])
 def test_where_nothing_counts_the_prompt_is_estimated(kind: str, fake: FakeServer) -> None:
-    backend = backend_of(fake, kind=kind)
+    backend = backend_of(fake, kind=kind, ctx_size=20)
     list(backend.load())
     assert 5 <= len(backend.encoder.for_answer(QUESTION).tokens) <= 15
+    backend.close()
+
+
+def test_a_prompt_that_fits_by_far_is_not_counted(fake: FakeServer) -> None:
+    backend = backend_of(fake, kind="vllm")
+    list(backend.load())
+    backend.encoder.for_answer(QUESTION)
+    assert fake.bodies("/tokenize") == []
     backend.close()
 
 

@@ -115,3 +115,14 @@ async def test_the_models_of_servers_can_be_chosen(
     assert rows["lab/Qwen3-0.6B"].here
     assert "vLLM" in rows["lab/Qwen3-0.6B"].about
     assert not [name for name in (row.choice for row in await service.rows(False)) if "lab" in name]
+
+
+async def test_a_private_session_is_not_sent(fake: FakeServer, paths: Paths) -> None:
+    async with opened(settings_for(fake), paths) as shown:
+        await shown.ask("why?")
+        await shown.pilot.press("f8")
+        await shown.until(lambda: "PRIVATE" in line(shown, ChatHeader))
+        await shown.type("a secret")
+        await shown.idle()
+        assert any("this session is private" in each.text for each in shown.all_entries)
+        assert "secret" not in json.dumps(fake.bodies())
