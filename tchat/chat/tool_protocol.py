@@ -7,14 +7,14 @@ other is told in the system prompt, and writes replies in the envelope, which a 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
 from tchat.engine.prompt.tools import PromptTools, ToolDefinition
 from tchat.engine.tool_reply import Hold, ToolReplies
-from tchat.tools.call_grammar import CallGrammars, envelope_grammar
+from tchat.tools.call_grammar import CallGrammars, envelope_grammar, holdable
 from tchat.tools.syntaxes import (
     CallBroken,
     CallFinished,
@@ -185,7 +185,7 @@ def protocol_for(backend: Backend, tools: Sequence[Tool], choice: ToolChoice) ->
         ToolDefinition(tool.name, tool.description, json.dumps(tool.parameters, ensure_ascii=False))
         for tool in tools
     )
-    schemas = {tool.name: tool.parameters for tool in tools}
+    schemas = holdable({tool.name: tool.parameters for tool in tools})
     engine = backend.local_engine
     if engine is None:
         return ToolProtocol(
@@ -207,8 +207,9 @@ def protocol_for(backend: Backend, tools: Sequence[Tool], choice: ToolChoice) ->
 
 def _described(tool: Tool) -> str:
     """A tool on one line: its arguments as a signature, then what it does."""
-    properties = tool.parameters.get("properties", {})
-    required = tool.parameters.get("required", ())
+    properties, required = (tool.parameters.get(key) for key in ("properties", "required"))
+    properties = properties if isinstance(properties, Mapping) else {}
+    required = required if isinstance(required, list) else []
     arguments = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)}: {_kind(schema)}"
         + ("" if name in required else " (optional)")

@@ -242,7 +242,11 @@ def empty_reply(seed: int = 0) -> Finished:
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """The end of a reply that called tools, within a turn that goes on."""
+    """The end of a reply that called tools, within a turn that goes on.
+
+    Text, usage and timings are those of this reply, as those of the last `Finished` are of the last
+    reply: those of a turn are their sums.
+    """
 
     finished: Finished
 

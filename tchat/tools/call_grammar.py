@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from tchat.engine.grammar.json_schema import to_gbnf
+from tchat.errors import UsageError
 from tchat.tools.syntaxes import CallShape, Schemas, ToolChoice, envelope_schema
 
 # The words of GBNF: texts and classes, which stay, and names of rules.
@@ -51,6 +52,26 @@ class CallGrammars:
     def arguments(self, name: str) -> str:
         """GBNF of the arguments of the tool ``name``; empty where there is none."""
         return _grammar(_as_text(self.schemas[name])) if name in self.schemas else ""
+
+
+def holdable(schemas: Schemas) -> dict[str, Mapping[str, Any]]:
+    """The schemas; in the place of one that no grammar can hold, that of any object.
+
+    Arguments are checked against the tool's own schema before it runs.
+    """
+    return {name: schema if _has_grammar(schema) else {} for name, schema in schemas.items()}
+
+
+def _has_grammar(schema: Mapping[str, Any]) -> bool:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+        _grammar(_as_text(schema))
+    except (SchemaError, UsageError, RecursionError):
+        return False
+    return True
 
 
 def envelope_grammar(schemas: Schemas, choice: ToolChoice) -> str:

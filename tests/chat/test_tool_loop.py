@@ -26,7 +26,7 @@ from tchat.errors import Interrupted
 from tchat.sessions.records import ToolState
 from tchat.sessions.store import SessionStore
 from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest
-from tchat.tools.tool import Effect
+from tchat.tools.tool import Effect, Tool
 from tests.chat.conftest import OpenChat
 from tests.chat.forced_replies import hermes_call
 from tests.chat.tool_turns import OpenTools, answer, of_kind, tool
@@ -390,3 +390,73 @@ def test_a_reply_that_is_cut_off_within_a_call_calls_nothing(
     assert of_kind(events, Finished)[0].reason is Reason.LENGTH
     assert "was cut off" in of_kind(events, Notice)[-1].text
     assert store.branch(chat.session.id)[-1].tool_calls == ()  # type: ignore[union-attr]
+
+
+def test_a_draft_is_prefilled_with_the_tools(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools()
+    list(chat.load_model())
+    draft = "What is two and two, and how do you know that it is so?"
+
+    prefilled = of_kind(list(chat.prefill_draft(draft, lambda: True)), PromptProgress)[-1].done
+    force("Four.")
+    events = list(chat.send(draft))
+
+    assert of_kind(events, Finished)[0].usage.reused >= prefilled > 300
+
+
+def test_candidates_and_choices_call_nothing(
+    open_chat: OpenChat, open_tools: OpenTools, hermes: Path
+) -> None:
+    chat = open_chat(model=str(hermes), max_tokens=4)
+    chat.tools = open_tools(choice="required")
+
+    assert not of_kind(list(chat.candidates(2, "Hello")), ToolStep)
+    assert list(chat.choose("Yes?", ["yes", "no"]))[-1].text in ("yes", "no")  # type: ignore[union-attr]
+
+
+def test_a_person_may_begin_the_reply(
+    open_chat: OpenChat, open_tools: OpenTools, force: Any, tiny_model: Path, hermes: Path
+) -> None:
+    for model in (hermes, tiny_model):
+        chat = open_chat(model=str(model), max_tokens=300)
+        chat.tools = open_tools()
+        force(" is 4.")
+
+        assert answer(list(chat.send("What is 2+2?", reply_prefix="It"))) == " is 4."
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": False}, "required": ["a"]},
+        {"$ref": "#/$defs/missing"},
+        {"type": "object", "properties": None, "required": None},
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}},
+        {},
+    ],
+)
+@pytest.mark.parametrize("knows_tools", [True, False])
+def test_a_schema_that_no_grammar_can_hold_spoils_no_turn(
+    open_chat: OpenChat,
+    open_tools: OpenTools,
+    force: Any,
+    tiny_model: Path,
+    hermes: Path,
+    schema: dict[str, Any],
+    knows_tools: bool,
+) -> None:
+    odd = Tool("odd", "Of a server.", schema, lambda _: "")
+    chat = open_chat(model=str(hermes if knows_tools else tiny_model), max_tokens=300)
+    chat.tools = open_tools(odd)
+    if knows_tools:
+        force(CALL, "Four.")
+    else:
+        force('{"tool": "calculator", "arguments": {"expression": "2+2"}}', '{"answer": "Four."}')
+
+    events = list(chat.send("What is 2+2?"))
+
+    assert of_kind(events, ToolStep)[-1].content == "4"
+    assert answer(events) == "Four."
