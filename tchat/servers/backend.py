@@ -23,7 +23,7 @@ from tchat.engine.sampling import fresh_seed, several_seeds
 from tchat.errors import UsageError
 from tchat.servers.config import ServerModel
 from tchat.servers.connection import ServerConnection, Stopped
-from tchat.servers.description import ServerDescription, describe
+from tchat.servers.description import ServerDescription, describe, read_models
 from tchat.servers.kinds import KINDS
 from tchat.servers.labels import ALTERNATIVES, label_scores
 from tchat.servers.parallel import merged
@@ -160,6 +160,22 @@ class ServerBackend:
         except Stopped:
             raise InterruptedError from None
         yield LoadProgress(self._description.model.id, 1.0)
+
+    def require_answer(self, seconds: float) -> None:
+        """Ask the server whether it is there, and for the model unless that was done.
+
+        Raises:
+            ServerError: It does not answer in ``seconds``.
+            ModelNotFound: It has no such model.
+            InterruptedError: ``cancel`` was set.
+        """
+        if self._description is None:
+            list(self.load())
+            return
+        try:
+            read_models(self._connection, self.cancel.is_set, seconds)
+        except Stopped:
+            raise InterruptedError from None
 
     def prompt_tokens(
         self,

@@ -25,6 +25,7 @@ SECTIONS = {
         "threads",
         "candidates",
         "map",
+        "map_servers",
         "speculation",
         "bench",
     ),

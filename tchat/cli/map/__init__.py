@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,8 @@ from tchat.translation import N_, tr, trn
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.tool_loop import ChatTools
-    from tchat.engine.batch import BatchResult
+    from tchat.cli.map.server_rows import ServerRows
+    from tchat.engine.batch import BatchOptions, BatchResult
     from tchat.engine.events import Finished, Notice
     from tchat.engine.grammar.validate import ReplyValidator
 
@@ -71,6 +72,8 @@ class MapRequest:
     parallel: int
     keep_errors: bool = False
     shard: Shard | None = None
+    servers: tuple[str, ...] = ()
+    in_flight: int = 0
 
 
 def run_map(request: MapRequest, console: Console) -> int:
@@ -92,15 +95,51 @@ def run_map(request: MapRequest, console: Console) -> int:
     prompt = RowPrompt(request.prompt, rows)
     if request.shard is not None:
         rows = request.shard.rows(rows, console)
-    work = _MapJob(
-        request,
-        settings,
-        schema,
-        _validator(schema),
-        prompt,
-        console.paths,
-        tools,
-    )
+    with ExitStack() as opened:
+        servers = None
+        if names := _servers(request, settings, tools):
+            from tchat.cli.map.server_rows import open_server_rows
+
+            servers = opened.enter_context(
+                open_server_rows(names, request.in_flight, settings, console, schema)
+            )
+        work = _MapJob(
+            request,
+            settings,
+            schema,
+            _validator(schema),
+            prompt,
+            console.paths,
+            tools,
+            servers,
+        )
+        return _run(work, rows, console)
+
+
+def _servers(request: MapRequest, settings: Settings, tools: ChatTools | None) -> tuple[str, ...]:
+    """The servers that answer; none where the engine in this process does.
+
+    Raises:
+        UsageError: ``--servers`` does not go with another flag.
+    """
+    if not request.servers:
+        if request.in_flight and not settings.server:
+            raise UsageError(
+                tr("--in-flight needs --servers"), tr("in this process it is --parallel")
+            )
+        return (settings.model,) if settings.server and tools is None else ()
+    if "model" in request.ask.settings:
+        raise UsageError(
+            tr("--servers excludes -m"), tr("name the model behind the server: --servers lab/MODEL")
+        )
+    if tools is not None:
+        raise UsageError(
+            tr("--servers and -T cannot be combined"), tr("with tools, name one: -m lab")
+        )
+    return request.servers
+
+
+def _run(work: _MapJob, rows: Sequence[MapRow], console: Console) -> int:
     tally = _Tally(console)
     with work.results(rows, console) as results:
         tally.failed.update(results.failed)
@@ -117,7 +156,7 @@ def run_map(request: MapRequest, console: Console) -> int:
             )
         try:
             if todo:
-                run_with_model(console, settings, partial(work.carry_out, todo, results, tally))
+                work.run(todo, results, tally, console)
         except Interrupted:
             console.notice(results.resume_hint(len(rows)))
             raise
@@ -171,6 +210,7 @@ class _MapJob:
     prompt: RowPrompt
     paths: Paths
     tools: ChatTools | None = None
+    servers: ServerRows | None = None
 
     def results(self, rows: Sequence[MapRow], console: Console) -> AbstractContextManager[Results]:
         """Where the records go."""
@@ -188,40 +228,69 @@ class _MapJob:
             keep_errors=self.request.keep_errors,
         )
 
-    def carry_out(
+    def run(
+        self, rows: Sequence[MapRow], results: Results, tally: _Tally, console: Console
+    ) -> None:
+        """Run all rows through the model, or the servers."""
+        from tchat.engine.batch import BatchTask
+
+        tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
+        collect = partial(self._collect, rows, results, tally)
+        if self.servers is not None:
+            options = self._options(self.settings)
+            self.servers.run(
+                console, lambda pool, status: collect(status, outcomes=pool.results(tasks, options))
+            )
+            return
+
+        def work(model: ChatModel, status: TerminalStatus) -> None:
+            from tchat.models.model_sampling import with_model_sampling
+
+            settings = with_model_sampling(self.settings, self.paths, model.metadata)
+            if self.tools is None:
+                outcomes = model.require_engine().map(tasks, self._options(settings))
+                collect(status, outcomes=outcomes)
+                return
+            from tchat.cli.map.tool_rows import ToolRows
+
+            tool_rows = ToolRows(self.settings, self.paths, model, self.tools)
+            collect(status, outcomes=tool_rows.results(tasks), calls=tool_rows.calls)
+
+        run_with_model(console, self.settings, work)
+
+    def _options(self, settings: Settings) -> BatchOptions:
+        from tchat.engine.batch import BatchOptions
+
+        return BatchOptions(
+            sampling=settings.sampling,
+            labels=self.request.ask.labels,
+            think=settings.think,  # type: ignore[arg-type]  # checked by its key
+            slots=self.request.parallel,
+        )
+
+    def _collect(
         self,
         rows: Sequence[MapRow],
         results: Results,
         tally: _Tally,
-        model: ChatModel,
         status: TerminalStatus,
+        *,
+        outcomes: Iterable[BatchResult | Notice],
+        calls: dict[int, list[Record]] | None = None,
     ) -> None:
-        """Run all rows through the model."""
-        from tchat.engine.batch import BatchOptions, BatchTask
-        from tchat.models.model_sampling import with_model_sampling
+        """Write the record of each outcome; ``calls`` are those of tools, by row."""
+        from tchat.engine.events import Notice
 
         by_index = {row.index: row for row in rows}
-        tool_rows = None
-        if self.tools is not None:
-            from tchat.cli.map.tool_rows import ToolRows
-
-            tool_rows = ToolRows(self.settings, self.paths, model, self.tools)
-        tasks = [BatchTask(row.index, partial(self._chat, row, tally)) for row in rows]
-        settings = with_model_sampling(self.settings, self.paths, model.metadata)
-        options = BatchOptions(
-            sampling=settings.sampling,
-            labels=self.request.ask.labels,
-            think=self.settings.think,  # type: ignore[arg-type]  # checked by its key
-            slots=self.request.parallel,
-        )
         shown, done, stage = Eta(), 0, tr("mapping")
         status.show(shown.words(stage, done, len(rows)))
-        engine = model.require_engine()
-        outcomes = tool_rows.results(tasks) if tool_rows else engine.map(tasks, options)
         for outcome in outcomes:
+            if isinstance(outcome, Notice):
+                tally.notice(outcome, status)
+                continue
             record = self._record(by_index[outcome.index], outcome)
-            if tool_rows is not None:
-                record["tool_calls"] = tool_rows.calls.pop(outcome.index, [])
+            if calls is not None:
+                record["tool_calls"] = calls.pop(outcome.index, [])
             done += 1
             status.erase()
             tally.record(outcome, record, status)
@@ -279,8 +348,9 @@ class _MapJob:
     def _call(self) -> str:
         """A hash of the call: all that determines results, except rows and seed."""
         ask, settings = self.request.ask, self.settings
+        models = self.servers.models if self.servers else (Path(settings.model).name,)
         parts = (
-            *(self.prompt.text, settings.system, Path(settings.model).name, self.schema),
+            *(self.prompt.text, settings.system, *models, self.schema),
             *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
             *((self.tools.names, settings.tools.tool_choice) if self.tools is not None else ()),
         )
@@ -316,7 +386,11 @@ class _Tally:
         for notice in outcome.notices:
             if notice not in self._told:
                 self._told.add(notice)
-                print_notice(self._console, status, notice)
+                self.notice(notice, status)
+
+    def notice(self, notice: Notice, status: TerminalStatus) -> None:
+        """Print a notice."""
+        print_notice(self._console, status, notice)
 
     def exit_code(self, rows: int, done: int) -> int:
         """Report the result, and return the exit code; ``done`` of ``rows`` were processed now."""
@@ -355,6 +429,9 @@ is replaced by the row and {name} by a field of a JSON row; {{}} and {{name}} ar
 Without a placeholder the row follows the prompt. Prints one line of JSON per row. A common
 beginning of the prompts is processed once. No session is saved. With -T, tools that only read can
 be called; the rows are then answered one after the other.
+
+With --servers the rows go to servers (see `tchat servers`), several at a time to each; a fast one
+gets more of them. A server that fails is left out until it is back, and its rows go to another.
 
 Several machines can share the rows: each runs the same command with another --shard and output
 file, and `tchat map merge OUT FILE...` puts the files together in the order of the rows.
@@ -409,6 +486,21 @@ def command(
         help="Process only every Nth row, from the Ith on: 1/4 to 4/4",
         callback=require_value,
     ),
+    servers: str = typer.Option(
+        None,
+        "--servers",
+        metavar="NAME,...",
+        help="Servers that answer the rows, each named as with -m: lab,gpu/qwen3:4b",
+        callback=require_value,
+    ),
+    in_flight: int = typer.Option(
+        0,
+        "--in-flight",
+        metavar="N",
+        min=0,
+        max=256,
+        help="Rows that each server gets at a time (0: what its kind takes)",
+    ),
     schema: str = SCHEMA,
     grammar: str = GRAMMAR,
     choose: list[str] = CHOOSE,
@@ -419,7 +511,7 @@ def command(
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
     if prompt == MERGE and inputs:
-        return merge_shards(ctx.obj, inputs[0], inputs[1:], output or shard)
+        return merge_shards(ctx.obj, inputs[0], inputs[1:], output or shard or servers)
     ask = AskRequest(
         settings=typed_settings(ctx),
         schema=schema,
@@ -435,4 +527,9 @@ def command(
     )
     if shard:
         request = replace(request, shard=Shard.parse(shard))
+    if servers:
+        from tchat.cli.map.server_rows import split_names
+
+        request = replace(request, servers=split_names(servers))
+    request = replace(request, in_flight=in_flight)
     return run_map(request, ctx.obj)
