@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from tchat.chat.reply_journal import JournalWriter, ReplyJournal
 from tchat.engine.events import (
@@ -20,6 +20,8 @@ from tchat.errors import StorageError, UsageError
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tchat.chat.model import ChatModel
     from tchat.chat.prompt_builder import PreparedPrompt
     from tchat.engine.prompt import ChatMessage
@@ -33,7 +35,7 @@ _STOPPED = Reason.CANCELLED
 
 
 class CandidateJournals:
-    """One `ReplyJournal` for each of several sibling replies.
+    """One `ReplyJournal` for each of several sibling replies; use it as a context manager.
 
     The first whole one becomes the active one; where all were stopped, the reply from before does.
 
@@ -83,13 +85,23 @@ class CandidateJournals:
             self.finished[event.index] = event.event
         return self._journals[event.index].record(event.event)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close the rows of interrupted replies; delete empty ones.
 
         Raises:
             StorageError: A row cannot be written, and the user was not told of that before.
             Exception: What nobody foresaw in a write. Every row is closed nevertheless.
         """
+        for journal in self._journals:
+            journal.record_error(error)
         try:
             with self._writer:
                 self._open.close()  # the last first, so that the first of what stays is active

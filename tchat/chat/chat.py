@@ -6,7 +6,7 @@ The command line and the screen are two equal consumers of `Chat`.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -369,8 +369,7 @@ class Chat:
         from tchat.chat.candidates import CandidateJournals, rank_candidates
 
         model, prepared, report, settings = ready
-        journals = CandidateJournals(self.store, question, model, settings, count)
-        try:
+        with CandidateJournals(self.store, question, model, settings, count) as journals:
             self._builder.record_replies(*journals.ids.values())
             yield from journals.stored()
             replies = model.engine.candidates(
@@ -388,8 +387,6 @@ class Chat:
                 yield event
                 if report is not None and (notice := report.record(event)):
                     yield notice
-        finally:
-            journals.close()
         if ranker is not None:
             yield from rank_candidates(
                 self.store,
@@ -452,7 +449,7 @@ class Chat:
             self.store, question.message, model, settings, writer, text=text, reasoning=reasoning
         )
         closed_by.enter_context(writer)
-        closed_by.enter_context(closing(journal))
+        closed_by.enter_context(journal)
         self._builder.record_replies(journal.message_id)
         return journal
 

@@ -18,12 +18,14 @@ from tchat.engine.events import (
     StepFinished,
     TextDelta,
 )
-from tchat.errors import StorageError, TchatError, UsageError
+from tchat.errors import Interrupted, StorageError, TchatError, UsageError
 from tchat.sessions.records import Message, Role, Status, ToolCall
 from tchat.settings import Sampling, Settings
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tchat.sessions.store import Store
 
 INTERVAL = 0.2  # seconds between two writes: what a kill -9 can cost
@@ -35,6 +37,8 @@ class ReplyJournal:
     While the reply grows it is written on another thread: a slow disk delays no token. A store
     that fails does not stop the reply: the user is told once, the reply goes on, and the row is
     tried again at its end.
+
+    As a context manager it closes the row; an error marks what was written as interrupted.
 
     Attributes:
         before: The reply that was the active one before.
@@ -63,6 +67,19 @@ class ReplyJournal:
         self._put_at = time.monotonic()
         self._end: dict[str, Any] | None = None  # what `finish` is called with, once it is known
         self._told = self._closed = self.withdrawn = False
+        self._broken_off = Status.STOPPED
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.record_error(error)
+        self.close()
 
     @property
     def message_id(self) -> int:
@@ -137,6 +154,11 @@ class ReplyJournal:
         error_of_writer = self._writer.failures.get(self._row.id)
         return self._failed(error_of_writer) if error_of_writer else None
 
+    def record_error(self, error: BaseException | None) -> None:
+        """Record what ends the reply early: a failure, or the user, who stopped it or left."""
+        if isinstance(error, Exception) and not isinstance(error, Interrupted):
+            self._broken_off = Status.INTERRUPTED
+
     def close(self) -> None:
         """Close the row of an interrupted reply; delete an empty one.
 
@@ -165,7 +187,7 @@ class ReplyJournal:
                 self._store.activate(self.before.id)
             return
         text, reasoning = self._joined()
-        broken_off = {"status": Status.STOPPED, "text": text, "reasoning": reasoning}
+        broken_off = {"status": self._broken_off, "text": text, "reasoning": reasoning}
         self._store.finish(self._row.id, **(self._end or broken_off))
 
     @property

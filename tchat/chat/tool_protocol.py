@@ -172,7 +172,8 @@ class ToolProtocol:
             readers.append(made)
             return made
 
-        return ToolReplies(reader, ends_with_grammar=bool(forced))
+        demanded = () if choice.may_answer else choice.names or tuple(self.grammars.schemas)
+        return ToolReplies(reader, ends_with_grammar=bool(forced), demanded=demanded)
 
 
 def protocol_for(backend: Backend, tools: Sequence[Tool], choice: ToolChoice) -> ToolProtocol:

@@ -65,10 +65,12 @@ class ToolReplies:
         reader: Makes the reader of a reply, from the text of its prompt and whether it continues
             an answer.
         ends_with_grammar: Whether a reply ends where its grammar does.
+        demanded: The tools of which the reply has to call one; empty where it may answer.
     """
 
     reader: Callable[[str, bool], ReplyReader]
     ends_with_grammar: bool = False
+    demanded: tuple[str, ...] = ()
 
 
 class CallGrammar:

@@ -237,6 +237,7 @@ class ServerBackend:
             continue_final=continue_final,
             schema=self.schema,
             tools=self._offered if tools is not None else (),
+            demanded=tools.demanded if tools is not None else (),
         )
         turn = self._turn(request, total)
         try:

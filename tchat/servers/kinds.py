@@ -38,6 +38,8 @@ class ServerKind:
         has_choices: Whether ``n`` gives several replies.
         parallel: Requests at a time; more than one end each other on some servers.
         tells_end: Whether each reply ends in a ``finish_reason``.
+        demands_any: Whether ``tool_choice`` may be ``required``.
+        demands_function: Whether ``tool_choice`` may name a function.
     """
 
     name: str
@@ -54,6 +56,8 @@ class ServerKind:
     has_choices: bool = False
     parallel: int = 4
     tells_end: bool = True
+    demands_any: bool = True
+    demands_function: bool = True
 
     @property
     def can_switch_thinking(self) -> bool:
@@ -134,6 +138,7 @@ KINDS: Mapping[str, ServerKind] = {
             template_switch=True,
             continues=True,
             tokenize="template",
+            demands_function=False,
         ),
         ServerKind(
             "llama-cpp-python",
@@ -149,6 +154,7 @@ KINDS: Mapping[str, ServerKind] = {
             grammar="grammar",
             tokenize="text",
             parallel=1,
+            demands_any=False,
         ),
         ServerKind(
             "ollama",
@@ -157,6 +163,8 @@ KINDS: Mapping[str, ServerKind] = {
             owners=frozenset({"library"}),
             effort_switch=True,
             prefills=True,
+            demands_any=False,
+            demands_function=False,
         ),
         ServerKind(
             "lm-studio",
@@ -165,6 +173,7 @@ KINDS: Mapping[str, ServerKind] = {
             owners=frozenset({"organization_owner"}),
             sampling=_same("top_k", "repeat_penalty", "min_p"),
             prefills=True,
+            demands_function=False,
         ),
         ServerKind(
             "openai",

@@ -39,6 +39,7 @@ class ChatRequest:
         logprobs: How many alternatives each token shall have; None for no log-probabilities.
         schema: The JSON schema of the reply.
         tools: Functions that the model may call, as in the API.
+        demanded: The names of those of which it has to call one; empty where it may answer.
     """
 
     messages: Sequence[ChatMessage]
@@ -50,6 +51,7 @@ class ChatRequest:
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    demanded: Sequence[str] = ()
 
 
 def request_body(
@@ -82,7 +84,7 @@ def request_body(
     if request.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.logprobs}
     if request.tools:
-        body["tools"] = [*request.tools]
+        _add_tools(body, request, kind)
     return body, notices
 
 
@@ -153,6 +155,19 @@ def _add_think(body: dict[str, Any], think: Think, kind: ServerKind, name: str) 
     else:
         return [Notice("think", tr("the reasoning of {name} cannot be switched", name=name))]
     return []
+
+
+def _add_tools(body: dict[str, Any], request: ChatRequest, kind: ServerKind) -> None:
+    """Add the tools; where a call is demanded, as far as the server can demand it."""
+    body["tools"] = [*request.tools]
+    if not (names := request.demanded):
+        return
+    if len(names) == 1 and kind.demands_function:
+        body["tool_choice"] = {"type": "function", "function": {"name": names[0]}}
+        return
+    body["tools"] = [each for each in request.tools if each["function"]["name"] in names]
+    if kind.demands_any:
+        body["tool_choice"] = "required"
 
 
 def _add_format(body: dict[str, Any], request: ChatRequest, kind: ServerKind, name: str) -> None:

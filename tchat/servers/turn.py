@@ -104,7 +104,13 @@ class ServerTurn:
         One that was stopped calls nothing.
         """
         reply = self.replies[0]
-        if not reply.calls or reply.reason is Reason.CANCELLED:
+        if reply.reason is Reason.CANCELLED:
+            return
+        if not reply.calls:
+            if self._request.demanded and reply.reason is not Reason.LENGTH:
+                name = self._connection.server.name
+                text = tr("{name} lets the model answer instead of calling a tool", name=name)
+                yield Notice("tool", text)
             return
         if tools is None:
             text = tr("the model called a tool instead of answering, and there is none")

@@ -26,7 +26,7 @@ class Status(StrEnum):
     STREAMING = "streaming"  # a process is writing it now
     DONE = "done"
     STOPPED = "stopped"  # the user stopped it
-    INTERRUPTED = "interrupted"  # the process that wrote it died
+    INTERRUPTED = "interrupted"  # its process died, or the model or its server failed
 
 
 class ToolState(StrEnum):

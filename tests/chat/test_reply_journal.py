@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -24,7 +25,7 @@ from tchat.engine.events import (
     Timings,
     TokenUsage,
 )
-from tchat.errors import StorageError
+from tchat.errors import Interrupted, ModelError, NetworkError, StorageError
 from tchat.sessions.records import Message, Role, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
@@ -212,11 +213,40 @@ def test_an_unforeseen_error_in_one_of_several_replies_keeps_them_all(
     journals.record(CandidateEvent(1, TextDelta("second")))
     assert entered.wait(10)
     journals.record(CandidateEvent(2, TextDelta("third")))
-    with pytest.raises(ValueError, match="nobody foresaw"):
-        journals.close()
+    with pytest.raises(ValueError, match="nobody foresaw"), journals:
+        pass
     kept = [(each.id, each.text, each.status) for each in store.siblings(ids[1])]
     assert kept == [(ids[1], "second", Status.STOPPED), (ids[2], "third", Status.STOPPED)]
     assert store.branch(question.session_id)[-1].id == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NetworkError("the connection was cut"), Status.INTERRUPTED),
+        (ModelError("the worker ended"), Status.INTERRUPTED),
+        (ZeroDivisionError(), Status.INTERRUPTED),
+        (Interrupted(2), Status.STOPPED),
+        (KeyboardInterrupt(), Status.STOPPED),
+        (GeneratorExit(), Status.STOPPED),
+        (None, Status.STOPPED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_ends_a_reply_early_tells_its_status(
+    store: SessionStore, question: Message, error: BaseException | None, status: Status
+) -> None:
+    kind = BaseException if error is None else type(error)
+    with JournalWriter(store) as writer, suppress(kind), opened(store, question, writer) as journal:
+        journal.record(TextDelta("It is"))
+        if error is not None:
+            raise error
+    with suppress(kind), CandidateJournals(store, question, MODEL, Settings(), 2) as journals:
+        journals.record(CandidateEvent(0, TextDelta("It was")))
+        if error is not None:
+            raise error
+    found = [(each.text, each.status) for each in store.siblings(journal.message_id)]
+    assert found == [("It is", status), ("It was", status)]
 
 
 @pytest.mark.parametrize("before", [True, False])

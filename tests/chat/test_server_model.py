@@ -74,7 +74,7 @@ def test_a_cut_reply_is_kept_and_continued(
     fake.chat(Answer(sse(piece("It is"), done=False), cut=True))
     with pytest.raises(ServerError, match="was cut"):
         list(chat.send("why?"))
-    assert texts(store, chat)[-1] == (Role.ASSISTANT, "It is", Status.STOPPED)
+    assert texts(store, chat)[-1] == (Role.ASSISTANT, "It is", Status.INTERRUPTED)
     fake.chat(reply(" blue"))
     list(chat.continue_reply())
     assert texts(store, chat)[-1] == (Role.ASSISTANT, "It is blue", Status.DONE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tchat.chat.chat import Chat
-from tchat.engine.events import Finished, Reason, StepState, ToolCallStarted, ToolStep
+from tchat.engine.events import Finished, Notice, Reason, StepState, ToolCallStarted, ToolStep
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
@@ -95,6 +95,64 @@ def test_a_call_that_cannot_be_read_is_answered_as_such(
     assert [step.state for step in of_kind(events, ToolStep)][-1] is StepState.FAILED
     assert isinstance(events[-1], Finished)
     assert events[-1].text == "Oh."
+
+
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+BOTH = ["calculator", "date_time"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "choice", "demanded", "told"),
+    [
+        ("vllm", "auto", None, BOTH),
+        ("vllm", "required", "required", BOTH),
+        ("vllm", "date_time", function("date_time"), BOTH),
+        ("other", "required", "required", BOTH),
+        ("other", "date_time", function("date_time"), BOTH),
+        ("llama-server", "required", "required", BOTH),
+        ("llama-server", "date_time", "required", ["date_time"]),
+        ("lm-studio", "date_time", "required", ["date_time"]),
+        ("llama-cpp-python", "required", None, BOTH),
+        ("llama-cpp-python", "date_time", function("date_time"), BOTH),
+        ("ollama", "date_time", None, ["date_time"]),
+    ],
+)
+def test_a_demand_of_a_call_is_sent_as_the_server_takes_it(
+    kind: str,
+    choice: str,
+    demanded: Any,
+    told: list[str],
+    fake: FakeServer,
+    paths: Paths,
+    store: SessionStore,
+    open_tools: OpenTools,
+) -> None:
+    fake.chat(Answer(sse(part(0, "date_time", "{}", id="a"), piece(end="stop"))), reply("Noon."))
+    servers = {"box": {"url": fake.url, "ctx_size": 4000, "kind": kind}}
+    with Chat(Settings(model="box", servers=servers), paths, store) as chat:
+        chat.tools = open_tools(names=BOTH, choice=choice)
+        events = list(chat.send("What time is it?"))
+    first, second = fake.bodies()
+    assert first.get("tool_choice") == demanded
+    assert [each["function"]["name"] for each in first["tools"]] == told
+    assert "tool_choice" not in second
+    assert [each["function"]["name"] for each in second["tools"]] == BOTH
+    assert of_kind(events, ToolStep)[-1].state is StepState.DONE
+
+
+def test_an_answer_in_place_of_a_demanded_call_is_told(
+    fake: FakeServer, chat: Chat, open_tools: OpenTools
+) -> None:
+    chat.tools = open_tools(choice="required")
+    fake.chat(reply("It is 4."))
+    events = list(chat.send("What is 2+2?"))
+    assert [each.text for each in of_kind(events, Notice)] == [
+        "box lets the model answer instead of calling a tool"
+    ]
+    assert events[-1].text == "It is 4."  # type: ignore[attr-defined]
 
 
 def test_text_that_looks_like_a_call_is_text(fake: FakeServer, chat: Chat) -> None:

@@ -258,15 +258,15 @@ class CandidatesController:
             return
         before = run.before
 
-        def delete_stopped(store: Store) -> None:
+        def delete_broken_off(store: Store) -> None:
             for key in run.ids.values():
                 with suppress(UsageError):  # an empty one is gone already
-                    if store.message(key).status is Status.STOPPED:
+                    if store.message(key).status in (Status.STOPPED, Status.INTERRUPTED):
                         store.delete_message(key)
             store.activate(before)
 
         if not run.ranks:
-            await self._context.messages.with_store(delete_stopped)
+            await self._context.messages.with_store(delete_broken_off)
         await self._transcript.reload()
         await self._context.settle()
 
