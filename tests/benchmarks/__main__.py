@@ -26,6 +26,7 @@ SECTIONS = {
         "candidates",
         "map",
         "map_servers",
+        "cluster",
         "speculation",
         "bench",
     ),
