@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -110,6 +111,7 @@ def add(  # noqa: PLR0917 - Typer passes them by name
             prefix=server.tool_prefix,
         )
     )
+    _warn_of_missing_program(console, server)
 
 
 @app.command()
@@ -135,7 +137,10 @@ def try_server(ctx: typer.Context, name: str = NAME, as_json: bool = JSON) -> No
         found = _tried(server)
     except ToolError as error:
         kind = NetworkError if server.config.url else UsageError
-        hint = tr("what it wrote is in {path}", path=path_text(console.paths.log_file))
+        if server.has_written:
+            hint = tr("what it wrote is in {path}", path=path_text(console.paths.log_file))
+        else:
+            hint = tr("check its entry in {path}", path=path_text(console.paths.mcp_file))
         raise kind(error.message, hint) from error
     finally:
         server.close()
@@ -223,6 +228,21 @@ def _record(server: ServerConfig) -> dict[str, Any]:
         "headers": sorted(server.headers),
         "problem": server.problem or None,
     }
+
+
+def _warn_of_missing_program(console: Console, server: ServerConfig) -> None:
+    from tchat.tools.program_environment import program_environment
+    from tchat.tools.programs import find_program
+
+    if server.url:
+        return
+    with suppress(UsageError):  # a variable that is not set here
+        config = server.with_variables(console.environ)
+        environment = {**program_environment(console.environ), **config.env}
+        try:
+            find_program(config.command[0], environment.get("PATH", ""))
+        except ToolError as error:
+            console.say(tr("warning: {warning}", warning=error))
 
 
 def _absolute(words: Sequence[str]) -> tuple[str, ...]:

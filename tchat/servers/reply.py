@@ -166,8 +166,9 @@ class ServerReply:
             arguments = json.dumps(arguments, ensure_ascii=False)
         if isinstance(part.get("id"), str) and not call.id:
             call.id = part["id"]
-        if isinstance(function.get("name"), str):
-            call.name += function["name"]
+        name = function.get("name")  # some servers repeat it with each piece
+        if isinstance(name, str) and name != call.name and not call.arguments:
+            call.name += name
         if isinstance(arguments, str):
             call.arguments += arguments
             self._length += len(arguments)

@@ -39,6 +39,7 @@ def part(index: int | None, name: str | None, arguments: Any, **more: Any) -> di
     return piece(tool_calls=[call if index is None else {**call, "index": index}])
 
 
+REPEATED = [part(0, "calculator", text, id="a") for text in ('{"expres', 'sion": "2', '+2"}')]
 WHOLE = [part(0, "calculator", '{"expression": "2+2"}', id="call_1")]
 PIECES = [
     part(0, "calculator", "", id="call_1"),
@@ -53,11 +54,21 @@ PIECES = [
     [
         WHOLE,
         PIECES,
+        REPEATED,
+        [part(0, "calc", ""), part(0, "ulator", ""), *PIECES[1:]],
         [part(None, "calculator", '{"expression": "2+2"}', id="x")],
         [part(0, "calculator", {"expression": "2+2"})],
         [piece("I look."), *PIECES],
     ],
-    ids=["whole", "pieces", "no index", "an object", "behind text"],
+    ids=[
+        "whole",
+        "pieces",
+        "repeated name",
+        "name in pieces",
+        "no index",
+        "an object",
+        "behind text",
+    ],
 )
 def test_a_call_is_run_and_its_result_sent_back(
     chunks: list[Any], fake: FakeServer, chat: Chat

@@ -84,7 +84,43 @@ def test_a_server_that_fails_is_told_with_where_its_words_are(shell: Shell, home
     assert "it ended with exit code 3 (cannot find the key ␛[31mKEY)" in failed.err
     assert "what it wrote is in" in failed.err
     shell("mcp", "add", "gone", "http://127.0.0.1:9/mcp")
-    assert shell("mcp", "test", "gone").code == 5
+    gone = shell("mcp", "test", "gone")
+    assert gone.code == 5
+    assert "what it wrote" not in gone.err
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "./no-such-program"])
+def test_a_program_that_is_not_there_is_told_when_it_is_added(shell: Shell, program: str) -> None:
+    added = shell("mcp", "add", "here", program)
+    assert added.code == 0
+    assert "warning: there is no program" in added.err
+    tried = shell("mcp", "test", "here")
+    assert tried.code == 2
+    assert "there is no program" in tried.err
+    assert "check its entry in" in tried.err
+    assert "what it wrote" not in tried.err
+
+
+def test_a_program_that_is_there_or_named_by_a_variable_is_added_without_a_warning(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "warning" not in shell("mcp", "add", "one", "sh").err
+    assert "warning" not in shell("mcp", "add", "two", "${NOT_SET_HERE}/server").err
+    program = tmp_path / "server-of-mine"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert "warning" in shell("mcp", "add", "three", program.name).err
+    assert (
+        "warning" not in shell("mcp", "add", "--env", f"PATH={tmp_path}", "four", program.name).err
+    )
+
+
+def test_a_server_without_some_lists_is_tried(shell: Shell) -> None:
+    shell("mcp", "add", "few", sys.executable, str(HERE / "hostile_server.py"), "few-lists")
+    tried = shell("mcp", "test", "few")
+    assert tried.code == 0
+    kinds = [line.split("\t")[:2] for line in tried.out.splitlines()]
+    assert kinds == [["tool", "few__good"], ["resource", "@few:memo://a"]]
 
 
 def test_a_broken_file_is_told_and_kept(shell: Shell, home: Path) -> None:

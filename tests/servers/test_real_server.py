@@ -6,15 +6,27 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tchat.engine.binding import Cancel
-from tchat.engine.events import CandidateEvent, Finished, LabelScores, Reason, TextDelta
+from tchat.engine.events import (
+    CandidateEvent,
+    Finished,
+    LabelScores,
+    Reason,
+    TextDelta,
+    ToolCallStarted,
+)
 from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt.tools import PromptTools, ToolDefinition
+from tchat.engine.tool_reply import ReplyReader, ToolReplies
 from tchat.servers.backend import ServerBackend
 from tchat.servers.config import Server, ServerModel
 from tchat.settings import Sampling
+from tchat.tools.tool import object_schema
 from tests.servers.asking import QUESTION, ask, finished, only, text_of
 from tests.servers.real_server import ALIAS, real_server
 
@@ -75,6 +87,24 @@ def test_a_grammar_and_a_schema_hold(smol: ServerBackend) -> None:
     }
     found = json.loads(finished(ask(smol, Sampling(max_tokens=60, temp=0.0))).text)
     assert isinstance(found["blue"], bool)
+
+
+def test_a_tool_that_is_named_is_called(smol: ServerBackend) -> None:
+    definitions = [
+        ToolDefinition(name, "Look it up", json.dumps(object_schema(**{argument: {"type": kind}})))
+        for name, argument, kind in (("weather", "city", "string"), ("add", "sum", "integer"))
+    ]
+    smol.offer_tools(PromptTools(tuple(definitions)))
+    read: list[str] = []
+
+    def reader(*_: object) -> ReplyReader:
+        return cast(ReplyReader, SimpleNamespace(feed=read.append, close=list))
+
+    demanded = ToolReplies(reader, demanded=("add",))
+    events = ask(smol, Sampling(max_tokens=40, temp=0.0), tools=demanded)
+    assert only(events, ToolCallStarted).name == "add"
+    (call,) = read
+    assert call.startswith('<tool_call>{"name": "add", "arguments": {')
 
 
 def test_candidates_and_labels(smol: ServerBackend) -> None:

@@ -180,6 +180,11 @@ class McpConnection:
         reason = self._reason or tr("it ended")
         return f"{reason} ({self._log.last})" if self._log.last else reason
 
+    @property
+    def has_written(self) -> bool:
+        """Whether the log has lines of it."""
+        return bool(self._log.last)
+
     # In the server's thread
 
     def _run(self) -> None:

@@ -237,10 +237,22 @@ def _runner(run: Callable[[str, Arguments], str], name: str) -> Callable[[Argume
 async def _paged(
     page: Callable[[str | None], Awaitable[tuple[Sequence[Any], str | None]]], most: int
 ) -> list[Any]:
+    """All entries of a list; none where the server does not know the method.
+
+    Many that have resources know no templates of them.
+    """
+    from mcp import MCPError
+    from mcp_types import METHOD_NOT_FOUND
+
     found: list[Any] = []
     cursor: str | None = None
     for _ in range(MAX_PAGES):
-        entries, cursor = await page(cursor)
+        try:
+            entries, cursor = await page(cursor)
+        except MCPError as error:
+            if error.code != METHOD_NOT_FOUND:
+                raise
+            break
         found.extend(entries)
         if cursor is None or len(found) >= most:
             break

@@ -114,6 +114,11 @@ class McpServer:
                 raise
             return self._connection
 
+    @property
+    def has_written(self) -> bool:
+        """Whether the log has lines of it."""
+        return self._connection is not None and self._connection.has_written
+
     def restart(self) -> None:
         """End it and start it anew."""
         self.close()

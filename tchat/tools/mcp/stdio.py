@@ -7,6 +7,7 @@ program nothing of tchat's environment but what programs of tools get.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream, Pace
 from tchat.tools.programs import find_program
@@ -36,6 +37,9 @@ _POLL_SECONDS = 0.02
 _LONGEST_LINE = 8192  # bytes of standard error that are kept until the line ends
 _EXIT_SECONDS = 0.3  # between the end of the output and that of the program
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_READ_OF_LINE = 200  # bytes at each end
+_BEGINS_WITH_ID = re.compile(rb'\s*{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,')
+_ENDS_WITH_ID = re.compile(rb'"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?}\s*$')
 _GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
 
@@ -138,9 +142,25 @@ async def _deliver(
         message = jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
         log.add(f"no message: {line[:400].decode(errors='replace')}")
+        if (request := _answered_request(line)) is not None:  # whoever waits learns it now
+            told = ErrorData(code=INTERNAL_ERROR, message=tr("what it sends is no valid answer"))
+            error = JSONRPCError(jsonrpc="2.0", id=request, error=told)
+            await incoming.send(SessionMessage(error))
         return False
     await incoming.send(SessionMessage(message))
     return True
+
+
+def _answered_request(line: bytes) -> int | None:
+    """The request that a line answers which is no message; None where it shows none.
+
+    Only its ends are read: such a line may be large, or nested without end.
+    """
+    begin, end = line[:_READ_OF_LINE], line[-_READ_OF_LINE:]
+    if b'"method"' in begin or b'"method"' in end:
+        return None
+    match = _BEGINS_WITH_ID.match(begin) or _ENDS_WITH_ID.search(end)
+    return int(match[1]) if match else None
 
 
 async def _write_messages(

@@ -77,6 +77,7 @@ TOOLS: dict[str, list[dict[str, Any]]] = {
             },
         },
     ],
+    "nested-schema": [{**GOOD, "inputSchema": nested(300)}],
     "huge-schema": [
         {**GOOD, "inputSchema": {**SCHEMA, "description": "x" * 10_000_000}},
     ],
@@ -184,6 +185,7 @@ RESULTS: dict[str, Any] = {
     "escapes": content("\x1b]52;c;AAAA\x07\x1b[2J\u202eevil\u200b"),
     "wrong": {"content": [{"type": "text"}]},
     "not-an-object": [1, 2],
+    "null": None,
     "picture": {
         "content": [
             {"type": "image", "data": "QUJD" * 100, "mimeType": "image/png\x1b[2J"},
@@ -218,7 +220,7 @@ def answer(request: dict[str, Any], mode: str) -> None:
         send({"id": number, "result": {"tools": TOOLS.get(mode, [GOOD]), **more}})
     elif method == "tools/call":
         call(number, mode)
-    elif method in LISTS:
+    elif method in LISTS and not (mode == "few-lists" and method != "resources/list"):
         if method == "resources/list" and mode == "sample-while-listing":
             ask_all("sampling/createMessage", SAMPLING, 1)
             read()
@@ -230,6 +232,14 @@ def answer(request: dict[str, Any], mode: str) -> None:
 def call(number: Any, mode: str) -> None:
     if mode == "code":
         send({"id": number, "error": {"code": 7, "message": "\x1b[31mbroken\x1b[0m"}})
+        return
+    if mode in ("nested", "nested-first"):
+        result = f'"result": {{"a": {"[" * 100_000}{"]" * 100_000}}}'
+        parts = [f'"id": {json.dumps(number)}', result]
+        if mode == "nested-first":
+            parts.reverse()
+        sys.stdout.write(f'{{"jsonrpc": "2.0", {", ".join(parts)}}}\n')
+        sys.stdout.flush()
         return
     if mode in CALLS:
         CALLS[mode]()

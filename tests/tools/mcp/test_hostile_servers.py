@@ -45,7 +45,10 @@ FAILURES = {
     "code": "h answered with an error: ␛[31mbroken␛[0m",
     "hang": "h did not answer within 1 seconds",
     "flood-messages": "h did not answer within 1 seconds",
-    "not-an-object": "h did not answer within 1 seconds",
+    "not-an-object": "h answered with an error: what it sends is no valid answer",
+    "null": "h answered with an error: what it sends is no valid answer",
+    "nested": "h answered with an error: what it sends is no valid answer",
+    "nested-first": "h answered with an error: what it sends is no valid answer",
 }
 
 
@@ -92,6 +95,19 @@ def test_a_storm_of_changes_is_one_change(stage: McpStage) -> None:
 
 def test_endless_pages_end(stage: McpStage) -> None:
     assert len(stage.open(h=hostile("endless-pages")).tools()) == 100
+
+
+def test_a_list_that_a_server_does_not_know_is_empty(stage: McpStage) -> None:
+    servers = stage.open(h=hostile("few-lists"))
+    assert [tool.name for tool in servers.tools()] == ["h__good"]
+    assert [each.uri for each in servers.resources()] == ["memo://a"]
+    assert list(servers.prompts()) == []
+
+
+def test_a_list_that_cannot_be_read_fails_at_once(stage: McpStage) -> None:
+    servers = stage.open(h=hostile("nested-schema"))
+    assert list(servers.tools()) == []
+    assert "what it sends is no valid answer" in servers.status()[0].error
 
 
 def test_hundreds_of_tools_are_cut(stage: McpStage) -> None:
