@@ -26,6 +26,7 @@ from tchat.tools.syntaxes import (
     ReplyStart,
     TextPiece,
     ToolChoice,
+    argument_shape_by_rendering,
     hermes_syntax,
     shape_by_rendering,
     syntax_for,
@@ -196,9 +197,10 @@ def protocol_for(backend: Backend, tools: Sequence[Tool], choice: ToolChoice) ->
     form = template.tool_form
     syntax = syntax_for(template.source, template.render_values)
     if syntax is not None and form is not None and form.tells_tools:
-        shape = shape_by_rendering(syntax, template.render_values)
+        render = template.render_values
+        shape = shape_by_rendering(syntax, render) or argument_shape_by_rendering(syntax, render)
         grammars = CallGrammars(schemas, shape, engine.end_texts)
-        if choice.may_answer or shape is not None:
+        if choice.may_answer or grammars.call(choice):
             return ToolProtocol(PromptTools(definitions), syntax, grammars)
     described = _HEAD.format(tools="\n".join(map(_described, tools)))
     return ToolProtocol(

@@ -11,7 +11,8 @@ from typing import Any
 
 from tchat.engine.grammar.json_schema import to_gbnf
 from tchat.errors import UsageError
-from tchat.tools.syntaxes import CallShape, Schemas, ToolChoice, envelope_schema
+from tchat.tools.argument_grammar import ArgumentRules, literal
+from tchat.tools.syntaxes import ArgumentShape, CallShape, Schemas, ToolChoice, envelope_schema
 
 # The words of GBNF: texts and classes, which stay, and names of rules.
 _WORD = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|([A-Za-z][A-Za-z0-9-]*)')
@@ -26,24 +27,44 @@ class CallGrammars:
     Attributes:
         schemas: Of the tools' arguments.
         shape: How the model's template writes a call; None where that is not known, and only
-            arguments can be held.
+            arguments that are JSON can be held.
         ends: Texts of the tokens that end a reply, which no grammar can hold.
     """
 
     schemas: Schemas
-    shape: CallShape | None = None
+    shape: CallShape | ArgumentShape | None = None
     ends: tuple[str, ...] = ()
 
     def call(self, choice: ToolChoice) -> str:
-        """GBNF of one call of a tool that may be chosen; empty where the shape is not known."""
+        """GBNF of one call of a tool that may be chosen; empty where none can be made.
+
+        Where the model may answer instead, it need not hold all of the call: of a tool whose
+        arguments cannot be held it holds the name.
+        """
+        names = [name for name in self.schemas if name in (choice.names or self.schemas)]
+        if isinstance(self.shape, CallShape):
+            parts = []
+            for name in names:
+                before, behind = self.shape.around(name)
+                parts.append((before, self._before_end(behind), self.schemas[name]))
+            return "\n".join(_alternatives(parts))
         if self.shape is None:
             return ""
-        names = [name for name in self.schemas if name in (choice.names or self.schemas)]
-        parts = []
-        for name in names:
-            before, behind = self.shape.around(name)
-            parts.append((before, self._before_end(behind), self.schemas[name]))
-        return "\n".join(_alternatives(parts))
+        return self._with_arguments_apart(self.shape, names, whole=not choice.may_answer)
+
+    def _with_arguments_apart(
+        self, shape: ArgumentShape, names: Sequence[str], *, whole: bool
+    ) -> str:
+        apart = ArgumentRules(shape, self._before_end(shape.behind), _value_rules)
+        root = "root ::= " + " | ".join(f"tool{number}-root" for number in range(len(names)))
+        rules = [root]
+        for number, name in enumerate(names):
+            prefix = f"tool{number}-"
+            call = apart.call(name, self.schemas[name], prefix)
+            if call is None and whole:
+                return ""
+            rules += call or apart.head(name, prefix)
+        return "\n".join(rules)
 
     def _before_end(self, text: str) -> str:
         starts = (text.find(end) for end in self.ends if end)
@@ -87,18 +108,18 @@ def _alternatives(parts: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Iterat
     """Rules for one of several texts with arguments in them."""
     yield "root ::= " + " | ".join(f"call-{number}" for number in range(len(parts)))
     for number, (before, behind, schema) in enumerate(parts):
-        texts = (_literal(before), f"tool{number}-root", _literal(behind))
+        texts = (literal(before), f"tool{number}-root", literal(behind))
         yield f"call-{number} ::= {' '.join(filter(None, texts))}"
         yield _renamed(_grammar(_as_text(schema)), f"tool{number}-")
+
+
+def _value_rules(schema: Mapping[str, Any], prefix: str) -> str:
+    return _renamed(_grammar(_as_text(schema)), prefix)
 
 
 def _renamed(grammar: str, prefix: str) -> str:
     """A grammar whose rules have other names."""
     return _WORD.sub(lambda word: prefix + word[1] if word[1] else word[0], grammar)
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if text else ""
 
 
 def _as_text(schema: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ into events. `protocol` says what a syntax is, `families` lists those that are k
 
 from __future__ import annotations
 
+from tchat.tools.syntaxes.argument_shape import ArgumentShape, argument_shape_by_rendering
 from tchat.tools.syntaxes.differential import CallShape, shape_by_rendering
 from tchat.tools.syntaxes.envelope import EnvelopeSyntax, ToolChoice, envelope_schema
 from tchat.tools.syntaxes.families import hermes_syntax, syntax_for
@@ -25,6 +26,7 @@ from tchat.tools.syntaxes.protocol import (
 )
 
 __all__ = [
+    "ArgumentShape",
     "CallBroken",
     "CallEvent",
     "CallFinished",
@@ -39,6 +41,7 @@ __all__ = [
     "Schemas",
     "TextPiece",
     "ToolChoice",
+    "argument_shape_by_rendering",
     "envelope_schema",
     "hermes_syntax",
     "joined",

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from tchat.tools.syntaxes.json_calls import JsonCalls
@@ -21,10 +22,11 @@ from tchat.tools.syntaxes.tagged_calls import NamedJsonCalls, TaggedCalls
 
 NAME = "found in its template"
 _USER, _REPLY, _THOUGHT = "Zquserword", "Zqreplyword", "Zqthoughtword"
-_TOOL, _SECOND = "zqfirsttool", "zqsecondtool"
+TOOL, SECOND_TOOL = "zqfirsttool", "zqsecondtool"
 _ID = "zqcall000"
-_KEY, _KEY_2 = "zqfirstkey", "zqsecondkey"
+KEY, KEY_2 = "zqfirstkey", "zqsecondkey"
 _VALUE, _VALUE_2 = "zqfirstvalue", "zqsecondvalue"
+_ARGUMENTS = {KEY: _VALUE, KEY_2: _VALUE_2}
 _TAG_START = re.compile(r"[<\[]")
 _TAGS = re.compile(r"<[^<>\s]{1,40}>|\[[A-Z_/]{2,40}\]")
 
@@ -62,8 +64,8 @@ class CallShape:
 
     def around(self, name: str, call_id: str = "call00000") -> tuple[str, str]:
         """The texts before and behind the arguments of a call of the tool ``name``."""
-        before = self._before.replace(_TOOL, name).replace(_ID, call_id)
-        return before, self._behind.replace(_TOOL, name).replace(_ID, call_id)
+        before = self._before.replace(TOOL, name).replace(_ID, call_id)
+        return before, self._behind.replace(TOOL, name).replace(_ID, call_id)
 
 
 class _Around(NamedTuple):
@@ -75,11 +77,11 @@ class _Around(NamedTuple):
 
 def syntax_by_rendering(template: str, render: Render) -> CallSyntax | None:
     """The syntax that a template writes; None where it knows no calls, or none that can be read."""
-    found = _Template(render)
-    call = found.call([_TOOL])
-    if call is None or _TOOL not in call:
+    found = RenderedCalls(render)
+    call = found.call([TOOL])
+    if call is None or TOOL not in call:
         return None
-    both = found.call([_TOOL, _SECOND]) or ""
+    both = found.call([TOOL, SECOND_TOOL]) or ""
     reader, sections, separators = _reader_of(call, both)
     if reader is None:
         return None
@@ -95,20 +97,20 @@ def syntax_by_rendering(template: str, render: Render) -> CallSyntax | None:
 
 def shape_by_rendering(syntax: CallSyntax, render: Render) -> CallShape | None:
     """How a template writes a call of ``syntax``; None where its arguments are no JSON."""
-    call = _Template(render).call([_TOOL]) or ""
+    call = RenderedCalls(render).call([TOOL]) or ""
     for start in (m.start() for m in re.finditer("{", call)):
         try:
             value, end = json.JSONDecoder().raw_decode(call, start)
         except ValueError:
             continue
-        if value == {_KEY: _VALUE, _KEY_2: _VALUE_2}:
-            before = _from_trigger(call[:start], syntax)
-            shapes = (CallShape(before, behind) for behind in _without_tags(call[end:]))
+        if value == {KEY: _VALUE, KEY_2: _VALUE_2}:
+            before = from_trigger(call[:start], syntax)
+            shapes = (CallShape(before, behind) for behind in without_last_tags(call[end:]))
             return next((shape for shape in shapes if _is_read(shape, syntax)), None)
     return None
 
 
-def _without_tags(behind: str) -> Iterator[str]:
+def without_last_tags(behind: str) -> Iterator[str]:
     """What stands behind the arguments, and shorter: the last tags may belong to the turn."""
     while behind:
         yield behind
@@ -117,7 +119,7 @@ def _without_tags(behind: str) -> Iterator[str]:
     yield ""
 
 
-def _from_trigger(before: str, syntax: CallSyntax) -> str:
+def from_trigger(before: str, syntax: CallSyntax) -> str:
     """What stands before the arguments, without what may remain of the turn's beginning."""
     starts = [before.find(trigger) for trigger in syntax.triggers if trigger in before]
     return before[min(starts, default=0) :]
@@ -125,34 +127,35 @@ def _from_trigger(before: str, syntax: CallSyntax) -> str:
 
 def _is_read(shape: CallShape, syntax: CallSyntax) -> bool:
     """Whether a syntax reads calls of a shape, those of other tools too."""
-    before, behind = shape.around(_SECOND, "a12345678")
-    parser = syntax.parser({_SECOND: {}})
-    events = [*parser.feed(f'{before}{{"{_KEY}": 1}}{behind}'), *parser.close()]
+    before, behind = shape.around(SECOND_TOOL, "a12345678")
+    parser = syntax.parser({SECOND_TOOL: {}})
+    events = [*parser.feed(f'{before}{{"{KEY}": 1}}{behind}'), *parser.close()]
     kinds = [type(event) for event in events]
     finished = [(e.name, e.arguments) for e in events if isinstance(e, CallFinished)]
-    return kinds == [CallStarted, CallFinished] and finished == [(_SECOND, {_KEY: 1})]
+    return kinds == [CallStarted, CallFinished] and finished == [(SECOND_TOOL, {KEY: 1})]
 
 
 def _reads(syntax: CallSyntax, call: str) -> bool:
     """Whether a syntax reads what the template wrote: what it was made of may have misled."""
-    schema = _tool(_TOOL)["function"]["parameters"]
-    parser = syntax.parser({_TOOL: schema})
+    schema = _tool(TOOL)["function"]["parameters"]
+    parser = syntax.parser({TOOL: schema})
     events = [*parser.feed(call), *parser.close()]
     finished = [(e.name, e.arguments) for e in events if isinstance(e, CallFinished)]
-    return finished == [(_TOOL, {_KEY: _VALUE, _KEY_2: _VALUE_2})]
+    return finished == [(TOOL, {KEY: _VALUE, KEY_2: _VALUE_2})]
 
 
-class _Template:
+class RenderedCalls:
     """What a template writes of a reply."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
         self._plain = self._reply({"content": _REPLY}, None)
 
-    def call(self, names: list[str]) -> str | None:
+    def call(
+        self, names: list[str], arguments: Mapping[str, Any] = MappingProxyType(_ARGUMENTS)
+    ) -> str | None:
         """A reply that only calls; None where the template refuses."""
-        arguments = {_KEY: _VALUE, _KEY_2: _VALUE_2}
-        for as_written in (arguments, json.dumps(arguments)):
+        for as_written in (dict(arguments), json.dumps(dict(arguments))):
             calls = [
                 {
                     "type": "function",
@@ -225,8 +228,8 @@ def _user() -> dict[str, Any]:
 
 
 def _tool(name: str) -> dict[str, Any]:
-    properties = {key: {"type": "string", "description": key} for key in (_KEY, _KEY_2)}
-    parameters = {"type": "object", "properties": properties, "required": [_KEY, _KEY_2]}
+    properties = {key: {"type": "string", "description": key} for key in (KEY, KEY_2)}
+    parameters = {"type": "object", "properties": properties, "required": [KEY, KEY_2]}
     function = {"name": name, "description": name, "parameters": parameters}
     return {"type": "function", "function": function}
 
@@ -236,13 +239,13 @@ Found = tuple[CallReader | None, tuple[str, ...], tuple[str, ...]]
 
 def _reader_of(call: str, both: str) -> Found:
     """How a rendered call is read, marks before the first of several, and marks between them."""
-    name = _around(call, _TOOL)
+    name = _around(call, TOOL)
     if name.behind.lstrip().startswith("("):
         opening = name.before.strip().removesuffix("[").strip()
         closing = tuple(_TAGS.findall(call.rpartition(")")[2])[:1])
         starts = () if opening else ("[",)
         return PythonicCalls((opening,) if opening else (), closing, starts), (), closing
-    value = _enclosing_json(call, _TOOL)
+    value = _enclosing_json(call, TOOL)
     if value is not None:
         return _json_reader(call, *value)
     return _named_reader(call, both, name)
@@ -256,7 +259,7 @@ def _named_reader(call: str, both: str, name: _Around) -> Found:
         return None, (), ()
     separators = _separators(call, both, opening)
     arguments = name.behind.find("{")
-    if arguments < 0 or arguments > _position(name.behind, _KEY):
+    if arguments < 0 or arguments > _position(name.behind, KEY):
         return None if call_id else _tagged_reader(name, opening), sections, separators
     id_mark, second_id, end = name.behind[:arguments].rpartition(_ID)
     if not end.strip() or (call_id and not id_end.strip()):
@@ -279,21 +282,21 @@ def _json_reader(call: str, start: int, end: int, value: Any) -> Found:
         openings=(opening,) if opening else (),
         closings=closings,
         at_start=() if opening else ("{", "["),
-        has_name_as_key=isinstance(one, dict) and _TOOL in one,
+        has_name_as_key=isinstance(one, dict) and TOOL in one,
     )
     return reader, (), closings
 
 
 def _tagged_reader(name: _Around, opening: str) -> CallReader | None:
     """A call with a tag around each argument."""
-    places = [_position(name.behind, word) for word in (_KEY, _VALUE, _KEY_2, _VALUE_2)]
+    places = [_position(name.behind, word) for word in (KEY, _VALUE, KEY_2, _VALUE_2)]
     if places != sorted(places) or places[-1] >= len(name.behind):
         return None
     key, value, second = places[:3]
     to_key = name.behind[:key]
     between = name.behind[value + len(_VALUE) : second]
     argument = to_key[_last_tag(to_key) :]
-    key_end = name.behind[key + len(_KEY) : value]
+    key_end = name.behind[key + len(KEY) : value]
     has_lines = key_end.endswith("\n") and between.startswith("\n")
     key_end = key_end.strip()
     value_end = between.removesuffix(argument).strip()
@@ -321,7 +324,7 @@ def _tagged_reader(name: _Around, opening: str) -> CallReader | None:
 def _separators(call: str, both: str, opening: str) -> tuple[str, ...]:
     """Tags that stand behind a call, and between two."""
     behind = call[max(call.rfind(_VALUE_2), 0) + len(_VALUE_2) :]
-    between = both.partition(_SECOND)[0]
+    between = both.partition(SECOND_TOOL)[0]
     between = between[max(between.rfind(_VALUE_2), 0) + len(_VALUE_2) :].rpartition(opening)[0]
     return tuple(dict.fromkeys([*_TAGS.findall(behind), *_TAGS.findall(between)]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tchat.tools.syntaxes import shape_by_rendering, syntax_for
+from tchat.tools.syntaxes import argument_shape_by_rendering, shape_by_rendering, syntax_for
 from tests.tools.rendering import TemplateRenderer
 from tests.tools.syntaxes.replies import read, told
 
@@ -160,6 +160,31 @@ def test_arguments_that_are_no_json_have_no_such_text(source: str) -> None:
     assert syntax is not None
 
     assert shape_by_rendering(syntax, render) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        (
+            TEMPLATES[6][0],
+            '<calls>\n<invoke name="weather">\n<arg name="city">Oslo</arg>\n'
+            '<arg name="days">3</arg>\n</invoke>\n</calls>',
+        ),
+        (TEMPLATES[7][0], "<do>weather<k>city</k><v>Oslo</v><k>days</k><v>3</v></do>"),
+    ],
+)
+def test_arguments_that_stand_apart_are_written_as_the_template_does(
+    source: str, written: str
+) -> None:
+    render = TemplateRenderer(source)
+    syntax = syntax_for(source, render)
+    assert syntax is not None
+
+    shape = argument_shape_by_rendering(syntax, render)
+
+    assert shape is not None
+    assert shape.call("weather", {"city": "Oslo", "days": 3}) == written
+    assert told(read(syntax, shape.call("weather", {}))) == [("weather", {})]
 
 
 def test_marks_of_reasoning_are_found_too() -> None:
