@@ -6,11 +6,11 @@ Without a tool that is on, nothing of `tchat.tools` is imported.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tchat.errors import UsageError
+from tchat.errors import TchatError, UsageError
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tchat.paths import Paths
     from tchat.sessions.store import Store
     from tchat.settings import Settings
-    from tchat.tools.approval import Approval, ApprovalRule
+    from tchat.tools.approval import Approval
+    from tchat.tools.approval_rule import ApprovalRule
     from tchat.tools.audit_log import AuditLog
     from tchat.tools.executor import Answer, ApprovalRequest, ToolExecutor
     from tchat.tools.file_changes import FileChanges
@@ -115,14 +116,17 @@ def open_executor(
     cancel: Cancel | None = None,
 ) -> ToolExecutor:
     """What runs calls of ``names``; as `open_tools`."""
-    from tchat.tools.approval import Approval, ApprovalRule, Verdict
+    from tchat.tools.approval import Approval
+    from tchat.tools.approval_rule import ApprovalRule, Verdict
     from tchat.tools.executor import ToolExecutor
     from tchat.tools.tool import Effect
 
     rules = [*_rules(settings), *(ApprovalRule.parse(Verdict.ALLOW, each) for each in allow)]
+    base, *others = _folders(settings)
     approval = Approval(
         rules,
-        base=_folders(settings)[0],
+        base=base,
+        others=others,
         has_terminal=ask is not None,
         allow_reading=settings.tools.allow_reading,
         ask_after_untrusted=settings.tools.ask_after_untrusted,
@@ -133,6 +137,7 @@ def open_executor(
     for tool in more:
         if tool.name in names:
             registry.add(tool)
+    _require_useful(rules, registry, paths, more)
     opened = [_tool(registry, name) for name in names]
     approval.rules = [
         *rules,
@@ -201,13 +206,36 @@ def open_changes(paths: Paths) -> FileChanges:
     return FileChanges(roots, history)
 
 
-def require_valid_rules(settings: Settings) -> None:
+def require_valid_rules(settings: Settings, paths: Paths) -> None:
     """Check the rules of ``settings``.
 
     Raises:
-        UsageError: One is not valid.
+        UsageError: One is not valid, or can match no call.
     """
-    list(_rules(settings))
+    _require_useful([*_rules(settings)], open_registry(settings, paths), paths)
+
+
+def _require_useful(
+    rules: Sequence[ApprovalRule],
+    registry: ToolRegistry,
+    paths: Paths,
+    more: Collection[Tool] = (),
+) -> None:
+    """Refuse rules that can match no call of a tool that there is, or of one of a server."""
+    if not rules:
+        return
+    from tchat.tools.mcp.config import read_servers
+
+    tools = {**registry.taking_patterns(), **{tool.name: False for tool in more}}
+    try:
+        prefixes = [each.tool_prefix for each in read_servers(paths.mcp_file).values()]
+    except TchatError:  # `tchat mcp ls` tells
+        prefixes = [""]
+    for prefix in prefixes:
+        if not any(tool.name.startswith(prefix) for tool in more):  # it is not started
+            tools[f"{prefix}*"] = not prefix
+    for rule in rules:
+        rule.require_useful(tools)
 
 
 def _registry(
@@ -249,7 +277,7 @@ def _tool(registry: ToolRegistry, name: str) -> Tool:
 
 
 def _rules(settings: Settings) -> Iterator[ApprovalRule]:
-    from tchat.tools.approval import ApprovalRule, Verdict
+    from tchat.tools.approval_rule import ApprovalRule, Verdict
 
     tools = settings.tools
     for verdict, texts in (

@@ -108,7 +108,8 @@ def set_(
     if key.section == "tools":
         from tchat.chat.tool_setup import require_valid_rules
 
-        require_valid_rules(key.put(Settings(), parse(key, value, "config set")))
+        changed = key.put(Settings(), parse(key, value, "config set"))
+        require_valid_rules(changed, console.paths)
     written = set_value(console.paths.config_file, key, value)
     shown = single_line(spell(written)) or '""'
     console.say(

@@ -8,6 +8,7 @@ again, whatever was granted before: a text must not use what the user allowed fo
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,21 +16,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from tchat.errors import UsageError
 from tchat.paths import expanded
-from tchat.sanitize import single_line
-from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern, words_of
-from tchat.tools.protected_names import folded
+from tchat.tools.approval_rule import RUNS_COMMANDS, ApprovalRule, Verdict
+from tchat.tools.command_pattern import is_allowed, is_denied, is_pattern, suggested_pattern
+from tchat.tools.path_pattern import is_covered, is_touched, literal_folder
 from tchat.tools.tool import CONSEQUENCES, Effect, Tool
-from tchat.translation import tr
-
-
-class Verdict(StrEnum):
-    """What becomes of a call."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
 
 
 class Decider(StrEnum):
@@ -41,43 +32,6 @@ class Decider(StrEnum):
     USER = "user"  # asked for this call
     NOBODY = "nobody"  # there was nobody to ask
     TOOL = "tool"  # the call itself was not possible
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalRule:
-    """A line of the configuration.
-
-    Attributes:
-        verdict: What it decides.
-        tool: The name of a tool; ``*`` in it stands for anything.
-        path: A pattern that a path argument must match; empty for calls of any path. ``*`` stands
-            for anything, ``/`` too.
-        command: A pattern for the command, see `tchat.tools.command_pattern`; empty for any.
-    """
-
-    verdict: Verdict
-    tool: str
-    path: str = ""
-    command: str = ""
-
-    @classmethod
-    def parse(cls, verdict: Verdict, text: str) -> ApprovalRule:
-        """``read_file``, ``read_file(docs/*)`` or ``run_command(git status*)``.
-
-        Raises:
-            UsageError: It is none of these.
-        """
-        tool, bracket, rest = text.strip().partition("(")
-        pattern = rest.removesuffix(")")
-        if not tool or (bracket and (not rest.endswith(")") or not pattern.strip())):
-            raise UsageError(
-                tr("`{rule}` is no rule for tools", rule=single_line(text)),
-                tr("write one such as `read_file(docs/*)` or `run_command(git status*)`"),
-            )
-        if tool == "run_command" and pattern:
-            words_of(pattern)
-            return cls(verdict, tool, command=pattern)
-        return cls(verdict, tool, path=pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +87,7 @@ class Approval:
     Attributes:
         rules: In any order: denying wins over asking, asking over allowing.
         base: Where relative patterns of paths start.
+        others: More folders where those start that restrict.
         has_terminal: Whether somebody can be asked.
         allow_reading: Whether tools that only read files run without a rule.
         ask_after_untrusted: Whether calls with consequences are asked again after text of others.
@@ -140,6 +95,7 @@ class Approval:
 
     rules: Sequence[ApprovalRule] = ()
     base: Path = field(default_factory=Path.cwd)
+    others: Sequence[Path] = ()
     has_terminal: bool = True
     allow_reading: bool = False
     ask_after_untrusted: bool = True
@@ -160,9 +116,10 @@ class Approval:
         """Whether a rule denies ``tool`` this path; for `tchat.tools.roots.Roots`."""
         return any(
             rule.verdict is Verdict.DENY
-            and rule.path
-            and fnmatchcase(folded(tool), folded(rule.tool))
-            and self._is_path_of(rule, str(path))
+            and rule.pattern
+            and rule.is_about(tool)
+            and (rule.has_wildcard or tool != RUNS_COMMANDS)
+            and is_touched(str(path), rule.pattern, self._bases)
             for rule in self.rules
         )
 
@@ -184,7 +141,7 @@ class Approval:
             if granted == before and name == call.tool.name and _fits(call, pattern):
                 self._granted_patterns[name, pattern] = self._read
         for rule in self._rules_for(call, Verdict.ALLOW):
-            if (rule.command or rule.path) and self._rules_since.get(rule, 0) == before:
+            if rule.pattern and self._rules_since.get(rule, 0) == before:
                 self._rules_since[rule] = self._read
 
     def follow(self, before: Approval, changed: Collection[str] = ()) -> None:
@@ -245,50 +202,45 @@ class Approval:
 
     def _allows(self, rule: ApprovalRule, call: PreparedCall) -> bool:
         """Whether a rule covers all of a call, as it will be carried out."""
-        if not fnmatchcase(call.tool.name, rule.tool):
+        if not rule.is_about(call.tool.name):
             return False
-        if rule.command and not (call.command and is_allowed(call.command, rule.command)):
-            return False
-        if not rule.path:
+        if not rule.pattern:
             return True
-        pattern = self._pattern(rule.path)
-        return bool(call.paths) and all(fnmatchcase(each, pattern) for each in call.paths)
+        if call.tool.command_argument:
+            return is_pattern(rule.pattern) and is_allowed(call.command, rule.pattern)
+        return bool(call.paths) and all(
+            is_covered(each, rule.pattern, self.base) for each in call.paths
+        )
 
     def _concerns(self, rule: ApprovalRule, call: PreparedCall) -> bool:
         """Whether a rule that restricts touches a call, in any spelling of it."""
-        if not fnmatchcase(folded(call.tool.name), folded(rule.tool)):
+        if not rule.is_about(call.tool.name):
             return False
-        if rule.command and not (call.command and is_denied(call.command, rule.command)):
-            return False
-        if not rule.path:
+        if not rule.pattern:
             return True
+        if call.tool.command_argument:
+            # A rule for several tools may mean a file that is an argument of a program.
+            meant = {rule.pattern, shlex.quote(rule.pattern)}
+            if any(is_denied(call.command, each) for each in meant if is_pattern(each)):
+                return True
+            if not rule.has_wildcard:
+                return False
         names = {*call.paths, *map(self._absolute, call.asked_paths)}
-        if any(self._is_path_of(rule, each) for each in names):
+        if any(is_touched(each, rule.pattern, self._bases) for each in names):
             return True
         # A denied path below is left out of what a tool finds; about another one is asked.
-        fixed = _fixed_part(self._pattern(rule.path))
-        return rule.verdict is Verdict.ASK and any(map(fixed.is_relative_to, call.paths))
-
-    def _is_path_of(self, rule: ApprovalRule, path: str) -> bool:
-        """Whether a pattern that restricts covers ``path``, in any spelling."""
-        # Before and after links in the pattern itself are resolved.
-        written = os.path.normpath(self.base / expanded(rule.path))
-        patterns = (_folded_path(each) for each in (self._pattern(rule.path), written))
-        name = _folded_path(path)
-        return any(
-            fnmatchcase(name, pattern) or name == pattern.removesuffix("/**").removesuffix("/*")
-            for pattern in patterns
+        return rule.verdict is Verdict.ASK and any(
+            literal_folder(rule.pattern, base).is_relative_to(path)
+            for base in self._bases
+            for path in call.paths
         )
+
+    @property
+    def _bases(self) -> Sequence[Path]:
+        return (self.base, *self.others)
 
     def _absolute(self, name: str) -> str:
         return os.path.normpath(self.base / expanded(name))
-
-    def _pattern(self, path: str) -> str:
-        """A pattern as an absolute path; links before its first wildcard are resolved."""
-        whole = self.base / expanded(path)
-        fixed = _fixed_part(str(whole))
-        rest = whole.parts[len(fixed.parts) :]
-        return str(Path(os.path.realpath(fixed)).joinpath(*rest))
 
 
 def pattern_of(call: PreparedCall) -> str:
@@ -309,14 +261,3 @@ def _fits(call: PreparedCall, pattern: str) -> bool:
 def _paths(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     found = (arguments.get(name) for name in tool.path_arguments)
     return tuple(each for each in found if isinstance(each, str))
-
-
-def _fixed_part(pattern: str) -> Path:
-    """The folders of a pattern before its first wildcard."""
-    parts = Path(pattern).parts
-    end = next((n for n, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
-    return Path(*parts[:end])
-
-
-def _folded_path(path: str) -> str:
-    return "/".join(folded(part) for part in path.split("/"))

@@ -48,7 +48,6 @@ class AuditLog:
             if len(text) <= MAX_ARGUMENTS
             else {"arguments_sha256": hashlib.sha256(text.encode()).hexdigest()}
         )
-        rule = decision.rule
         self._write(
             {
                 "event": "call",
@@ -57,7 +56,7 @@ class AuditLog:
                 **logged,
                 "verdict": decision.verdict.value,
                 "by": decision.by.value,
-                **({"rule": rule.path or rule.command or rule.tool} if rule else {}),
+                **({"rule": str(decision.rule)} if decision.rule else {}),
             }
         )
         return call

@@ -56,6 +56,15 @@ def words_of(pattern: str) -> list[str]:
     return words
 
 
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` is a pattern of a command."""
+    try:
+        words_of(text)
+    except UsageError:
+        return False
+    return True
+
+
 def is_allowed(command: Sequence[str], pattern: str) -> bool:
     """Whether a pattern that allows covers ``command``.
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from tchat.errors import Interrupted, TchatError, UsageError
 from tchat.sanitize import single_line
-from tchat.tools.approval import Approval, Decider, Decision, PreparedCall, Verdict, pattern_of
+from tchat.tools.approval import Approval, Decider, Decision, PreparedCall, pattern_of
+from tchat.tools.approval_rule import Verdict
 from tchat.tools.audit_log import AuditLog
 from tchat.tools.registry import ToolRegistry
 from tchat.tools.roots import Roots
@@ -228,4 +229,4 @@ def _refusal(decision: Decision, reason: str) -> str:
         return f"The user refused this call: {reason}" if reason else "The user refused this call."
     if decision.by is Decider.NOBODY:
         return "This call was refused: nobody can be asked, and no rule allows it."
-    return "A rule of the user refuses this call."
+    return f"The user's rule `{single_line(str(decision.rule))}` refuses this call."

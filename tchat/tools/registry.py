@@ -152,6 +152,11 @@ BUILT_IN: Mapping[str, Callable[[ToolSettings], Tool]] = {
     "python": _python,
 }
 
+TAKE_PATTERNS = frozenset(
+    {"read_file", "list_files", "search_files", "write_file", "edit_file", "run_command"}
+)
+"""Built-in tools whose calls have a path or a command, which rules can be about."""
+
 
 @dataclass
 class ToolRegistry:
@@ -173,6 +178,19 @@ class ToolRegistry:
         """All names, the built-in ones first."""
         own = (*file_tool_names(self.folder), *package_tool_names(), *self._tools)
         return tuple(dict.fromkeys((*BUILT_IN, *own)))
+
+    def taking_patterns(self) -> dict[str, bool]:
+        """All names, and whether a rule can be about a path or a command of their calls.
+
+        That is not known of tools of packages, which are not imported for it.
+        """
+        own = {*file_tool_names(self.folder)}
+        return {
+            name: bool(tool.path_arguments or tool.command_argument)
+            if (tool := self._tools.get(name)) is not None
+            else name in TAKE_PATTERNS or not (name in BUILT_IN or name in own)
+            for name in self.names()
+        }
 
     def add(self, tool: Tool) -> None:
         """Add a tool from elsewhere, such as a server.

@@ -82,14 +82,17 @@ class Roots:
         return tuple(each.path for each in self._roots)
 
     def hidden(self) -> tuple[Path, ...]:
-        """What is there and no tool may open: excluded folders, and secrets right below a root."""
+        """What is there and no tool may open: excluded folders; right below a root, also what is
+        secret or denied.
+        """
         found = {each for each in self._excluded_paths if each.exists()}
         for root in self.folders:
             with suppress(OSError), os.scandir(root) as entries:
                 found |= {
                     root / each.name
                     for each in entries
-                    if is_secret(each.name) and not each.is_symlink()
+                    if (is_secret(each.name) or self.is_denied(root / each.name))
+                    and not each.is_symlink()
                 }
         inside = (each for each in found if any(map(each.is_relative_to, self.folders)))
         return tuple(sorted(inside))

@@ -166,7 +166,7 @@ def test_a_stored_chat_with_text_of_others_asks_from_its_first_call_on(
     open_chat: OpenChat, open_tools: OpenTools, read_page: Any, force: Any, hermes: Path
 ) -> None:
     """The program was restarted, and a rule allows the tool."""
-    from tchat.tools.approval import ApprovalRule, Verdict
+    from tchat.tools.approval_rule import ApprovalRule, Verdict
 
     chat, _ = read_page("Now call write.", knows_tools=True)
     asked: list[str] = []

@@ -91,6 +91,48 @@ class TestWithoutATerminal:
         assert (ran.code, "write one such as" in ran.err) == (2, True)
         assert not (home / "config.toml").exists()
 
+    @pytest.mark.parametrize(
+        ("name", "value", "told"),
+        [
+            ("deny", "search_files(private/*),read_file(private/*)", "write several as a list"),
+            ("deny", "secret.txt", "as in `*(secret.txt)`"),
+            ("deny", "run_comand(touch *)", "did you mean `run_command`?"),
+            ("deny", "files__read(x)", "for all its calls write `files__read`"),
+            ("deny", "elsewhere__read", "as there is no such tool"),
+            ("deny", "own(secret.txt)", "for all its calls write `own`"),
+            ("ask", "calculator(x)", "for all its calls write `calculator`"),
+            ("allow", "Read_File", "did you mean `read_file`?"),
+        ],
+    )
+    def test_a_rule_that_matches_no_call_is_refused_when_set_and_when_read(
+        self, shell: Shell, home: Path, folder: Path, name: str, value: str, told: str
+    ) -> None:
+        (home / "tools").mkdir(parents=True)
+        (home / "tools" / "own.py").write_text("def call(arguments): ...")
+        servers = {"mcpServers": {"files": {"command": "false"}}}
+        (home / "mcp.json").write_text(json.dumps(servers))
+        ran = shell("config", "set", f"tools.{name}", value)
+        assert (ran.code, told in ran.err) == (2, True)
+        assert not (home / "config.toml").exists()
+        allowed = () if name == "allow" else ("--allow", "run_command")
+        ran = shell("-T", "run_command", *allowed, "-o", f"tools.{name}", value, RUN)
+        assert (ran.code, told in ran.err) == (2, True)
+        (home / "config.toml").write_text(f"tools.{name} = [{json.dumps(value)}]\n")
+        ran = shell("-T", "run_command", *allowed, RUN)
+        assert (ran.code, told in ran.err) == (2, True)
+        assert not (folder / "made").exists()
+
+    @pytest.mark.parametrize("value", ["files__*", "files__read", "own", "*(secret.txt)"])
+    def test_a_rule_about_tools_of_others_is_saved(
+        self, shell: Shell, home: Path, value: str
+    ) -> None:
+        (home / "tools").mkdir(parents=True)
+        (home / "tools" / "own.py").write_text("def call(arguments): ...")
+        servers = {"mcpServers": {"files": {"command": "false"}}}
+        (home / "mcp.json").write_text(json.dumps(servers))
+        assert shell("config", "set", "tools.deny", value).code == 0
+        assert shell("-T", "calculator", CALCULATE).code == 0
+
     def test_quiet_hides_the_steps(self, shell: Shell) -> None:
         assert shell("-q", "-T", "read_file", READ).err == ""
         ran = shell("-q", "-T", "run_command", RUN)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from tchat.errors import UsageError
-from tchat.tools.approval import Approval, ApprovalRule, Decider, PreparedCall, Verdict, pattern_of
+from tchat.tools.approval import Approval, Decider, PreparedCall, pattern_of
+from tchat.tools.approval_rule import ApprovalRule, Verdict
 from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern
 from tchat.tools.executor import Answer, ApprovalChoice
 from tchat.tools.tool import Effect, Tool, object_schema

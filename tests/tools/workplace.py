@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tchat.tools.approval import Approval, ApprovalRule, Verdict
+from tchat.tools.approval import Approval
+from tchat.tools.approval_rule import ApprovalRule, Verdict
 from tchat.tools.audit_log import AuditLog
 from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest, ToolExecutor, ToolResult
 from tchat.tools.registry import BUILT_IN, ToolRegistry, ToolSettings

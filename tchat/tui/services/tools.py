@@ -109,7 +109,7 @@ class ToolService:
 
     def is_allowed(self, request: ApprovalRequest) -> bool:
         """Whether a call may run by now: the answer to another one may have allowed it."""
-        from tchat.tools.approval import Verdict
+        from tchat.tools.approval_rule import Verdict
 
         tools = self._tools
         return tools is not None and (
