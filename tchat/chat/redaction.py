@@ -33,7 +33,7 @@ def open_redactor(settings: Settings) -> Redactor:
 
 @dataclass(frozen=True, slots=True)
 class RedactedSessions:
-    """A `SessionReader` that gives every text redacted; names of models stay."""
+    """A `SessionReader` that gives every text redacted, names of models too: they may be paths."""
 
     reader: SessionReader
     redactor: Redactor
@@ -46,11 +46,11 @@ class RedactedSessions:
 
     def branch_models(self, session_id: str) -> list[str]:
         """See `SessionReader`."""
-        return self.reader.branch_models(session_id)
+        return list(map(self.redactor.redact, self.reader.branch_models(session_id)))
 
     def last_model(self, session_id: str) -> str:
         """See `SessionReader`."""
-        return self.reader.last_model(session_id)
+        return self.redactor.redact(self.reader.last_model(session_id))
 
     def walk(self, session_id: str) -> Iterator[Message]:
         """See `SessionReader`."""
@@ -70,7 +70,7 @@ class RedactedSessions:
             message,
             text=redact(message.text),
             reasoning=redact(message.reasoning),
-            model=redact(message.model),  # may be a path
+            model=redact(message.model),
             tool_calls=calls,
         )
 
@@ -79,7 +79,8 @@ class RedactedSessions:
         if isinstance(value, str):
             return self.redactor.redact(value)
         if isinstance(value, Mapping):
-            return {str(name): self._redacted(each) for name, each in value.items()}
+            redact = self.redactor.redact
+            return {redact(str(name)): self._redacted(each) for name, each in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._redacted(each) for each in value]
         return value

@@ -13,6 +13,7 @@ from tchat.sessions.store import SessionStore
 from tests.cli.shell import Shell
 
 MAIL, HOST, CUSTOMER = "ann.lee@example.com", "db1.prod.example.com", "Brightwater"
+USER = "annlee"
 
 
 @pytest.fixture
@@ -21,7 +22,8 @@ def session_id(home: Path) -> str:
         session, question = store.begin(
             f"Write to {MAIL} about {CUSTOMER}.", title=f"Mail to {MAIL}", system=f"We run {HOST}."
         )
-        call = ToolCall(id="1", name="fetch_url", arguments={"url": f"http://{HOST}/", "n": [MAIL]})
+        arguments = {"url": f"http://{HOST}/", "n": [MAIL], MAIL: 1}
+        call = ToolCall(id="1", name="fetch_url", arguments=arguments)
         store.add(
             session.id,
             Role.ASSISTANT,
@@ -29,6 +31,7 @@ def session_id(home: Path) -> str:
             parent_id=question.id,
             reasoning=f"The user means {HOST}.",
             tool_calls=(call,),
+            model="/home/annlee/models/tiny.gguf",
         )
     return session.id
 
@@ -38,9 +41,9 @@ def test_no_format_holds_a_value(shell: Shell, session_id: str, form: str) -> No
     (user_paths().config / "config.toml").write_text(f'redact_words = ["{CUSTOMER}"]\n')
     ran = shell("sessions", "export", session_id, "--format", form, "--redact", "--show-reasoning")
     assert ran.code == 0
-    assert not [value for value in (MAIL, HOST, CUSTOMER) if value in ran.out]
+    assert not [value for value in (MAIL, HOST, CUSTOMER, USER) if value in ran.out]
     assert "[EMAIL_1]" in ran.out
-    assert "redaction replaced 3 values" in ran.err
+    assert "redaction replaced 4 values" in ran.err
 
 
 def test_the_table_tells_what_was_replaced(shell: Shell, session_id: str, tmp_path: Path) -> None:
@@ -50,7 +53,7 @@ def test_the_table_tells_what_was_replaced(shell: Shell, session_id: str, tmp_pa
         *("--redact-table", str(table)),
     )
     assert ran.code == 0
-    assert json.loads(table.read_text()) == {"[EMAIL_1]": MAIL, "[HOST_1]": HOST}
+    assert json.loads(table.read_text()) == {"[EMAIL_1]": MAIL, "[HOST_1]": HOST, "[USER_1]": USER}
     assert table.stat().st_mode & 0o077 == 0
     assert MAIL not in out.read_text()
 
