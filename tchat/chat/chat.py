@@ -575,6 +575,7 @@ class Chat:
 
             self._offered = OfferedTools(self.store, self.cancel)
         self._offered.offer(model.engine, self.tools if has_tools else None)
+        self._builder.tools = self._offered.names
 
     def _refuse_stopped(self) -> None:
         if self.cancel.is_set():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tchat.paths import Paths
     from tchat.settings import Settings
     from tchat.tools.mcp.host import McpHost
+    from tchat.tools.mcp.listings import ToolListing
     from tchat.tools.mcp.servers import McpServers
     from tchat.tools.tool import Tool
 
@@ -61,6 +62,7 @@ class ChatServers:
     host: McpHost | None = None
     problems: tuple[str, ...] = ()
     _servers: McpServers | None = field(default=None)
+    _found: Mapping[str, ToolListing | None] = field(default_factory=dict)  # by `find_tools`
 
     def open(self, settings: Settings) -> McpServers:
         """All servers; none of them is started.
@@ -80,7 +82,13 @@ class ChatServers:
     @property
     def is_stale(self) -> bool:
         """Whether there are other tools than `find_tools` found."""
-        return self._servers is not None and self._servers.is_stale
+        if self._servers is None:
+            return False
+        servers = self._servers.servers
+        # Others may have listed tools meanwhile: `/mcp` does.
+        return self._servers.is_stale or any(
+            servers[name].listing is not listing for name, listing in self._found.items()
+        )
 
     def find_tools(self, settings: Settings, names: Collection[str]) -> FoundTools:
         """The tools that ``names`` are about: ``files__read``, or the pattern ``files__*``.
@@ -91,7 +99,7 @@ class ChatServers:
             UsageError: ``mcp.json`` cannot be used.
             StorageError: It cannot be read.
         """
-        self.problems = ()
+        self.problems, self._found = (), {}
         if not (self._are_there(settings) and any(MARK in name for name in names)):
             return FoundTools(tuple(names))
         from fnmatch import fnmatchcase
@@ -107,6 +115,7 @@ class ChatServers:
             else:
                 found[name] = None  # whoever opens it tells that there is none
         self.problems = tuple(chosen.problems())
+        self._found = {name: server.listing for name, server in chosen.servers.items()}
         return FoundTools(tuple(found), tuple(tools), self.problems)
 
     def mentioned(self, settings: Settings, text: str) -> list[str]:

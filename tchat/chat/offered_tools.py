@@ -45,6 +45,11 @@ class OfferedTools:
         self._offer = tools, last[2]
         backend.offer_tools(last[2].prompt)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools that are offered."""
+        return tuple(self._offer[0].names) if self._offer is not None else ()
+
     def system_prompt(self, text: str) -> str:
         """The system prompt ``text`` with what the model has to know of the tools."""
         return self._offer[1].system_prompt(text) if self._offer is not None else text

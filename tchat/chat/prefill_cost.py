@@ -84,11 +84,13 @@ class PromptRead:
     Attributes:
         messages: The prompt.
         path: Ids of the session's messages up to its question.
+        tools: Names of the tools that it offered.
         replies: Ids of the replies that were written to it.
     """
 
     messages: Sequence[ChatMessage]
     path: list[int]
+    tools: tuple[str, ...] = ()
     replies: set[int] = field(default_factory=set)
 
     def leads_to(self, path: Sequence[int]) -> bool:
@@ -142,6 +144,7 @@ def prefill_reason(
     now: Sequence[ChatMessage],
     path: Sequence[int],
     *,
+    tools: tuple[str, ...] = (),
     other_model: bool,
     is_reduced: bool,
 ) -> str:
@@ -151,20 +154,21 @@ def prefill_reason(
         before: The last prompt that was read here; None when there was none.
         now: The chat as it goes into the next one.
         path: Ids of the messages that the next prompt follows.
+        tools: Names of the tools that it offers.
         other_model: Whether another model wrote its last reply.
         is_reduced: Whether old turns or results are dropped from the context.
     """
     if before is None:
         return tr("model changed") if other_model else tr(NOT_IN_MEMORY)
+    if before.tools != tools:
+        return tr("other tools are on")
     if _system(before.messages) != _system(now):
         return tr("system prompt changed")
     if is_reduced:
         return tr("context full, old messages dropped")
     if [*path] == before.path[: len(path)]:
         return tr("chat goes back to an earlier message")
-    if before.leads_to(path):
-        return ""
-    return tr("branch changed")
+    return "" if before.leads_to(path) else tr("branch changed")
 
 
 def _system(messages: Sequence[ChatMessage]) -> str:

@@ -99,10 +99,15 @@ class PreparedPrompt:
 
 
 class PromptBuilder:
-    """Build the prompts of one chat. Drafts may be prepared on any thread."""
+    """Build the prompts of one chat. Drafts may be prepared on any thread.
+
+    Attributes:
+        tools: Names of the tools that prompts offer.
+    """
 
     def __init__(self, store: Store) -> None:
         self.branches = BranchReader(store)
+        self.tools: tuple[str, ...] = ()
         self._window_start: int | None = None  # the question that the last prompt began with
         self._excerpts: Excerpts = ()  # results of which the prompts so far had only the ends
         self._cut: tuple[int, int] | None = None  # a question, and results behind it: see `Cut`
@@ -164,6 +169,7 @@ class PromptBuilder:
             self._read,
             prepared.history,
             prepared.branch.ids,
+            tools=self.tools,
             other_model=last is not None and same.isdisjoint({last.model, last.model_sha256}),
             is_reduced=prepared.is_reduced,
         )
@@ -181,7 +187,8 @@ class PromptBuilder:
             (starts[window.cut.turn], window.cut.results) if window.cut > ALL_WHOLE else None
         )
         self._excerpts += window.excerpts
-        self._read = PromptRead(prepared.messages, [*prepared.branch.ids, question_id])
+        path = [*prepared.branch.ids, question_id]
+        self._read = PromptRead(prepared.messages, path, self.tools)
 
     def record_replies(self, *message_ids: int) -> None:
         """Remember the replies to the last prompt."""

@@ -183,7 +183,7 @@ KEYS = (
     _dialog(Scope.SETTINGS, "reset", "ctrl+d", "reset", N_("Reset to the default")),
     _dialog(Scope.TOOLS, "toggle", "space", "switch", N_("Turn it on or off in this session")),
     _dialog(Scope.TOOLS, "save", "ctrl+s", "save", N_("Keep what is on for new sessions")),
-    _dialog(Scope.SERVERS, "restart", "ctrl+r", "restart", N_("Start it again")),
+    _dialog(Scope.SERVERS, "restart", "ctrl+r", "restart", N_("Start it, or start it again")),
     _dialog(Scope.JUDGE, "train", "ctrl+t", "train", N_("Train the judge")),
     _dialog(Scope.JUDGE, "duel", "ctrl+g", "duel", N_("Start or resume a duel")),
     _dialog(Scope.JUDGE, "steer", "ctrl+s", "steer", N_("Turn steering on or off")),

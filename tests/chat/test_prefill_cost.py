@@ -22,6 +22,7 @@ from tchat.engine.events import (
 from tchat.paths import Paths
 from tchat.sessions.store import SessionStore
 from tests.chat.conftest import OpenChat
+from tests.chat.tool_turns import OpenTools
 
 TEXT = "the be to of and in that have it for not on with he as you do at this " * 8
 
@@ -77,6 +78,20 @@ def test_another_system_prompt_costs_the_whole_chat(
     assert re.fullmatch(about, before)
     assert after.startswith(f"Reloaded {asked.tokens:,} tokens in ")
     assert cost(chat).tokens < UNCOUNTED_TOKENS
+
+
+@pytest.mark.parametrize("knows_tools", [True, False])
+def test_other_tools_cost_the_whole_chat(
+    open_chat: OpenChat, open_tools: OpenTools, hermes: Path, *, knows_tools: bool
+) -> None:
+    chat = begun(open_chat, ctx_size=2048, **({"model": str(hermes)} if knows_tools else {}))
+    chat.tools = open_tools()
+    before, _ = cost_notices(chat.send("Why?"))
+    assert before.endswith(": other tools are on")
+    assert cost_notices(chat.send("And?")) == []
+    chat.tools = None
+    before, _ = cost_notices(chat.send("Why?"))
+    assert before.endswith(": other tools are on")
 
 
 def test_an_edit_costs_nothing_but_itself(open_chat: OpenChat, store: SessionStore) -> None:

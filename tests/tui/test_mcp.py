@@ -10,8 +10,11 @@ import pytest
 
 from tchat.paths import Paths
 from tchat.settings import Settings, Tools
+from tchat.tui.dialogs.servers import ServersScreen
+from tchat.tui.dialogs.tools import ToolsScreen
 from tests.tools.mcp.stage import OFFICIAL, hostile
 from tests.tui.chat_stage import opened
+from tests.tui.stage import lines, text
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +83,41 @@ async def test_a_server_of_a_tool_that_fails_is_told_and_the_prompt_is_answered(
         assert shown.screen.context.conversation.chat.tools is not None
         await shown.ask("Again")
         assert shown.notices.count("the MCP server bad fails") == 1
+
+
+async def test_a_server_that_is_started_by_hand_lists_its_tools_in_both_dialogs(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths, size=(100, 60)) as shown:
+        await shown.type("/mcp")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, ServersScreen))
+        await shown.until(lambda: "Ctrl+R start  Esc close" in text(shown.pilot.app))
+        await shown.pilot.press("ctrl+r")
+        await shown.until(lambda: "8 tools" in text(shown.pilot.app))
+        assert "Ctrl+R start again" in text(shown.pilot.app)
+        await shown.pilot.press("escape")
+        await shown.type("/tools")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, ToolsScreen))
+        rows = lines(shown.pilot.app)
+        at = next(number for number, row in enumerate(rows) if "MCP server o ─" in row)
+        assert ["o__*" in rows[at + 1], "o__add" in rows[at + 2]] == [True, True]
+
+
+async def test_tools_that_were_listed_by_hand_are_those_of_the_next_turn(
+    settings: Settings, paths: Paths
+) -> None:
+    on = replace(settings, tools=Tools(enabled=("later__*", "calculator")))
+    late = {"mcpServers": {"later": hostile("early-end")}}
+    paths.mcp_file.write_text(json.dumps(late))
+    async with opened(on, paths) as shown:
+        await shown.ask("Hello")
+        chat = shown.screen.context.conversation.chat
+        assert chat.tools is not None
+        assert chat.tools.names == ("calculator",)
+        servers = shown.screen.context.conversation.servers.open(settings)
+        server = servers.servers["later"]
+        command = str(OFFICIAL["command"]), *OFFICIAL["args"]
+        server.config = replace(server.config, command=command)
+        servers.restart_and_list("later")
+        await shown.ask("Again")
+        assert "later__add" in chat.tools.names

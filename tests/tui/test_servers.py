@@ -19,6 +19,7 @@ from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.status import StatusLine
 from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
 from tests.tui.chat_stage import Shown, opened
+from tests.tui.stage import text
 
 
 @pytest.fixture
@@ -115,6 +116,18 @@ async def test_the_models_of_servers_can_be_chosen(
     assert rows["lab/Qwen3-0.6B"].here
     assert "vLLM" in rows["lab/Qwen3-0.6B"].about
     assert not [name for name in (row.choice for row in await service.rows(False)) if "lab" in name]
+
+
+async def test_the_models_begin_on_the_one_in_use_also_on_a_server(
+    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    save_server(paths, Server("lab", fake.url))
+    async with opened(settings_for(fake, "lab/Qwen3-0.6B"), paths, size=(80, 24)) as shown:
+        await shown.pilot.press("f2")
+        await shown.until(lambda: "❯ ● lab/Qwen3-0.6B" in text(shown.pilot.app))
+        assert "on 127.0.0.1" in text(shown.pilot.app)
+        assert "lab:" not in text(shown.pilot.app)
 
 
 async def test_a_private_session_is_not_sent(fake: FakeServer, paths: Paths) -> None:

@@ -201,6 +201,30 @@ def test_the_first_picture_waits_for_no_engine_store_or_transcript() -> None:
     assert not heavy & modules_after("import tchat.tui.app")
 
 
+CHATS = """
+import asyncio, tempfile
+from pathlib import Path
+from tests.tui.chat_stage import opened
+from tests.tui.random_user import tiny_settings
+from tchat.paths import user_paths
+async def chats():
+    with tempfile.TemporaryDirectory() as folder:
+        paths = user_paths({"TCHAT_HOME": folder})
+        async with opened(tiny_settings(Path(folder)), paths) as shown:
+            await shown.ask("Hello")
+            shown.screen.prompt.load("/mcp and @")
+            await shown.pilot.pause()
+asyncio.run(chats())
+"""
+
+
+def test_a_chat_without_tools_and_servers_imports_nothing_of_them() -> None:
+    unused = ("tchat.tools", "tchat.servers", "tchat.engine.rpc", "mcp", "httpx2", "pydantic")
+    found = modules_after(CHATS)
+    assert "tchat.tui.controllers.tools" in found
+    assert [name for name in found if name.startswith(unused)] == []
+
+
 IMPORT = "from tchat.tui.textual_imports import import_textual; import_textual()\n"
 
 

@@ -68,6 +68,33 @@ async def test_a_tool_that_is_not_there_fails_the_turn_with_what_to_do(
         await chat.idle()
 
 
+async def test_what_a_command_turned_on_is_told_in_words(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths, (100, 36)) as chat:
+        await chat.type("/tools calculator date_time")
+        await chat.until(lambda: "Tools that are on: calculator, date_time." in chat.toasts)
+        await chat.type("/tools off")
+        await chat.until(lambda: "All tools are off." in chat.toasts)
+        assert "tools.enabled" not in chat.toasts
+
+
+async def test_tools_of_a_server_are_below_it_and_turned_off_one_by_one() -> None:
+    taken: list[tuple[str, ...]] = []
+
+    async def take(names: tuple[str, ...]) -> None:
+        taken.append(names)
+
+    rows = [ToolRow(name, "MCP server lab") for name in ("lab__*", "lab__a", "lab__b", "lab__c")]
+    screen = ToolsScreen([ToolRow("calculator", "built in"), *rows], ("lab__*",), take, take)
+    async with shown(screen) as (app, pilot):
+        assert text(app).count("  on") == 4
+        await pilot.press("down", "down", "down", "space")
+        await pilot.pause()
+        assert taken == [("lab__a", "lab__c")]
+        await pilot.press("space")
+        await pilot.pause()
+        assert taken[-1] == ("lab__a", "lab__c", "lab__b")
+
+
 async def test_what_cannot_be_changed_is_told_and_not_shown_as_changed() -> None:
     async def refuse(_: tuple[str, ...]) -> None:
         raise StorageError("the disk is full", "free some space")

@@ -524,7 +524,12 @@ COMMANDS = (
         SlashCommand("set", "NAME VALUE", N_("Change a setting for this chat"), _change_setting),
         SlashCommand("show", "[NAME|PAGE]", N_("Show the settings"), _show_settings, ("settings",)),
         SlashCommand("think", "[auto|on|off]", N_("Turn reasoning on or off"), _set_reasoning),
-        SlashCommand("mcp", MCP_ARGUMENTS, N_("Show MCP servers, or restart one"), manage_servers),
+        SlashCommand(
+            "mcp",
+            MCP_ARGUMENTS,
+            N_("Show MCP servers and what they offer, or restart one"),
+            manage_servers,
+        ),
         SlashCommand(
             "tools",
             "[NAME…|off]",

@@ -12,6 +12,7 @@ from tchat.settings.keys import did_you_mean
 from tchat.translation import tr
 
 ALL_OFF = "off"
+ENABLED = "tools.enabled"
 DESCRIBED = 100  # characters of what a tool does
 
 
@@ -26,12 +27,15 @@ async def choose_tools(host: CommandHost, argument: str) -> None:
         host.show(_told(listed))
         return
     on = [] if words == [ALL_OFF] else _toggled(words, listed, settings.tools.enabled)
-    await host.change({"tools.enabled": tuple(on)})
-    host.acknowledge(
-        tr("Tools that are on: {names}.", names=single_line(", ".join(on)))
-        if on
-        else tr("All tools are off.")
-    )
+    await host.change({ENABLED: tuple(on)})
+    host.acknowledge(enabled_text(on))
+
+
+def enabled_text(names: Collection[str]) -> str:
+    """Which tools are on."""
+    if not names:
+        return tr("All tools are off.")
+    return tr("Tools that are on: {names}.", names=single_line(", ".join(names)))
 
 
 def _toggled(words: list[str], listed: list[ListedTool], enabled: Collection[str]) -> list[str]:

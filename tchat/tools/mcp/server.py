@@ -144,6 +144,11 @@ class McpServer:
             return False
         return self._listing is None or "tools" in connection.stale
 
+    @property
+    def listing(self) -> ToolListing | None:
+        """Its tools as they were last listed; None before they were asked for."""
+        return self._listing
+
     def tools(self, patience: float = math.inf) -> ToolListing:
         """Its tools; asked for once, and again after it said that they changed.
 

@@ -106,6 +106,11 @@ class McpServers:
         server, name = self._split(full_name)
         return server.get_prompt(name, arguments)
 
+    def listed_tools(self) -> list[Tool]:
+        """The tools that are known by now; nothing is asked, and no server is started."""
+        listings = (server.listing for server in self.servers.values())
+        return [tool for listing in listings if listing is not None for tool in listing.tools]
+
     def status(self) -> list[ServerStatus]:
         """All servers as they are now; does not wait."""
         return [server.status() for server in self.servers.values()]
@@ -118,6 +123,17 @@ class McpServers:
             ToolError: It cannot be started.
         """
         self._server(name).restart()
+
+    def restart_and_list(self, name: str) -> None:
+        """End a server, start it anew and ask for its tools; see `status` where that fails.
+
+        Raises:
+            UsageError: There is no such server.
+        """
+        server = self._server(name)
+        with suppress(TchatError):  # kept in its status
+            server.restart()
+            server.tools(START_PATIENCE)
 
     def close(self) -> None:
         """End all servers; takes a few seconds at most."""

@@ -237,7 +237,12 @@ class CommandController:
             await self._context.conversation.change(values)
             self._draft.count()
         else:
-            await self._settings.change(values)
+            about_tools = set(values) == {"tools.enabled"}
+            await self._settings.change(values, told=not about_tools)
+            if about_tools:
+                from tchat.chat.commands.tools import enabled_text
+
+                self._context.notify(enabled_text(self.settings.tools.enabled))
 
     async def toggle_details(self) -> None:
         """Show or hide times and token counts."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,10 +22,11 @@ from tchat.tui.services.questions import CallQuestion, FormQuestion, Question, R
 from tchat.tui.services.tools import approved, described, tool_rows, who_asks
 
 if TYPE_CHECKING:
+    from tchat.settings import Settings
     from tchat.tools.mcp.host import McpProgress
     from tchat.tui.dialogs.approval import ApprovalAnswer, ApprovalDialog
     from tchat.tui.dialogs.form import FormDialog
-    from tchat.tui.services.tools import ServerRow
+    from tchat.tui.services.tools import ServerRow, ToolRow
 
 T = TypeVar("T")
 
@@ -61,10 +63,16 @@ class ToolsController:
         from tchat.tui.dialogs.tools import ToolsScreen
 
         settings = self._context.settings
-        rows = await asyncio.to_thread(tool_rows, settings, self._context.paths)
+        rows = await asyncio.to_thread(self._tool_rows, settings)
         await self.screen.app.push_screen_wait(
             ToolsScreen(rows, settings.tools.enabled, self._change, self._keep)
         )
+
+    def _tool_rows(self, settings: Settings) -> Sequence[ToolRow]:
+        opened = None
+        with suppress(TchatError):  # servers are off or cannot be read: `/mcp` tells
+            opened = self._context.conversation.servers.open(settings)
+        return tool_rows(settings, self._context.paths, opened)
 
     async def _change(self, names: tuple[str, ...]) -> None:
         await self._settings.change({ENABLED: names}, told=False)
@@ -94,7 +102,7 @@ class ToolsController:
 
     async def _restart(self, name: str) -> None:
         servers, settings = self._context.conversation.servers, self._context.settings
-        await asyncio.to_thread(lambda: servers.open(settings).restart(name))
+        await asyncio.to_thread(lambda: servers.open(settings).restart_and_list(name))
 
     # Questions
 

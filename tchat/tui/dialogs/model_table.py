@@ -180,7 +180,7 @@ def model_item(
 
 def _about(row: ModelRow, outcome: Outcome | None) -> str:
     place = with_tilde(row.path) if row.path else ""
-    if row.owner:
+    if row.owner and row.path:
         place = tr("{program}: {path}", program=row.owner, path=place)
     failure = outcome.text if outcome is not None else ""
     reason = f"{STAR} {row.reason}" if row.reason else ""

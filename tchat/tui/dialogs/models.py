@@ -84,12 +84,13 @@ class ModelPicker(ListDialog):
         self._working = ""  # how far a check or a search is
         self._stop = Event()
         self._seen: object = None
+        self._first_key = ""  # the key of the line that the cursor began on
         self._goal: str | None = None  # the key of the line to go to once the filter is empty
         self._chips = ChipRow()
         super().__init__(
             tr("Models"),
             (),
-            cursor=next((row_key(row) for row in rows if row.current), ""),
+            cursor=self._current(),
             empty=tr(NOTHING),
             placeholder=tr("Type a name, the path of a GGUF file, or user/repo to download"),
             table=columns(),
@@ -103,7 +104,8 @@ class ModelPicker(ListDialog):
     def opened(self) -> None:
         """Begin to type at once; what takes longer to find comes later."""
         super().opened()
-        self._show(cursor=next((row_key(row) for row in self._own if row.current), ""))
+        self._show(cursor=self._current())
+        self._first_key = self.list.item.key if self.list.item else ""
         self._show_order()
         self._complete()
         self.set_interval(OFTEN, self._follow_download)
@@ -208,12 +210,23 @@ class ModelPicker(ListDialog):
     @background(group="rows", exclusive=True)
     async def _complete(self, came: str = "") -> None:
         """List other programs' models and the catalogue; ``came``: what was downloaded now."""
+        was_listed = self._current()
         self._own = await self._service.rows(self._everything)
-        self._show(cursor=self._cursor_of(came))
+        self._show(cursor=self._cursor_of(came) or (None if was_listed else self._cursor_at_rest()))
         self._catalogue = await self._service.offers()
         if not all(row.speed for row in self._own):  # the machine is measured by now
             self._own = await self._service.rows(self._everything)
         self._show()
+
+    def _current(self) -> str:
+        """The key of the model in use; empty where it is not listed."""
+        return next((row_key(row) for row in self._own if row.current), "")
+
+    def _cursor_at_rest(self) -> str | None:
+        """The key of the model in use, where nobody moved the cursor yet."""
+        item = self.list.item
+        is_at_rest = not self.list.query_text and (item is None or item.key == self._first_key)
+        return (self._current() or None) if is_at_rest else None
 
     def _cursor_of(self, came: str) -> str | None:
         """The key of a model that was downloaded, where the cursor waits on it."""

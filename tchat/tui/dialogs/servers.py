@@ -27,7 +27,7 @@ class ServersScreen(Dialog[None]):
     """All servers, as they are now. ``look`` reads them; ``restart`` takes the name of one."""
 
     HEADING: ClassVar[str] = N_("MCP servers")
-    HINTS: ClassVar[tuple[Hint, ...]] = (Hint("servers.restart", N_("start again")), CLOSE)
+    HINTS: ClassVar[tuple[Hint, ...]] = (CLOSE,)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.SERVERS)]
 
     def __init__(
@@ -59,6 +59,17 @@ class ServersScreen(Dialog[None]):
             self._rows = rows
             self._show()
 
+    @on(FuzzyList.Highlighted)
+    def tell_keys(self) -> None:
+        """Show what the key does to the highlighted server."""
+        item = self.list.item
+        row = next((row for row in self._rows if item and row.name == item.key), None)
+        if row is None:
+            self.show_hints(self.HINTS)
+        else:
+            does = N_("start again") if row.is_started or row.error else N_("start")
+            self.show_hints((Hint("servers.restart", does), *self.HINTS))
+
     @on(FuzzyList.Chosen)
     def action_restart(self) -> None:
         """Start the highlighted server again."""
@@ -80,6 +91,7 @@ class ServersScreen(Dialog[None]):
         )
         empty = tr("No server is set up: `tchat mcp add NAME` adds one.")
         self.list.set_items(self._items(), empty=empty)
+        self.tell_keys()
 
     def _items(self) -> Iterator[Item]:
         for row in self._rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from textual import on
@@ -77,10 +78,24 @@ class ToolsScreen(Dialog[None]):
     @background(group="tools")
     async def _toggle(self, name: str) -> None:
         async with self._one_change:
-            is_on = name in self._enabled
-            others = tuple(each for each in self._enabled if each != name)
-            await self._set(self._change, others if is_on else (*others, name))
+            changed = self._without(name) if self._is_on(name) else (*self._enabled, name)
+            await self._set(self._change, changed)
             self._show()
+
+    def _is_on(self, name: str) -> bool:
+        """Whether the model may call a tool: by its name, or by one for all tools of a server."""
+        return any(fnmatchcase(name, each) for each in self._enabled)
+
+    def _without(self, name: str) -> tuple[str, ...]:
+        """The names that are on once a tool is off: the others of its server stay on."""
+        names: dict[str, None] = {}
+        for each in self._enabled:
+            if each != name and fnmatchcase(name, each):
+                found = (row.name for row in self._rows if fnmatchcase(row.name, each))
+                names |= dict.fromkeys(row for row in found if row not in (each, name))
+            elif each != name:
+                names[each] = None
+        return tuple(names)
 
     @background(group="tools")
     async def action_save(self) -> None:
@@ -108,7 +123,7 @@ class ToolsScreen(Dialog[None]):
 
     def _items(self) -> Iterator[Item]:
         for row in self._rows:
-            is_on = row.name in self._enabled
+            is_on = self._is_on(row.name)
             about = single_line(row.about, ABOUT)
             problem = f"✗ {single_line(row.problem)}" if row.problem else ""
             yield Item(

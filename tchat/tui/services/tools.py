@@ -48,7 +48,17 @@ class ToolRow(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A server as it is listed; ``left_out`` tells which of its tools cannot be used, and why."""
+    """A server as it is listed; its texts but ``state`` are raw.
+
+    Attributes:
+        name: Its short name.
+        transport: ``stdio`` or ``http``.
+        state: What it does, translated.
+        tools: The names of its tools, if they were asked for.
+        left_out: Tools that cannot be used, and why.
+        error: Why it failed; else empty.
+        is_started: Whether it runs, or was told to.
+    """
 
     name: str
     transport: str
@@ -56,6 +66,7 @@ class ServerRow(NamedTuple):
     tools: Sequence[str] = ()
     left_out: Sequence[str] = ()
     error: str = ""
+    is_started: bool = False
 
 
 class ToolService:
@@ -126,28 +137,49 @@ class ToolService:
         return self._questions.ask(CallQuestion(request, untrusted))
 
 
-def tool_rows(settings: Settings, paths: Paths) -> list[ToolRow]:
-    """Every tool that there is; no tool is run for it."""
+def tool_rows(settings: Settings, paths: Paths, servers: McpServers | None = None) -> list[ToolRow]:
+    """Every tool that there is, those of a server below the name for all of its tools.
+
+    No tool is run for it, and no server is started.
+    """
     from tchat.chat.tool_list import ToolSource, effects_text, list_tools
     from tchat.translation import tr
 
-    rows = []
-    for each in list_tools(settings, paths):
+    rows: list[ToolRow] = []
+    of_servers: dict[str, list[ToolRow]] = {}
+    for each in list_tools(settings, paths, servers.listed_tools() if servers else ()):
         effects = effects_text(each)
         if not effects and each.source is ToolSource.BUILT_IN:  # of others, less is known
             effects = tr("computes only")
-        source = tr(each.source.value)
-        rows.append(ToolRow(each.name, source, effects, each.description, each.problem))
+        name = _server_of(each.name, servers) if each.source is ToolSource.SERVER else ""
+        source = tr("MCP server {name}", name=name) if name else tr(each.source.value)
+        row = ToolRow(each.name, source, effects, each.description, each.problem)
+        (of_servers.setdefault(name, []) if name else rows).append(row)
+    for group in of_servers.values():
+        rows += sorted(group, key=lambda row: not row.name.endswith("*"))  # the rest stays in order
     return rows
+
+
+def _server_of(tool: str, servers: McpServers | None) -> str:
+    """The server that has a tool, or all tools of which a name stands for; empty if none does."""
+    known = servers.servers if servers else {}
+    return next((n for n, each in known.items() if tool.startswith(each.config.tool_prefix)), "")
 
 
 def server_rows(servers: McpServers) -> list[ServerRow]:
     """The servers as they are now; none is started."""
+    from tchat.tools.mcp.server import ServerState
     from tchat.translation import tr
 
     return [
         ServerRow(
-            each.name, each.transport, tr(each.state.value), each.tools, each.left_out, each.error
+            each.name,
+            each.transport,
+            tr(each.state.value),
+            each.tools,
+            each.left_out,
+            each.error,
+            each.state is not ServerState.STOPPED,
         )
         for each in servers.status()
     ]

@@ -151,7 +151,8 @@ class StatusLine(Row):
         if data.state is not Phase.IDLE:
             spinner = SPINNER[self._turned % len(SPINNER)] if self._is_moving else STILL
             left += _state(data.state, spinner, self._clock())
-            left.append(_hint(StatusHint(data.stop, tr("stops")), keep=2))
+            if data.state is not Phase.STOPPING:
+                left.append(_hint(StatusHint(data.stop, tr("stops")), keep=2))
         if data.queued:
             queued = trn("{count:,} queued", "{count:,} queued", data.queued)
             left.append(part(queued, "", keep=(7,)))
