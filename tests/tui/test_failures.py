@@ -83,9 +83,9 @@ async def test_a_reply_that_breaks_off_keeps_what_was_written(
         Breaking(monkeypatch, RuntimeError("boom"), after=6)
         await shown.type("Hello")
         await failed(shown, "boom")
-        assert shown.messages[-1].status == "stopped"
+        assert shown.messages[-1].status == "interrupted"
         assert shown.last.text == shown.messages[-1].text != ""
-        assert shown.last.status == "stopped"
+        assert shown.last.status == "interrupted"
         log = paths.log_file.read_text()
         assert "RuntimeError: boom" in log
 
