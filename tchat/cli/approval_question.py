@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TERMINAL = "/dev/tty"
 SHOWN = 60  # lines of an argument or a diff that are shown at first
+LINE = 2000  # characters of such a line
 WAIT = 0.1  # seconds between two looks whether the user stopped
 LONGEST = 8192  # bytes of an answer
 PATTERN = 200  # characters of a pattern
@@ -116,21 +117,35 @@ def _described(request: ApprovalRequest, most: int | None) -> list[str]:
             continue  # the diff shows it
         told = revealed(argument_text(value)).split("\n")
         shown = one_line(argument, PATTERN)
+        parts = _shortened(told, most)
         if len(told) == 1:
-            lines.append(f"  {shown}: {told[0]}")
+            lines.append(f"  {shown}: {parts[0]}")
         else:
-            lines += [f"  {shown}:", *(f"    {each}" for each in _shortened(told, most))]
+            lines += [f"  {shown}:", *(f"    {each}" for each in parts)]
     if request.preview:
         lines += (f"  {each}" for each in _shortened(revealed(request.preview).split("\n"), most))
     return lines
 
 
 def _shortened(lines: list[str], most: int | None) -> list[str]:
-    if most is None or len(lines) <= most:
+    if most is None:
+        return lines
+    lines = [_cut(line) for line in lines]
+    if len(lines) <= most:
         return lines
     rest = len(lines) - most
     more = trn("… {count:,} more line; v shows all", "… {count:,} more lines; v shows all", rest)
     return [*lines[:most], more]
+
+
+def _cut(line: str) -> str:
+    rest = len(line) - LINE
+    if rest <= 0:
+        return line
+    more = trn(
+        "… {count:,} more character; v shows all", "… {count:,} more characters; v shows all", rest
+    )
+    return f"{line[:LINE]}{more}"
 
 
 def _choices(request: ApprovalRequest) -> str:

@@ -228,6 +228,15 @@ class TestOnATerminal:
         assert "more lines; v shows all" in first
         assert "line 99" in second
 
+    def test_a_long_line_is_shown_whole_when_asked_for(self, shell: Shell) -> None:
+        call = json.dumps({"command": ["echo", "x" * 9000 + "end", "y"]})
+        _, err = self.ask(shell, f"{CALL}run_command {call}", "v\nn\n")
+        first, _, second = err.partition("Run it?")
+        assert "xend" not in first
+        assert "more characters; v shows all" in first
+        assert len(first) < 4000
+        assert "xend" in second
+
     def test_a_reading_tool_that_was_named_is_not_asked_about(self, shell: Shell) -> None:
         code, err = self.ask(shell, READ, "")
         assert (code, "wants to call" in err) == (0, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tchat.errors import UsageError
 from tchat.tools.approval import Approval, PreparedCall
 from tchat.tools.approval_rule import ApprovalRule, Verdict
+from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern
 from tchat.tools.registry import BUILT_IN, TAKE_PATTERNS, ToolSettings
 from tchat.tools.roots import Roots
 from tests.tools.test_approval import rules, running
@@ -216,3 +218,82 @@ def test_a_refusal_names_its_rule(place: Workplace) -> None:
     result = executor.run("read_file", {"path": "notes.txt"})
     assert result.content == "The user's rule `read_file(notes.txt)` refuses this call."
     assert next(executor.log.lines())["rule"] == "read_file(notes.txt)"
+
+
+def nested(command: str, depth: int) -> list[str]:
+    words = ["rm", "x"]
+    for _ in range(depth):
+        words = ["sh", "-c", shlex.join(words)]
+    return [*words, command]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["echo", *["a b c d; " * 3000] * 60],
+        ["sh", "-c", ";" * 300_000],
+        ["sh", "-c", "(a b)" * 60_000],
+        ["x", *(f"a{n}=b{n}" for n in range(20_000))],
+        *(nested("", depth) for depth in range(12)),
+    ],
+)
+def test_a_command_too_long_or_deep_to_look_through_is_covered(command: list[str]) -> None:
+    assert is_denied(command, "rm *")
+
+
+def test_a_long_text_in_a_command_is_looked_through() -> None:
+    text = "one line of a commit; and another (with brackets)\n" * 1000
+    assert not is_denied(["git", "commit", "-m", text], "rm *")
+    assert is_denied(["sh", "-c", f"{text}\nrm x"], "rm *")
+
+
+@pytest.mark.parametrize(
+    ("command", "pattern"),
+    [
+        (["git", "log", "--output=/tmp/x"], "git log *"),
+        (["git", "log", "--output", "/tmp/x"], "git log*"),
+        (["git", "log", "--outp=/tmp/x"], "git *"),
+        (["git", "-c", "alias.x=!touch y", "x"], "git *"),
+        (["git", "--exec-path=/tmp", "log"], "git*"),
+        (["git", "--config-env=a=b", "log"], "git*"),
+        (["git", "diff", "--ext-diff"], "git diff *"),
+        (["git", "diff", "-p", "--no-color", "--output=x"], "git diff -p *"),
+        (["git", "grep", "-Ovim", "x"], "git grep *"),
+        (["git", "grep", "-nOvim", "x"], "git grep *"),
+        (["git", "grep", "--open-files-in-pager=vim", "x"], "git grep *"),
+        (["git", "archive", "-o", "x", "HEAD"], "git archive *"),
+        (["git", "rebase", "-x", "touch y"], "git rebase *"),
+        (["git", "log", "--output=x"], "git log --*"),
+        (["git", "log", "--output=x"], "git log --o*"),
+        (["git", "log", "--output=x"], "git log ?*"),
+        (["sort", "-ox", "y"], "sort *"),
+        (["rg", "--pre=sh", "x"], "rg *"),
+        (["fd", "x", "-x", "rm"], "fd *"),
+        (["hg", "log", "--config", "alias.x=!y"], "hg log *"),
+    ],
+)
+def test_a_star_that_allows_stands_for_no_option_that_acts(
+    command: list[str], pattern: str
+) -> None:
+    assert not is_allowed(command, pattern)
+    assert is_denied(command, pattern)
+    offered = suggested_pattern(command)
+    assert not offered or is_allowed(command, offered)
+
+
+@pytest.mark.parametrize(
+    ("command", "pattern"),
+    [
+        (["git", "log", "--oneline", "-n", "3", "--stat"], "git log *"),
+        (["git", "log", "--", "-O", "--output=x"], "git log *"),
+        (["git", "log", "--output=x"], "git log --output=*"),
+        (["git", "log", "--output=x"], "git log --output=x"),
+        (["git", "diff", "--cached", "HEAD~1"], "git diff *"),
+        (["git", "grep", "-n", "Oxo"], "git grep *"),
+        (["sort", "-o", "x", "y"], "sort -o *"),
+        (["rg", "-n", "--glob=*.py", "x"], "rg *"),
+        (["mytool", "--output=x", "-o"], "mytool *"),
+    ],
+)
+def test_a_star_that_allows_stands_for_other_options(command: list[str], pattern: str) -> None:
+    assert is_allowed(command, pattern)
