@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ class ChatServers:
     problems: tuple[str, ...] = ()
     _servers: McpServers | None = field(default=None)
     _found: Mapping[str, ToolListing | None] = field(default_factory=dict)  # by `find_tools`
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, settings: Settings) -> McpServers:
         """All servers; none of them is started.
@@ -73,11 +75,12 @@ class ChatServers:
         """
         if not settings.tools.mcp:
             raise UsageError(tr("MCP servers are off"), tr("/set tools.mcp on"))
-        if self._servers is None:
-            from tchat.tools.mcp.servers import open_mcp_tools
+        from tchat.tools.mcp.servers import open_mcp_tools
 
-            self._servers = open_mcp_tools(self.paths, self.host)
-        return self._servers
+        with self._lock:
+            if self._servers is None:
+                self._servers = open_mcp_tools(self.paths, self.host)
+            return self._servers
 
     @property
     def is_stale(self) -> bool:
@@ -100,8 +103,10 @@ class ChatServers:
             StorageError: It cannot be read.
         """
         self.problems, self._found = (), {}
-        if not (self._are_there(settings) and any(MARK in name for name in names)):
+        if not any(MARK in name for name in names):
             return FoundTools(tuple(names))
+        if not self._are_there(settings):
+            return self._without_servers(settings, names)
         from fnmatch import fnmatchcase
 
         chosen = self.open(settings).having(names)
@@ -117,6 +122,28 @@ class ChatServers:
         self.problems = tuple(chosen.problems())
         self._found = {name: server.listing for name, server in chosen.servers.items()}
         return FoundTools(tuple(found), tuple(tools), self.problems)
+
+    def _without_servers(self, settings: Settings, names: Collection[str]) -> FoundTools:
+        """The tools that are not of servers, which are off or not there."""
+        from tchat.tools.mcp.config import read_servers
+
+        self.close()
+        prefixes = tuple(each.tool_prefix for each in read_servers(self.paths.mcp_file).values())
+        dropped = [
+            name
+            for name in names
+            if (MARK in name and name.endswith("*")) or name.startswith(prefixes)
+        ]
+        if not dropped:
+            return FoundTools(tuple(names))
+        shown = single_line(", ".join(dropped), 200)
+        problem = (
+            tr("there is no MCP server for {names}: `tchat mcp add` adds one", names=shown)
+            if settings.tools.mcp
+            else tr("{names}: MCP servers are off; /set tools.mcp on", names=shown)
+        )
+        self.problems = (problem,)
+        return FoundTools(tuple(each for each in names if each not in dropped), (), self.problems)
 
     def mentioned(self, settings: Settings, text: str) -> list[str]:
         """The resources that ``text`` mentions as ``@SERVER:URI``, each once."""
@@ -137,9 +164,10 @@ class ChatServers:
 
     def close(self) -> None:
         """End the servers that were started; takes a few seconds at most."""
-        if self._servers is not None:
-            self._servers.close()
-            self._servers = None
+        with self._lock:
+            servers, self._servers = self._servers, None
+        if servers is not None:
+            servers.close()
 
     def _are_there(self, settings: Settings) -> bool:
         return settings.tools.mcp and os.path.exists(self.paths.mcp_file)  # noqa: PTH110

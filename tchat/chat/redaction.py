@@ -75,7 +75,7 @@ class RedactedSessions:
         )
 
     def _redacted(self, value: Any) -> Any:
-        """A JSON value with its texts redacted."""
+        """A JSON value with its texts, its keys and its numbers redacted."""
         if isinstance(value, str):
             return self.redactor.redact(value)
         if isinstance(value, Mapping):
@@ -83,6 +83,10 @@ class RedactedSessions:
             return {redact(str(name)): self._redacted(each) for name, each in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._redacted(each) for each in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            text = str(value)
+            redacted = self.redactor.redact(text)
+            return value if redacted == text else redacted
         return value
 
 

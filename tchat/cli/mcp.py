@@ -139,6 +139,8 @@ def try_server(ctx: typer.Context, name: str = NAME, as_json: bool = JSON) -> No
         kind = NetworkError if server.config.url else UsageError
         if server.has_written:
             hint = tr("what it wrote is in {path}", path=path_text(console.paths.log_file))
+        elif not server.was_opened:
+            hint = error.hint
         else:
             hint = tr("check its entry in {path}", path=path_text(console.paths.mcp_file))
         raise kind(error.message, hint) from error

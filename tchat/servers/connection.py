@@ -139,8 +139,8 @@ class ServerConnection:
 
         An answer that is no stream is one object, without a `StreamEnd`.
 
-        A busy server is tried again, up to `ATTEMPTS` times, before the first byte of an answer;
-        a `RetryPause` says so. Closing the generator ends the request.
+        A busy server is tried `ATTEMPTS` times in all, before the first byte of an answer; a
+        `RetryPause` says so. Closing the generator ends the request.
 
         Raises:
             ServerError: It cannot be reached, refuses, or the stream is cut.
@@ -176,7 +176,10 @@ class ServerConnection:
         body: Mapping[str, Any] | None,
         is_stopped: Callable[[], bool],
     ) -> Iterator[Any]:
-        lane = self._idle.pop() if self._idle else _Lane(self)
+        try:  # several threads may ask at once
+            lane = self._idle.pop()
+        except IndexError:
+            lane = _Lane(self)
         url = self.server.url
         if path.startswith("//"):
             url, path = url.removesuffix("/v1"), path[1:]

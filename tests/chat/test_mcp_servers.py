@@ -69,10 +69,32 @@ def test_only_servers_that_names_are_about_are_started(
 def test_switched_off_there_are_none(servers: ChatServers) -> None:
     base = Settings()
     off = replace(base, tools=replace(base.tools, mcp=False))
-    assert servers.find_tools(off, ("o__*",)).tools == ()
+    found = servers.find_tools(off, ("o__*", "h_x__good", "calculator", "own__tool"))
+    assert (found.names, found.tools) == (("calculator", "own__tool"), ())
+    assert servers.problems == ("o__*, h_x__good: MCP servers are off; /set tools.mcp on",)
+    assert servers.find_tools(off, ("calculator",)).problems == ()
+    opened = open_tools(
+        enabled("o__*", "calculator", mcp=False), servers.paths, None, ask=None, servers=servers
+    )
+    assert opened is not None
+    assert opened.names == ("calculator",)
     assert servers.mentioned(off, "@o:memo://today") == []
     with pytest.raises(UsageError, match=r"MCP servers are off; /set tools\.mcp on"):
         servers.open(off)
+
+
+def test_servers_that_run_end_when_they_are_switched_off(servers: ChatServers) -> None:
+    servers.find_tools(enabled("o__*"), ("o__*",))
+    assert states(servers)[0] is READY
+    servers.find_tools(enabled("o__*", mcp=False), ("o__*",))
+    assert states(servers)[0] is STOPPED
+
+
+def test_without_a_file_of_servers_patterns_of_their_tools_are_told(servers: ChatServers) -> None:
+    servers.paths.mcp_file.unlink()
+    found = servers.find_tools(enabled(), ("o__*", "calculator", "own__tool"))
+    assert found.names == ("calculator", "own__tool")
+    assert "there is no MCP server for o__*" in found.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +146,8 @@ def test_words_are_no_variables(text: str) -> None:
         parse_arguments(text)
 
 
-def enabled(*names: str) -> Settings:
-    return replace(Settings(), tools=Tools(enabled=names))
+def enabled(*names: str, mcp: bool = True) -> Settings:
+    return replace(Settings(), tools=Tools(enabled=names, mcp=mcp))
 
 
 def test_tools_of_servers_are_on_by_name_or_pattern(servers: ChatServers) -> None:

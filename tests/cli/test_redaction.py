@@ -46,6 +46,29 @@ def test_no_format_holds_a_value(shell: Shell, session_id: str, form: str) -> No
     assert "redaction replaced 4 values" in ran.err
 
 
+@pytest.mark.parametrize("form", ["md", "json", "html", "openai"])
+def test_paths_of_models_and_keys_of_arguments_are_redacted(
+    shell: Shell, home: Path, form: str
+) -> None:
+    card = 4111111111111111
+    with SessionStore(user_paths().sessions_db) as store:
+        session, question = store.begin("Send it.")
+        arguments = {MAIL: 1, "count": 3, "card": card}
+        store.add(
+            session.id,
+            Role.ASSISTANT,
+            "Done.",
+            parent_id=question.id,
+            model="/home/alice/models/m.gguf",
+            tool_calls=(ToolCall(id="1", name="send", arguments=arguments),),
+        )
+    ran = shell("sessions", "export", session.id, "--format", form, "--redact")
+    assert ran.code == 0
+    assert not [value for value in ("alice", MAIL, str(card)) if value in ran.out]
+    if form == "json":
+        assert '"count": 3' in ran.out
+
+
 def test_the_table_tells_what_was_replaced(shell: Shell, session_id: str, tmp_path: Path) -> None:
     out, table = tmp_path / "chat.json", tmp_path / "table.json"
     ran = shell(

@@ -33,7 +33,8 @@ SECTION = "mcpServers"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
-_NOT_IN_TOOL_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_NOT_IN_TOOL_NAMES = re.compile(r"[^A-Za-z0-9-]+")
+_LONGEST_PREFIX = 40  # of the 64 characters of a tool's name
 _REMOTE_TYPES = ("http", "streamable-http", "streamable_http", "streamableHttp")
 
 
@@ -68,8 +69,12 @@ class ServerConfig:
 
     @property
     def tool_prefix(self) -> str:
-        """What the names of its tools begin with."""
-        return f"{_NOT_IN_TOOL_NAMES.sub('_', self.short_name)}__"
+        """What the names of its tools begin with.
+
+        The name of a server has no ``__`` there: rules for one server are about no other.
+        """
+        plain = _NOT_IN_TOOL_NAMES.sub("_", self.short_name)[:_LONGEST_PREFIX].strip("_")
+        return f"{plain or 'server'}__"
 
     @property
     def transport(self) -> str:
@@ -129,14 +134,20 @@ def read_servers(path: Path) -> dict[str, ServerConfig]:
         UsageError: It is not in the expected form, or others may change it.
         StorageError: It cannot be read.
     """
-    entries = _entries(_document(path), path)
+    return _checked(_document(path), path)
+
+
+def _checked(document: Mapping[str, Any], path: Path) -> dict[str, ServerConfig]:
+    entries = _entries(document, path)
     servers = {name: _server(name, entry, path) for name, entry in entries.items()}
     if len(servers) > MAX_SERVERS:
         raise _wrong(path, tr("it has more than {most} servers", most=MAX_SERVERS))
-    short: dict[str, str] = {}
+    known: dict[str, str] = {}
     for server in servers.values():
-        other = short.setdefault(server.short_name, server.name)
-        if other != server.name:
+        names = (server.short_name, server.tool_prefix)
+        other = next((known[each] for each in names if each in known), None)
+        known |= dict.fromkeys(names, server.name)
+        if other is not None:
             raise _wrong(
                 path,
                 tr(
@@ -188,9 +199,9 @@ def add_server(path: Path, server: ServerConfig) -> None:
             tr("there is an MCP server {name} already", name=server.name),
             tr("`tchat mcp rm {name}` removes it", name=server.name),
         )
-    written = {SECTION: {**entries, server.name: _entry(server)}}
-    _write(path, {**document, **written})
-    read_servers(path)
+    changed = {**document, SECTION: {**entries, server.name: _entry(server)}}
+    _checked(changed, path)  # a file that cannot be used takes all servers from all chats
+    _write(path, changed)
 
 
 def remove_server(path: Path, name: str) -> None:
@@ -200,9 +211,11 @@ def remove_server(path: Path, name: str) -> None:
         UsageError: There is none of that name, or the file is not in the expected form.
         StorageError: The file cannot be read or written.
     """
-    server = find_server(path, name)
     document = _document(path)
-    entries = {key: each for key, each in _entries(document, path).items() if key != server.name}
+    entries = dict(_entries(document, path))
+    if name not in entries:  # the file need not be usable for one that is there
+        name = find_server(path, name).name
+    del entries[name]
     _write(path, {**document, SECTION: entries})
 
 

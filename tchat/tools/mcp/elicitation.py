@@ -14,6 +14,7 @@ from tchat.tools.mcp.host import FieldKind, FieldValue, FormField, McpForm
 MAX_FIELDS = 32
 MAX_OPTIONS = 200
 MAX_MESSAGE = 2000
+_LARGEST = 1e15  # of a bound; a larger one is none
 _KINDS = {
     "string": FieldKind.TEXT,
     "number": FieldKind.NUMBER,
@@ -126,7 +127,8 @@ def _options(schema: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _number(schema: Mapping[str, Any], *names: str) -> float | None:
     for name in names:
         value = schema.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and abs(value) < _LARGEST:
             return value
     return None
 

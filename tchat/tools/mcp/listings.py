@@ -127,7 +127,7 @@ async def list_prompts(client: Client) -> Sequence[types.Prompt]:
 
 
 def tool_listing(
-    server: str,
+    prefix: str,
     listed: Iterable[types.Tool],
     run: Callable[[str, Arguments], str],
 ) -> ToolListing:
@@ -136,7 +136,7 @@ def tool_listing(
     What a server says about the effects of its tools is a claim: each may do everything.
 
     Args:
-        server: Its short name, in front of the names of tools.
+        prefix: What their names begin with.
         listed: What it lists.
         run: Calls the tool of a name, as the server calls it.
     """
@@ -152,7 +152,7 @@ def tool_listing(
         except SchemaTooLarge as error:
             left_out.append(f"{shown}: {error}")
             continue
-        name = tool_name(server, each.name, tools)
+        name = tool_name(prefix, each.name, tools)
         tools[name] = Tool(
             name=name,
             description=printable(each.description or each.title or "")[:MAX_DESCRIPTION],
@@ -164,9 +164,9 @@ def tool_listing(
     return ToolListing(tuple(tools.values()), tuple(left_out))
 
 
-def tool_name(server: str, name: str, taken: Mapping[str, Any]) -> str:
-    """``server__name`` within the rules for names of tools, another than those taken."""
-    plain = _NOT_IN_NAMES.sub("_", f"{server}__{name}")
+def tool_name(prefix: str, name: str, taken: Mapping[str, Any]) -> str:
+    """``name`` behind ``prefix`` within the rules for names of tools, another than those taken."""
+    plain = _NOT_IN_NAMES.sub("_", f"{prefix}{name}")
     if len(plain) <= _NAME_LENGTH and plain not in taken:
         return plain
     mark = hashlib.sha256(name.encode(errors="replace")).hexdigest()

@@ -76,6 +76,7 @@ class McpServer:
         self._paths = paths
         self._host = host
         self._lock = threading.Lock()
+        self._restarting = threading.Lock()
         self._connection: McpConnection | None = None
         self._listing: ToolListing | None = None
         self._starts = 0
@@ -105,36 +106,45 @@ class McpServer:
                     tr("the MCP server {name} ends again and again", name=self.name),
                     tr("`/mcp restart {name}` tries once more", name=self.name),
                 )
-            self._starts += 1
             self._listing, self._error = None, ""
             try:
                 self._connection = self._open()
             except TchatError as error:
                 self._error = str(error)
                 raise
+            self._starts += 1
             return self._connection
 
     @property
     def has_written(self) -> bool:
         """Whether the log has lines of it."""
-        return self._connection is not None and self._connection.has_written
+        connection = self._connection
+        return connection is not None and connection.has_written
 
     def restart(self) -> None:
         """End it and start it anew."""
-        self.close()
-        self._starts, self._error = 0, ""
-        self.start()
+        with self._restarting:
+            self.close()
+            self._starts, self._error = 0, ""
+            self.start()
 
     def close(self) -> None:
         """End it."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def begin_close(self) -> None:
         """Ask it to end; does not wait."""
-        if self._connection is not None:
-            self._connection.begin_close()
+        connection = self._connection
+        if connection is not None:
+            connection.begin_close()
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether it was tried to start or reach it."""
+        return self._connection is not None
 
     @property
     def is_stale(self) -> bool:
@@ -173,7 +183,8 @@ class McpServer:
         except ToolError as error:
             self._listing, self._error = ToolListing(), str(error)
             raise
-        self._listing, self._error = tool_listing(self.name, listed, self.call_tool), ""
+        prefix = self.config.tool_prefix
+        self._listing, self._error = tool_listing(prefix, listed, self.call_tool), ""
         return self._listing
 
     def call_tool(self, name: str, arguments: Arguments) -> str:

@@ -136,6 +136,62 @@ def test_names_that_cannot_be_mentioned_are_not_added(path: Path, name: str) -> 
     assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["files_", "_files", "files."])
+def test_what_would_make_the_file_unusable_is_not_written(path: Path, name: str) -> None:
+    written(path, {"files": {"command": "x"}})
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="are too much alike"):
+        add_server(path, ServerConfig(name, ("y",)))
+    assert path.read_bytes() == before
+    written(path, {f"s{n}": {"command": "x"} for n in range(MAX_SERVERS)})
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="more than"):
+        add_server(path, ServerConfig("one-more", ("y",)))
+    assert path.read_bytes() == before
+
+
+def test_a_server_is_removed_from_a_file_that_cannot_be_used(path: Path) -> None:
+    written(path, {"a": {"command": "x"}, "a_": {"command": "y"}})
+    with pytest.raises(UsageError):
+        read_servers(path)
+    remove_server(path, "a_")
+    assert list(read_servers(path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("files", "files__"),
+        ("a.b", "a_b__"),
+        ("a__b", "a_b__"),
+        ("a_.b", "a_b__"),
+        ("x" * 64, "x" * 40 + "__"),
+        ("x" * 39 + "__y", "x" * 39 + "__"),
+        ("a-b", "a-b__"),
+        ("。", "server__"),
+    ],
+)
+def test_names_of_tools_begin_with_that_of_one_server(name: str, prefix: str) -> None:
+    assert ServerConfig(name, ("x",)).tool_prefix == prefix
+
+
+@pytest.mark.parametrize("other", ["a.b", "a__b", "a_b_"])
+def test_servers_whose_tools_would_have_the_same_names_are_refused(path: Path, other: str) -> None:
+    written(path, {"a_b": {"command": "x"}, other: {"command": "x"}})
+    with pytest.raises(UsageError, match="are too much alike"):
+        read_servers(path)
+
+
+def test_starts_that_fail_for_a_variable_are_not_counted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(path, {"a": {"command": "${NOT_SET_HERE}"}})
+    server = McpServer(find_server(path, "a"), Paths(path.parent, path.parent), None)
+    for _ in range(9):
+        with pytest.raises(UsageError, match="NOT_SET_HERE"):
+            server.start()
+
+
 def test_variables_are_put_in_everywhere_once() -> None:
     environ = {"A": "${B}", "B": "no", "HOST": "a.example"}
     config = ServerConfig(

@@ -76,6 +76,17 @@ def test_a_form_that_nobody_can_fill_in_is_none(properties: object) -> None:
     assert form(properties) is None
 
 
+@pytest.mark.parametrize("kind", ["integer", "number", "string"])
+def test_bounds_beyond_all_measure_are_none(kind: str) -> None:
+    large = 10**400
+    bounds = {"minimum": large, "maximum": -large, "minLength": large, "maxLength": -large}
+    found = form({"a": {"type": kind, "default": large, **bounds}})
+    assert found is not None
+    (field,) = found.fields
+    assert (field.low, field.high) == (None, None)
+    assert field.parse("5") in (5, "5")
+
+
 def test_options_with_titles_and_defaults() -> None:
     found = form(
         {
