@@ -127,8 +127,9 @@ def _options(schema: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _number(schema: Mapping[str, Any], *names: str) -> float | None:
     for name in names:
         value = schema.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and abs(value) < _LARGEST:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if abs(value) < _LARGEST:
             return value
     return None
 
