@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,8 +27,8 @@ from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
 from tchat.cli.map.shard import MERGE, Shard, merge_shards
-from tchat.cli.output.reply import TOOL_NOTICE, cut_off_count, loop_count
-from tchat.cli.output.status import TerminalStatus, print_notice
+from tchat.cli.map.tally import Tally
+from tchat.cli.output.status import TerminalStatus
 from tchat.cli.setting_options import (
     CHOOSE,
     GRAMMAR,
@@ -41,7 +41,7 @@ from tchat.cli.setting_options import (
     typed_settings,
 )
 from tchat.engine.prompt import ChatMessage
-from tchat.errors import ExitCode, Interrupted, TchatError, UsageError
+from tchat.errors import Interrupted, TchatError, UsageError
 from tchat.humanize import Eta
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
@@ -51,12 +51,11 @@ from tchat.translation import N_, tr, trn
 if TYPE_CHECKING:
     from tchat.chat.model import ChatModel
     from tchat.chat.tool_loop import ChatTools
+    from tchat.cli.map.ray_rows import RayRequest
     from tchat.cli.map.server_rows import ServerRows
-    from tchat.engine.batch import BatchOptions, BatchResult
+    from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
     from tchat.engine.events import Finished, Notice
     from tchat.engine.grammar.validate import ReplyValidator
-
-LISTED = 5  # files whose encoding was assumed that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ class MapRequest:
     shard: Shard | None = None
     servers: tuple[str, ...] = ()
     in_flight: int = 0
+    ray: RayRequest | None = None
 
 
 def run_map(request: MapRequest, console: Console) -> int:
@@ -122,6 +122,13 @@ def _servers(request: MapRequest, settings: Settings, tools: ChatTools | None) -
     Raises:
         UsageError: ``--servers`` does not go with another flag.
     """
+    if request.ray is not None:
+        if request.servers or settings.server or settings.rpc or tools is not None:
+            raise UsageError(
+                tr("--ray needs a model file, and excludes --servers, --rpc and -T"),
+                tr("leave them out"),
+            )
+        return ()
     if not request.servers:
         if request.in_flight and not settings.server:
             raise UsageError(
@@ -140,7 +147,7 @@ def _servers(request: MapRequest, settings: Settings, tools: ChatTools | None) -
 
 
 def _run(work: _MapJob, rows: Sequence[MapRow], console: Console) -> int:
-    tally = _Tally(console)
+    tally = Tally(console)
     with work.results(rows, console) as results:
         tally.failed.update(results.failed)
         todo = [row for row in rows if row.index not in results.done]
@@ -228,9 +235,7 @@ class _MapJob:
             keep_errors=self.request.keep_errors,
         )
 
-    def run(
-        self, rows: Sequence[MapRow], results: Results, tally: _Tally, console: Console
-    ) -> None:
+    def run(self, rows: Sequence[MapRow], results: Results, tally: Tally, console: Console) -> None:
         """Run all rows through the model, or the servers."""
         from tchat.engine.batch import BatchTask
 
@@ -241,6 +246,9 @@ class _MapJob:
             self.servers.run(
                 console, lambda pool, status: collect(status, outcomes=pool.results(tasks, options))
             )
+            return
+        if self.request.ray is not None:
+            self._run_on_cluster(self.request.ray, tasks, collect, console)
             return
 
         def work(model: ChatModel, status: TerminalStatus) -> None:
@@ -258,6 +266,30 @@ class _MapJob:
 
         run_with_model(console, self.settings, work)
 
+    def _run_on_cluster(
+        self,
+        request: RayRequest,
+        tasks: Sequence[BatchTask],
+        collect: Callable[..., None],
+        console: Console,
+    ) -> None:
+        from tchat.cli.map.ray_rows import open_fleet
+        from tchat.cli.map.spread import spread
+        from tchat.engine.binding import Cancel
+        from tchat.engine.engine_thread import run_on_engine_thread
+
+        cancel = Cancel()
+
+        def work() -> None:
+            options = self._options(self.settings)
+            with (
+                open_fleet(request, self.settings, options, console) as fleet,
+                TerminalStatus(console) as status,
+            ):
+                collect(status, outcomes=spread(tasks, fleet, self.request.parallel, cancel))
+
+        run_on_engine_thread(work, cancel)
+
     def _options(self, settings: Settings) -> BatchOptions:
         from tchat.engine.batch import BatchOptions
 
@@ -272,7 +304,7 @@ class _MapJob:
         self,
         rows: Sequence[MapRow],
         results: Results,
-        tally: _Tally,
+        tally: Tally,
         status: TerminalStatus,
         *,
         outcomes: Iterable[BatchResult | Notice],
@@ -302,7 +334,7 @@ class _MapJob:
                 else words
             )
 
-    def _chat(self, row: MapRow, tally: _Tally) -> list[ChatMessage]:
+    def _chat(self, row: MapRow, tally: Tally) -> list[ChatMessage]:
         whole = row.text
         if row.is_file:
             whole, assumed = read_file(Path(row.text), self.settings.encoding)
@@ -357,68 +389,6 @@ class _MapJob:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
-class _Tally:
-    """Counts failures and notices, and reports them on standard error.
-
-    Attributes:
-        failed: The error of each row that has no result.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.failed: dict[int, str] = {}
-        self._console = console
-        self._told: set[Notice] = set()
-        self._assumed: list[str] = []
-        self._cut_off = self._looped = 0
-
-    def assume(self, assumed: str) -> None:
-        """Note what was assumed of a file's encoding, if anything was."""
-        if assumed:
-            self._assumed.append(assumed)
-
-    def record(self, outcome: BatchResult, record: Record, status: TerminalStatus) -> None:
-        """Count a row; prints each different notice once."""
-        if "error" in record:
-            self.failed[record["index"]] = record["error"]
-        self._cut_off += record.get("finish_reason") == "length"
-        ended_by_calls = any(notice.kind == TOOL_NOTICE for notice in outcome.notices)
-        self._looped += record.get("finish_reason") == "loop" and not ended_by_calls
-        for notice in outcome.notices:
-            if notice not in self._told:
-                self._told.add(notice)
-                self.notice(notice, status)
-
-    def notice(self, notice: Notice, status: TerminalStatus) -> None:
-        """Print a notice."""
-        print_notice(self._console, status, notice)
-
-    def exit_code(self, rows: int, done: int) -> int:
-        """Report the result, and return the exit code; ``done`` of ``rows`` were processed now."""
-        for assumed in self._assumed[:LISTED]:
-            self._console.notice(assumed)
-        if len(self._assumed) > LISTED:
-            self._console.notice(
-                tr("and {assumed:,} more files like these", assumed=len(self._assumed) - LISTED)
-            )
-        if self._cut_off:
-            self._console.notice(cut_off_count(self._cut_off, done))
-        if self._looped:
-            self._console.notice(loop_count(self._looped, done))
-        if not self.failed:
-            return ExitCode.OK
-        first = min(self.failed)
-        self._console.say(
-            tr(
-                "{failed:,} of {rows} failed; the first is row {first}: {error}",
-                failed=len(self.failed),
-                rows=trn("{count:,} row", "{count:,} rows", rows),
-                first=first,
-                error=self.failed[first],
-            )
-        )
-        return ExitCode.UNEXPECTED
-
-
 app = single_command()
 
 HELP = N_("""\
@@ -430,7 +400,8 @@ Without a placeholder the row follows the prompt. Prints one line of JSON per ro
 beginning of the prompts is processed once. No session is saved. With -T, tools that only read can
 be called; the rows are then answered one after the other.
 
-With --servers the rows go to servers (see `tchat servers`), several at a time to each; a fast one
+With --ray the rows go to workers on the nodes of a Ray cluster, each with the model file.
+With --servers they go to servers (see `tchat servers`), several at a time to each; a fast one
 gets more of them. A server that fails is left out until it is back, and its rows go to another.
 
 Several machines can share the rows: each runs the same command with another --shard and output
@@ -501,6 +472,19 @@ def command(
         max=256,
         help="Rows that each server gets at a time (0: what its kind takes)",
     ),
+    ray: str = typer.Option(
+        None,
+        "--ray",
+        metavar="ADDRESS",
+        help="Answer the rows on a Ray cluster: its address, auto for the one here, or local",
+        callback=require_value,
+    ),
+    workers: int = typer.Option(
+        0, "--workers", metavar="N", min=0, help="With --ray: workers (0: as many as there is room)"
+    ),
+    cpus_per_worker: int = typer.Option(
+        1, "--cpus-per-worker", metavar="N", min=1, help="With --ray: CPUs of each worker"
+    ),
     schema: str = SCHEMA,
     grammar: str = GRAMMAR,
     choose: list[str] = CHOOSE,
@@ -511,7 +495,7 @@ def command(
 ) -> int:
     """Make a `MapRequest` of the flags and run it."""
     if prompt == MERGE and inputs:
-        return merge_shards(ctx.obj, inputs[0], inputs[1:], output or shard or servers)
+        return merge_shards(ctx.obj, inputs[0], inputs[1:], output or shard or servers or ray)
     ask = AskRequest(
         settings=typed_settings(ctx),
         schema=schema,
@@ -532,4 +516,12 @@ def command(
 
         request = replace(request, servers=split_names(servers))
     request = replace(request, in_flight=in_flight)
+    if ray:
+        from tchat.cli.map.ray_rows import RayRequest
+
+        request = replace(request, ray=RayRequest(ray, workers, cpus_per_worker))
+    elif workers or cpus_per_worker > 1:
+        raise UsageError(
+            tr("--workers and --cpus-per-worker need --ray"), tr("for example --ray local")
+        )
     return run_map(request, ctx.obj)

@@ -1,0 +1,100 @@
+"""`tchat map --ray`: rows over a cluster of two nodes on this machine."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_map import FLAGS, WORDS, records, tchat_map
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(240),
+    # Of Ray's own processes and sockets.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(autouse=True)
+def model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TCHAT_MODEL", str(tiny_model))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.txt"
+    path.write_text("".join(f"say {word} {n}\n" for n in range(24) for word in WORDS))
+    return path
+
+
+@pytest.fixture
+def cluster(home: Path) -> Iterator[Any]:
+    """A cluster with a node of one CPU beside its head, which has one too."""
+    module = importlib.import_module("ray.cluster_utils")
+    found = module.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        yield found
+    finally:
+        found.shutdown()
+
+
+def test_rows_over_two_nodes_are_those_of_one_process(
+    cluster: Any, rows: Path, tmp_path: Path
+) -> None:
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    call = ("why {}", str(rows), "--temp", "0", "--parallel", "4", *FLAGS)
+    output = tmp_path / "out.jsonl"
+    ran = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
+    assert ran.code == 0, ran.err
+    assert "2 workers on 2 nodes" in ran.err
+    whole = tmp_path / "whole.jsonl"
+    assert tchat_map(*call, "-o", str(whole)).code == 0
+    assert output.read_bytes() == whole.read_bytes()
+    again = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
+    assert "120 of 120 rows are there already" in again.err
+
+
+def test_a_node_that_is_removed_costs_only_its_rows_in_flight(
+    cluster: Any, rows: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    output = tmp_path / "out.jsonl"
+
+    def remove() -> None:
+        while not output.exists() or output.read_bytes().count(b"\n") < 12:
+            if done.wait(0.02):
+                return
+        cluster.remove_node(node, allow_graceful=False)
+
+    done = threading.Event()
+    thread = threading.Thread(target=remove)
+    thread.start()
+    call = ("why {}", str(rows), "--temp", "0", "--parallel", "4", *FLAGS, "--max-tokens", "60")
+    ran = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
+    done.set()
+    thread.join()
+    assert ran.code == 0, ran.err
+    assert "a worker is lost: " in ran.err
+    assert [record["index"] for record in records(output.read_text())] == list(range(120))
+    assert all(record["output"] for record in records(output.read_text()))
+
+
+def test_no_cluster_is_one_line(home: Path, rows: Path) -> None:
+    ran = tchat_map("why {}", str(rows), "--ray", "127.0.0.1:9", *FLAGS)
+    assert ran.code == 5
+    assert len(ran.err.splitlines()) == 1
+    assert "cannot join the Ray cluster 127.0.0.1:9" in ran.err
+
+
+def test_a_local_cluster_starts_and_ends_by_itself(home: Path, rows: Path) -> None:
+    ran = tchat_map("why {}", str(rows), "--ray", "local", "--workers", "1", *FLAGS)
+    assert len(records(ran.out)) == 120
+    assert os.environ.get("RAY_ADDRESS") is None
