@@ -23,6 +23,9 @@ MARKS = {
 }
 """What stands before a call by its state; one that is done needs none."""
 
+REASON_FIRST = frozenset({"failed"})
+"""The states of which the facts stand before the arguments, which may be long."""
+
 
 def short_arguments(arguments: Mapping[str, Any]) -> str:
     """The arguments on one line: the first text as it is, the others with their names."""
@@ -48,7 +51,7 @@ def argument_text(value: object) -> str:
 
 
 def step_facts(state: str, content: str, seconds: float) -> Iterator[str]:
-    """What to tell of a call behind its arguments: ``2.1 kB``, ``3 ms``; or why it failed."""
+    """What to tell of a call beside its arguments: ``2.1 kB``, ``3 ms``; or why it failed."""
     if state == "asking":
         yield tr("asks")
     elif state in ("writing", "running"):

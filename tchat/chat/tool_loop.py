@@ -11,10 +11,11 @@ import json
 import queue
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tchat.chat.branch import StoredQuestion
 from tchat.engine.events import Event, Finished, Notice, Reason, StepFinished, StepState, ToolStep
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from tchat.sessions.store import Store
     from tchat.tools.executor import ToolExecutor
 
+_Key: TypeAlias = tuple[str, str]  # the tool and the arguments of a call
+
 MAX_STEPS = 10
 POLL = 0.05  # seconds between two looks at the cancel flag while a tool runs
 GRACE = 1.0  # seconds that a tool has to end once it was stopped; then it is left alone
@@ -42,6 +45,8 @@ _LONGEST_RAW = 500  # characters of a broken call that the model is shown
 
 _STOPPED = "The user stopped this call."
 _SAME = "[The same call had the same result before. Answer now, or do something else.]"
+_AGAIN = "[The call before was the same. Answer now, or do something else.]"
+MOST_REPEATS = 2  # of one call; the turn ends with the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,11 @@ class ToolLoop:
         self._parent = 0  # the message that the next one is stored below
         self._steps = 0  # replies that called
         self._step: _Step | None = None  # the last one, until its calls have run
+        self._ended: list[Finished] = []  # the replies that called
         self._readers: list[CallReplyReader] = []
-        self._results: dict[tuple[str, str], str] = {}  # by tool and arguments
-        self._repeated = 0  # calls that were the same, with the same result
+        self._results: dict[_Key, str] = {}
+        self._last: _Key | None = None  # of the call before
+        self._repeats: Counter[_Key] = Counter()  # how often each call was made again for nothing
 
     def replies(self) -> ToolReplies:
         """How the next reply is read. A call is demanded at most once in a turn.
@@ -119,7 +126,7 @@ class ToolLoop:
         if choice is None or self._steps:
             choice = ToolChoice()
         self._readers.clear()
-        must_answer = self._repeated > 0 or self._steps >= self._tools.max_steps
+        must_answer = bool(self._repeats) or self._steps >= self._tools.max_steps
         return self._protocol.replies(choice, self._readers, must_answer=must_answer)
 
     def end_reply(
@@ -127,12 +134,15 @@ class ToolLoop:
     ) -> Generator[Event, None, Finished | StepFinished]:
         """The end of a reply, or of a step if it calls; one that was cut off calls nothing."""
         calls = self._last_calls
-        if calls and finished.reason is Reason.LENGTH:
+        if finished.reason is Reason.LOOP and (calls or self._is_calling):
+            text = tr("the model began to repeat itself where it calls a tool, so none was called")
+            yield Notice("tool", text)
+        elif calls and finished.reason is Reason.LENGTH:
             yield Notice(
                 "tool", tr("the reply was cut off where it calls a tool, so none was called")
             )
         if not calls or finished.reason is not Reason.STOP:
-            return finished
+            return replace(finished, steps=tuple(self._ended))
         finished = replace(finished, reason=Reason.TOOL_CALLS)
         journal.tool_calls = tuple(_stored(calls))
         self._step = _Step(journal.message_id, journal.tool_calls, finished)
@@ -141,6 +151,11 @@ class ToolLoop:
     @property
     def _last_calls(self) -> Sequence[Call]:
         return self._readers[-1].calls if self._readers else ()
+
+    @property
+    def _is_calling(self) -> bool:
+        """Whether the last reply ended within a call."""
+        return bool(self._readers) and self._readers[-1].is_calling
 
     def run(self, session: str) -> Generator[Event, None, StoredQuestion | None]:
         """Run the calls of the last reply, and store what comes of them in a session.
@@ -155,24 +170,6 @@ class ToolLoop:
         if self._steps > self._tools.max_steps:
             for index, call in enumerate(step.calls):
                 yield _told(step.reply, index, call, StepState.STOPPED)
-            yield from self._end(step.finished, Reason.TOOL_CALLS)
-            return None
-        self._parent = step.reply
-        calls = dict(enumerate(step.calls))
-        groups = [calls] if self._only_read(step.calls) else [{n: calls[n]} for n in calls]
-        for group in groups:
-            yield from self._run_at_once(session, step.reply, group)
-        if self._cancel.is_set() or self._parent == step.reply:
-            yield from self._end(step.finished, Reason.CANCELLED)
-            return None
-        if self._repeated > 1:
-            yield from self._end(step.finished, Reason.LOOP)
-            return None
-        return StoredQuestion(self._store.message(self._parent), is_step=True)
-
-    def _end(self, finished: Finished, reason: Reason) -> Iterator[Event]:
-        """End a turn without an answer."""
-        if reason is Reason.TOOL_CALLS:
             text = trn(
                 "the turn ended after {count:,} step with tools, without an answer: allow more "
                 "with --max-steps",
@@ -181,10 +178,27 @@ class ToolLoop:
                 self._tools.max_steps,
             )
             yield Notice("tool", text)
-        elif reason is Reason.LOOP:
+            yield self._end(step)
+            return None
+        self._parent = step.reply
+        calls = dict(enumerate(step.calls))
+        groups = [calls] if self._only_read(step.calls) else [{n: calls[n]} for n in calls]
+        for group in groups:
+            yield from self._run_at_once(session, step.reply, group)
+        if self._cancel.is_set() or self._parent == step.reply:
+            yield self._end(step, Reason.CANCELLED)
+            return None
+        if max(self._repeats.values(), default=0) >= MOST_REPEATS:
             text = tr("the model made the same call again and again: the turn ended there")
             yield Notice("tool", text)
-        yield replace(finished, reason=reason)
+            yield self._end(step)
+            return None
+        self._ended.append(step.finished)
+        return StoredQuestion(self._store.message(self._parent), is_step=True)
+
+    def _end(self, step: _Step, reason: Reason = Reason.TOOL_CALLS) -> Finished:
+        """The end of a turn without an answer."""
+        return replace(step.finished, reason=reason, steps=tuple(self._ended))
 
     # Running
 
@@ -288,12 +302,13 @@ class ToolLoop:
         """The content of a result, with a word to a model that repeats itself."""
         content = revealed(outcome.content)
         key = (call.name, json.dumps(call.arguments, sort_keys=True, default=str))
-        known = self._results.get(key)
-        self._results[key] = content
-        if known != content:
+        word = _SAME if self._results.get(key) == content else ""
+        word = word or (_AGAIN if self._last == key else "")
+        self._results[key], self._last = content, key
+        if not word:
             return content
-        self._repeated += 1
-        return f"{content}\n{_SAME}"
+        self._repeats[key] += 1
+        return f"{content}\n{word}"
 
 
 def _outcome(result: ToolResult) -> _Outcome:

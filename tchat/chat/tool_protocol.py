@@ -73,11 +73,17 @@ class CallReplyReader:
         self._parser, self._grammars = parser, grammars
         self._forced, self._heads = forced, tuple(heads)
         self._any_call = grammars.call(ToolChoice())
+        self._started = 0  # calls whose tool was told
 
     @property
     def called(self) -> bool:
         """Whether the reply calls."""
         return bool(self.calls)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call is being written."""
+        return self._started > len(self.calls) or self._parser.open_call is not None
 
     @property
     def phase(self) -> ReplyPhase:
@@ -119,6 +125,7 @@ class CallReplyReader:
                 case ReasoningPiece(text):
                     pieces.append((PieceKind.REASONING, text))
                 case CallStarted(name=name):
+                    self._started += 1
                     pieces.append((PieceKind.CALL, name))
                 case CallFinished() | CallBroken():
                     self.calls.append(event)

@@ -17,10 +17,10 @@ ends in a plain `Finished`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy
@@ -222,6 +222,7 @@ class Finished:
         hidden_states: Where they were asked for.
         unfinished: The first bytes of a character that the reply was cut in. No text contains them;
             a continued reply starts behind them.
+        steps: At the end of a turn with tools, the replies that called before this one.
     """
 
     reason: Reason
@@ -233,6 +234,28 @@ class Finished:
     log_probability: float | None = None
     hidden_states: HiddenStates | None = None
     unfinished: bytes = b""
+    steps: tuple[Finished, ...] = ()
+
+    @property
+    def turn_usage(self) -> TokenUsage:
+        """The token counts of the turn: the sums over its replies."""
+        return _summed([each.usage for each in (*self.steps, self)])
+
+    @property
+    def turn_timings(self) -> Timings:
+        """The seconds of the turn that the model took: the sums over its replies."""
+        return _summed([each.timings for each in (*self.steps, self)])
+
+
+_Facts = TypeVar("_Facts", TokenUsage, Timings)
+
+
+def _summed(facts: Sequence[_Facts]) -> _Facts:
+    """Numbers, each the sum of those in its place."""
+    first, *rest = facts
+    if not rest:
+        return first
+    return type(first)(*map(sum, zip(*map(astuple, facts), strict=True)))
 
 
 def empty_reply(seed: int = 0) -> Finished:
@@ -245,7 +268,7 @@ class StepFinished:
     """The end of a reply that called tools, within a turn that goes on.
 
     Text, usage and timings are those of this reply, as those of the last `Finished` are of the last
-    reply: those of a turn are their sums.
+    reply; `Finished.turn_usage` and `Finished.turn_timings` are the sums.
     """
 
     finished: Finished

@@ -108,7 +108,7 @@ class ReplyState:
             except BaseException:
                 self._sampler.close()
                 raise
-        # What a grammar allows may repeat itself, and has to end as the grammar says.
+        # What the user's grammar allows may repeat itself, and has to end as the grammar says.
         is_guarded = sampling.loop_guard and not sampling.grammar
         self._guard = ReplyGuard(self.output, self._prompt_end) if is_guarded else None
         self._prefilled = prefilled
@@ -182,8 +182,7 @@ class ReplyState:
 
     def _is_looping(self, token: int, shown: bytes) -> bool:
         """Whether it repeats itself; then its text is cut."""
-        held = self._call_grammar is not None and self._call_grammar.is_active
-        if self._guard is None or held or not self._guard.feed(token, shown):
+        if self._guard is None or not self._guard.feed(token, shown):
             return False
         self._guard.cut()
         return True

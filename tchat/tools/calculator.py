@@ -19,6 +19,7 @@ from tchat.sanitize import single_line
 from tchat.tools.tool import Tool, ToolError, object_schema
 from tchat.translation import tr
 
+QUOTED = 30  # characters of an expression in a message
 MAX_LENGTH = 1000  # characters of an expression
 MAX_DEPTH = 100
 MAX_BITS = 12_000  # of a numerator or denominator
@@ -257,7 +258,7 @@ def _spelled(value: Fraction) -> str:
 
 def _no_arithmetic(text: str) -> ToolError:
     return ToolError(
-        tr("{text} is no arithmetic", text=single_line(text)),
+        tr("{text} is no arithmetic", text=single_line(text, limit=QUOTED)),
         tr("use numbers, + - * / // % **, parentheses and the functions of the tool"),
     )
 

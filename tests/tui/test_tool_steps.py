@@ -25,7 +25,7 @@ def seen(shown: Shown) -> list[str]:
 
 STEPS = [
     "▸ read_file README.md · 2.1 kB · 3 ms",
-    "▸ ✗ list_files nowhere · failed · there is no nowhere",
+    "▸ ✗ list_files · failed · there is no nowhere · nowhere",
     "▸ list_files . · 3 B · 3 ms",
 ]
 

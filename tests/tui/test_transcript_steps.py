@@ -24,7 +24,7 @@ TURN = (user(1), silent(2), step(3, "x" * 2100), step(4, "no", state="failed"), 
 LINES = [
     *("▌ You", "▌ prompt 1", "", "  Assistant"),
     "  ▸ read_file README.md · 2.1 kB · 3 ms",
-    "  ▸ ✗ read_file README.md · failed · no",
+    "  ▸ ✗ read_file · failed · no · README.md",
     *("", "  End", ""),
 ]
 
@@ -104,7 +104,7 @@ async def test_a_step_unfolds_to_its_arguments_and_all_of_its_result() -> None:
         ("running", "● read_file README.md · 4.0 s"),
         ("refused", "▸ ⊘ read_file README.md · refused"),
         ("stopped", "▸ ■ read_file README.md · stopped"),
-        ("failed", "▸ ✗ read_file README.md · failed · not there"),
+        ("failed", "▸ ✗ read_file · failed · not there · README.md"),
     ],
 )
 async def test_each_state_is_told_without_colour(state: str, told: str) -> None:

@@ -284,7 +284,7 @@ def _extracted(text: str, console: Console, status: TerminalStatus) -> str:
 
 def usage_line(finished: Finished) -> str:
     """Token counts and times of a reply on one line."""
-    timings = finished.timings
+    timings = finished.turn_timings
     seconds = timings.load + timings.restore + timings.prefill + timings.decode
     total = tr(
         "{seconds:.2f} s, including {load:.2f} s to load the model",
@@ -295,7 +295,7 @@ def usage_line(finished: Finished) -> str:
 
 
 def _prompt_usage(finished: Finished) -> str:
-    usage, timings = finished.usage, finished.timings
+    usage, timings = finished.turn_usage, finished.turn_timings
     cached = tr("{tokens:,} from the cache", tokens=usage.reused)
     if usage.restored:
         cached = tr(
@@ -314,7 +314,7 @@ def _prompt_usage(finished: Finished) -> str:
 
 
 def _reply_usage(finished: Finished) -> str:
-    usage = finished.usage
+    usage = finished.turn_usage
     words = trn("{count:,} token written", "{count:,} tokens written", usage.completion)
     if usage.reasoning:
         words = tr("{written} ({tokens:,} of reasoning)", written=words, tokens=usage.reasoning)
@@ -325,7 +325,7 @@ def _reply_usage(finished: Finished) -> str:
             accepted=usage.accepted,
             drafted=usage.drafted,
         )
-    return _with_rate(words, Timings.rate(usage.completion, finished.timings.decode))
+    return _with_rate(words, Timings.rate(usage.completion, finished.turn_timings.decode))
 
 
 def _with_rate(words: str, rate: float) -> str:

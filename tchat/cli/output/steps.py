@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tchat.engine.events import StepState, ToolStep
-from tchat.step_text import MARKS, one_line, short_arguments, step_facts
+from tchat.step_text import MARKS, REASON_FIRST, one_line, short_arguments, step_facts
 from tchat.translation import tr
 
 MARK = "▸"
@@ -21,8 +21,12 @@ def call_text(name: str, arguments: Mapping[str, Any]) -> str:
 
 def step_line(step: ToolStep, *, spoken: bool) -> str:
     """A call and what came of it on one line; without a mark where it is ``spoken``."""
-    facts = step_facts(step.state.value, step.content, step.seconds)
-    text = " · ".join((call_text(step.name, step.arguments), *facts))
+    parts = [*step_facts(step.state.value, step.content, step.seconds)]
+    if step.state.value in REASON_FIRST:
+        parts = [one_line(step.name, NAME), *parts, short_arguments(step.arguments)]
+    else:
+        parts.insert(0, call_text(step.name, step.arguments))
+    text = " · ".join(filter(None, parts))
     if spoken:
         return tr("Tool: {text}", text=text)
     return f"{MARKS.get(step.state.value, MARK)} {text}"

@@ -207,8 +207,8 @@ class JsonWriter(Writer):
         return value | {
             "reasoning": "".join(self._reasoning) or None,
             "finish_reason": finished.reason.value,
-            "usage": finished.usage.as_json(),
-            "timings": finished.timings.as_json(),
+            "usage": finished.turn_usage.as_json(),
+            "timings": finished.turn_timings.as_json(),
             "seed": finished.seed,
             "notices": [asdict(notice) for notice in reply.notices],
             **reply.facts,

@@ -139,6 +139,7 @@ def test_what_json_cannot_say_is_refused(reply: str, message: str) -> None:
         ({"format": "ipv4"}, '"256.0.0.1"'),
         ({"format": "ipv6"}, '"12345::"'),
         ({"format": "date"}, '"2021-02-30"'),
+        ({"format": "date"}, '"0000-01-01"'),
         ({"format": "date-time"}, '"2021-02-30T10:00:00Z"'),
         ({"format": "time"}, '"24:00:00Z"'),
         ({"format": "email"}, '"nobody"'),

@@ -11,7 +11,14 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tchat.sanitize import revealed
-from tchat.step_text import MARKS, argument_text, one_line, short_arguments, step_facts
+from tchat.step_text import (
+    MARKS,
+    REASON_FIRST,
+    argument_text,
+    one_line,
+    short_arguments,
+    step_facts,
+)
 from tchat.tui.widgets.transcript.document import Fence, PlainText
 from tchat.tui.widgets.transcript.entry import Entry, Format, Step
 from tchat.tui.widgets.transcript.layout import FOLD, TEXT, Fold, Shape
@@ -133,7 +140,10 @@ class StepLayout:
             Segment(start, tone if sign else palette.muted),
             Segment(one_line(step.name, NAME), palette.base),
         ]
-        if arguments := short_arguments(step.arguments):
+        arguments = short_arguments(step.arguments)
+        if step.state in REASON_FIRST:
+            rest.append(arguments)
+        elif arguments:
             segments.append(Segment(f" {arguments}", palette.muted))
         if first:
             segments.append(Segment(SEPARATOR, palette.muted))
