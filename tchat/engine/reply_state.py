@@ -209,7 +209,7 @@ class ReplyGuard:
     """Detects loops in the reasoning and in the answer, each on its own.
 
     An answer may repeat its reasoning. Words that the prompt asks to repeat may be repeated for
-    `ASKED_TOKENS` tokens; ``prompt_end`` gives its last text.
+    `ASKED_TOKENS` tokens, but not in a call; ``prompt_end`` gives its last text.
     """
 
     def __init__(self, output: ReplyText, prompt_end: Callable[[], str]) -> None:
@@ -241,6 +241,8 @@ class ReplyGuard:
         return False
 
     def _is_asked(self, guard: LoopGuard) -> bool:
+        if self._output.is_calling:
+            return False
         if len(self._lengths) >= self._allowed:
             if self._allowed or not guard.repeats_what_is_asked(self._prompt_end()):
                 return False
@@ -317,6 +319,7 @@ class ReplyText:
         self._only_tokens = only_tokens
         self._decoder = text_decoder()
         self._decoder.decode(unfinished)
+        self._reader = reader
         self._splitter = reader or ReasoningSplitter(marks, phase)
         self.calls: list[str] = []  # the tools whose calls began since this was last taken
         self._filter = StopFilter(stops)
@@ -355,6 +358,11 @@ class ReplyText:
     def called_tool(self) -> bool:
         """Whether the model called a tool; the call is no part of the text."""
         return self._splitter.called
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether the model is writing a call, to the ``reader``."""
+        return self._reader is not None and self._reader.is_calling
 
     @property
     def in_reasoning(self) -> bool:

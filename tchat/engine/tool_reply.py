@@ -39,6 +39,11 @@ class ReplyReader(Protocol):
         ...
 
     @property
+    def is_calling(self) -> bool:
+        """Whether a call is being written; takes as long as the call is."""
+        ...
+
+    @property
     def phase(self) -> ReplyPhase:
         """Where the reply is now."""
         ...

@@ -364,7 +364,8 @@ def test_an_answer_that_repeats_itself_is_stopped(
     hermes: Path,
     store: SessionStore,
 ) -> None:
-    chat = open_chat(**({} if name == "envelope" else {"model": str(hermes)}))
+    more = {} if name == "envelope" else {"model": str(hermes)}
+    chat = open_chat(max_tokens=3000, **more)
     chat.tools = open_tools()
     force(f'{{"answer": "{ROUND * 40}"}}' if name == "envelope" else ROUND * 40)
 
@@ -385,7 +386,7 @@ def test_arguments_that_repeat_themselves_are_stopped(
     store: SessionStore,
 ) -> None:
     is_envelope = name == "envelope"
-    chat = open_chat(**({} if is_envelope else {"model": str(hermes)}))
+    chat = open_chat(max_tokens=3000, **({} if is_envelope else {"model": str(hermes)}))
     chat.tools = open_tools(tool("write", lambda _: "written", text={"type": "string"}), names=())
     arguments = f'{{"text": "{ROUND * 40}"}}'
     call = f'{{"tool": "write", "arguments": {arguments}}}'
@@ -405,7 +406,7 @@ def test_arguments_that_repeat_themselves_are_stopped(
 def test_arguments_that_repeat_themselves_go_on_without_the_guard(
     open_chat: OpenChat, open_tools: OpenTools, force: Any, hermes: Path
 ) -> None:
-    chat = open_chat(model=str(hermes), loop_guard=False)
+    chat = open_chat(max_tokens=3000, model=str(hermes), loop_guard=False)
     chat.tools = open_tools(tool("write", lambda _: "written", text={"type": "string"}), names=())
     force(hermes_call(f'{{"text": "{ROUND * 20}"}}', "write"), "Done.")
 
