@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class ListedTool:
         description: What it does; empty where that is not known without running its code.
         effects: What a call may do.
         problem: Why it cannot be used; empty where it can.
+        server: The MCP server that it is of, if that is in ``mcp.json``.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ListedTool:
     description: str = ""
     effects: tuple[Effect, ...] = ()
     problem: str = ""
+    server: str = ""
 
 
 def list_tools(settings: Settings, paths: Paths, more: Collection[Tool] = ()) -> list[ListedTool]:
@@ -64,24 +66,35 @@ def list_tools(settings: Settings, paths: Paths, more: Collection[Tool] = ()) ->
     from tchat.chat.tool_setup import open_registry
 
     registry = open_registry(settings, paths)
+    servers = list(_servers(settings, paths))
     found = [
         *_of_registry(registry, settings),
-        *_of_servers(more, settings),
-        *_servers(settings, paths),
+        *(
+            replace(each, server=server_of(each.name, servers))
+            for each in _of_servers(more, settings)
+        ),
+        *servers,
     ]
     known = {each.name for each in found}
     others = [name for name in settings.tools.enabled if name not in known]
     return [*found, *(_unknown(name, found) for name in others)]
 
 
-def is_of_server(name: str, listed: Iterable[ListedTool]) -> bool:
-    """Whether ``name`` is that of a tool of a listed server, which may not be started."""
-    return any(
-        each.source is ToolSource.SERVER
-        and each.name.endswith(ALL)
-        and name.startswith(each.name.removesuffix(ALL))
-        for each in listed
+def server_of(name: str, listed: Iterable[ListedTool]) -> str:
+    """The listed server, which may not be started, that the tool ``name`` is of; empty for none."""
+    return next(
+        (
+            each.server
+            for each in listed
+            if each.name.endswith(ALL) and name.startswith(each.name.removesuffix(ALL))
+        ),
+        "",
     )
+
+
+def source_text(tool: ListedTool) -> str:
+    """Where a tool is from, in words."""
+    return tr("server {name}", name=tool.server) if tool.server else tr(tool.source.value)
 
 
 def effects_text(tool: ListedTool) -> str:
@@ -141,13 +154,14 @@ def _servers(settings: Settings, paths: Paths) -> Iterator[ListedTool]:
             source=ToolSource.SERVER,
             is_on=name in settings.tools.enabled,
             description=tr("All tools of the MCP server {name}", name=server.short_name),
+            server=server.short_name,
         )
 
 
 def _unknown(name: str, listed: Iterable[ListedTool]) -> ListedTool:
     """A name that is on, and that no listed tool has."""
-    if is_of_server(name, listed):
-        return ListedTool(name=name, source=ToolSource.SERVER, is_on=True)
+    if server := server_of(name, listed):
+        return ListedTool(name=name, source=ToolSource.SERVER, is_on=True, server=server)
     problem = tr("there is no such tool")
     return ListedTool(name=name, source=ToolSource.OWN, is_on=True, problem=problem)
 

@@ -11,7 +11,7 @@ import typer
 
 from tchat.chat.editor import edit_file
 from tchat.chat.mcp_servers import ChatServers
-from tchat.chat.tool_list import ListedTool, effects_text, list_tools
+from tchat.chat.tool_list import ListedTool, effects_text, list_tools, source_text
 from tchat.chat.tool_setup import open_changes, open_executor, open_log
 from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console, confirm
@@ -219,7 +219,7 @@ def _arguments(text: str) -> dict[str, Any]:
 def _row(tool: ListedTool) -> tuple[str, ...]:
     state = tr("on") if tool.is_on else tr("off")
     described = tool.problem or tool.description
-    return (tool.name, state, tr(tool.source.value), effects_text(tool), described)
+    return (tool.name, state, source_text(tool), effects_text(tool), described)
 
 
 def _record(tool: ListedTool) -> dict[str, object]:
@@ -227,6 +227,7 @@ def _record(tool: ListedTool) -> dict[str, object]:
         "name": tool.name,
         "on": tool.is_on,
         "from": tool.source.value,
+        "server": tool.server or None,
         "effects": [each.value for each in tool.effects],
         "description": tool.description,
         "problem": tool.problem or None,

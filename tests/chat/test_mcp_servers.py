@@ -199,10 +199,12 @@ def test_all_that_are_on_are_listed_whether_their_server_runs_or_not(servers: Ch
         "h_x__good": True,
     }
     assert not any(each.problem for each in of_servers)
+    assert [each.server for each in of_servers] == ["o", "h.x", "bad", "h.x"]
     tools = servers.find_tools(settings, settings.tools.enabled).tools
     found = {each.name: each for each in list_tools(settings, servers.paths, tools)}
     assert (found["o__add"].source, found["o__add"].is_on) == (ToolSource.SERVER, True)
     assert found["h_x__good"].is_on
+    assert found["h_x__good"].server == "h.x"
     assert not found["h_x__a_b_c"].is_on
 
 

@@ -133,6 +133,20 @@ def test_a_broken_file_is_told_and_kept(shell: Shell, home: Path) -> None:
     assert (home / "mcp.json").read_text() == "{"
 
 
+def test_tools_tell_the_server_that_they_are_of(shell: Shell) -> None:
+    shell("mcp", "add", "my.shop", *OFFICIAL)
+    shell("config", "set", "tools.enabled", "calculator,my_shop__add")
+    rows = {
+        line.split("\t")[0]: line.split("\t")[2] for line in shell("tools", "ls").out.splitlines()
+    }
+    assert (rows["my_shop__*"], rows["my_shop__add"]) == ("server my.shop", "server my.shop")
+    assert rows["calculator"] == "built in"
+    found = {
+        each["name"]: each["server"] for each in json.loads(shell("tools", "ls", "--json").out)
+    }
+    assert (found["my_shop__add"], found["calculator"]) == ("my.shop", None)
+
+
 def test_a_program_named_by_a_path_is_found_from_everywhere(
     shell: Shell, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

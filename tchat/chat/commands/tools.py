@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tchat.chat.commands.command import CommandDialog, CommandHost
-from tchat.chat.tool_list import ListedTool, effects_text, is_of_server, list_tools
+from tchat.chat.tool_list import ListedTool, effects_text, list_tools, server_of
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.settings.keys import did_you_mean
@@ -44,7 +44,7 @@ def _toggled(words: list[str], listed: list[ListedTool], enabled: Collection[str
     on = dict.fromkeys(enabled)
     for word in words:
         tool = known.get(word)
-        if tool is None and word not in on and not is_of_server(word, listed):
+        if tool is None and word not in on and not server_of(word, listed):
             raise UsageError(
                 tr("there is no tool {name}", name=single_line(word)),
                 did_you_mean(word, known) or tr("/tools lists them"),
