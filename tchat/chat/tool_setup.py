@@ -6,6 +6,7 @@ Without a tool that is on, nothing of `tchat.tools` is imported.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -204,6 +205,29 @@ def open_changes(paths: Paths) -> FileChanges:
     except ToolError as error:
         raise UsageError(error.message, error.hint) from error
     return FileChanges(roots, history)
+
+
+def denying_rule(text: str) -> str:
+    """The rule that keeps all tools from the file or folder ``text``; ``text`` where it is a rule.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    from pathlib import Path
+
+    from tchat.paths import expanded
+    from tchat.tools.approval_rule import ApprovalRule, Verdict
+
+    path = Path(os.path.abspath(expanded(text)))  # noqa: PTH100
+    if not os.path.lexists(path):
+        if "(" in text:
+            return str(ApprovalRule.parse(Verdict.DENY, text))
+        raise UsageError(
+            tr("there is no file {name}", name=single_line(text)),
+            tr("a rule for files that may come is one such as `*(private/*)`"),
+        )
+    # A bracket in a name would end the rule.
+    return f"*({str(path).replace('(', '?').replace(')', '?')})"
 
 
 def require_valid_rules(settings: Settings, paths: Paths) -> None:

@@ -1,4 +1,4 @@
-"""``tchat tools``: ls, test, log, undo, new."""
+"""``tchat tools``: ls, test, deny, log, undo, new."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tchat.chat.editor import edit_file
 from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.tool_list import ListedTool, effects_text, list_tools, source_text
 from tchat.chat.tool_setup import open_changes, open_executor, open_log
-from tchat.cli.app import DRY_RUN, JSON, command_group
+from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
-from tchat.errors import ExitCode, UsageError
+from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.humanize import size_text
 from tchat.paths import user_paths, write_private
-from tchat.sanitize import revealed
-from tchat.settings import load
+from tchat.sanitize import revealed, single_line
+from tchat.settings import Settings, find_key, load
+from tchat.settings.load import set_value
 from tchat.step_text import short_arguments
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
-    from tchat.settings import Settings
     from tchat.tools.executor import ToolResult
 
 app = command_group("List and try the tools that a model can call, and see what was called.")
@@ -91,14 +91,43 @@ def call_tool(
     if as_json:
         print_json(console, _result_record(name, values, result))
     elif not result.failed:
-        console.out(revealed(result.content))
+        console.out(revealed(result.content.removesuffix("\n")))
     if result.is_refused:
         console.say(result.content)
+        if result.decision is not None and result.decision.by.value == "nobody":
+            console.say(tr("a rule in tools.allow allows such calls, see `tchat help tools`"))
         return ExitCode.REFUSED
     if result.failed:
         console.say(result.content)
         return ExitCode.UNEXPECTED
     return ExitCode.OK
+
+
+@app.command()
+def deny(
+    ctx: typer.Context,
+    what: list[str] = typer.Argument(
+        ..., help="Files and folders, or rules such as `run_command(rm *)`"
+    ),
+) -> None:
+    """Keep all tools from files and folders, or refuse calls by a rule; adds to tools.deny.
+
+    Programs that run_command starts outside the sandbox can still open the files.
+    """
+    console: Console = ctx.obj
+    from tchat.chat.tool_setup import denying_rule, require_valid_rules
+
+    key = find_key("tools.deny")
+    before = load(console.paths, {}).settings.tools.deny
+    rules = tuple(dict.fromkeys((*before, *(denying_rule(each) for each in what))))
+    require_valid_rules(key.put(Settings(), rules), console.paths)
+    set_value(console.paths.config_file, key, json.dumps(rules))
+    for rule in rules[len(before) :]:
+        console.say(tr("`{rule}` is denied now", rule=single_line(rule)))
+    if key.variable in console.environ:
+        console.say(
+            tr("warning: the environment variable {variable} overrides it", variable=key.variable)
+        )
 
 
 @app.command()
@@ -130,19 +159,35 @@ def log(
 def undo(
     ctx: typer.Context,
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask for confirmation"),
-    dry_run: bool = DRY_RUN,
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Print the path of the file; restore nothing"
+    ),
+    forget: bool = typer.Option(
+        False, "--forget", help="Give up the last change, so that the one before can be undone"
+    ),
 ) -> None:
     """Restore the file that a tool changed last."""
     console: Console = ctx.obj
-    changes = open_changes(console.paths)
+    if forget:
+        _forget_change(console, yes=yes, dry_run=dry_run)
+        return
+    from tchat.tools.tool import ToolError
+
+    try:
+        changes = open_changes(console.paths)
+    except UsageError as error:
+        raise _with_way_on(console, error) from error
     path = revealed(str(changes.history.last().path))
     if dry_run:
         console.out(path)
         return
-    if not yes:
-        shown = revealed(changes.preview_undo()).split("\n")
-        confirm(console, shown, tr("Restore {path}?", path=path))
-    changes.undo()
+    try:
+        if not yes:
+            shown = revealed(changes.preview_undo()).split("\n")
+            confirm(console, shown, tr("Restore {path}?", path=path))
+        changes.undo()
+    except ToolError as error:
+        raise _with_way_on(console, error) from error
     console.say(tr("{path} is as it was before", path=path))
 
 
@@ -153,6 +198,7 @@ def new(
 ) -> None:
     """Write a tool of your own: a Python file with a function, opened in the editor."""
     console: Console = ctx.obj
+    from tchat.tools.registry import BUILT_IN
     from tchat.tools.tool import NAME as ALLOWED
     from tchat.tools.user_tools import file_tool_names, load_file_tool
 
@@ -162,8 +208,14 @@ def new(
         )
     folder = console.paths.tools
     path = folder / f"{name}.py"
-    if name in file_tool_names(folder):
+    if name in BUILT_IN:
         raise UsageError(tr("there is a tool {name} already", name=name), tr("choose another name"))
+    if name in file_tool_names(folder):
+        there = next(each for each in (folder / f"{name}.toml", path) if each.exists())
+        raise UsageError(
+            tr("there is a tool {name} already", name=name),
+            tr("edit or remove {path}, or choose another name", path=single_line(str(there))),
+        )
     write_private(path, SKELETON.encode())
     if console.stdin_is_terminal:
         edit_file(path, console.environ)
@@ -201,6 +253,33 @@ def _called(console: Console, name: str, arguments: Mapping[str, Any]) -> ToolRe
             cancel=cancel,
         )
         return run_on_engine_thread(lambda: executor.run(name, arguments), cancel)
+
+
+def _forget_change(console: Console, *, yes: bool, dry_run: bool) -> None:
+    """Remove the last change from the history; the file stays as it is."""
+    from tchat.tools.undo_history import UndoHistory
+
+    history = UndoHistory(console.paths.tool_undo)
+    entry = history.last()
+    path = revealed(str(entry.path))
+    if dry_run:
+        console.out(path)
+        return
+    if not yes:
+        shown = [tr("What {path} held before is removed.", path=path)]
+        confirm(console, shown, tr("Give up this change?"))
+    history.discard(entry)
+    console.say(tr("the change of {path} is given up; the file is as it was left", path=path))
+
+
+def _with_way_on(console: Console, error: TchatError) -> UsageError:
+    """``error`` of an undo, with how to go on where there is an older change."""
+    from tchat.tools.undo_history import UndoHistory
+
+    if not UndoHistory(console.paths.tool_undo).entries():
+        return UsageError(error.message, error.hint)
+    way = tr("`tchat tools undo --forget` gives this change up")
+    return UsageError(error.message, f"{error.hint}; {way}" if error.hint else way)
 
 
 def _arguments(text: str) -> dict[str, Any]:

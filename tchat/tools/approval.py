@@ -18,7 +18,13 @@ from typing import Any
 
 from tchat.paths import expanded
 from tchat.tools.approval_rule import RUNS_COMMANDS, ApprovalRule, Verdict
-from tchat.tools.command_pattern import is_allowed, is_denied, is_pattern, suggested_pattern
+from tchat.tools.command_pattern import (
+    is_allowed,
+    is_denied,
+    is_pattern,
+    suggested_pattern,
+    words_in,
+)
 from tchat.tools.path_pattern import is_covered, is_touched, literal_folder
 from tchat.tools.tool import CONSEQUENCES, Effect, Tool
 
@@ -218,14 +224,14 @@ class Approval:
             return False
         if not rule.pattern:
             return True
+        if call.tool.command_argument and not rule.has_wildcard:
+            return self._concerns_command(rule, call)
+        names = {*call.paths, *map(self._absolute, call.asked_paths)}
         if call.tool.command_argument:
             # A rule for several tools may mean a file that is an argument of a program.
-            meant = {rule.pattern, shlex.quote(rule.pattern)}
-            if any(is_denied(call.command, each) for each in meant if is_pattern(each)):
+            if self._concerns_command(rule, call):
                 return True
-            if not rule.has_wildcard:
-                return False
-        names = {*call.paths, *map(self._absolute, call.asked_paths)}
+            names.update(self._files_named_in(call))
         if any(is_touched(each, rule.pattern, self._bases) for each in names):
             return True
         # A denied path below is left out of what a tool finds; about another one is asked.
@@ -234,6 +240,20 @@ class Approval:
             for base in self._bases
             for path in call.paths
         )
+
+    def _concerns_command(self, rule: ApprovalRule, call: PreparedCall) -> bool:
+        """Whether a rule that restricts is about the command; its pattern may be one long word."""
+        meant = {rule.pattern, shlex.quote(rule.pattern)} if rule.has_wildcard else {rule.pattern}
+        return any(is_denied(call.command, each) for each in meant if is_pattern(each))
+
+    def _files_named_in(self, call: PreparedCall) -> Iterator[str]:
+        """The paths that words of a command may mean, with links and without."""
+        start = Path(call.paths[0]) if call.paths else self.base
+        for word in words_in(call.command):
+            if word and "\0" not in word and len(word) < 4096:
+                path = start / expanded(word)
+                yield os.path.normpath(path)
+                yield os.path.realpath(path)
 
     @property
     def _bases(self) -> Sequence[Path]:

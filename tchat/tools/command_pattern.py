@@ -97,6 +97,16 @@ def is_denied(command: Sequence[str], pattern: str) -> bool:
         return True
 
 
+def words_in(command: Sequence[str]) -> set[str]:
+    """What may name a file in a command: its words, and those of texts and options in it."""
+    found = set(command)
+    for word in command:
+        for text in (word, word.partition("=")[2]):
+            for part in filter(str.strip, _OPERATORS.split(text)):
+                found.update((part, *_shell_words(part)))
+    return found
+
+
 def suggested_pattern(command: Sequence[str]) -> str:
     """The pattern that "always with these arguments' pattern" offers; empty where none is safe.
 

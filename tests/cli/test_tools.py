@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -357,11 +358,66 @@ class TestTheCommand:
         assert "-other milk\n+remember the milk\n" in ran.err
         assert (folder / "notes.txt").read_text() == "remember the milk\n"
 
+    def test_a_change_that_cannot_be_undone_can_be_given_up(
+        self, shell: Shell, folder: Path
+    ) -> None:
+        for name in ("notes.txt", "sub/deep/x.txt"):
+            call = json.dumps({"path": name, "content": "other\n"})
+            shell("tools", "test", "write_file", call)
+            shell("-T", "write_file", "--allow", "write_file", f"{CALL}write_file {call}")
+        shutil.rmtree(folder / "sub")
+        ran = shell("tools", "undo", "--yes")
+        assert (ran.code, "undo --forget" in ran.err) == (2, True)
+        assert shell("tools", "undo", "--forget", "--dry-run").out.endswith("x.txt\n")
+        assert shell("tools", "undo", "--forget", "--yes").code == 0
+        (folder / "notes.txt").write_text("mine\n")
+        ran = shell("tools", "undo", "--yes")
+        assert (ran.code, "undo --forget" in ran.err) == (2, True)
+        (folder / "notes.txt").write_text("other\n")
+        assert shell("tools", "undo", "--yes").code == 0
+        assert (folder / "notes.txt").read_text() == "remember the milk\n"
+
+    def test_files_are_denied_to_all_tools(self, shell: Shell, folder: Path) -> None:
+        (folder / "a (1)").mkdir()
+        (folder / "a (1)" / "x.txt").write_text("milk\n")
+        ran = shell("tools", "deny", "notes.txt", "a (1)", "run_command(rm *)")
+        assert (ran.code, f"`*({folder}/notes.txt)` is denied now" in ran.err) == (0, True)
+        search = ("tools", "test", "search_files", '{"text": "milk"}', "--json")
+        shell.environ["TCHAT_TOOLS_ALLOW"] = '["search_files", "read_file", "run_command"]'
+        found = json.loads(shell(*search).out)["result"]
+        assert "notes.txt" not in found
+        assert "x.txt" not in found
+        for name in ("notes.txt", "a (1)/x.txt"):
+            read = shell("tools", "test", "read_file", json.dumps({"path": name}))
+            assert (read.code, "milk" in read.out) == (7, False)
+        ran = shell("tools", "test", "run_command", '{"command": ["cat", "notes.txt"]}')
+        assert (ran.code, "refuses this call" in ran.err) == (7, True)
+        assert shell("tools", "deny", "notes.txt").code == 0
+        assert len(json.loads(shell("config", "get", "tools.deny").out)) == 3
+
+    @pytest.mark.parametrize(
+        ("what", "told"),
+        [
+            ("gone.txt", "there is no file gone.txt"),
+            ("run_comand(rm *)", "did you mean `run_command`?"),
+            ("read_file(a),search_files(a)", "write several as a list"),
+        ],
+    )
+    def test_what_cannot_be_denied_is_told(
+        self, shell: Shell, folder: Path, home: Path, what: str, told: str
+    ) -> None:
+        ran = shell("tools", "deny", "notes.txt", what)
+        assert (ran.code, told in ran.err) == (2, True)
+        assert not (home / "config.toml").exists()
+
     def test_a_new_tool_works_at_once(self, shell: Shell, home: Path) -> None:
         ran = shell("tools", "new", "shout")
         assert (ran.code, "tchat -T shout" in ran.err) == (0, True)
         assert shell("tools", "test", "shout", '{"text": "hi"}').out == "HI\n"
-        assert shell("tools", "new", "shout").code == 2
+        ran = shell("tools", "new", "shout")
+        assert (ran.code, "edit or remove" in ran.err) == (2, True)
+        assert shell("tools", "new", "calculator").code == 2
+        assert not (home / "tools" / "calculator.py").exists()
         assert shell("tools", "new", "../shout").code == 2
         assert "shout" in shell("tools", "ls").out
 

@@ -126,6 +126,31 @@ def test_a_file_denied_to_all_tools_is_denied_as_an_argument(pattern: str) -> No
     assert approval.decide(running("cat", "other.txt")).verdict is Verdict.ALLOW
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cat", "docs/guide.md"),
+        ("cat", "./docs/../docs/guide.md"),
+        ("cat", "inside-folder/guide.md"),
+        ("cat", "{root}/docs/guide.md"),
+        ("dd", "if=docs/guide.md"),
+        ("grep", "-r", "x", "docs"),
+        ("sh", "-c", "cat <docs/guide.md >x"),
+        ("sh", "-c", "cat 'docs/guide.md'; true"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["*(docs/*)", "*({root}/docs/*)", "*(**/docs/*)"])
+def test_a_path_denied_to_all_tools_is_denied_in_commands(
+    place: Workplace, rule: str, command: tuple[str, ...]
+) -> None:
+    executor = place.executor(
+        rules("allow *", f"deny {rule.format(root=place.root)}"), ask_after_untrusted=False
+    )
+    words = [each.format(root=place.root) for each in command]
+    assert executor.run("run_command", {"command": words}).is_refused
+    assert not executor.run("run_command", {"command": ["cat", "notes.txt"]}).failed
+
+
 def test_a_rule_that_allows_paths_allows_no_command_in_them(place: Workplace) -> None:
     executor = place.executor(rules("allow *(docs/*)"), has_terminal=False)
     command = {"command": ["touch", "made"], "directory": "docs/deep"}
