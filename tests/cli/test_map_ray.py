@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
-from collections.abc import Iterator
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tchat.cli.map.ray_rows import RayFleet
+from tchat.cli.map.spread import AHEAD, Chunk
 from tests.cli.test_map import FLAGS, WORDS, records, tchat_map
 
 pytestmark = [
@@ -44,6 +47,20 @@ def cluster(home: Path) -> Iterator[Any]:
         found.shutdown()
 
 
+def cut_power(cluster: Any, node: Any) -> None:
+    """Remove ``node`` with all its workers, which alone would end a little later."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    workers = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            if int(path.read_text().rpartition(")")[2].split()[1]) == raylet:
+                workers.append(int(path.parent.name))
+    cluster.remove_node(node, allow_graceful=False)
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_rows_over_two_nodes_are_those_of_one_process(
     cluster: Any, rows: Path, tmp_path: Path
 ) -> None:
@@ -62,27 +79,33 @@ def test_rows_over_two_nodes_are_those_of_one_process(
 
 
 def test_a_node_that_is_removed_costs_only_its_rows_in_flight(
-    cluster: Any, rows: Path, tmp_path: Path
+    cluster: Any, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     output = tmp_path / "out.jsonl"
+    ready, submit = RayFleet.ready, RayFleet.submit
+    asked: list[int] = []
 
-    def remove() -> None:
-        while not output.exists() or output.read_bytes().count(b"\n") < 12:
-            if done.wait(0.02):
-                return
-        cluster.remove_node(node, allow_graceful=False)
+    def both_at_first(fleet: RayFleet) -> Collection[Any]:
+        found = ready(fleet)
+        return found if asked or len(found) == 2 else []
 
-    done = threading.Event()
-    thread = threading.Thread(target=remove)
-    thread.start()
-    call = ("why {}", str(rows), "--temp", "0", "--parallel", "4", *FLAGS, "--max-tokens", "60")
+    def removing(fleet: RayFleet, worker: Any, chunk: Chunk) -> Any:
+        before = len(asked)
+        asked.extend(row.index for row in chunk)
+        handle = submit(fleet, worker, chunk)
+        if before < 40 <= len(asked):
+            cut_power(cluster, node)
+        return handle
+
+    monkeypatch.setattr(RayFleet, "ready", both_at_first)
+    monkeypatch.setattr(RayFleet, "submit", removing)
+    call = ("why {}", str(rows), "--temp", "0", "--parallel", "4", *FLAGS)
     ran = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
-    done.set()
-    thread.join()
     assert ran.code == 0, ran.err
     assert "a worker is lost: " in ran.err
+    assert 120 < len(asked) <= 120 + AHEAD * 4
     assert [record["index"] for record in records(output.read_text())] == list(range(120))
     assert all(record["output"] for record in records(output.read_text()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,6 +202,33 @@ def test_a_server_that_dies_is_told_once_and_its_rows_go_to_the_other(
     assert "a was cut; the other servers go on without it" in told(items)[0]
     asked = [row_of(seen) for fake in fakes for seen in fake.seen if seen.body]
     assert len(asked) <= 40 + 3, "only what was in flight there is asked again"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100))
+def test_a_server_that_dies_anywhere_loses_nothing(
+    seed: int, fakes: list[FakeServer], pool_of: PoolOf
+) -> None:
+    drawn = random.Random(seed)
+    dying, other = fakes
+    left = drawn.randrange(30)
+    lock = threading.Lock()
+
+    def die(seen: Seen) -> Answer:
+        nonlocal left
+        with lock:
+            left -= 1
+        if left >= 0:
+            return echo(seen)
+        dying.put("/v1/models", CUT)
+        whole_answer = list(echo(seen).body)
+        return Answer(whole_answer[: drawn.randrange(len(whole_answer))], cut=True)
+
+    dying.chat(die)
+    other.chat(Queued(0.003))
+    items = run(pool_of([fake.url for fake in fakes], in_flight=4), 40)
+    assert texts(items) == whole(40)
+    assert len(told(items)) == (left < 0)
 
 
 def test_a_server_that_is_back_gets_rows_again(fakes: list[FakeServer], pool_of: PoolOf) -> None:
