@@ -78,6 +78,7 @@ class Chat:
         cancel: Cancel | None = None,
         model: ChatModel | None = None,
         tools: ChatTools | None = None,
+        is_private: bool | None = None,
     ) -> None:
         self.settings = settings
         self.cancel = cancel or Cancel()
@@ -88,7 +89,8 @@ class Chat:
         self.tools = tools
         self._offered: OfferedTools | None = None
         self.paths = paths
-        self._handle = ModelHandle(paths, self.cancel, model, is_private=store.path is None)
+        is_private = store.path is None if is_private is None else is_private
+        self._handle = ModelHandle(paths, self.cancel, model, is_private=is_private)
         self._builder = PromptBuilder(store)
         self._questions = Questions(store, self._builder.branches)
 

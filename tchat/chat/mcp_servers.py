@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,8 @@ class ChatServers:
                 found.update(dict.fromkeys(matching))
             else:
                 found[name] = None  # whoever opens it tells that there is none
-        self.problems = tuple(chosen.problems())
+        problems = chosen.problems()
+        self.problems = (*problems, *(() if problems else _without_tools(names, tools)))
         self._found = {name: server.listing for name, server in chosen.servers.items()}
         return FoundTools(tuple(found), tuple(tools), self.problems)
 
@@ -171,6 +172,16 @@ class ChatServers:
 
     def _are_there(self, settings: Settings) -> bool:
         return settings.tools.mcp and os.path.exists(self.paths.mcp_file)  # noqa: PTH110
+
+
+def _without_tools(names: Iterable[str], tools: Collection[Tool]) -> Iterator[str]:
+    """A line about each pattern of tools that there are none of."""
+    from fnmatch import fnmatchcase
+
+    for name in names:
+        if MARK in name and "*" in name and not any(fnmatchcase(each.name, name) for each in tools):
+            shown = single_line(name, 64)
+            yield tr("no MCP server has a tool {name} that can be used", name=shown)
 
 
 def parse_arguments(text: str) -> dict[str, str]:

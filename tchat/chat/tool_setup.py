@@ -77,7 +77,7 @@ def open_tools(
     if chosen and servers is not None:
         found = servers.find_tools(settings, chosen)
         if found.problems and any("__" in name for name in typed):
-            raise UsageError(found.problems[0], tr("`tchat mcp test NAME` tells more"))
+            raise UsageError(found.problems[0], tr("`tchat mcp ls` lists the MCP servers"))
         chosen, more = found.names, (*more, *found.tools)
     if not chosen:
         return None

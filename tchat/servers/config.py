@@ -33,6 +33,7 @@ LONGEST_TIMEOUT = 86_400.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST_URL = 2048
+RESERVED = frozenset({"starter", "http", "https"})  # the default model, and beginnings of URLs
 # Names under which a key might be written in clear.
 CLEAR_KEYS = frozenset({"key", "api_key", "token", "api_token", "password", "secret"})
 KEY_HINT = N_("name the variable that holds it as key_env, or keep it in the keyring: "
@@ -232,8 +233,13 @@ def require_name(name: str) -> None:
     """Check the name of a server.
 
     Raises:
-        UsageError: It has characters that such a name has not.
+        UsageError: It has characters that such a name has not, or means something else.
     """
+    if name.lower() in RESERVED:
+        raise UsageError(
+            tr("a server cannot be called {name}", name=name),
+            tr("prompts meant for the model in this process would go there; choose another name"),
+        )
     if not NAME.fullmatch(name):
         raise UsageError(
             tr("{name!r} is no name for a server", name=single_line(name, 64)),

@@ -83,6 +83,15 @@ def test_switched_off_there_are_none(servers: ChatServers) -> None:
         servers.open(off)
 
 
+@pytest.mark.parametrize("name", ["nosuch__*", "o__nosuch*"])
+def test_a_pattern_of_tools_that_are_not_there_is_told(servers: ChatServers, name: str) -> None:
+    found = servers.find_tools(enabled(name), (name, "calculator"))
+    assert found.names == ("calculator",)
+    assert found.problems == (f"no MCP server has a tool {name} that can be used",)
+    with pytest.raises(UsageError, match="no MCP server has a tool"):
+        open_tools(enabled(name), servers.paths, None, ask=None, typed=(name,), servers=servers)
+
+
 def test_servers_that_run_end_when_they_are_switched_off(servers: ChatServers) -> None:
     servers.find_tools(enabled("o__*"), ("o__*",))
     assert states(servers)[0] is READY

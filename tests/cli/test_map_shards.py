@@ -73,13 +73,32 @@ def test_gaps_are_told_and_the_same_call_fills_them(rows: Path, tmp_path: Path) 
     merged = tmp_path / "merged.jsonl"
     ran = merge(merged, first, third)
     assert ran.code == 1
-    assert "missing rows, unless these lines are empty: 1;" in ran.err
+    assert "missing rows, unless these lines are empty: 1, 4; rows after" not in ran.err
+    assert "missing rows, unless these lines are empty: 1; rows after 3 may be missing" in ran.err
     assert tchat_map("why {}", str(rows), "-o", str(merged), *FLAGS).code == 0
     complete = merged.read_bytes()
     other = tmp_path / "other.jsonl"
     merge(other, first, third)
     assert merge(other, second).code == 0  # to what is there already
+    assert "more than one file" not in merge(other, second).err
     assert other.read_bytes() == complete
+
+
+def test_a_row_is_taken_from_the_first_file_whatever_a_later_one_repeats(
+    rows: Path, tmp_path: Path
+) -> None:
+    (file,) = run_shards(rows, tmp_path, 1)
+    first = json.loads(file.read_text().splitlines()[0])
+    again = tmp_path / "again.jsonl"
+    lines = [json.dumps({**first, "output": text}) for text in ("second", "third")]
+    again.write_text("\n".join(lines) + "\n")
+    merged = tmp_path / "merged.jsonl"
+    assert "1 row is in more than one file" in merge(merged, file, again).err
+    assert merged.read_text() == file.read_text()
+    other = json.dumps({**first, "input": "another", "output": "x"})
+    again.write_text("\n".join([lines[0], other]) + "\n")
+    ran = merge(tmp_path / "other.jsonl", file, again)
+    assert (ran.code, "with another input" in ran.err) == (2, True)
 
 
 def test_doubles_are_told_and_a_result_wins_over_a_failure(rows: Path, tmp_path: Path) -> None:

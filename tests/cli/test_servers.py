@@ -122,6 +122,34 @@ def test_a_key_from_the_environment_is_sent_and_never_printed(fake: FakeServer, 
     assert KEY.encode() not in kept
 
 
+@pytest.mark.parametrize("name", ["starter", "Starter", "http", "https"])
+def test_no_server_takes_the_place_of_the_default_model(name: str, lab: FakeServer) -> None:
+    ran = tchat("servers", "add", name, lab.url)
+    assert ran.code == 2
+    assert f"a server cannot be called {name}" in ran.err
+    assert name not in tchat("servers", "ls").out.split()
+
+
+def test_rows_are_mapped_with_tools_on_a_server(lab: FakeServer, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.txt"
+    rows.write_text("one\ntwo\n")
+    call = piece(
+        tool_calls=[
+            {
+                "index": 0,
+                "id": "a",
+                "type": "function",
+                "function": {"name": "calculator", "arguments": '{"expression": "1+1"}'},
+            }
+        ]
+    )
+    lab.chat(Answer(sse(call, piece(end="tool_calls"))), reply("It is 2"))
+    ran = tchat("map", "-m", "lab", "-T", "calculator", "sum {}", str(rows))
+    assert ran.code == 0, ran.err
+    first, second = map(json.loads, ran.out.splitlines())
+    assert (first["output"], second["output"]) == ("It is 2", "It is 2")
+
+
 def test_a_cut_reply_is_printed_kept_and_ends_in_the_code_of_networks(lab: FakeServer) -> None:
     lab.chat(Answer(sse(piece("It is"), done=False), cut=True))
     ran = tchat("-m", "lab", "why?")

@@ -364,7 +364,8 @@ def _require_same(record: Record, call: str, inputs: Mapping[int, Any], shown: s
     if index not in inputs:
         raise UsageError(
             tr(
-                "{path} holds a result of row {row}, which the input no longer has",
+                "{path} holds a result of row {row}, which the input no longer has, or which is "
+                "of another shard",
                 path=shown,
                 row=index,
             ),

@@ -94,12 +94,14 @@ class _Merge:
     Attributes:
         places: The record of each row.
         call: Name of the call that all records are of; empty before the first.
-        doubles: Rows that are in more than one file.
+        doubles: Rows that are in more than one file; the output is none of them.
+        output: The file that was there already; None where there was none.
     """
 
     places: dict[int, _Place] = field(default_factory=dict)
     call: str = ""
     doubles: set[int] = field(default_factory=set)
+    output: io.FileIO | None = None
 
     def read(self, path: Path, file: io.FileIO, console: Console) -> None:
         """Add the records of a file.
@@ -107,7 +109,7 @@ class _Merge:
         Raises:
             UsageError: It holds something else, or results of another call or of other rows.
         """
-        shown, at, own = single_line(str(path)), 0, set[int]()
+        shown, at = single_line(str(path)), 0
         with open(file.fileno(), "rb", closefd=False) as reader:
             for line in result_lines(reader, shown):
                 record = record_of(line)
@@ -119,8 +121,7 @@ class _Merge:
                     break
                 self._require_same_call(record, shown)
                 place = _Place(file, at, len(line), "error" in record)
-                self._add(record["index"], place, is_again=record["index"] in own, shown=shown)
-                own.add(record["index"])
+                self._add(record["index"], place, shown)
                 at += len(line)
 
     def _require_same_call(self, record: Record, shown: str) -> None:
@@ -131,9 +132,9 @@ class _Merge:
             )
         self.call = record["call"]
 
-    def _add(self, index: int, place: _Place, *, is_again: bool, shown: str) -> None:
+    def _add(self, index: int, place: _Place, shown: str) -> None:
         known = self.places.get(index)
-        if known is None or is_again:  # in one file the last record counts
+        if known is None or known.file is place.file:  # in one file the last record counts
             self.places[index] = place
             return
         if not (known.failed or place.failed) and _input(known) != _input(place):
@@ -145,7 +146,8 @@ class _Merge:
                 ),
                 tr("merge files of the same rows"),
             )
-        self.doubles.add(index)
+        if known.file is not self.output:
+            self.doubles.add(index)
         if known.failed:
             self.places[index] = place
 
@@ -195,6 +197,8 @@ def merge_shards(
     with ExitStack() as files:
         for each in dict.fromkeys((*([path] if path.exists() else ()), *_parts(inputs))):
             file = files.enter_context(closing(_open_locked(each)))
+            if each == path:
+                merge.output = file
             merge.read(each, file, console)
         with translated_errors(path):
             _write_sorted(path, merge.places)
@@ -255,9 +259,10 @@ def _report(console: Console, merge: _Merge, path: Path) -> int:
         more = ["…"] if len(gaps) > LISTED else []
         console.say(
             tr(
-                "missing rows, unless these lines are empty: {gaps}; "
-                "the same call with -o {path} and no --shard adds them",
+                "missing rows, unless these lines are empty: {gaps}; rows after {last:,} may be "
+                "missing too: the same call with -o {path} and no --shard adds them",
                 gaps=", ".join([*gaps[:LISTED], *more]),
+                last=max(merge.places),
                 path=single_line(str(path)),
             )
         )

@@ -87,6 +87,7 @@ class ToolRows:
                 cancel=cancel,
                 model=self._model,
                 tools=self._tools,
+                is_private=False,  # a map is none, whether it stores or not
             )
             finished = None
             try:
