@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tchat.paths import Paths
 from tchat.settings import Settings, Tools
 from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.dialogs.typing_guard import QUIET
+from tchat.tui.dialogs.typing_guard import LOOK, QUIET
 from tchat.tui.services.questions import ShownQuestion
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, takes_keys, text
@@ -145,17 +146,32 @@ async def test_what_is_typed_while_it_opens_answers_nothing_and_is_not_lost(
         assert (folder / "made").exists()
 
 
-async def test_every_key_puts_off_the_moment_from_which_keys_answer() -> None:
-    now = 0.0
-    dialog = ApprovalDialog(ShownQuestion("t"), clock=lambda: now)
+async def test_every_key_puts_off_the_moment_from_which_keys_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tchat.tui.dialogs.approval.LOOK", 3600)  # it is looked by hand
+    dialog = ApprovalDialog(ShownQuestion("t"))
     async with shown(dialog) as (app, pilot):
-        for _ in range(9):
-            now += QUIET * 0.9
-            await pilot.press("y")
+        for key in ("y", "a", "p", "n", "enter", "d"):
+            for _ in range(QUIET - 1):
+                dialog._look()
+            await pilot.press(key)
         assert app.ended_with == "not ended"
-        now += QUIET * 1.1
+        assert dialog.has_class("-guarded")
+        for _ in range(QUIET):
+            dialog._look()
+        assert not dialog.has_class("-guarded")
         await pilot.press("y")
         assert app.ended_with == ("once", "")
+
+
+async def test_keys_of_a_time_when_the_screen_stood_still_answer_nothing() -> None:
+    typed: list[str] = []
+    async with shown(ApprovalDialog(ShownQuestion("t"), typed.append)) as (app, pilot):
+        time.sleep(1.5 * QUIET * LOOK)  # noqa: ASYNC251 - the event loop is held
+        await pilot.press("y", "n")
+        assert app.ended_with == "not ended"
+        assert typed == ["y", "n"]
 
 
 @pytest.mark.parametrize("keys", [("escape", "escape"), ("ctrl+c",)])

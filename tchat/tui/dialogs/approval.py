@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import ClassVar, NamedTuple
 
@@ -18,7 +17,7 @@ from tchat.sanitize import revealed
 from tchat.step_text import one_line
 from tchat.translation import N_, tr, trn
 from tchat.tui.dialogs.dialog import Dialog, Hint
-from tchat.tui.dialogs.typing_guard import TypingGuard
+from tchat.tui.dialogs.typing_guard import LOOK, TypingGuard
 from tchat.tui.services.questions import Choice, ShownQuestion
 
 NAMES = 16  # cells of the names of arguments
@@ -82,6 +81,7 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
         }
         & Input { background: $panel; margin-top: 1; display: none; }
         & #hints { max-height: 4; padding: 0; }
+        &.-guarded #hints, &.-guarded #answers Button { text-opacity: 40%; }
         &.-short {
             & > #frame { width: 100%; height: auto; max-height: 100%; padding: 0 1; }
             & #call { max-height: 6; margin-top: 0; }
@@ -95,12 +95,10 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
         self,
         question: ShownQuestion,
         type_ahead: Callable[[str], object] = lambda _: None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._question = question
-        self._guard = TypingGuard(type_ahead, clock)
+        self._guard = TypingGuard(type_ahead)
         self._is_reasoning = False  # whether a reason is typed
         self._is_withdrawn = False
 
@@ -139,7 +137,14 @@ class ApprovalDialog(Dialog[ApprovalAnswer]):
         if self._question.heading:
             self.set_heading(self._question.heading)
         self._show_answers()
+        self.add_class("-guarded")
         self.call_after_refresh(self._guard.begin)
+        self.set_interval(LOOK, self._look)
+
+    def _look(self) -> None:
+        """Show whether keys answer by now."""
+        self._guard.look()
+        self.set_class(self._guard.is_up, "-guarded")
 
     def _show_answers(self) -> None:
         pattern = one_line(self._question.pattern, PATTERN)

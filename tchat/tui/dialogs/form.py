@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +15,7 @@ from tchat.errors import UsageError
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
 from tchat.tui.dialogs.dialog import Dialog, Hint
-from tchat.tui.dialogs.typing_guard import QUIET, TypingGuard
+from tchat.tui.dialogs.typing_guard import LOOK, TypingGuard
 
 if TYPE_CHECKING:
     from tchat.tools.mcp.host import FieldValue, FormField, McpForm
@@ -57,12 +56,10 @@ class FormDialog(Dialog[Mapping[str, "FieldValue"]]):
         self,
         form: McpForm,
         type_ahead: Callable[[str], object] = lambda _: None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._form = form
-        self._guard = TypingGuard(type_ahead, clock)
+        self._guard = TypingGuard(type_ahead)
         self._is_withdrawn = False
 
     def body(self) -> ComposeResult:
@@ -88,9 +85,10 @@ class FormDialog(Dialog[Mapping[str, "FieldValue"]]):
         does = N_("done") if self._form.url else N_("send")
         self.show_hints((Hint("form.send", does), Hint("dialog.close", N_("decline"))))
         self.call_after_refresh(self._guard.begin)
-        self.set_interval(QUIET / 4, self._open_fields)
+        self.set_interval(LOOK, self._open_fields)
 
     def _open_fields(self) -> None:
+        self._guard.look()
         inputs = self._inputs()
         if not self._guard.is_up and self.focused is None and inputs and self.is_current:
             inputs[0].focus()
