@@ -168,7 +168,7 @@ async def test_every_key_puts_off_the_moment_from_which_keys_answer(
 async def test_keys_of_a_time_when_the_screen_stood_still_answer_nothing() -> None:
     typed: list[str] = []
     async with shown(ApprovalDialog(ShownQuestion("t"), typed.append)) as (app, pilot):
-        time.sleep(1.5 * QUIET * LOOK)  # noqa: ASYNC251 - the event loop is held
+        time.sleep(1.5 * QUIET * LOOK)
         await pilot.press("y", "n")
         assert app.ended_with == "not ended"
         assert typed == ["y", "n"]

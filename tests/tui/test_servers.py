@@ -118,16 +118,40 @@ async def test_the_models_of_servers_can_be_chosen(
     assert not [name for name in (row.choice for row in await service.rows(False)) if "lab" in name]
 
 
+@pytest.mark.parametrize("model", ["lab/Qwen3-0.6B", "lab"])
 async def test_the_models_begin_on_the_one_in_use_also_on_a_server(
-    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     save_server(paths, Server("lab", fake.url))
-    async with opened(settings_for(fake, "lab/Qwen3-0.6B"), paths, size=(80, 24)) as shown:
+    async with opened(settings_for(fake, model), paths, size=(80, 24)) as shown:
         await shown.pilot.press("f2")
         await shown.until(lambda: "❯ ● lab/Qwen3-0.6B" in text(shown.pilot.app))
         assert "on 127.0.0.1" in text(shown.pilot.app)
         assert "lab:" not in text(shown.pilot.app)
+
+
+async def test_a_server_that_writes_a_reply_is_asked_for_no_models(
+    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    save_server(paths, Server("lab", fake.url))
+    hold = threading.Event()
+    async with opened(settings_for(fake, "lab/Qwen3-0.6B"), paths, size=(80, 24)) as shown:
+        fake.chat(Answer(sse(piece("It is"), done=False), hold=hold))
+        await shown.type("why?")
+        await shown.until(lambda: ("assistant", "It is") in shown.entries)
+        before = len(fake.seen)
+        await shown.pilot.press("f2")
+        await shown.until(lambda: "❯ ● lab/Qwen3-0.6B" in text(shown.pilot.app))
+        assert "listed once the reply" in text(shown.pilot.app)
+        await shown.until(lambda: not [w for w in shown.pilot.app.workers if w.group == "rows"])
+        assert len(fake.seen) == before
+        await shown.pilot.press("escape")
+        await shown.until(lambda: shown.pilot.app.screen is shown.screen)
+        await shown.pilot.press("escape")
+        await shown.idle()
+    hold.set()
 
 
 async def test_a_private_session_is_not_sent(fake: FakeServer, paths: Paths) -> None:

@@ -78,7 +78,13 @@ class ModelsController:
         context, metadata = self._context, self._context.conversation.metadata
         current = metadata.path if metadata else None
         keep = context.conversation.keep
-        return ModelService(context.paths, current, context.downloads, self.pull, keep)
+        return ModelService(
+            context.paths, current, context.downloads, self.pull, keep, writing=self._writing_server
+        )
+
+    def _writing_server(self) -> str:
+        """The server that writes a reply now; empty for none."""
+        return self._context.settings.server if self._context.turn_state.is_running else ""
 
     # Downloads
 

@@ -149,6 +149,12 @@ def server_row(row: ServedRow, *, is_current: bool) -> ModelRow:
     )
 
 
+def busy_server_row(name: str, host: str, server: str) -> ModelRow:
+    """The row of the model in use on a server that writes a reply now."""
+    about = tr("on {host}; its other models are listed once the reply is there", host=host)
+    return ModelRow(choice=name, name=name, owner=server, about=about, current=True)
+
+
 def catalogue_rows(models: Sequence[Recommendation]) -> list[ModelRow]:
     """The rows of its models that chat; those on this disk too, with the paths of their files.
 

@@ -28,6 +28,7 @@ from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.model_rows import (
     Fit,
     ModelRow,
+    busy_server_row,
     catalogue_rows,
     hub_row,
     local_row,
@@ -37,6 +38,7 @@ from tchat.tui.services.model_rows import (
 if TYPE_CHECKING:
     from tchat.chat.better_model import BetterModel
     from tchat.models.hub.update import ModelRevision
+    from tchat.servers.listing import Listing, ServedRow
 
 FOUND = 20  # repositories that a search brings
 Tell = Callable[[str], object]
@@ -77,6 +79,15 @@ class ModelService:
     """The model files as `ModelPicker` uses them.
 
     Every method raises `TchatError` as `Library` and the hub do.
+
+    Args:
+        paths: The user's folders.
+        current: The model in use: its file, or its name on a server.
+        downloads: What is pulled.
+        pull: Begins to pull a model.
+        keep: Keeps settings for new chats.
+        writing: The server that writes a reply now; empty for none. It is asked nothing: some
+            end a reply as soon as they get another request.
     """
 
     def __init__(
@@ -86,12 +97,15 @@ class ModelService:
         downloads: Downloads,
         pull: BeginPull,
         keep: Callable[[Mapping[str, Value]], object] = lambda _: None,
+        *,
+        writing: Callable[[], str] = lambda: "",
     ) -> None:
         self.downloads = downloads
         self._paths = paths
         self._current = current
         self._pull = pull
         self._keep = keep
+        self._writing = writing
 
     # Lists
 
@@ -120,9 +134,21 @@ class ModelService:
         from tchat.servers.config import read_servers
         from tchat.servers.listing import list_models
 
-        listing = list_models([*read_servers(self._paths).values()])
-        current = str(self._current or "")
-        return [server_row(row, is_current=row.name == current) for row in listing.rows]
+        servers = read_servers(self._paths)
+        busy = servers.pop(self._writing(), None)
+        listing = list_models([*servers.values()])
+        rows = [server_row(row, is_current=self._is_used(row, listing)) for row in listing.rows]
+        if busy is not None:
+            rows.append(busy_server_row(str(self._current), busy.host, busy.name))
+        return rows
+
+    def _is_used(self, row: ServedRow, listing: Listing) -> bool:
+        """Whether a row is that of the model in use; the name of a server alone stands for one."""
+        used, server = self._current, row.server
+        if used == Path(server.name):
+            others = [each for each in listing.rows if each.server.name == server.name]
+            return row.name == f"{server.name}/{server.model}" or len(others) == 1
+        return used == Path(row.name)  # in which `//` is one
 
     @off_loop
     def offers(self) -> Sequence[ModelRow]:
