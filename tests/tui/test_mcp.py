@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import replace
@@ -12,9 +13,11 @@ from tchat.paths import Paths
 from tchat.settings import Settings, Tools
 from tchat.tui.dialogs.servers import ServersScreen
 from tchat.tui.dialogs.tools import ToolsScreen
+from tchat.tui.services.tools import ServerRow
 from tests.tools.mcp.stage import OFFICIAL, hostile
 from tests.tui.chat_stage import opened
 from tests.tui.stage import lines, text
+from tests.tui.stage import shown as staged
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +124,24 @@ async def test_tools_that_were_listed_by_hand_are_those_of_the_next_turn(
         servers.restart_and_list("later")
         await shown.ask("Again")
         assert "later__add" in chat.tools.names
+
+
+async def test_a_server_that_is_started_twice_at_once_is_started_once() -> None:
+    started: list[str] = []
+    go_on = asyncio.Event()
+
+    async def restart(name: str) -> None:
+        started.append(name)
+        await go_on.wait()
+
+    async def look() -> list[ServerRow]:
+        return rows
+
+    rows = [ServerRow("o", "stdio", "ready")]
+    async with staged(ServersScreen(rows, look, restart)) as (_, pilot):
+        await pilot.press("ctrl+r", "ctrl+r", "enter")
+        go_on.set()
+        await pilot.pause()
+        assert started == ["o"]
+        await pilot.press("ctrl+r")
+        assert started == ["o", "o"]

@@ -99,9 +99,13 @@ async def test_a_model_is_changed_to_one_on_a_server_and_back(
         await shown.type("/model lab/Qwen3-0.6B")
         await shown.until(lambda: "⇄ lab" in line(shown, ChatHeader))
         await shown.idle()
+        assert "The next prompt is sent to lab." in shown.notices
         await shown.ask("why?")
         assert shown.branch[-1] == ("assistant", "It is blue")
         assert "Qwen3-0.6B" in line(shown, ChatHeader)
+        await shown.type("/model lab")
+        await shown.until(lambda: "sent to lab, with the 2 messages" in shown.notices)
+        await shown.idle()
         await shown.type(f"/model {tiny_model}")
         await shown.until(lambda: "⇄" not in line(shown, ChatHeader))
         await shown.idle()

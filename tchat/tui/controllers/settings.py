@@ -24,6 +24,7 @@ from tchat.settings.keys import renamed_theme
 from tchat.translation import english, tr, trn
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
+from tchat.tui.controllers.status import server_label
 from tchat.tui.controllers.transcript import TranscriptController
 from tchat.tui.controllers.turn import TurnController
 
@@ -102,7 +103,10 @@ class SettingsController:
         conversation = self._context.conversation
         model = single_line(conversation.settings.model)
         text = tr("Loading {model}.", model=model)
-        if messages := len(await self._context.messages.branch()):
+        messages = len(await self._context.messages.branch())
+        if server := server_label(conversation.settings.server):
+            text = self._sent_text(single_line(server), messages)
+        elif messages:
             text = trn(
                 "Loading {model}: the session stays open, its message is processed again.",
                 "Loading {model}: the session stays open, its {count:,} messages are processed "
@@ -111,6 +115,17 @@ class SettingsController:
                 model=model,
             )
         self._transcript.show_notice(text)
+
+    def _sent_text(self, server: str, messages: int) -> str:
+        """What becomes of the messages on a server."""
+        if not messages:
+            return tr("The next prompt is sent to {server}.", server=server)
+        return trn(
+            "The next prompt is sent to {server}, with the message of this session.",
+            "The next prompt is sent to {server}, with the {count:,} messages of this session.",
+            messages,
+            server=server,
+        )
 
     async def _checked(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """``values``, with the present name of a theme."""

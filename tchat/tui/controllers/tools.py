@@ -114,7 +114,11 @@ class ToolsController:
 
     def _tell(self, progress: McpProgress) -> None:
         """Tell in the status line how far a server is."""
-        share = f"{progress.progress / progress.total:.0%}" if progress.total else ""
+        share = (
+            f"{min(1.0, max(0.0, progress.progress / progress.total)):.0%}"
+            if progress.total
+            else ""
+        )
         self._context.turn_state.progress.tell(" ".join(filter(None, (share, progress.message))))
         self._context.status.refresh()
 

@@ -40,6 +40,7 @@ class ServersScreen(Dialog[None]):
         self._rows = rows
         self._look = look
         self._restart = restart
+        self._starting: set[str] = set()
         self.list = FuzzyList(self._items())
 
     def body(self) -> ComposeResult:
@@ -78,10 +79,15 @@ class ServersScreen(Dialog[None]):
 
     @background(group="restart")
     async def _start(self, name: str) -> None:
+        if name in self._starting:
+            return
+        self._starting.add(name)
         try:
             await self._restart(name)
         except TchatError as error:
             self.notify(single_line(str(error)), severity="error", markup=False)
+        finally:
+            self._starting.discard(name)
         self._refresh()
 
     def _show(self) -> None:
