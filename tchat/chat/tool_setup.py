@@ -207,6 +207,24 @@ def open_changes(paths: Paths) -> FileChanges:
     return FileChanges(roots, history)
 
 
+def narrow_rules(settings: Settings) -> list[str]:
+    """The rules that deny a path to a reading tool, and leave it to another one."""
+    from tchat.tools.approval_rule import Verdict
+
+    reading = ("read_file", "search_files", "list_files")
+    denying = [rule for rule in _rules(settings) if rule.verdict is Verdict.DENY]
+    return [
+        str(rule)
+        for rule in denying
+        if rule.pattern
+        and rule.tool in reading
+        and not all(
+            any(other.pattern == rule.pattern and other.is_about(tool) for other in denying)
+            for tool in reading
+        )
+    ]
+
+
 def denying_rule(text: str) -> str:
     """The rule that keeps all tools from the file or folder ``text``; ``text`` where it is a rule.
 

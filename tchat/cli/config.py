@@ -106,10 +106,18 @@ def set_(
             console.notice(renamed_theme(value))
         value = theme
     if key.section == "tools":
-        from tchat.chat.tool_setup import require_valid_rules
+        from tchat.chat.tool_setup import narrow_rules, require_valid_rules
 
         changed = key.put(Settings(), parse(key, value, "config set"))
         require_valid_rules(changed, console.paths)
+        for rule in narrow_rules(changed):
+            console.notice(
+                tr(
+                    "`{rule}` leaves the file to other tools; `{wide}` denies it to all",
+                    rule=single_line(rule),
+                    wide=single_line(f"*({rule.partition('(')[2]}"),
+                )
+            )
     written = set_value(console.paths.config_file, key, value)
     shown = single_line(spell(written)) or '""'
     console.say(

@@ -9,16 +9,19 @@ from fnmatch import fnmatchcase
 _SECRET = (
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", ".mozilla"),
     *(".netrc", "_netrc", ".git-credentials", ".pgpass", ".npmrc", ".pypirc", ".htpasswd"),
-    *(".env", ".env.local", ".env.*.local", ".env.production", ".bash_history", ".zsh_history"),
-    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.kdbx", "keychains"),
+    *(".env", ".env.local", ".env.*.local", ".env.production", ".env.staging", ".env.development"),
+    *(".bash_history", ".zsh_history", ".python_history", ".node_repl_history", ".psql_history"),
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.kdbx", "*.pem", "*.p12", "*.pfx"),
+    *("keychains", ".vault-token", ".terraformrc", ".boto", ".s3cfg"),
 )
 # What makes another program run something, or a text that a shell reads at its start.
 _READ_ONLY = (
     *(".git", ".hg", ".svn", ".gitconfig", ".gitmodules", ".envrc", ".vscode", ".idea"),
-    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".inputrc"),
+    *(".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile"),
+    *(".inputrc", ".xprofile", ".xinitrc", ".xsession", ".xsessionrc", ".pam_environment"),
     *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc"),
     *(".vimrc", ".exrc", ".emacs", ".tmux.conf", ".pythonrc", ".pdbrc", ".gdbinit"),
-    *("autostart", "launchagents", "crontabs"),
+    *("autostart", "launchagents", "launchdaemons", "crontabs", ".husky", ".config", ".local"),
 )
 
 

@@ -4,6 +4,7 @@
   writes its answer: ``description``, ``parameters`` (a JSON schema), ``effects``, and ``command``,
   a list; without one the executable ``NAME`` beside it is run.
 - ``NAME.py`` has ``description``, ``parameters``, ``effects`` and a function ``call(arguments)``.
+  Without ``effects`` it may do everything: it is asked about.
 - A package has an entry point of the group ``tchat.tools``: a `Tool`, or a function that makes one.
 
 Nothing is run or imported before its tool is asked for by name.
@@ -15,7 +16,7 @@ import json
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,13 @@ def described_file(folder: Path, name: str) -> tuple[str, tuple[Effect, ...]]:
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text) if path.suffix == ".toml" else _constants(text)
-    except (OSError, ValueError, SyntaxError, RecursionError) as error:
+    except SyntaxError as error:
+        reason = tr("line {line}: {reason}", line=error.lineno or 1, reason=error.msg)
+        raise _unusable(path, reason) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise _unusable(path, str(error)) from error
-    description, named = values.get("description"), values.get("effects")
-    effects = {each for each in Effect if isinstance(named, list | tuple) and each.value in named}
+    description = values.get("description")
+    effects = {*_effects(path, values)}
     if path.suffix == ".toml":
         effects.add(Effect.RUNS_PROGRAMS)
     return description if isinstance(description, str) else "", tuple(sorted(effects))
@@ -173,12 +177,22 @@ def _python_file(path: Path) -> Tool:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
     call = getattr(module, "call", None)
     if not callable(call):
         raise _unusable(path, tr("it has no function `call`"))
-    return _tool(path, vars(module), lambda arguments: str(call(dict(arguments))))
+
+    def run(arguments: Arguments) -> str:
+        try:
+            return str(call(dict(arguments)))
+        except SystemExit as error:
+            raise ToolError(
+                tr("the tool {name} called sys.exit", name=path.stem),
+                tr("let its function return instead, in {path}", path=single_line(str(path))),
+            ) from error
+
+    return _tool(path, vars(module), run)
 
 
 def _tool(
@@ -190,20 +204,26 @@ def _tool(
         raise _unusable(path, tr("`description` must say what the tool does"))
     if not isinstance(parameters, Mapping) or parameters.get("type") != "object":
         raise _unusable(path, tr("`parameters` must be a JSON schema of type object"))
-    named = values.get("effects", [])
-    known = [each.value for each in Effect]
-    if not isinstance(named, list | tuple | set | frozenset) or any(
-        each not in known for each in named
-    ):
-        raise _unusable(path, tr("`effects` must be among {effects}", effects=", ".join(known)))
+    declared = {*_effects(path, values), *effects}
     return Tool(
         name=path.stem,
         description=description,
         parameters=parameters,
         run=run,
-        effects=frozenset({*map(Effect, named), *effects}),
-        is_untrusted=bool(named) or bool(effects),
+        effects=frozenset(declared),
+        is_untrusted=bool(declared),
     )
+
+
+def _effects(path: Path, values: Mapping[str, Any]) -> Collection[Effect]:
+    """The effects that a file declares; all where Python declares none."""
+    named = values.get("effects", [] if path.suffix == ".toml" else list(Effect))
+    known = [each.value for each in Effect]
+    if not isinstance(named, list | tuple | set | frozenset) or any(
+        each not in known for each in named
+    ):
+        raise _unusable(path, tr("`effects` must be among {effects}", effects=", ".join(known)))
+    return [*map(Effect, named)]
 
 
 def _require_own(path: Path) -> None:

@@ -123,6 +123,23 @@ class TestWithoutATerminal:
         assert (ran.code, told in ran.err) == (2, True)
         assert not (folder / "made").exists()
 
+    @pytest.mark.parametrize(
+        ("value", "is_narrow"),
+        [
+            ("read_file(secret.txt)", True),
+            ("search_files(private/*)", True),
+            ("*(secret.txt)", False),
+            ("read_file", False),
+            ("edit_file(*.lock)", False),
+            ('["read_file(a)", "*_files(a)"]', False),
+        ],
+    )
+    def test_a_path_that_is_denied_to_one_reading_tool_is_told(
+        self, shell: Shell, value: str, is_narrow: bool
+    ) -> None:
+        ran = shell("config", "set", "tools.deny", value)
+        assert (ran.code, "denies it to all" in ran.err) == (0, is_narrow)
+
     @pytest.mark.parametrize("value", ["files__*", "files__read", "own", "*(secret.txt)"])
     def test_a_rule_about_tools_of_others_is_saved(
         self, shell: Shell, home: Path, value: str

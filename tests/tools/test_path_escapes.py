@@ -136,6 +136,13 @@ def test_no_path_leads_out(place: Workplace, path: str) -> None:
         *(".g\u200bit/config", "\uff0egit/config", ".git./config", ".git /config", ".bashrc"),
         *(".ssh/authorized_keys", ".SSH/authorized_keys", "docs/.envrc", ".vscode/tasks.json"),
         *("pipe", "docs", ".", "docs/..", "notes.txt/x", "notes.txt/../../outside/x"),
+        *(
+            ".bash_aliases",
+            ".xprofile",
+            ".config/fish/config.fish",
+            ".config/systemd/user/a.service",
+        ),
+        *(".local/bin/ls", ".husky/pre-commit", ".env.staging", "id_rsa.bak", "server.pem"),
     ],
 )
 def test_nothing_is_written_elsewhere(place: Workplace, path: str) -> None:
@@ -363,3 +370,14 @@ def test_a_folder_swapped_between_approval_and_use(place: Workplace) -> None:
     result = replace(executor, ask=swapping).run("read_file", {"path": "moving/guide.md"})
     assert result.failed
     assert "Guide" not in result.content
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".env.staging", "id_rsa.bak", "ID_ED25519.old", "server.pem", "a.p12", ".python_history"],
+)
+def test_copies_and_kinds_of_secrets_are_not_read(place: Workplace, name: str) -> None:
+    (place.root / "docs" / name).write_text(MARK)
+    assert place.run("read_file", path=f"docs/{name}").failed
+    assert MARK not in place.run("search_files", text=MARK[:6]).content
+    assert name not in place.run("list_files", path="docs").content

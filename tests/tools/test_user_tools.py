@@ -17,6 +17,7 @@ from tchat.tools.registry import BUILT_IN, ToolRegistry, ToolSettings
 from tchat.tools.roots import Roots
 from tchat.tools.search_chats import ChatHit, search_chats_tool
 from tchat.tools.tool import Effect, Tool, ToolError, object_schema
+from tchat.tools.user_tools import described_file
 from tests.tools.workplace import Workplace
 
 
@@ -66,7 +67,7 @@ def test_an_executable_with_a_description(registry: ToolRegistry) -> None:
 def test_a_python_file(registry: ToolRegistry) -> None:
     path = registry.folder / "double.py"
     path.write_text(
-        "description = 'Doubles'\n"
+        "description = 'Doubles'\neffects = []\n"
         "parameters = {'type': 'object', 'properties': {'n': {'type': 'integer'}}}\n"
         "def call(arguments):\n    return arguments['n'] * 2\n"
     )
@@ -90,6 +91,8 @@ def test_a_python_file(registry: ToolRegistry) -> None:
         ("a.py", "description = 'x'"),
         ("a.py", "def call(arguments): ..."),
         ("a.py", "not python"),
+        ("a.py", "import sys\nsys.exit(4)"),
+        ("a.py", "description = 'x'\neffects = 'writes files'\ndef call(arguments): ..."),
     ],
 )
 def test_a_tool_that_cannot_be_used_is_told_in_one_line(
@@ -236,3 +239,42 @@ def test_the_text_of_a_page_leaves_out_what_is_not_shown() -> None:
         "    y",
         "3 < 4 < 5 A",
     ]
+
+
+@pytest.mark.parametrize("ending", ["import sys; sys.exit(5)", "raise SystemExit"])
+def test_a_tool_that_ends_the_program_fails_and_no_more(place: Workplace, ending: str) -> None:
+    folder = place.base / "tools"
+    folder.mkdir()
+    (folder / "ends.py").write_text(f"description = 'x'\ndef call(arguments):\n    {ending}\n")
+    result = place.run("ends")
+    assert result.failed
+    assert "called sys.exit" in result.content
+
+
+def test_a_python_tool_that_declares_no_effects_is_asked_about(place: Workplace) -> None:
+    folder = place.base / "tools"
+    folder.mkdir()
+    (folder / "silent.py").write_text("description = 'x'\ndef call(arguments): return 'done'\n")
+    executor = place.executor([])
+    assert executor.run("silent", {}).content == "done"
+    assert len(place.requests) == 1
+    assert described_file(folder, "silent")[1] == tuple(sorted(Effect))
+    assert place.executor([], has_terminal=False).run("silent", {}).is_refused
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("description = 'x'\neffects = 'writes files'\n", "`effects` must be among"),
+        ("description = 'x'\neffects = ['magic']\n", "`effects` must be among"),
+        ("description = 'x'\ndef call(arguments) return\n", "line 2: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_without_running_it(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        described_file(tmp_path, "bad")
+    assert told in raised.value.message
+    assert "unknown" not in raised.value.message
