@@ -67,7 +67,7 @@ def generate_reply(  # noqa: PLR0917  one for each step
         loaded, prefill.prompt, prefill.tokens, sampling, seed, tools=tools, continues=continues
     )
     try:
-        done = yield from prefill.run()
+        done = yield from prefill.run(alone=sampling.seed >= 0)
         started = time.perf_counter()
         steps = _speculative_steps(loaded, prefill, sampling)
         drafted: Sequence[int] | None = () if done else None
@@ -286,18 +286,24 @@ class Prefill:
             restored=min(restored, self.reused),
         )
 
-    def run(self, *, reserve: int = 1, leave: int = 0) -> Generator[Event, None, bool]:
+    def run(
+        self, *, reserve: int = 1, leave: int = 0, alone: bool = False
+    ) -> Generator[Event, None, bool]:
         """Prefill; returns False when it was stopped.
 
-        ``reserve`` is the capacity to reserve behind the prompt, ``leave`` the tokens at its end to
-        leave out.
+        Args:
+            reserve: The capacity to reserve behind the prompt.
+            leave: The tokens at its end to leave out.
+            alone: Whether its last token is decoded by itself, as it is where the KV cache holds
+                all others. Kernels round differently for many tokens, so that a seed would not
+                repeat its reply.
         """
         started = time.perf_counter()
-        self.done = yield from self._run(reserve, leave)
+        self.done = yield from self._run(reserve, leave, alone=alone)
         self.seconds = time.perf_counter() - started
         return self.done
 
-    def _run(self, reserve: int, leave: int) -> Generator[Event, None, bool]:
+    def _run(self, reserve: int, leave: int, *, alone: bool) -> Generator[Event, None, bool]:
         total = len(self.tokens)
         if not self._kv.reserve(min(total + reserve, self._context.size)):
             return False
@@ -312,7 +318,8 @@ class Prefill:
         end = total - leave
         self._on_progress(end - self.reused)
         while (cached := len(self._kv.tokens)) < end:
-            for done in self._kv.prefill(self.tokens[cached:end]):
+            stop = end - 1 if alone and cached < end - 1 else end
+            for done in self._kv.prefill(self.tokens[cached:stop]):
                 cached = len(self._kv.tokens)
                 if not done or (self._cancel.is_set() and cached < end):
                     return False

@@ -9,6 +9,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tchat.cli.output.steps import step_line
+from tchat.engine.events import StepState, ToolStep
 from tchat.sessions.records import Role, ToolState
 from tchat.sessions.store import SessionStore
 from tests.cli.shell import Ran, tchat
@@ -90,6 +92,13 @@ def test_the_user_is_asked_on_a_terminal(mark: Path, answer: str, is_made: bool)
     child.expect(pexpect.EOF)
     child.close()
     assert (child.exitstatus, mark.exists()) == (0, is_made)
+
+
+def test_a_failed_call_tells_its_reason_before_its_arguments() -> None:
+    said = "17 * 23 } }; 17 * 23 = 406. " * 3
+    step = ToolStep(1, 0, "calculator", {"expression": said}, StepState.FAILED, "no arithmetic")
+    line = step_line(step, spoken=False)
+    assert line.startswith("✗ calculator · failed · no arithmetic · 17 * 23 }")
 
 
 def test_rows_of_a_map_call_tools_that_only_read(mark: Path) -> None:

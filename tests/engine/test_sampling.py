@@ -187,6 +187,20 @@ def test_a_grammar_is_followed_to_its_end(open_engine: OpenEngine, tiny_model: P
         assert end.reason is Reason.STOP
 
 
+def test_a_seed_repeats_its_reply_whatever_the_cache_holds(
+    open_engine: OpenEngine, starter_model: Path
+) -> None:
+    engine = open_engine(starter_model, ctx_size=512)
+    asked = [ChatMessage("user", "Tell me of the sea, its ships and its storms. " * 12)]
+    other = [ChatMessage("user", "Name a colour.")]
+    for seed in range(4):
+        sampling = Sampling(seed=seed, temp=1.5, top_k=0, top_p=1, min_p=0, max_tokens=24)
+        finished(engine.generate(other, Sampling(max_tokens=1)))
+        anew, again = (finished(engine.generate(asked, sampling)) for _ in range(2))
+        assert anew.usage.prefilled > 64 > again.usage.prefilled
+        assert anew.text == again.text
+
+
 def test_a_json_grammar_gives_json(open_engine: OpenEngine, starter_model: Path) -> None:
     grammar = (
         'root ::= "{\\"name\\": " string ", \\"age\\": " [0-9]{1,3} "}"\n'
