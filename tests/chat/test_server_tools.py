@@ -163,7 +163,7 @@ def test_an_answer_in_place_of_a_demanded_call_is_told(
     assert [each.text for each in of_kind(events, Notice)] == [
         "box lets the model answer instead of calling a tool"
     ]
-    assert events[-1].text == "It is 4."  # type: ignore[attr-defined]
+    assert events[-1].text == "It is 4."  # type: ignore[union-attr]
 
 
 def test_text_that_looks_like_a_call_is_text(fake: FakeServer, chat: Chat) -> None:

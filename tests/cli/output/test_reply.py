@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,16 @@ def test_usage_is_told_even_to_a_pipe() -> None:
     assert line.count("\n") == 1
     assert "1,200 tokens of prompt (1,000 from the cache), 100 tok/s" in line
     assert "50 tokens written, 50 tok/s" in line
+
+
+def test_usage_of_a_turn_counts_its_steps() -> None:
+    step = finished(reason=Reason.TOOL_CALLS)
+    end = replace(finished("yes"), steps=(step, step))
+    world = World().run(TextDelta("yes"), end, usage=True)
+    assert "3,600 tokens of prompt (3,000 from the cache), 100 tok/s" in world.stderr.shown
+    assert "150 tokens written, 50 tok/s · 10.50 s, including 1.50 s" in world.stderr.shown
+    told = json.loads(World().run(TextDelta("yes"), end, json=True).stdout.shown)
+    assert (told["usage"]["completion"], told["timings"]["write"]) == (150, 3.0)
 
 
 def test_the_first_code_block_alone() -> None:
