@@ -83,7 +83,7 @@ async def test_tools_of_a_server_are_below_it_and_turned_off_one_by_one() -> Non
     async def take(names: tuple[str, ...]) -> None:
         taken.append(names)
 
-    rows = [ToolRow(name, "MCP server lab") for name in ("lab__*", "lab__a", "lab__b", "lab__c")]
+    rows = [ToolRow(name, "server lab") for name in ("lab__*", "lab__a", "lab__b", "lab__c")]
     screen = ToolsScreen([ToolRow("calculator", "built in"), *rows], ("lab__*",), take, take)
     async with shown(screen) as (app, pilot):
         assert text(app).count("  on") == 4

@@ -142,7 +142,7 @@ def tool_rows(settings: Settings, paths: Paths, servers: McpServers | None = Non
 
     No tool is run for it, and no server is started.
     """
-    from tchat.chat.tool_list import ToolSource, effects_text, list_tools
+    from tchat.chat.tool_list import ToolSource, effects_text, list_tools, source_text
     from tchat.translation import tr
 
     rows: list[ToolRow] = []
@@ -151,19 +151,11 @@ def tool_rows(settings: Settings, paths: Paths, servers: McpServers | None = Non
         effects = effects_text(each)
         if not effects and each.source is ToolSource.BUILT_IN:  # of others, less is known
             effects = tr("computes only")
-        name = _server_of(each.name, servers) if each.source is ToolSource.SERVER else ""
-        source = tr("MCP server {name}", name=name) if name else tr(each.source.value)
-        row = ToolRow(each.name, source, effects, each.description, each.problem)
-        (of_servers.setdefault(name, []) if name else rows).append(row)
+        row = ToolRow(each.name, source_text(each), effects, each.description, each.problem)
+        (of_servers.setdefault(each.server, []) if each.server else rows).append(row)
     for group in of_servers.values():
         rows += sorted(group, key=lambda row: not row.name.endswith("*"))  # the rest stays in order
     return rows
-
-
-def _server_of(tool: str, servers: McpServers | None) -> str:
-    """The server that has a tool, or all tools of which a name stands for; empty if none does."""
-    known = servers.servers if servers else {}
-    return next((n for n, each in known.items() if tool.startswith(each.config.tool_prefix)), "")
 
 
 def server_rows(servers: McpServers) -> list[ServerRow]:
