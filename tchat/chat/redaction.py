@@ -94,13 +94,13 @@ def redaction_summary(redactor: Redactor) -> str:
     """What was replaced, counted by kind."""
     count = len(redactor.table)
     if not count:
-        return tr("redaction found nothing to replace")
+        return tr("redaction found nothing to replace; of names it finds those in redact_words")
     kinds = Counter(name.strip("[]").rpartition("_")[0] for name in redactor.table)
     return trn(
-        "redaction replaced {count:,} value ({kinds}); check the result: it finds by form, and "
-        "misses what has none, such as names",
-        "redaction replaced {count:,} values ({kinds}); check the result: it finds by form, and "
-        "misses what has none, such as names",
+        "redaction replaced {count:,} value ({kinds}); check the result: it finds by form, and of "
+        "names only those in redact_words",
+        "redaction replaced {count:,} values ({kinds}); check the result: it finds by form, and of "
+        "names only those in redact_words",
         count,
         kinds=", ".join(f"{number} {kind}" for kind, number in kinds.most_common()),
     )

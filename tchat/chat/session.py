@@ -17,6 +17,8 @@ from tchat.settings.keys import check, parse
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.redaction.redactor import Redactor
+    from tchat.sessions.formats.format import SessionReader
     from tchat.sessions.records import Session
     from tchat.sessions.store import SessionStore, Store
 
@@ -112,12 +114,17 @@ def resume_command(store: SessionStore, session: Session | None) -> str:
 
 
 def write_session(
-    store: Store, session_id: str, name: str = "", *, replace_file: bool = False
+    store: Store,
+    session_id: str,
+    name: str = "",
+    *,
+    replace_file: bool = False,
+    redactor: Redactor | None = None,
 ) -> Path:
     """Write a session into a file, see `export_path`, and return its path.
 
     The suffix decides the format; Markdown without one. Only with ``replace_file``, a file that is
-    there is replaced.
+    there is replaced. A ``redactor`` replaces personal data and secrets.
 
     Raises:
         UsageError: The file is there already, its folder is not, or no format has the suffix.
@@ -127,8 +134,14 @@ def write_session(
     from tchat.sessions.formats import MARKDOWN, export_format
 
     session = store.get(session_id)
+    reader: SessionReader = store
+    if redactor is not None:
+        from tchat.chat.redaction import RedactedSessions
+
+        reader = redacted = RedactedSessions(store, redactor)
+        [session] = redacted.sessions([session])
     path = export_path(session_id, session.title, name)
-    pieces = export_format("", path, MARKDOWN).export(store, [session], show_reasoning=False)
+    pieces = export_format("", path, MARKDOWN).export(reader, [session], show_reasoning=False)
     write = write_private if replace_file else write_new
     write(path, (piece.encode("utf-8", "surrogatepass") for piece in pieces))
     return path

@@ -49,6 +49,7 @@ def open_tools(
     servers: ChatServers | None = None,
     before: ChatTools | None = None,
     cancel: Cancel | None = None,
+    is_private: bool = False,
 ) -> ChatTools | None:
     """The tools that are on; None when none is.
 
@@ -68,6 +69,7 @@ def open_tools(
         servers: The MCP servers of the chat; those that names are about are started.
         before: The tools of the same session until now: what the user granted stays granted.
         cancel: Stops the program that a tool runs.
+        is_private: Whether the session is: the audit log keeps no arguments and results of it.
 
     Raises:
         UsageError: There is no such tool, a rule is not one, or an allowed folder is none.
@@ -94,6 +96,7 @@ def open_tools(
         more=more,
         before=before,
         cancel=cancel,
+        is_private=is_private,
     )
     return ChatTools(
         executor=executor,
@@ -115,6 +118,7 @@ def open_executor(
     more: Collection[Tool] = (),
     before: ChatTools | None = None,
     cancel: Cancel | None = None,
+    is_private: bool = False,
 ) -> ToolExecutor:
     """What runs calls of ``names``; as `open_tools`."""
     from tchat.tools.approval import Approval
@@ -154,7 +158,7 @@ def open_executor(
         enabled=frozenset(names),
         roots=_roots(settings, paths) if needs_roots else None,
         approval=approval,
-        log=open_log(paths),
+        log=open_log(paths, is_private=is_private),
         ask=ask or _nobody,
     )
 
@@ -181,11 +185,11 @@ def open_registry(settings: Settings, paths: Paths) -> ToolRegistry:
     return _registry(settings, paths, None, Approval(tuple(_rules(settings))), None)
 
 
-def open_log(paths: Paths) -> AuditLog:
-    """The audit log."""
+def open_log(paths: Paths, *, is_private: bool = False) -> AuditLog:
+    """The audit log; that of a private session keeps less."""
     from tchat.tools.audit_log import AuditLog
 
-    return AuditLog(paths.tool_log)
+    return AuditLog(paths.tool_log, is_private)
 
 
 def open_changes(paths: Paths) -> FileChanges:

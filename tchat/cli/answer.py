@@ -81,7 +81,13 @@ def _answer(
 
             servers = resources.enter_context(open_servers(chat, console, cancel))
             chat.tools = open_chat_tools(
-                turn.request, settings, console, store=store, cancel=cancel, servers=servers
+                turn.request,
+                settings,
+                console,
+                store=store,
+                cancel=cancel,
+                servers=servers,
+                is_private=store.path is None,
             )
             if chat.tools is not None and turn.holds_document:
                 chat.tools.executor.approval.add_untrusted()

@@ -30,6 +30,7 @@ def open_chat_tools(
     store: Store,
     cancel: Cancel,
     servers: ChatServers,
+    is_private: bool,
     named: Collection[str] = (),
     before: ChatTools | None = None,
 ) -> ChatTools | None:
@@ -37,7 +38,7 @@ def open_chat_tools(
 
     Those that were typed with ``-T`` run without asking if they only read; where nobody can be
     asked, so do those that were ``named`` in the chat. ``before`` are the tools of the same session
-    until now.
+    until now. Of a private session the log of calls keeps no arguments.
 
     Raises:
         UsageError: A tool, a rule or a folder of ``settings`` is none.
@@ -62,6 +63,7 @@ def open_chat_tools(
         servers=servers,
         before=before,
         cancel=cancel,
+        is_private=is_private,
     )
     for problem in servers.problems:
         console.notice(problem)

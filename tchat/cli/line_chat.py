@@ -155,6 +155,7 @@ class LineChat:
                 store=self.session_state.persistent,
                 cancel=self._cancel,
                 servers=self._servers,
+                is_private=self.session_state.is_private,
                 named=self._named_tools,
                 before=before,
             )

@@ -19,10 +19,17 @@ from tchat.redaction.identifiers import find_cards, find_ibans, find_person_ids
 from tchat.redaction.machines import find_hosts, find_users
 from tchat.redaction.postal_addresses import find_postal_addresses
 from tchat.redaction.secret_keys import find_secret_keys
-from tchat.redaction.sensitive_span import DataKind, Detector, SensitiveSpan, without_overlaps
+from tchat.redaction.sensitive_span import (
+    DataKind,
+    Detector,
+    SensitiveSpan,
+    outside_of,
+    without_overlaps,
+)
 from tchat.translation import tr
 
-# In order of precedence: where two overlap, the earlier one names the placeholder.
+# In order of precedence: where two overlap, the earlier one names the placeholder. The user's own
+# words come before all of them, but for those that are a part of a longer value.
 DETECTORS: Mapping[DataKind, Detector] = MappingProxyType(
     {
         DataKind.KEY: find_secret_keys,
@@ -100,12 +107,16 @@ class Redactor:
         return _PLACEHOLDER.sub(lambda each: self._values.get(each.group(), each.group()), text)
 
     def _all(self, text: str) -> Iterable[SensitiveSpan]:
+        found = [
+            span for kind, find in DETECTORS.items() if kind in self.kinds for span in find(text)
+        ]
         if DataKind.WORD in self.kinds and self.words:
-            for match in self._own_words.finditer(text):
-                yield SensitiveSpan(match.start(), match.end(), DataKind.WORD)
-        for kind, find in DETECTORS.items():
-            if kind in self.kinds:
-                yield from find(text)
+            words = (
+                SensitiveSpan(match.start(), match.end(), DataKind.WORD)
+                for match in self._own_words.finditer(text)
+            )
+            yield from outside_of(words, found)
+        yield from found
 
     @cached_property
     def _own_words(self) -> re.Pattern[str]:

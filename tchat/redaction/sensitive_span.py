@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -34,6 +34,22 @@ class SensitiveSpan:
 
 
 Detector: TypeAlias = Callable[[str], Iterable[SensitiveSpan]]
+
+
+def outside_of(
+    words: Iterable[SensitiveSpan], others: Iterable[SensitiveSpan]
+) -> Iterator[SensitiveSpan]:
+    """Those of ``words``, in order of place, that are no part of a longer one of ``others``."""
+    begun = sorted(others, key=lambda each: each.start)
+    at = 0
+    furthest = SensitiveSpan(-1, -1, DataKind.WORD)  # of those that begin no later than the word
+    for word in words:
+        while at < len(begun) and begun[at].start <= word.start:
+            furthest = max(furthest, begun[at], key=lambda each: each.end)
+            at += 1
+        is_whole = (furthest.start, furthest.end) == (word.start, word.end)
+        if is_whole or furthest.end < word.end:
+            yield word
 
 
 def without_overlaps(findings: Iterable[SensitiveSpan]) -> list[SensitiveSpan]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.paths import private_file, writing
-from tchat.tools.approval import Decision
+from tchat.tools.approval import Decider, Decision
 
 MAX_SIZE = 4 << 20  # bytes; then the file is kept as `.1`, and a new one begins
 MAX_ARGUMENTS = 2000  # characters of JSON; longer arguments are logged by their hash
@@ -30,9 +30,16 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """Writes to ``path``; several processes may do so at once."""
+    """Writes to ``path``; several processes may do so at once.
+
+    Attributes:
+        path: The file.
+        is_private: Whether a call leaves only its time, its tool and the decision: no arguments,
+            rule or result, and nothing of a call that is none.
+    """
 
     path: Path
+    is_private: bool = False
     now: Callable[[], datetime] = _now
 
     def add_call(self, tool: str, arguments: Mapping[str, Any], decision: Decision) -> str:
@@ -42,6 +49,13 @@ class AuditLog:
             StorageError: It cannot be written; then the call must not run.
         """
         call = secrets.token_hex(8)
+        verdict, by = decision.verdict.value, decision.by.value
+        if self.is_private:
+            if decision.by is not Decider.TOOL:  # else its name may be a text of the chat
+                self._write(
+                    {"event": "call", "id": call, "tool": tool, "verdict": verdict, "by": by}
+                )
+            return call
         text = json.dumps(arguments, sort_keys=True, default=str)
         logged = (
             {"arguments": dict(arguments)}
@@ -54,8 +68,8 @@ class AuditLog:
                 "id": call,
                 "tool": tool,
                 **logged,
-                "verdict": decision.verdict.value,
-                "by": decision.by.value,
+                "verdict": verdict,
+                "by": by,
                 **({"rule": str(decision.rule)} if decision.rule else {}),
             }
         )
@@ -67,6 +81,8 @@ class AuditLog:
         Raises:
             StorageError: It cannot be written.
         """
+        if self.is_private:
+            return
         data = content.encode(errors="surrogatepass")
         self._write(
             {

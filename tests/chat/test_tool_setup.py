@@ -189,6 +189,18 @@ def test_a_call_is_logged_in_the_file_of_the_user(paths: Paths) -> None:
     assert [each["event"] for each in open_log(paths).lines()] == ["call", "result"]
 
 
+def test_of_a_private_session_the_log_keeps_no_word(paths: Paths) -> None:
+    settings = Settings(tools=Tools(enabled=("calculator",)))
+    tools = open_tools(settings, paths, None, ask=None, typed=["calculator"], is_private=True)
+    assert tools is not None
+    assert tools.executor.run("calculator", {"expression": "4711+1"}).content == "4712"
+    assert tools.executor.run("my secret", {"expression": "4711"}).failed
+    (line,) = open_log(paths).lines()
+    assert line.keys() == {"time", "event", "id", "tool", "verdict", "by"}
+    assert (line["tool"], line["verdict"]) == ("calculator", "allow")
+    assert "4711" not in paths.tool_log.read_text()
+
+
 def test_what_a_tool_changed_can_be_undone(paths: Paths, folder: Path) -> None:
     tools = opened(paths, "write_file", allow=("write_file",))
     tools.executor.run("write_file", {"path": "notes.txt", "content": "gone"})

@@ -177,6 +177,16 @@ def test_a_session_is_exported_by_the_name_of_the_file(store: Path, tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("form", ["{} --redact", "--redact {}"])
+def test_an_export_can_be_redacted(store: Path, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a b.md"
+    told = said("I am ann.lee@example.com.", f"/export {form.format(path)}")
+    assert "I am [EMAIL_1]." in path.read_text(encoding="utf-8")
+    assert "ann.lee" not in path.read_text(encoding="utf-8")
+    assert "redaction replaced 1 value (1 EMAIL)" in told[-1]
+    assert "redact_words" in told[-1]
+
+
 def test_an_export_never_replaces_a_file(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.md"
     path.write_text("mine")

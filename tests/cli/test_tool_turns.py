@@ -78,6 +78,16 @@ def test_a_call_that_a_rule_allows_runs_and_is_in_the_json(mark: Path) -> None:
     assert call == {"name": "mark", "arguments": {}, "state": "done", "result": "It is there."}
 
 
+@pytest.mark.parametrize(("flags", "is_whole"), [((), True), (("-n",), False)])
+def test_the_log_of_a_session_that_is_not_stored_has_no_arguments(
+    mark: Path, flags: tuple[str, ...], is_whole: bool
+) -> None:
+    one_shot("--allow", "mark", *flags)
+    first, *_ = json.loads(tchat("tools", "log", "--json").out)
+    assert first["tool"] == "mark"
+    assert ("arguments" in first, "result" in first) == (is_whole, is_whole)
+
+
 @pytest.mark.parametrize(("answer", "is_made"), [("y", True), ("not here", False)])
 def test_the_user_is_asked_on_a_terminal(mark: Path, answer: str, is_made: bool) -> None:
     command = [sys.executable, "-m", "tchat", *FLAGS, "Leave a mark"]

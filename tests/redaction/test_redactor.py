@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.redaction.redactor import Redactor
-from tchat.redaction.sensitive_span import DataKind, SensitiveSpan, without_overlaps
+from tchat.redaction.sensitive_span import DataKind, SensitiveSpan, outside_of, without_overlaps
 from tests.redaction.sentences import LOOK_ALIKES, Sentence, sentences
 
 SENTENCES = list(sentences())
@@ -73,6 +73,29 @@ def test_own_words_are_replaced_in_any_case_but_not_inside_others() -> None:
     redactor = Redactor(words=("Acme", "Projekt Blau", "蓝图"))
     told = redactor.redact("ACME's acmeist leads projekt blau; 新蓝图计划。")
     assert told == "[WORD_1]'s acmeist leads [WORD_2]; 新[WORD_3]计划。"
+
+
+def test_a_longer_value_wins_over_an_own_word_in_it() -> None:
+    redactor = Redactor(words=("Anna Schmidt", "Schmidt", "ann@example.com"))
+    told = redactor.redact("Schmidt: anna.schmidt@example.com, ann@example.com, Anna Schmidt")
+    assert told == "[WORD_1]: [EMAIL_1], [WORD_2], [WORD_3]"
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.booleans())))
+def test_a_word_that_is_left_to_a_longer_value_is_covered(
+    drawn: list[tuple[int, int, bool]],
+) -> None:
+    spans = [
+        SensitiveSpan(at, at + size, DataKind.WORD if is_word else DataKind.EMAIL)
+        for at, size, is_word in sorted(drawn)
+    ]
+    words = [each for each in spans if each.kind is DataKind.WORD]
+    others = [each for each in spans if each.kind is not DataKind.WORD]
+    left = list(outside_of(words, others))
+    for word in words:
+        around = [each for each in others if each.start <= word.start and word.end <= each.end]
+        is_longer = any((each.start, each.end) != (word.start, word.end) for each in around)
+        assert (word in left) is not is_longer
 
 
 def test_only_the_chosen_kinds_are_replaced() -> None:

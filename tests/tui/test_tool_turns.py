@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tchat.chat.tool_setup import open_log
 from tchat.paths import Paths
 from tchat.settings import Sampling, Settings, Tools
 from tchat.tui.dialogs.approval import ApprovalDialog
@@ -97,6 +98,23 @@ async def test_a_call_with_consequences_asks_and_the_model_is_told(
         assert outcome is not None
         assert outcome.state.value == ("done" if key == "y" else "refused")
         assert shown.branch[-1] == ("assistant", "Done.")
+
+
+async def test_a_private_session_leaves_no_word_in_the_log_of_calls(
+    hermes: Settings, paths: Paths, force: Force
+) -> None:
+    force(call("calculator", expression="4711+1"), "Done.")
+    settings = replace(hermes, tools=replace(hermes.tools, allow=("calculator",)))
+    async with opened(settings, paths, (100, 40)) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.type("Compute")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+    [line] = open_log(paths).lines()
+    assert line["tool"] == "calculator"
+    assert "arguments" not in line
+    assert "4711" not in paths.tool_log.read_text()
 
 
 async def test_escape_denies_and_a_second_one_stops_the_turn_which_can_go_on(

@@ -20,6 +20,7 @@ from tchat.chat.commands.command import (
     parse_candidates,
     said_by,
     split_argument,
+    without_flag,
 )
 from tchat.chat.commands.help import command_help, manual_text
 from tchat.chat.commands.lookup import (
@@ -390,8 +391,18 @@ async def _export_session(host: CommandHost, name: str) -> None:
     session = require_session(host)
     if not name and host.open_dialog(CommandDialog.EXPORT):
         return
-    written = await host.read(lambda store: write_session(store, session.id, name))
+    name, is_redacted = without_flag(name, "--redact")
+    redactor = None
+    if is_redacted:
+        from tchat.chat.redaction import open_redactor, redaction_summary
+
+        redactor = open_redactor(host.settings)
+    written = await host.read(
+        lambda store: write_session(store, session.id, name, redactor=redactor)
+    )
     host.show(tr("Written to {written}.", written=single_line(path_text(written))))
+    if redactor is not None:
+        host.show(redaction_summary(redactor))
 
 
 async def _show_statistics(host: CommandHost, _: str) -> None:
@@ -555,7 +566,7 @@ COMMANDS = (
         SlashCommand("title", "[TEXT]", N_("Show or set the session's title"), _session_title),
         SlashCommand(
             "export",
-            "[FILE]",
+            "[FILE] [--redact]",
             N_("Write the session to a file, in the format of its suffix"),
             _export_session,
             ("save",),

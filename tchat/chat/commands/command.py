@@ -350,6 +350,12 @@ def _parse_shell(text: str, commands: Iterable[SlashCommand]) -> CommandCall | s
     return CommandCall(shell, line) if shell and line and "\n" not in line else text
 
 
+def without_flag(argument: str, flag: str) -> tuple[str, bool]:
+    """An argument without the flag before or behind it, and whether it was there."""
+    name = f" {argument} ".removeprefix(f" {flag} ").removesuffix(f" {flag} ").strip()
+    return name, name != argument.strip()
+
+
 def split_argument(argument: str) -> tuple[str, str]:
     """The first word of ``argument``, and the rest; any white space parts them."""
     words = argument.split(maxsplit=1)

@@ -155,7 +155,9 @@ class Conversation:
         """
 
         def begin() -> Iterator[Event]:
-            problems = self.tools.prepare(self.chat, self.persistent)
+            problems = self.tools.prepare(
+                self.chat, self.persistent, is_private=self.session_state.is_private
+            )
             return chain((Notice("tool", each) for each in problems), call(self.chat))
 
         return self._engine.stream(begin, request)

@@ -82,7 +82,7 @@ class ToolService:
         self._tools: ChatTools | None = None
         self._opened_with: Tools | None = None
 
-    def prepare(self, chat: Chat, store: Store) -> Sequence[str]:
+    def prepare(self, chat: Chat, store: Store, *, is_private: bool) -> Sequence[str]:
         """Give ``chat`` the tools of its settings; on the engine's thread, between turns.
 
         Returns:
@@ -95,7 +95,7 @@ class ToolService:
         problems: Sequence[str] = ()
         if wanted != self._opened_with or self._servers.is_stale:
             if wanted.enabled:
-                self._tools = self._open(chat.settings, store)
+                self._tools = self._open(chat.settings, store, is_private=is_private)
                 problems = self._servers.problems
             self._opened_with = wanted
         chat.tools = self._tools if wanted.enabled else None
@@ -105,7 +105,7 @@ class ToolService:
         """Another session is opened: what was granted in the one before is over."""
         self._tools = self._opened_with = None
 
-    def _open(self, settings: Settings, store: Store) -> ChatTools | None:
+    def _open(self, settings: Settings, store: Store, *, is_private: bool) -> ChatTools | None:
         from tchat.chat.tool_setup import open_tools
 
         return open_tools(
@@ -116,6 +116,7 @@ class ToolService:
             servers=self._servers,
             before=self._tools,
             cancel=self._cancel,
+            is_private=is_private,
         )
 
     def is_allowed(self, request: ApprovalRequest) -> bool:
