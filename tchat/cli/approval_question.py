@@ -69,7 +69,7 @@ class TerminalApproval:
             return self._ask(request, stream)
 
     def _ask(self, request: ApprovalRequest, stream: BinaryIO) -> Answer:
-        self._show(_described(request, SHOWN))
+        self._show_exactly(_described(request, SHOWN))
         has_untrusted = self.approval is not None and self.approval.has_untrusted
         if has_untrusted and request.call.has_consequences:
             self._show([tr("The chat holds text of others, which may have led to this call.")])
@@ -86,7 +86,7 @@ class TerminalApproval:
                 case word if word in NO_WORDS:
                     return Answer(ApprovalChoice.DENY, reason.strip())
                 case word if word == ALL and not reason:
-                    self._show(_described(request, None))
+                    self._show_exactly(_described(request, None))
                 case word if len(line) > 2:
                     return Answer(ApprovalChoice.DENY, line)
 
@@ -106,6 +106,12 @@ class TerminalApproval:
             self._console.stderr.write(f"{self._console.in_lines(line)}\n")
         self._console.stderr.flush()
 
+    def _show_exactly(self, lines: list[str]) -> None:
+        """Show lines of a call; the terminal breaks them, so that no blank is left out."""
+        for line in lines:
+            self._console.stderr.write(f"{line}\n")
+        self._console.stderr.flush()
+
 
 def _described(request: ApprovalRequest, most: int | None) -> list[str]:
     """The call for people: nothing in it is hidden, and ``most`` lines of each part are shown."""
@@ -115,7 +121,7 @@ def _described(request: ApprovalRequest, most: int | None) -> list[str]:
     for argument, value in call.arguments.items():
         if request.preview and argument not in call.tool.path_arguments:
             continue  # the diff shows it
-        told = revealed(argument_text(value)).split("\n")
+        told = revealed(argument_text(value).replace("\r", "␍")).split("\n")
         shown = one_line(argument, PATTERN)
         parts = _shortened(told, most)
         if len(told) == 1:

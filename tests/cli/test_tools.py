@@ -246,6 +246,12 @@ class TestOnATerminal:
         assert "more lines; v shows all" in first
         assert "line 99" in second
 
+    def test_a_command_is_shown_with_every_blank_and_return(self, shell: Shell) -> None:
+        text = "echo ok" + " " * 500 + "; touch x\rsafe"
+        call = json.dumps({"command": ["sh", "-c", text]})
+        _, err = self.ask(shell, f"{CALL}run_command {call}", "n\n")
+        assert text.replace("\r", "␍") in err
+
     def test_a_long_line_is_shown_whole_when_asked_for(self, shell: Shell) -> None:
         call = json.dumps({"command": ["echo", "x" * 9000 + "end", "y"]})
         _, err = self.ask(shell, f"{CALL}run_command {call}", "v\nn\n")
