@@ -112,6 +112,7 @@ def add(  # noqa: PLR0917 - Typer passes them by name
         )
     )
     _warn_of_missing_program(console, server)
+    _warn_of_clear_headers(console, server)
 
 
 @app.command()
@@ -245,6 +246,15 @@ def _warn_of_missing_program(console: Console, server: ServerConfig) -> None:
             find_program(config.command[0], environment.get("PATH", ""))
         except ToolError as error:
             console.say(tr("warning: {warning}", warning=error))
+
+
+def _warn_of_clear_headers(console: Console, server: ServerConfig) -> None:
+    from tchat.servers.config import Server
+
+    address = Server(server.name, server.url)
+    if server.headers and server.url.startswith("http:") and not address.is_loopback:
+        host = single_line(address.host)
+        console.say(tr("warning: headers are sent unencrypted to {host}: use https", host=host))
 
 
 def _absolute(words: Sequence[str]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from tchat.servers.config import (
 )
 from tchat.servers.kinds import KINDS
 from tchat.settings.schema import has_url_scheme
-from tchat.translation import N_, tr
+from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.servers.description import ServerDescription
@@ -186,12 +186,13 @@ def check(
     rows = [(each.model.id, _context_text(each)) for each in descriptions]
     kind = descriptions[0].kind.title if descriptions else tr("it")
     console.say(
-        tr(
-            "{name} answers after {seconds:.2f} s: {kind}, {count} models",
+        trn(
+            "{name} answers after {seconds:.2f} s: {kind}, {count:,} model",
+            "{name} answers after {seconds:.2f} s: {kind}, {count:,} models",
+            len(rows),
             name=name,
             seconds=seconds,
             kind=kind,
-            count=len(rows),
         )
     )
     print_rows(console, (N_("MODEL"), N_("CONTEXT")), rows, empty=tr("it lists no model"))

@@ -159,7 +159,7 @@ class ServerBackend:
             self._description = describe(self._connection, self._wanted, self.cancel.is_set)
         except Stopped:
             raise InterruptedError from None
-        yield LoadProgress(self._description.model.id, 1.0)
+        yield LoadProgress(f"{self.server.name}/{self._description.model.id}", 1.0)
 
     def require_answer(self, seconds: float) -> None:
         """Ask the server whether it is there, and for the model unless that was done.

@@ -115,7 +115,7 @@ def stream_error(server: Server, error: object, *, key: str) -> TchatError:
         )
     return ServerError(
         tr("{name} ended the reply: {reason}", name=server.name, reason=reason),
-        tr("what was written is kept; try again"),
+        tr("what was written is kept; /continue in a chat goes on with it"),
     )
 
 
@@ -151,7 +151,7 @@ def cut_error(server: Server) -> ServerError:
     """The error for a stream that ends in the middle."""
     return ServerError(
         tr("the connection to {name} was cut", name=server.name),
-        tr("what was written is kept; try again"),
+        tr("what was written is kept; /continue in a chat goes on with it"),
     )
 
 

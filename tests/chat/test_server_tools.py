@@ -163,7 +163,8 @@ def test_an_answer_in_place_of_a_demanded_call_is_told(
     assert [each.text for each in of_kind(events, Notice)] == [
         "box lets the model answer instead of calling a tool"
     ]
-    assert events[-1].text == "It is 4."  # type: ignore[union-attr]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].text == "It is 4."
 
 
 def test_text_that_looks_like_a_call_is_text(fake: FakeServer, chat: Chat) -> None:

@@ -115,6 +115,22 @@ def test_a_program_that_is_there_or_named_by_a_variable_is_added_without_a_warni
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "is_told"),
+    [
+        ("http://a.example/mcp", True),
+        ("https://a.example/mcp", False),
+        ("http://127.0.0.1:9/mcp", False),
+        ("http://[::1]:9/mcp", False),
+    ],
+)
+def test_headers_that_go_unencrypted_are_told(shell: Shell, url: str, is_told: bool) -> None:
+    added = shell("mcp", "add", "--header", "Authorization: Bearer k-88", "web", url)
+    assert added.code == 0
+    assert ("headers are sent unencrypted" in added.err) is is_told
+    assert "k-88" not in added.err
+
+
 def test_a_server_without_some_lists_is_tried(shell: Shell) -> None:
     shell("mcp", "add", "few", sys.executable, str(HERE / "hostile_server.py"), "few-lists")
     tried = shell("mcp", "test", "few")

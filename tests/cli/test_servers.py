@@ -122,6 +122,11 @@ def test_a_key_from_the_environment_is_sent_and_never_printed(fake: FakeServer, 
     assert KEY.encode() not in kept
 
 
+def test_json_names_the_server_of_a_reply(lab: FakeServer) -> None:
+    assert json.loads(tchat("-m", "lab", "--json", "why?").out)["model"] == "lab/tiny"
+    assert ", 1 model\n" in tchat("servers", "test", "lab").err
+
+
 @pytest.mark.parametrize("name", ["starter", "Starter", "http", "https"])
 def test_no_server_takes_the_place_of_the_default_model(name: str, lab: FakeServer) -> None:
     ran = tchat("servers", "add", name, lab.url)

@@ -91,7 +91,9 @@ def test_a_grammar_and_a_schema_hold(smol: ServerBackend) -> None:
 
 def test_a_tool_that_is_named_is_called(smol: ServerBackend) -> None:
     definitions = [
-        ToolDefinition(name, "Look it up", json.dumps(object_schema(**{argument: {"type": kind}})))
+        ToolDefinition(
+            name, "Look it up", json.dumps(object_schema((), **{argument: {"type": kind}}))
+        )
         for name, argument, kind in (("weather", "city", "string"), ("add", "sum", "integer"))
     ]
     smol.offer_tools(PromptTools(tuple(definitions)))
