@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ SHORT = 60  # characters of all arguments on one line
 VALUE = 40  # characters of one argument on one line
 REASON = 80  # characters of why a call failed
 
+_EXIT_CODE = re.compile(
+    r"\[Exit code ([1-9]\d{0,9})\.\]\Z"
+)  # what tools that run programs end with
 MARKS = {
     "writing": "●",
     "asking": "?",
@@ -68,6 +72,8 @@ def step_facts(state: str, content: str, seconds: float) -> Iterator[str]:
     else:
         yield size_text(len(content.encode(errors="replace"))) or tr("empty")
         yield time_text(seconds)
+        if ended := _EXIT_CODE.search(content):
+            yield tr("exit code {code}", code=ended[1])
 
 
 def time_text(seconds: float) -> str:

@@ -133,3 +133,13 @@ async def test_what_is_told_of_a_turn_stays_below_its_steps(
         found = seen(shown)
         assert found[1:5] == ["Let me see.", *STEPS]
         assert [row for row in found[5:] if row] == ["Two files.", *["— It is told."] * 3]
+
+
+async def test_a_program_that_failed_is_told_on_its_line(settings: Settings, paths: Paths) -> None:
+    failed = Called("run_command", {"command": ["git", "log"]}, "[stderr]\nno\n[Exit code 128.]")
+    async with opened(settings, paths, (100, 40)) as shown:
+        await shown.ask("Hello")
+        Script((("", (failed,)), ("End", ()))).play(shown)
+        await shown.until(lambda: shown.last.text == "End")
+        await shown.idle()
+        assert "▸ run_command git log · 28 B · 3 ms · exit code 128" in text(shown.pilot.app)
