@@ -44,6 +44,7 @@ def _reply(chat: Chat, request: SamplingRequest) -> str | None:
     )
     system = [ChatMessage("system", request.system)] if request.system else []
     messages = [*system, *(ChatMessage(role, text) for role, text in request.messages)]
+    model.engine.offer_tools(None)  # the next prompt of the chat offers them again
     try:
         reply = model.engine.generate(messages, sampling, think="off")
         with closing(reply):  # type: ignore[type-var]  # it is a generator

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tchat.chat.chat import Chat
 from tchat.chat.server_reply import reply_to_server
 from tchat.engine.events import Finished
 from tchat.tools.mcp.host import SamplingRequest
 from tests.chat.conftest import OpenChat
+from tests.chat.tool_turns import OpenTools
 
 REQUEST = SamplingRequest("s", "Be short", (("user", "Name a fruit"),), 8, 0.0)
 
@@ -26,6 +29,18 @@ def test_a_reply_for_a_server_is_not_stored_and_the_chat_goes_on(open_chat: Open
     assert asked.session is not None
     branch = asked.store.branch(asked.session.id)
     assert [message.text for message in branch if message.role == "user"] == ["one", "two"]
+
+
+def test_a_reply_for_a_server_is_offered_no_tools(
+    open_chat: OpenChat, open_tools: OpenTools, hermes: Path
+) -> None:
+    plain, equipped = (open_chat(model=str(hermes)) for _ in range(2))
+    equipped.tools = open_tools()
+    for chat in (plain, equipped):
+        said(chat, "one")
+    assert reply_to_server(equipped, REQUEST) == reply_to_server(plain, REQUEST)
+    said(equipped, "two")
+    assert equipped.model is not None
 
 
 def test_a_reply_that_is_stopped_or_does_not_fit_is_none(open_chat: OpenChat) -> None:
