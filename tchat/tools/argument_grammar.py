@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tchat.errors import UsageError
-from tchat.tools.syntaxes.argument_shape import ArgumentShape, Notation, ValueForm, type_of
+from tchat.tools.syntaxes.argument_shape import ArgumentShape, ValueForm, ValueNotation, type_of
 
 _PYTHON_TEXT = r"""( [^'\\\x00-\x1F] | "\\" ['"\\nrt] )*"""
-_WORDS = {Notation.PYTHON: {"boolean": ("True", "False"), "null": ("None",)}}
+_WORDS = {ValueNotation.PYTHON: {"boolean": ("True", "False"), "null": ("None",)}}
 _TYPES = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
 
 
@@ -87,9 +87,9 @@ class ArgumentRules:
             words = tuple(each[len(form.before) : len(each) - len(form.behind)] for each in written)
         if words:
             return form, f"({' | '.join(map(literal, words))})", []
-        if form.notation is Notation.RAW:
+        if form.notation is ValueNotation.RAW:
             return form, f"{prefix}0", list(text_rules(form.behind.strip(), prefix))
-        if form.notation is Notation.PYTHON:
+        if form.notation is ValueNotation.PYTHON:
             return form, f'"\'" {_PYTHON_TEXT} "\'"', []
         definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
         try:

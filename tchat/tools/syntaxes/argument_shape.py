@@ -35,7 +35,7 @@ _SAMPLES: Mapping[str, Any] = {
 }
 
 
-class Notation(Enum):
+class ValueNotation(Enum):
     """How a value is written."""
 
     RAW = auto()  # a text as it is, up to what stands behind it
@@ -47,16 +47,16 @@ class Notation(Enum):
 class ValueForm:
     """How values of a type are written: the texts between the key and the value, and behind it."""
 
-    notation: Notation
+    notation: ValueNotation
     before: str
     behind: str
 
     def written(self, value: Any) -> str:
         """A value with the texts around it."""
-        texts: dict[Notation, Callable[[Any], str]] = {
-            Notation.RAW: str,
-            Notation.PYTHON: repr,
-            Notation.JSON: lambda each: json.dumps(each, ensure_ascii=False),
+        texts: dict[ValueNotation, Callable[[Any], str]] = {
+            ValueNotation.RAW: str,
+            ValueNotation.PYTHON: repr,
+            ValueNotation.JSON: lambda each: json.dumps(each, ensure_ascii=False),
         }
         return self.before + texts[self.notation](value) + self.behind
 
@@ -149,10 +149,10 @@ def _with_forms_that_are_read(shape: ArgumentShape, syntax: CallSyntax) -> Argum
 
 def _text_form(before: str, behind: str) -> ValueForm:
     """A text in quotes is JSON or Python, and the quotes are its own."""
-    for quote, notation in (('"', Notation.JSON), ("'", Notation.PYTHON)):
+    for quote, notation in (('"', ValueNotation.JSON), ("'", ValueNotation.PYTHON)):
         if before.endswith(quote) and behind.startswith(quote):
             return ValueForm(notation, before[:-1], behind[1:])
-    return ValueForm(Notation.RAW, before, behind)
+    return ValueForm(ValueNotation.RAW, before, behind)
 
 
 def _other_forms(
@@ -169,7 +169,9 @@ def _other_forms(
             before, is_there, end = written.rpartition(text)
             if is_there:
                 is_word = name in {"boolean", "null"} and text == repr(value)
-                form = ValueForm(Notation.PYTHON if is_word else Notation.JSON, before, end)
+                form = ValueForm(
+                    ValueNotation.PYTHON if is_word else ValueNotation.JSON, before, end
+                )
                 yield name, form
                 if name == "integer":
                     yield "number", form
