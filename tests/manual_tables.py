@@ -12,6 +12,7 @@ import click
 
 from tchat.cli.app import load_command
 from tchat.cli.commands import COMMANDS
+from tchat.cli.map.shard import MERGE, MERGE_HELP
 from tchat.cli.setting_options import SettingOption
 from tchat.manual import FOLDER
 from tchat.models.models_file import MODEL_SETTINGS
@@ -193,6 +194,8 @@ def _command_rows(name: str) -> Iterable[str]:
     command = load_command(name)
     if not isinstance(command, click.Group):
         yield _row(f"`tchat {name}`", COMMANDS[name][1])
+        if name == "map":
+            yield _row(f"`tchat map {MERGE}`", MERGE_HELP.partition(".")[0])
         return
     for child, subcommand in command.commands.items():
         if subcommand.hidden:  # a former name

@@ -11,7 +11,7 @@ from tchat.translation import N_, tr
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
 COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ask": ("tchat.cli.ask_options", N_("Answer one prompt; same as `tchat PROMPT`"), ()),
-    "map": ("tchat.cli.map", N_("Run one prompt over many rows, several at a time"), ()),
+    "map": ("tchat.cli.map", N_("Run one prompt over many rows, several at a time"), ("merge",)),
     "models": (
         "tchat.cli.models",
         N_("Find, download, check and remove model files"),

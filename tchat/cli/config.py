@@ -31,6 +31,8 @@ NAME = typer.Argument(..., help="Setting name, see `tchat config show`", autocom
 @app.command()
 def show(
     ctx: typer.Context,
+    name: str = typer.Argument(None, help="Show only this setting", autocompletion=_complete),
+    *,
     model: str = typer.Option(
         None,
         "-m",
@@ -41,7 +43,7 @@ def show(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """List all settings with their values and where each comes from.
+    """List all settings, or one, with their values and where each comes from.
 
     The first of these that names a value wins: flags and TCHAT_* variables, the session,
     models.toml, config.toml, the catalogue, the model file, the default.
@@ -53,7 +55,7 @@ def show(
     settings = _with_own_of_model(console, loaded.settings) if model else loaded.settings
     listed = [
         (key, key.value_in(settings), settings.origins.get(key.name, N_("default")))
-        for key in keys().values()
+        for key in ([_key(console, name)] if name else keys().values())
     ]
     if as_json:
         print_json(console, [_record(*entry) for entry in listed])
@@ -119,7 +121,7 @@ def set_(
                 )
             )
     written = set_value(console.paths.config_file, key, value)
-    shown = single_line(spell(written)) or '""'
+    shown = _shown(key, written)
     console.say(
         tr(
             "{name} = {shown} is saved in {config_file}",
@@ -140,7 +142,7 @@ def unset(ctx: typer.Context, name: str = NAME) -> None:
     console: Console = ctx.obj
     key = _key(console, name)
     unset_value(console.paths.config_file, key)
-    shown = single_line(spell(key.default)) or '""'
+    shown = _shown(key, key.default)
     console.say(
         tr("{name} is not set in config.toml; its default is {shown}", name=key.name, shown=shown)
     )
@@ -175,6 +177,10 @@ def _key(console: Console, name: str) -> Key:
     if notice := renamed(name):
         console.notice(notice)
     return key
+
+
+def _shown(key: Key, value: Value) -> str:
+    return single_line(spell(value)) or ("[]" if key.kind is tuple else '""')
 
 
 def _record(key: Key, value: Value, origin: str) -> dict[str, object]:

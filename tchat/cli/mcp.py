@@ -124,7 +124,10 @@ def rm(ctx: typer.Context, name: str = NAME, dry_run: bool = DRY_RUN) -> None:
         server = find_server(path, name)
         console.out(f"{single_line(server.name)}: {single_line(server.target)}")
         return
-    remove_server(path, name)
+    removed = remove_server(path, name)
+    console.say(
+        tr("{name} is removed from {path}", name=single_line(removed), path=path_text(path))
+    )
 
 
 @app.command("test")

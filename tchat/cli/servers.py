@@ -88,12 +88,14 @@ def add(
         insecure,
     )
     require_server(server, tr("the server {name}", name=name))
-    server_tables(console.paths)  # before a key is asked for
+    replaced = name in server_tables(console.paths)  # read before a key is asked for
     if keyring:
         from tchat.servers.api_key import save_key
 
         save_key(name, _typed_key(console, name))
     save_server(console.paths, server)
+    if replaced:
+        console.say(tr("the server {name} was there already: its entry is replaced", name=name))
     console.say(
         tr("{name} is saved: `tchat servers test {name}` tries it, `tchat -m {name}` uses it",
            name=name)

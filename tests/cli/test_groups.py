@@ -54,6 +54,14 @@ def test_config_show_lists_every_setting_with_its_origin(shell: Shell) -> None:
     assert [entry["name"] for entry in value] == list(keys())
 
 
+def test_config_show_lists_one_setting(shell: Shell) -> None:
+    shell("config", "set", "tools.deny", "python")
+    (row,) = [line.split("\t") for line in shell("config", "show", "tools.deny").out.splitlines()]
+    assert row[:3] == ["tools.deny", '["python"]', "config.toml"]
+    assert shell("config", "show", "tools.dney").code == 2
+    assert "its default is []" in shell("config", "unset", "tools.deny").err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "printed"),
     [

@@ -31,7 +31,8 @@ def test_the_help_names_every_command(shell: Shell, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_table_of_commands_is_what_the_groups_hold(name: str) -> None:
     command = load_command(name)
-    assert tuple(getattr(command, "commands", {})) == COMMANDS[name][2]
+    words = ("merge",) if name == "map" else ()  # which the command reads itself
+    assert (*getattr(command, "commands", {}), *words) == COMMANDS[name][2]
 
 
 @pytest.mark.parametrize(

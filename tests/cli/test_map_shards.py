@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Ran
+from tests.cli.shell import Ran, tchat
 from tests.cli.test_map import FLAGS, model, records, rows, tchat_map
 
 __all__ = ["model", "rows"]  # fixtures
@@ -166,3 +166,12 @@ def test_a_merge_takes_no_flags(rows: Path, tmp_path: Path) -> None:
         ran = tchat_map(*call)
         assert ran.code == 2
         assert "tchat map merge all.jsonl part-*.jsonl" in ran.err
+
+
+@pytest.mark.parametrize("call", [("map", "merge", "--help"), ("help", "map", "merge")])
+def test_a_merge_has_a_help_of_its_own(home: Path, call: tuple[str, ...]) -> None:
+    ran = tchat(*call)
+    assert ran.code == 0
+    assert "tchat map merge OUT" in ran.out
+    assert "Put the result files of several shards together" in ran.out
+    assert "--schema" not in ran.out

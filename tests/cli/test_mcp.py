@@ -40,7 +40,8 @@ def test_a_server_is_added_listed_tried_and_removed(shell: Shell, home: Path) ->
     assert found["prompts"][0]["arguments"][0]["is_required"]
 
     assert shell("mcp", "rm", "--dry-run", "here").out.startswith("here: ")
-    assert shell("mcp", "rm", "here").code == 0
+    removed = shell("mcp", "rm", "here")
+    assert (removed.code, "here is removed from" in removed.err) == (0, True)
     assert shell("mcp", "ls", "--json").out == "[]\n"
 
 

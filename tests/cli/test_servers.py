@@ -50,6 +50,9 @@ def test_servers_are_added_listed_and_removed(shell: Shell) -> None:
     ]
     listed = json.loads(shell("servers", "ls", "--json").out)
     assert [each["name"] for each in listed] == ["lab", "b"]
+    again = shell("servers", "add", "b", "http://127.0.0.1:1/v1", "--private", "--timeout", "5")
+    assert "was there already: its entry is replaced" in again.err
+    assert "replaced" not in ran.err
     assert shell("servers", "rm", "lab", "--dry-run").out == "lab\thttps://lab.example/v1\n"
     assert shell("servers", "rm", "lab").code == 0
     assert json.loads(shell("servers", "ls", "--json").out) == listed[1:]

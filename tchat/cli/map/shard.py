@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tchat.chat.attachments import expand_patterns
 from tchat.cli.console import Console
@@ -28,9 +28,21 @@ from tchat.cli.map.rows import MapRow
 from tchat.errors import ExitCode, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
-from tchat.translation import tr, trn
+from tchat.translation import N_, tr, trn
+
+if TYPE_CHECKING:
+    import click
 
 MERGE = "merge"
+MERGE_HELP = N_("""\
+Put the result files of several shards together, in the order of the rows.
+
+What OUT holds already counts as the first file. A row that is in several files is taken from the
+first where it has a result. Rows that are missing between others are told; of rows behind the last
+one no file knows: the same `tchat map` with -o OUT and without --shard processes just the rows
+that are missing.
+
+Exit code: 0 no row failed or is missing, 1 some did or are, 2 the files do not belong together.""")
 MOST_SHARDS = 100_000
 LISTED = 5  # gaps that are named
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
@@ -203,6 +215,23 @@ def merge_shards(
         with translated_errors(path):
             _write_sorted(path, merge.places)
     return _report(console, merge, path)
+
+
+def merge_help(ctx: click.Context) -> str:
+    """The help of ``tchat map merge``; ``ctx`` is that of the map."""
+    import click
+
+    arguments = [
+        click.Argument(["output"], metavar="OUT"),
+        click.Argument(["inputs"], metavar="FILE...", nargs=-1),
+    ]
+    command = click.Command(
+        MERGE, params=list(arguments), help=tr(MERGE_HELP), add_help_option=False
+    )
+    info = f"{ctx.info_name} {MERGE}"
+    with click.Context(command, ctx.parent, info, max_content_width=100) as own:
+        command.options_metavar = ""
+        return command.get_help(own)
 
 
 def _parts(inputs: Sequence[str]) -> Iterator[Path]:

@@ -204,8 +204,8 @@ def add_server(path: Path, server: ServerConfig) -> None:
     _write(path, changed)
 
 
-def remove_server(path: Path, name: str) -> None:
-    """Remove a server from ``mcp.json``; everything else in the file is kept.
+def remove_server(path: Path, name: str) -> str:
+    """Remove a server from ``mcp.json``, and return its name; the rest of the file is kept.
 
     Raises:
         UsageError: There is none of that name, or the file is not in the expected form.
@@ -217,6 +217,7 @@ def remove_server(path: Path, name: str) -> None:
         name = find_server(path, name).name
     del entries[name]
     _write(path, {**document, SECTION: entries})
+    return name
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
