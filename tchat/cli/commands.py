@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "tools": (
         "tchat.cli.tools",
         N_("List and try the tools that a model can call, see what was called"),
-        ("ls", "test", "log", "undo", "new"),
+        ("ls", "test", "deny", "log", "undo", "new"),
     ),
     "judge": (
         "tchat.cli.judge",

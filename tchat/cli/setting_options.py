@@ -101,23 +101,6 @@ class PromptCommand(SettingsCommand):
         ]
 
 
-class MapCommand(SettingsCommand):
-    """``tchat map``, where ``-o`` is the output file; ``map merge`` has a help of its own."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As of any command, but for ``merge --help``."""
-        if args[:1] == ["merge"] and not {"-h", "--help"}.isdisjoint(args):
-            from tchat.cli.map.shard import merge_help
-
-            click.echo(merge_help(ctx), color=ctx.color)
-            ctx.exit()
-        return super().parse_args(ctx, args)
-
-    def pairs(self) -> list[click.Parameter]:
-        """None."""
-        return []
-
-
 class SettingOption(click.Option):
     """The flag of a setting; its value is stored in the context, see `typed_settings`.
 

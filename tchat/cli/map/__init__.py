@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import click
 import typer
 
 from tchat.chat.attachments import expand_patterns, read_file
@@ -26,7 +27,7 @@ from tchat.cli.chat_setup import (
 from tchat.cli.console import Console
 from tchat.cli.map.results import PrintedResults, Record, Results, open_results
 from tchat.cli.map.rows import MapRow, RowPrompt, read_rows
-from tchat.cli.map.shard import MERGE, Shard, merge_shards
+from tchat.cli.map.shard import MERGE, Shard, merge_help, merge_shards
 from tchat.cli.map.tally import Tally
 from tchat.cli.output.status import TerminalStatus
 from tchat.cli.setting_options import (
@@ -35,7 +36,7 @@ from tchat.cli.setting_options import (
     QUIET,
     SCHEMA,
     THRESHOLD,
-    MapCommand,
+    SettingsCommand,
     require_value,
     typed_notices,
     typed_settings,
@@ -387,6 +388,21 @@ class _MapJob:
             *((self.tools.names, settings.tools.tool_choice) if self.tools is not None else ()),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+class MapCommand(SettingsCommand):
+    """``tchat map``, where ``-o`` is the output file; ``map merge`` has a help of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As of any command, but for ``merge --help``."""
+        if args[:1] == [MERGE] and not {"-h", "--help"}.isdisjoint(args):
+            click.echo(merge_help(ctx), color=ctx.color)
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def pairs(self) -> list[click.Parameter]:
+        """None."""
+        return []
 
 
 app = single_command()
