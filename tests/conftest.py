@@ -23,7 +23,6 @@ from tests.tiny import write_tiny
 
 FOREIGN = ("TCHAT_", "HF_", "HUGGINGFACE_", "LLAMA_", "OLLAMA_", "XDG_")
 FOREIGN_NAMES = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
-USUAL_MARKS = "not long and not benchmark"  # of pyproject.toml
 MOST_WORKERS = 8
 MEMORY = Path("/dev/shm")  # Linux keeps its files in memory
 ROOM = 4 << 30  # bytes free in it that are enough for the files of all tests
@@ -40,7 +39,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
-    usual = option.markexpr == USUAL_MARKS and not (option.usepdb or option.collectonly)
+    marks = config.getini("addopts")[-1]  # of `-m` in pyproject.toml
+    usual = option.markexpr == marks and not (option.usepdb or option.collectonly)
     if whole and usual and getattr(option, "numprocesses", 0) is None:
         option.numprocesses = min(len(usable_cpus()) + 1, MOST_WORKERS)
         option.dist = "worksteal"

@@ -62,7 +62,8 @@ def add(
     kind: str = typer.Option(
         "",
         "--kind",
-        help="What it is: " + ", ".join(KINDS) + " (default: find out)",
+        metavar="|".join(KINDS),
+        help="What it is; default: find out",
         autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
     ),
     ctx_size: int = typer.Option(
