@@ -23,7 +23,7 @@ async def test_the_first_topic_is_shown_at_every_size(size: tuple[int, int]) -> 
 
 async def test_words_find_the_sections_that_have_them() -> None:
     async with shown(ManualScreen()) as (app, pilot):
-        await pilot.press(*"sha-256")
+        await pilot.press(*"atomic")
         await pilot.pause()
         page = text(app)
         assert "Downloads" in page
