@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tchat.errors import StorageError
-from tchat.paths import BESIDE, private_file, special_file
+from tchat.private_files import BESIDE, private_file, special_file
 from tchat.translation import tr
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.paths import private_file, private_folder, user_paths
+from tchat.paths import user_paths
+from tchat.private_files import private_file, private_folder
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])

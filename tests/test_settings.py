@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tchat.errors import StorageError, TchatError, UsageError
-from tchat.paths import Paths, write_private
+from tchat.paths import Paths
+from tchat.private_files import write_private
 from tchat.settings import Sampling, Settings, Tools, find_key, keys, load, renamed
 from tchat.settings.keys import check, parse
 from tchat.settings.load import parse_toml, set_value, unset_value

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tchat.decoding import decode
 from tchat.errors import UsageError
-from tchat.paths import writing
+from tchat.private_files import writing
 from tchat.translation import tr
 
 FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")

@@ -78,19 +78,23 @@ def open_model(
         server.schema = schema
         return ChatModel(server, named)
     from tchat.chat.machine import require_memory
-    from tchat.chat.preload import draft_model_metadata, engine_options, open_snapshots
+    from tchat.chat.preload import (
+        draft_model_metadata,
+        engine_options,
+        open_snapshots,
+        with_models_file,
+    )
     from tchat.engine.binding import backend, build_name
     from tchat.engine.engine import Engine
     from tchat.models.files import label
     from tchat.models.metadata import MetadataCache
-    from tchat.models.models_file import settings_for
     from tchat.models.resolve import resolve_chosen
     from tchat.models.verify import require_loadable
 
     path = resolve_chosen(settings, paths)
     with MetadataCache(paths) as metadata_cache:
         metadata = metadata_cache.metadata(path)
-        settings = settings_for(settings, paths, path)
+        settings = with_models_file(settings, paths, path)
         draft = draft_model_metadata(settings, paths, metadata_cache)
         if settings.rpc:
             from tchat.chat.rpc_model import open_rpc_engine

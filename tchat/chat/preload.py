@@ -7,6 +7,7 @@ The one needs no GIL, so they go on side by side; what is imported here comes be
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -22,7 +23,6 @@ from tchat.models.files import file_key, label
 from tchat.models.gguf.compatibility import ModelKind
 from tchat.models.memory import main_memory
 from tchat.models.metadata import MetadataCache, ModelMetadata, read_metadata
-from tchat.models.models_file import settings_for
 from tchat.models.resolve import resolve, resolve_chosen
 from tchat.paths import Paths, expanded, is_file
 from tchat.sanitize import single_line
@@ -58,7 +58,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             metadata = metadata_cache.metadata(resolve_chosen(settings, paths))
             if not is_known_good(metadata, metadata_cache):
                 return None
-            settings = settings_for(settings, paths, metadata.path)
+            settings = with_models_file(settings, paths, metadata.path)
             if settings.rpc:
                 return None
             require_memory(settings, metadata)
@@ -99,8 +99,21 @@ def require_valid_options(settings: Settings, paths: Paths) -> None:
             from tchat.models.verify import refusal_text
 
             raise ModelInvalid(refusal_text(metadata))
-        settings = settings_for(settings, paths, metadata.path)
+        settings = with_models_file(settings, paths, metadata.path)
         engine_options(settings, metadata, draft_model_metadata(settings, paths, metadata_cache))
+
+
+def with_models_file(settings: Settings, paths: Paths, model: Path) -> Settings:
+    """``settings`` with those of ``model`` in ``models.toml``; nothing is imported without it.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    if not os.path.lexists(paths.models_file):
+        return settings
+    from tchat.models.models_file import settings_for
+
+    return settings_for(settings, paths, model)
 
 
 def draft_model_metadata(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError
-from tchat.paths import acquire_lock, private_file, private_folder, write_private
+from tchat.private_files import acquire_lock, private_file, private_folder, write_private
 from tchat.translation import tr
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def write_table(redactor: Redactor, path: Path) -> None:
     Raises:
         UsageError: The file is there already.
     """
-    from tchat.paths import write_new
+    from tchat.private_files import write_new
 
     text = json.dumps(dict(redactor.table), ensure_ascii=False, indent=2) + "\n"
     write_new(path, (text.encode("utf-8", "surrogatepass"),))

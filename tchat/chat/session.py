@@ -130,7 +130,7 @@ def write_session(
         UsageError: The file is there already, its folder is not, or no format has the suffix.
         StorageError: It cannot be written.
     """
-    from tchat.paths import write_new, write_private
+    from tchat.private_files import write_new, write_private
     from tchat.sessions.formats import MARKDOWN, export_format
 
     session = store.get(session_id)

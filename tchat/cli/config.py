@@ -9,7 +9,7 @@ from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.cli.setting_options import require_value
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sanitize import printable, single_line
 from tchat.settings import Key, Settings, Value, find_key, keys, load, renamed, spell
 from tchat.settings.keys import parse, renamed_theme

@@ -21,7 +21,8 @@ from tchat.errors import (
     UsageError,
     with_hint,
 )
-from tchat.paths import Paths, private_file, user_paths
+from tchat.paths import Paths, user_paths
+from tchat.private_files import private_file
 from tchat.sanitize import single_line
 from tchat.translation import english, tr
 

@@ -6,7 +6,7 @@ import contextlib
 
 from tchat.cli.console import Console
 from tchat.errors import TchatError
-from tchat.paths import write_private
+from tchat.private_files import write_private
 from tchat.translation import tr
 
 

@@ -19,7 +19,8 @@ from tchat.cli.app import DRY_RUN, JSON, command_group
 from tchat.cli.console import Console, read_text
 from tchat.cli.output.columns import fields, print_json, print_rows
 from tchat.errors import UsageError
-from tchat.paths import user_paths, write_private
+from tchat.paths import user_paths
+from tchat.private_files import write_private
 from tchat.sanitize import printable
 from tchat.settings.load import read_text as read_toml
 from tchat.translation import N_, tr

@@ -30,7 +30,7 @@ from tchat.cli.line_chat import LineChat
 from tchat.decoding import decode
 from tchat.errors import SETTINGS, ExitCode, Interrupted, StorageError, TchatError
 from tchat.models.sources.starter import STARTER
-from tchat.paths import private_file, writing
+from tchat.private_files import private_file, writing
 from tchat.settings import Settings
 from tchat.translation import tr
 

@@ -14,7 +14,8 @@ from tchat.cli.console import Console, confirm, decode_words
 from tchat.cli.output.columns import fields, iso, print_json, print_rows
 from tchat.errors import StorageError, UsageError
 from tchat.humanize import when
-from tchat.paths import is_writable, path_text, write_new
+from tchat.paths import path_text
+from tchat.private_files import is_writable, write_new
 from tchat.sanitize import printable, printable_json, revealed, single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, TCHAT_JSON, ExportFormat, export_format
 from tchat.translation import N_, tr, trn

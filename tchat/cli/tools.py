@@ -20,7 +20,8 @@ from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.errors import ExitCode, TchatError, UsageError
 from tchat.humanize import size_text
-from tchat.paths import user_paths, write_private
+from tchat.paths import user_paths
+from tchat.private_files import write_private
 from tchat.sanitize import revealed, single_line
 from tchat.settings import Settings, find_key, load
 from tchat.settings.load import set_value

@@ -22,7 +22,7 @@ from typing import Any
 
 from tchat.engine.threads import default_threads
 from tchat.errors import ModelError, StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 

@@ -25,7 +25,8 @@ from tchat.errors import UsageError
 from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, PlattScaling
 from tchat.models.metadata import ModelMetadata
-from tchat.paths import Paths, private_file, writing
+from tchat.paths import Paths
+from tchat.private_files import private_file, writing
 from tchat.sanitize import single_line
 from tchat.translation import tr
 

@@ -32,7 +32,7 @@ from tchat.judge.linear_head import (
     held_out_quality,
 )
 from tchat.judge.training_data import Dialogue, EditedReply
-from tchat.paths import private_file, writing
+from tchat.private_files import private_file, writing
 from tchat.settings import Sampling
 from tchat.translation import tr, trn
 

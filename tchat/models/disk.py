@@ -23,7 +23,8 @@ from tchat.models.hub.repository import list_repo_models
 from tchat.models.metadata import MetadataCache
 from tchat.models.models_file import forget, registered
 from tchat.models.sources.source import HUB, USER, LocalModel
-from tchat.paths import Paths, acquire_lock
+from tchat.paths import Paths
+from tchat.private_files import acquire_lock
 from tchat.sanitize import single_line
 from tchat.translation import tr
 

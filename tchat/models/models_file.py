@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.errors import UsageError
-from tchat.paths import Paths, expanded, write_private
+from tchat.paths import Paths, expanded
+from tchat.private_files import write_private
 from tchat.settings import Key, Settings, Value, find_key, former_names, keys
 from tchat.settings.keys import check, did_you_mean, parse
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tchat.errors import StorageError
-from tchat.paths import is_on_read_only_disk, special_file
+from tchat.private_files import is_on_read_only_disk, special_file
 from tchat.translation import N_, tr
 
 BUSY_SECONDS = 5.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.paths import acquire_lock, private_file, private_folder
+from tchat.private_files import acquire_lock, private_file, private_folder
 from tchat.sessions import schema
 from tchat.sessions.database import Database, DatabaseDamaged
 from tchat.sessions.records import Message, Status

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sessions import message_tree
 from tchat.sessions.database import Database, connect
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status

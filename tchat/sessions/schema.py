@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sessions.database import Database, DatabaseDamaged, connect, schema_writable
 from tchat.sessions.records import LAST_ID, LAST_SECOND
 from tchat.translation import tr

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tchat.errors import StorageError, UsageError, with_hint
-from tchat.paths import Paths, is_file, write_private
+from tchat.paths import Paths, is_file
+from tchat.private_files import write_private
 from tchat.settings.keys import (
     FORMER_THEMES,
     SECTIONS,

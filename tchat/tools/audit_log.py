@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tchat.paths import private_file, writing
+from tchat.private_files import private_file, writing
 from tchat.tools.approval import Decider, Decision
 
 MAX_SIZE = 4 << 20  # bytes; then the file is kept as `.1`, and a new one begins

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.paths import write_private
+from tchat.private_files import write_private
 from tchat.tools.tool import ToolError
 from tchat.translation import tr
 

@@ -17,7 +17,7 @@ from textual.dom import DOMNode, NoScreen
 from textual.screen import Screen
 
 from tchat.errors import DoesNotFit, TchatError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sanitize import single_line
 from tchat.translation import tr
 

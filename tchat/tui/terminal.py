@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.translation import tr
 
 # Waits until tchat says that it is done. Where that never comes, because llama.cpp crashed or

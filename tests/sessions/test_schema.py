@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sessions import schema
 from tchat.sessions.database import Database
 from tchat.sessions.records import Role, Status, ToolCall, ToolOutcome, ToolState

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tchat.cli.console import Console
 from tchat.errors import StorageError, UsageError
-from tchat.paths import require_folder
+from tchat.private_files import require_folder
 from tchat.sanitize import printable_json, single_line
 from tchat.translation import in_english, tr, trn
 

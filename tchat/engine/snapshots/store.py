@@ -25,7 +25,7 @@ from tchat.engine.snapshots.index import (
     tokens_of,
 )
 from tchat.errors import StorageError
-from tchat.paths import private_folder, write_private
+from tchat.private_files import private_folder, write_private
 from tchat.translation import N_, tr
 
 

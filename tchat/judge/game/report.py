@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tchat.judge.game.game_state import GameRound, GameState
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
-from tchat.paths import write_private
+from tchat.private_files import write_private
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr, trn
 

@@ -19,7 +19,7 @@ from tchat.engine.loading import ControlVector
 from tchat.judge.discriminator import whole
 from tchat.judge.features import Features
 from tchat.judge.linear_head import Matrix, Vector
-from tchat.paths import private_folder
+from tchat.private_files import private_folder
 from tchat.translation import N_, tr
 
 ARCHITECTURE = "controlvector"

@@ -21,7 +21,7 @@ from tchat.models.hub.cache import HubCache, PartialFile, new_hash, writing
 from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import HeaderCache
 from tchat.models.hub.repository import RepoFile
-from tchat.paths import acquire_lock
+from tchat.private_files import acquire_lock
 from tchat.sanitize import single_line
 from tchat.translation import tr
 

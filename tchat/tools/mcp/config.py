@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from tchat.errors import StorageError, UsageError
-from tchat.paths import expanded, write_private
+from tchat.paths import expanded
+from tchat.private_files import write_private
 from tchat.sanitize import single_line
 from tchat.translation import tr
 

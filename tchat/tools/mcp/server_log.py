@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tchat.errors import StorageError
-from tchat.paths import private_file
+from tchat.private_files import private_file
 from tchat.sanitize import single_line
 
 MAX_LOG = 256 << 10  # characters of one run of a server

@@ -12,7 +12,8 @@ from textual.widgets import Input, Static
 
 from tchat.chat.session import export_path
 from tchat.errors import UsageError
-from tchat.paths import path_text, require_folder
+from tchat.paths import path_text
+from tchat.private_files import require_folder
 from tchat.sanitize import single_line
 from tchat.sessions.formats import FORMATS, MARKDOWN, export_format
 from tchat.translation import N_, tr

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tchat.errors import TchatError
-from tchat.paths import write_private
+from tchat.private_files import write_private
 
 DAY = 86_400.0  # seconds
 MOST = 50  # entries that are kept
