@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
+from tchat.redaction.sensitive_span import CJK, DataKind, SensitiveSpan
 
+_LETTER = rf"[^\W{CJK}]"  # or a digit, or an underscore
+_ALNUM = rf"[^\W_{CJK}]"
 _EMAIL = re.compile(
-    r"(?<![\w.+%-])([\w.+%'-]{0,63}[\w+%])(?:@|\s?[\[(]at[\])]\s?)"
-    r"((?:[^\W_](?:[\w-]{0,61}[^\W_])?(?:\.|\s?[\[(]dot[\])]\s?))+[^\W\d_]{2,24})(?![\w-])"
+    rf"(?<!{_LETTER})(?<![.+%-])((?:{_LETTER}|[.+%'-]){{0,63}}(?:{_LETTER}|[+%]))(?:@|\s?[\[(]at[\])]\s?)"
+    rf"((?:{_ALNUM}(?:(?:{_LETTER}|-){{0,61}}{_ALNUM})?(?:\.|\s?[\[(]dot[\])]\s?))+[^\W\d_{CJK}]{{2,24}})"
+    rf"(?!{_LETTER}|-)"
 )
 _REMOTE = re.compile(r":[\w~./-]+")  # behind the host of `git@host:path`
 
@@ -30,12 +33,13 @@ _CHINESE_MOBILE = re.compile(
 )
 _CALLED = re.compile(
     r"(?:phone|call|tel|fax|mobile|mobil|cell|handy|ruf|anruf|telefon|téléphone|numéro|appel|"
-    r"portable|whatsapp|sms|text me|dial|reach|erreichbar|joindre|手机|电话|联系|致电|拨打|热线)",
+    r"portable|whatsapp|sms|text me|dial|reach|erreichbar|joindre|notdienst|kontakt|contact|"
+    r"teléfono|móvil|celular|llama|llám|número|contacto|cellulare|chiama|手机|电话|联系|致电|拨打|热线|号码)",
     re.IGNORECASE,
 )
 _NO_PHONE = re.compile(
     r"(?:isbn|issn|doi|order|bestell|commande|invoice|rechnung|facture|ticket|订单|发票|编号|"
-    r"version|serial|tracking|article|artikel|version)\W{0,12}(?:\w+\W{1,3}){0,2}\Z",
+    r"pedido|factura|versión|version|serial|tracking|article|artikel|artículo)\W{0,12}(?:\w+\W{1,3}){0,2}\Z",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}\s?[-–]\s?\d{4}")
@@ -63,6 +67,8 @@ def _is_phone(text: str, start: int, number: str) -> bool:
     before = text[max(0, start - _CONTEXT) : start]
     if number.startswith(("+", "00")):
         return True
+    if re.search(r"[A-Za-z][-_#]?\Z", before) or re.fullmatch(r"\d\.\d+", number):
+        return False  # a piece of a longer number, such as K-0603-80211, or a fraction
     if _DATE.fullmatch(number.strip()) or _NO_PHONE.search(before):
         return False
     if _CALLED.search(before):

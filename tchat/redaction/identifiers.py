@@ -27,7 +27,7 @@ def find_ibans(text: str) -> Iterator[SensitiveSpan]:
         found = match.group()
         for end in range(len(found), 14, -1):
             at_end = end == len(found) or not found[end].isalnum()
-            if at_end and iban.is_valid(found[:end]):
+            if at_end and iban.is_valid(found[:end], check_country=False):
                 yield SensitiveSpan(match.start(), match.start() + end, DataKind.IBAN)
                 break
 
@@ -53,7 +53,15 @@ _FORMS: Mapping[str, tuple[str, str]] = MappingProxyType(
             r"[12][ .]?\d{2}[ .]?\d{2}[ .]?(?:\d{2}|2[AB])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}",
             "",
         ),
-        "stdnum.de.idnr": (r"\d{2} ?\d{3} ?\d{3} ?\d{3}", r"steuer|ident|idnr|\btax\b|fiscal|税"),
+        "stdnum.ca.sin": (
+            r"\d{3}([ -])\d{3}\1\d{3}",
+            r"\bS\.?[IS]\.?N\b|social (?:insurance|security)|assurance sociale",
+        ),
+        "stdnum.au.tfn": (r"\d{3} \d{3} \d{3}", r"\bTFN\b|tax file"),
+        "stdnum.de.idnr": (
+            r"\d{2} ?\d{3} ?\d{3} ?\d{3}",
+            r"steuer|ident|idnr|\btax\b|fiscal|finanzamt|bescheid|ausweis|税",
+        ),
         "stdnum.es.dni": (r"\d{8}-?[A-Z]", ""),
         "stdnum.es.nie": (r"[XYZ]-?\d{7}-?[A-Z]", ""),
         "stdnum.it.codicefiscale": (r"[A-Z]{6}\d{2}[A-EHLMPR-T]\d{2}[A-Z]\d{3}[A-Z]", ""),
@@ -86,7 +94,7 @@ _PATTERNS = tuple(
     )
     for module, (form, words) in _FORMS.items()
 )
-_CONTEXT = 40  # characters before a number in which its name stands
+_CONTEXT = 40  # characters beside a number in which its name stands
 
 
 def find_person_ids(text: str) -> Iterator[SensitiveSpan]:
@@ -94,12 +102,28 @@ def find_person_ids(text: str) -> Iterator[SensitiveSpan]:
     for module, pattern, words in _PATTERNS:
         for match in pattern.finditer(text):
             before = text[max(0, match.start() - _CONTEXT) : match.start()]
-            if words and not words.search(before):
+            after = text[match.end() : match.end() + _CONTEXT]
+            if words and not (words.search(before) or words.search(after)):
                 continue
-            if import_module(module).is_valid(match.group()):
+            if _is_valid(module, match.group()):
                 yield SensitiveSpan(match.start(), match.end(), DataKind.ID)
     for match in _NINO.finditer(text):
         yield SensitiveSpan(match.start(), match.end(), DataKind.ID)
     for match in _PASSPORT.finditer(text):
         if any(each.isdigit() for each in match.group(1)):
             yield SensitiveSpan(match.start(1), match.end(1), DataKind.ID)
+
+
+def _is_valid(module: str, number: str) -> bool:
+    checker = import_module(module)
+    if module != "stdnum.cn.ric":
+        return bool(checker.is_valid(number))
+    # The library also asks whether the county had its number in the year of birth; people keep the
+    # number of the county that registered them later.
+    from stdnum.exceptions import ValidationError
+
+    try:
+        checker.get_birth_date(number)
+    except ValidationError:
+        return False
+    return bool(checker.calc_check_digit(number) == number[-1].upper())

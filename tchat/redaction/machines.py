@@ -6,15 +6,17 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
+from tchat.redaction.sensitive_span import WORD_END, WORD_START, DataKind, SensitiveSpan
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?<![\w.@/\\-])(?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}}(?![\w-]|\.\w|\()")
+_HOST = re.compile(
+    rf"{WORD_START}(?<![.@/\\-])(?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}}{WORD_END}(?!-|\.\w|\()"
+)
 _URL_HOST = re.compile(
-    rf"(?<=://)(?:[^\s/@:]*(?::[^\s/@]*)?@)?((?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}})(?![\w-]|\.\w)"
+    rf"(?<=://)(?:[^\s/@:]*(?::[^\s/@]*)?@)?((?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{1,23}}){WORD_END}(?!-|\.\w)"
 )
 _LOGIN = re.compile(
-    rf"\b(?:ssh|scp|sftp|rsync|mosh)\s(?:-\S+\s){{0,4}}[a-z_][\w.-]{{0,30}}@({_LABEL}(?:\.{_LABEL})*)(?![\w.-]*@)(?=[:\s'\")\]]|[.,;]?(?:\s|\Z))"
+    rf"\b(?:ssh|scp|sftp|rsync|mosh)\s(?:-\S+\s){{0,4}}[a-z_][\w.-]{{0,30}}@({_LABEL}(?:\.{_LABEL})*)(?![\w.-]*@|:[0-9a-f]{{0,4}}:)(?=[:\s'\")\]]|[.,;]?(?:\s|\Z))"
 )
 _PRIVATE = re.compile(
     r"\.(?:local|lan|internal|intranet|intra|corp|home|localdomain|private|test|home\.arpa|fritz\.box)\Z",
@@ -26,19 +28,28 @@ _MACHINE = re.compile(
     r"vpn|gw|gateway|proxy|jump|bastion|dc|ad|ldap|nas|san|backup|build|ci|jenkins|git|gitlab|stage|"
     r"staging|dev|test|prod|k8s|kube|etcd|gpu|hpc|login|worker|master|mgmt|admin|intranet|printer|"
     r"fileserver|files|share|lab|box|vm|pc|laptop|desktop)[-\w]*?\d+|"
-    r"(?:db|srv|vpn|jump|bastion|intranet|staging|ldap|nas|mgmt|jenkins|fileserver)|"
+    r"(?:db|srv|vpn|jump|bastion|intranet|intra|internal|corp|prod|infra|staging|ldap|nas|mgmt|jenkins|"
+    r"fileserver)|"
     r"[a-z]+(?:-[a-z0-9]+)*-\d+)\Z",
     re.IGNORECASE,
 )
-_IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
+_IPV4 = re.compile(rf"{WORD_START}(?<![.-])(?:\d{{1,3}}\.){{3}}\d{{1,3}}{WORD_END}(?!-|\.\d)")
+_IPV6 = re.compile(
+    rf"{WORD_START}(?<![:.])(?:[0-9A-Fa-f]{{0,4}}:){{2,7}}[0-9A-Fa-f]{{0,4}}{WORD_END}(?!:)"
+)
+_PREFIX = re.compile(r"/\d{1,3}(?!\d)")  # behind the address of a network
+# Ranges of addresses that everyone has.
+_RANGES = frozenset(
+    ipaddress.ip_network(each)
+    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
+)
 _VERSION = re.compile(
     r"(?:\bv|version|release|build|firmware|版本|chapter|section|§|kapitel|chapitre|abschnitt|第|ratio)\s*\Z",
     re.IGNORECASE,
 )
 # The folder of a user, on Linux, macOS and Windows; the name is what is replaced.
 _HOME = re.compile(
-    r"(?:(?<![\w.])/(?:home|Users|export/home|var/home)/|\b[A-Za-z]:[\\/]+Users[\\/]+|(?<![\w/])~(?=[A-Za-z]))"
+    r"(?:(?<![A-Za-z0-9_.])/(?:home|Users|export/home|var/home)/|(?<![A-Za-z0-9])[A-Za-z]:[\\/]+Users[\\/]+|(?<![\w/])~(?=[A-Za-z]))"
     r"([^\s/\\:*?\"'<>|,;)\]]{1,64})"
 )
 _NO_USERS = frozenset(
@@ -62,6 +73,9 @@ def find_hosts(text: str) -> Iterator[SensitiveSpan]:
             yield SensitiveSpan(match.start(1), match.end(1), DataKind.HOST)
     for pattern in (_IPV4, _IPV6):
         for match in pattern.finditer(text):
+            prefix = _PREFIX.match(text, match.end())
+            if prefix is not None and _is_network(match.group() + prefix.group()):
+                continue
             if not _VERSION.search(text[: match.start()]) and _is_address(match.group()):
                 yield SensitiveSpan(match.start(), match.end(), DataKind.HOST)
 
@@ -80,6 +94,15 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return not (address.is_loopback or address.is_unspecified or text == "255.255.255.255")
+
+
+def _is_network(text: str) -> bool:
+    """Whether ``text`` is a range that everyone has, such as 10.0.0.0/8."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return network in _RANGES
 
 
 def find_users(text: str) -> Iterator[SensitiveSpan]:

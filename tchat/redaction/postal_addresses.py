@@ -1,4 +1,4 @@
-"""Finds postal addresses with a house number, as English, German, French and Chinese write them.
+"""Finds postal addresses with a house number, in English, German, French, Spanish and Chinese.
 
 Every repetition is bounded: a text of any length takes time by its length.
 """
@@ -61,6 +61,20 @@ _FRENCH = re.compile(
     """,
     re.VERBOSE,
 )
+# Calle de Alcalá 15, 2º B, 28014 Madrid; C/ Mayor, 4; Av. Reforma 222, 06600 Ciudad de México
+_SPANISH_LINK = r"(?:(?:de|del|la|las|los|el|y)\s){0,3}"
+_SPANISH_NAME = rf"{_SPANISH_LINK}[A-ZÁÉÍÓÚÑ][\w.]{{1,30}}"
+_SPANISH = re.compile(
+    rf"""
+    \b(?:[Cc]alle|C/|[Aa]venida|Avda?\.|Av\.|[Pp]laza|Pza\.|[Pp]aseo|Pº|[Cc]amino|[Cc]arrera|[Rr]onda
+      |[Tt]ravesía|[Cc]arretera|Ctra\.|[Rr]ambla|[Gg]lorieta|[Cc]uesta)
+    \s?{_SPANISH_NAME}(?:\s{_SPANISH_NAME}){{0,4}}
+    (?:,?\s(?:n\.?º|núm\.?|número|\#|No\.)\s?|,?\s)\d{{1,4}}(?:\s?bis)?\b(?!\s(?:de\s[a-z]|a\.|horas|personas))
+    (?:,?\s(?:\d{{1,2}}\.?[ºª°]|bajo|piso\s\d+|[Dd]pto\.?\s?\w+|[Ii]nt\.?\s?\d+)(?:\s[A-Z]\b|\s(?:izq|dcha)\.?)?)?
+    (?:,?\s\d{{5}}\s[A-ZÁÉÍÓÚÑ]\w{{1,30}}(?:\s{_SPANISH_NAME}){{0,3}})?
+    """,
+    re.VERBOSE,
+)
 # 北京市朝阳区建国路88号2单元301室: found by street and number, then read backwards.
 _CHINESE = re.compile(
     r"(?:大道|大街|路|街|巷|弄|胡同|里|村|道)[东西南北中]?[一二三四五六]?段?\s?\d{1,5}(?:号|弄)"
@@ -74,7 +88,7 @@ _CHINESE_SIZE = 30  # characters of an address before its street, at most
 
 def find_postal_addresses(text: str) -> Iterator[SensitiveSpan]:
     """Postal addresses with a house number."""
-    for pattern in (_ENGLISH, _GERMAN, _FRENCH):
+    for pattern in (_ENGLISH, _GERMAN, _FRENCH, _SPANISH):
         for match in pattern.finditer(text):
             yield SensitiveSpan(match.start(), match.end(), DataKind.ADDRESS)
     for match in _CHINESE.finditer(text):

@@ -20,6 +20,9 @@ from tchat.redaction.machines import find_hosts, find_users
 from tchat.redaction.postal_addresses import find_postal_addresses
 from tchat.redaction.secret_keys import find_secret_keys
 from tchat.redaction.sensitive_span import (
+    CJK,
+    WORD_END,
+    WORD_START,
     DataKind,
     Detector,
     SensitiveSpan,
@@ -136,7 +139,8 @@ class Redactor:
 def _as_word(text: str) -> str:
     """A pattern of ``text``, which stands alone where its script parts words."""
     escaped = re.escape(text)
-    return rf"(?<!\w){escaped}(?!\w)" if text.isascii() else escaped
+    is_parted = re.search(rf"[{CJK}]", text) is None
+    return f"{WORD_START}{escaped}{WORD_END}" if is_parted else escaped
 
 
 def _normal(kind: DataKind, value: str) -> str:

@@ -33,6 +33,13 @@ class SensitiveSpan:
     kind: DataKind
 
 
+# Chinese and Japanese letters, for a set of a pattern. Their text has no blanks around a value, so
+# that ``\w`` and ``\b`` do not tell where one begins.
+CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+# Where a word of another script may begin and end.
+WORD_START = rf"(?<![^\W{CJK}])"
+WORD_END = rf"(?![^\W{CJK}])"
+
 Detector: TypeAlias = Callable[[str], Iterable[SensitiveSpan]]
 
 

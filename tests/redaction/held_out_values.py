@@ -316,7 +316,7 @@ def _host(rng: random.Random) -> str:
             f"172.{rng.randint(16, 31)}.{rng.randint(0, 255)}.{rng.randint(1, 254)}",
             f"198.51.100.{rng.randint(1, 254)}",
             f"10.{rng.randint(0, 255)}.{rng.randint(0, 255)}.{rng.randint(1, 254)}",
-            f"fe80::{_some(rng, _HEX[1:], 4)}:{_some(rng, _HEX[1:], 2)}ff:fe{_some(rng, _HEX, 2)}:1",
+            f"fe80::{_some(rng, _HEX[1:], 4)}:2bff:fe{_some(rng, _HEX, 2)}:1",
             f"2001:db8:{_some(rng, _HEX[1:], 4)}::{rng.randint(1, 99)}",
             f"{rng.choice(('web', 'db', 'gpu', 'kafka'))}{rng.randint(1, 40):02}.fra.example.net",
             f"{rng.choice(('vault', 'wiki', 'jenkins'))}.internal",
