@@ -11,6 +11,8 @@
     │   └── PromptTooLong
     ├── NetworkError          5
     ├── StorageError          6  disk, database, permissions
+    │   └── StoreLocked          the store is encrypted, and nobody unlocks it
+    │       └── WrongPassphrase
     ├── (REFUSED)             7  no error: without a terminal, a call of a tool was refused
     └── Interrupted     128 + n  signal n ended the work: 130 for Ctrl-C, 143 for SIGTERM
         └── Abandoned            a second one came before the work had ended
@@ -156,6 +158,17 @@ class StorageError(TchatError):
     """The disk, the database or a permission stands in the way."""
 
     exit_code = ExitCode.STORAGE
+
+
+class StoreLocked(StorageError):
+    """The store is encrypted, and there is nothing that unlocks it."""
+
+
+class WrongPassphrase(StoreLocked):
+    """What should unlock the store does not."""
+
+    def __init__(self) -> None:
+        super().__init__(tr("the passphrase is wrong"), tr("try again"))
 
 
 class Interrupted(TchatError):

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tchat.translation import N_
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+LOCK_FILE = "lock.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +25,26 @@ class Paths:
 
     ``TCHAT_HOME`` puts all of them under one folder; otherwise the platform's
     configuration and cache folders are used.
+
+    Attributes:
+        config: What cannot be made again.
+        cache: What can.
+        encryption: The keys of an encrypted store; None where there is no lock file.
     """
 
     config: Path
     cache: Path
+    encryption: Encryption | None = field(default=None, compare=False)
 
     @property
     def config_file(self) -> Path:
         """Settings, written by the user."""
         return self.config / "config.toml"
+
+    @property
+    def lock_file(self) -> Path:
+        """The wrapped keys of an encrypted store."""
+        return self.config / LOCK_FILE
 
     @property
     def sessions_db(self) -> Path:
@@ -128,14 +145,19 @@ class Paths:
 def user_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     """The folders of this user, by ``TCHAT_HOME`` or the platform's rules."""
     if home := environ.get("TCHAT_HOME"):
-        root = expanded(home)
-        return Paths(config=root, cache=root / "cache")
-    import platformdirs
+        config = expanded(home)
+        cache = config / "cache"
+    else:
+        import platformdirs
 
-    return Paths(
-        config=platformdirs.user_config_path("tchat", appauthor=False),
-        cache=platformdirs.user_cache_path("tchat", appauthor=False),
-    )
+        config = platformdirs.user_config_path("tchat", appauthor=False)
+        cache = platformdirs.user_cache_path("tchat", appauthor=False)
+    lock_file = config / LOCK_FILE
+    if not os.path.lexists(lock_file):
+        return Paths(config, cache)
+    from tchat.encryption.unlock_sources import shared_encryption
+
+    return Paths(config, cache, shared_encryption(lock_file))
 
 
 def expanded(name: str) -> Path:

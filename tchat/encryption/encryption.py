@@ -1,0 +1,216 @@
+"""The keys of an encrypted store, and who may have them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tchat.encryption.derivation import subkey
+from tchat.encryption.file_cipher import FileCipher
+from tchat.encryption.key_slots import SlotKind
+from tchat.encryption.lock_file import EncryptionState, LockFile, read_lock_file, refused
+from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
+from tchat.encryption.secret_bytes import SecretBytes
+from tchat.errors import StorageError, StoreLocked, WrongPassphrase
+from tchat.translation import tr
+
+
+class StoreKeys:
+    """The keys of an unlocked store, all made of its data key."""
+
+    def __init__(self, data_key: bytes) -> None:
+        self._data_key = SecretBytes(data_key)
+        self._files: FileCipher | None = FileCipher(subkey(data_key, b"files"))
+
+    def database_key(self, name: str) -> bytes:
+        """The key of the database ``name``: `sessions`, `snapshots-index`, `models`.
+
+        Raises:
+            StoreLocked: The keys were forgotten.
+        """
+        return subkey(self.data_key(), b"database " + name.encode())
+
+    def files(self) -> FileCipher:
+        """What encrypts files.
+
+        Raises:
+            StoreLocked: The keys were forgotten.
+        """
+        files = self._files
+        if files is None:
+            raise locked()
+        return files
+
+    def data_key(self) -> bytes:
+        """The key that all others are made of, to wrap it in a slot.
+
+        Raises:
+            StoreLocked: The keys were forgotten.
+        """
+        if self._files is None:
+            raise locked()
+        return bytes(self._data_key)
+
+    def forget(self) -> None:
+        """Overwrite the data key."""
+        self._files = None
+        self._data_key.wipe()
+
+
+# Unlocks a store with what it has; False where it has nothing. It raises what `unlock` does.
+UnlockSource = Callable[["Encryption"], bool]
+
+
+class Encryption:
+    """An encrypted store: locked until somebody needs a key. One a process; any thread may use it.
+
+    Attributes:
+        lock_file: The path of the lock file.
+        sources: Who is asked for a passphrase by `keys`, in this order; see
+            `tchat.encryption.unlock_sources`.
+    """
+
+    def __init__(self, lock_file: Path) -> None:
+        self.lock_file = lock_file
+        self.sources: tuple[UnlockSource, ...] = ()
+        self._guard = threading.RLock()
+        self._keys: StoreKeys | None = None
+        self._lock: LockFile | None = None
+        self._read_from: tuple[int, int, int] | None = None
+        self._is_asking_allowed = True
+
+    @property
+    def lock(self) -> LockFile:
+        """The content of the lock file, read again when it changed.
+
+        Raises:
+            StorageError: It cannot be used, or is gone.
+        """
+        with self._guard:
+            try:
+                status = self.lock_file.stat()
+                found = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._lock is None or found != self._read_from:
+                    self._use(read_lock_file(self.lock_file))
+                    self._read_from = found
+            except FileNotFoundError:
+                raise refused(self.lock_file, tr("it is gone")) from None
+            except OSError as error:
+                raise refused(self.lock_file, error.strerror or str(error)) from error
+            assert self._lock is not None  # noqa: S101 - read above
+            return self._lock
+
+    def _use(self, lock: LockFile) -> None:
+        if self._lock is not None and lock.id != self._lock.id:
+            self.forget()  # another store is in its place
+            self._is_asking_allowed = True
+        if self._keys is not None:
+            self._require_seal(lock, self._keys.data_key())
+        self._lock = lock
+
+    @property
+    def state(self) -> EncryptionState:
+        """Whether all files are encrypted, or some while they are converted.
+
+        Raises:
+            StorageError: The lock file cannot be used.
+        """
+        return self.lock.state
+
+    @property
+    def allows_clear(self) -> bool:
+        """Whether files in clear may be read: while the store is converted."""
+        return self.state is not EncryptionState.ON
+
+    @property
+    def writes_clear(self) -> bool:
+        """Whether files are written in clear: while the encryption is turned off."""
+        return self.state is EncryptionState.TURNING_OFF
+
+    @property
+    def kinds(self) -> frozenset[SlotKind]:
+        """What opens the store."""
+        return frozenset(slot.kind for slot in self.lock.slots)
+
+    @property
+    def is_unlocked(self) -> bool:
+        """Whether the keys are at hand, so that nobody is asked."""
+        return self._keys is not None
+
+    def unlock(self, passphrase: str) -> None:
+        """Unlock the store with a passphrase, or its recovery key.
+
+        Raises:
+            WrongPassphrase: It is another.
+            UsageError: The recovery key has a typing mistake.
+            StorageError: The lock file cannot be used.
+        """
+        with self._guard:
+            lock = self.lock
+            key = self._opened(lock, passphrase)
+            if key is None:
+                raise WrongPassphrase
+            self._open(lock, key)
+
+    def _opened(self, lock: LockFile, passphrase: str) -> bytes | None:
+        if (slot := lock.slot(SlotKind.RECOVERY)) and is_recovery_key(passphrase):
+            return slot.opened(lock.id, recovery_bytes(passphrase))
+        slot = lock.slot(SlotKind.PASSPHRASE)
+        return slot.opened(lock.id, passphrase) if slot else None
+
+    def unlock_with_key(self, kind: SlotKind, secret: bytes) -> bool:
+        """Unlock the store with the random key of a slot; False when it is another.
+
+        Raises:
+            StorageError: The lock file cannot be used.
+        """
+        with self._guard:
+            lock = self.lock
+            slot = lock.slot(kind)
+            key = slot.opened(lock.id, secret) if slot else None
+            if key is not None:
+                self._open(lock, key)
+            return key is not None
+
+    def _open(self, lock: LockFile, data_key: bytes) -> None:
+        self._require_seal(lock, data_key)
+        if self._keys is None:
+            self._keys = StoreKeys(data_key)
+        self._is_asking_allowed = True
+
+    def _require_seal(self, lock: LockFile, data_key: bytes) -> None:
+        if not lock.is_sealed_with(data_key):
+            raise refused(self.lock_file, tr("its state was not written by tchat"))
+
+    def keys(self) -> StoreKeys:
+        """The keys; unlocks the store by what this process has.
+
+        Raises:
+            StoreLocked: It has nothing, or the store was locked by `forget`.
+            WrongPassphrase: What it has is wrong.
+            StorageError: The lock file cannot be used.
+        """
+        with self._guard:
+            _ = self.lock
+            if self._keys is None and self._is_asking_allowed:
+                any(source(self) for source in self.sources)
+            if self._keys is None:
+                raise locked()
+            return self._keys
+
+    def forget(self) -> None:
+        """Lock the store: the keys are overwritten. Only `unlock` opens it again."""
+        with self._guard:
+            self._is_asking_allowed = False
+            if self._keys is not None:
+                self._keys.forget()
+                self._keys = None
+
+
+def locked() -> StorageError:
+    """The error for a store that nobody unlocks."""
+    return StoreLocked(
+        tr("the store is locked"),
+        tr("run tchat in a terminal, or set TCHAT_PASSPHRASE_COMMAND; `tchat -n` needs no store"),
+    )

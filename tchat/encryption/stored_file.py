@@ -1,0 +1,146 @@
+"""Small files of the store, in clear or encrypted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import StorageError
+from tchat.private_files import private_file, write_private, writing
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+    from tchat.encryption.file_cipher import FileCipher
+
+MAGICS = (b"tchatENC", b"tchat1:")  # begin an encrypted file, and an encrypted line
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that is written encrypted where the store is, and in clear where it is not.
+
+    A file in clear is read in an encrypted store only while the store is being converted: whoever
+    has the disk could have put it there.
+
+    Attributes:
+        path: Where it is.
+        encryption: None for a store in clear.
+        purpose: What the file is for; one of another purpose in its place is refused.
+    """
+
+    path: Path
+    encryption: Encryption | None
+    purpose: str
+
+    def read(self) -> bytes:
+        """The whole content.
+
+        Raises:
+            OSError: It cannot be read, or is not there.
+            StoreLocked: The store is locked.
+            StorageError: It is damaged, or not encrypted where it must be.
+        """
+        data = self.path.read_bytes()
+        encrypted = data.startswith(MAGICS)
+        if self.encryption is None:
+            if encrypted:
+                raise without_lock(self.path)
+            return data
+        if not encrypted:
+            if data:
+                require_clear_allowed(self.path, self.encryption)
+            return data
+        from tchat.encryption.file_cipher import DamagedFile
+
+        try:
+            return self._cipher().decrypt(data, self.purpose)
+        except DamagedFile as damage:
+            raise DamagedFile(damage.segment, str(self.path)) from None
+
+    def write(self, data: bytes | Iterable[bytes]) -> None:
+        """Write ``data``, whole or in pieces, atomically and only readable by the user.
+
+        Raises:
+            StoreLocked: The store is locked.
+            StorageError: It cannot be written; what was there is unchanged.
+        """
+        if self._writes_clear():
+            write_private(self.path, data)
+        else:
+            write_private(self.path, self._cipher().encrypt(data, self.purpose))
+
+    def append_line(self, line: bytes) -> None:
+        """Append ``line``, given without its end; several processes may do so at once.
+
+        Raises:
+            StoreLocked: The store is locked.
+            StorageError: It cannot be written.
+        """
+        text = line if self._writes_clear() else self._cipher().encrypt_line(line, self.purpose)
+        private_file(self.path)
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        with writing(self.path):
+            descriptor = os.open(self.path, flags)
+            try:
+                os.write(descriptor, text + b"\n")
+            finally:
+                os.close(descriptor)
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines without their ends, oldest first; damaged ones are left out.
+
+        Lines in clear are left out of an encrypted store, unless it is being converted.
+
+        Raises:
+            OSError: It cannot be read, or is not there.
+            StoreLocked: The store is locked.
+            StorageError: It is encrypted, and there is no lock file.
+        """
+        found = self.path.read_bytes().split(b"\n")
+        if found[-1] == b"":
+            found.pop()
+        if self.encryption is None:
+            if any(line.startswith(MAGICS) for line in found):
+                raise without_lock(self.path)
+            yield from found
+            return
+        cipher, is_clear_allowed = self._cipher(), self.encryption.allows_clear
+        for line in found:
+            if line.startswith(MAGICS):
+                text = cipher.decrypt_line(line, self.purpose)
+                if text is not None:
+                    yield text
+            elif is_clear_allowed:
+                yield line
+
+    def _writes_clear(self) -> bool:
+        return self.encryption is None or self.encryption.writes_clear
+
+    def _cipher(self) -> FileCipher:
+        assert self.encryption is not None  # noqa: S101 - asked for in an encrypted store only
+        return self.encryption.keys().files()
+
+
+def without_lock(path: Path) -> StorageError:
+    """The error for an encrypted file where no lock file is."""
+    return StorageError(
+        tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
+        tr("restore lock.json from a backup"),
+    )
+
+
+def require_clear_allowed(path: Path, encryption: Encryption) -> None:
+    """Refuse a file in clear where the store is encrypted.
+
+    Raises:
+        StorageError: It is, and is not being converted.
+    """
+    if not encryption.allows_clear:
+        raise StorageError(
+            tr("{path} is not encrypted, so tchat did not write it", path=path),
+            tr("move it away"),
+        )

@@ -1,0 +1,59 @@
+"""Keys of locks in the system's keyring; no message contains one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tchat.errors import UsageError
+from tchat.translation import tr
+
+SERVICE = "tchat"  # under which the keyring keeps them
+
+
+def find_secret(account: str) -> bytes | None:
+    """The key of ``account``; None where there is none.
+
+    Raises:
+        UsageError: There is no keyring here, or it refuses.
+    """
+    found = _call("get_password", account)
+    try:
+        return bytes.fromhex(found) if found else None
+    except ValueError:
+        return None
+
+
+def save_secret(account: str, secret: bytes) -> None:
+    """Keep the key of ``account``.
+
+    Raises:
+        UsageError: There is no keyring here, or it refuses.
+    """
+    _call("set_password", account, secret.hex())
+
+
+def delete_secret(account: str) -> None:
+    """Remove the key of ``account``, if it is there.
+
+    Raises:
+        UsageError: There is no keyring here, or it refuses.
+    """
+    if _call("get_password", account) is not None:
+        _call("delete_password", account)
+
+
+def _call(function: str, *arguments: str) -> Any:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise UsageError(
+            tr("the keyring needs one more package"), tr("run: pip install 'tchat[lock]'")
+        ) from None
+    passphrase = tr("use the passphrase")
+    try:
+        return getattr(keyring, function)(SERVICE, *arguments)
+    except KeyringError:  # its text may name what was stored
+        raise UsageError(tr("the keyring of this system cannot be used"), passphrase) from None
+    except Exception:  # noqa: BLE001 - backends raise what their system does; none may show a key
+        raise UsageError(tr("the keyring of this system fails"), passphrase) from None

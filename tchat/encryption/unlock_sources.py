@@ -1,0 +1,129 @@
+"""What unlocks a store without a question: the keyring, a descriptor, a command."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tchat.encryption.encryption import Encryption, UnlockSource
+from tchat.encryption.key_slots import SlotKind
+from tchat.errors import StorageError, UsageError
+from tchat.translation import tr
+
+COMMAND = "TCHAT_PASSPHRASE_COMMAND"
+LONGEST = 8192  # bytes of a passphrase that is handed over
+COMMAND_SECONDS = 60.0
+
+
+def keyring_account(lock: str) -> str:
+    """Under which the keyring keeps the key of a lock's slot."""
+    return f"lock {lock}"
+
+
+def unlock_from_keyring(encryption: Encryption) -> bool:
+    """Unlock with what the keyring holds; False where it holds nothing, or cannot be asked."""
+    lock = encryption.lock
+    if lock.slot(SlotKind.KEYRING) is None:
+        return False
+    from tchat.encryption.system_keyring import find_secret
+
+    try:
+        secret = find_secret(keyring_account(lock.id))
+    except UsageError:  # the next source is asked, and `tchat lock status` tells
+        return False
+    return secret is not None and encryption.unlock_with_key(SlotKind.KEYRING, secret)
+
+
+def from_descriptor(descriptor: int) -> UnlockSource:
+    """Unlocks with the first line that the file descriptor gives, which is closed then."""
+
+    def unlock(encryption: Encryption) -> bool:
+        encryption.unlock(read_descriptor(descriptor))
+        return True
+
+    return unlock
+
+
+def read_descriptor(descriptor: int) -> str:
+    """The passphrase on the first line of a descriptor, which is closed.
+
+    Raises:
+        UsageError: It is not open, or gives nothing.
+    """
+    hint = tr("for example: tchat --unlock-fd 3 3< FILE")
+    data = b""
+    try:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while b"\n" not in data and len(data) < LONGEST:
+                piece = file.read(LONGEST - len(data))
+                if not piece:
+                    break
+                data += piece
+    except (OSError, OverflowError, ValueError):
+        raise UsageError(
+            tr("cannot read a passphrase from the descriptor {number}", number=descriptor), hint
+        ) from None
+    return _first_line(data, tr("the descriptor {number} gave no passphrase", number=descriptor))
+
+
+def from_command(environ: Mapping[str, str]) -> UnlockSource:
+    """Unlocks with the first line that the command in `COMMAND` prints, if it is set."""
+
+    def unlock(encryption: Encryption) -> bool:
+        command = environ.get(COMMAND, "")
+        if not command.strip():
+            return False
+        encryption.unlock(_printed(command, environ))
+        return True
+
+    return unlock
+
+
+def _printed(command: str, environ: Mapping[str, str]) -> str:
+    """What ``command``, run without a shell, prints on its first line; it may ask on its own."""
+    import shlex
+    import subprocess
+
+    hint = tr("try it in the shell")
+    try:
+        ran = subprocess.run(
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=COMMAND_SECONDS,
+            check=False,
+            env=dict(environ),
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StorageError(
+            tr("cannot run {variable}: {reason}", variable=COMMAND, reason=reason), hint
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise StorageError(
+            tr("{variable} took longer than {seconds:.0f} seconds", variable=COMMAND,
+               seconds=COMMAND_SECONDS), hint
+        ) from None  # fmt: skip
+    if ran.returncode:
+        raise StorageError(
+            tr("{variable} failed with exit code {code}", variable=COMMAND, code=ran.returncode),
+            hint,
+        )
+    return _first_line(ran.stdout[:LONGEST], tr("{variable} printed nothing", variable=COMMAND))
+
+
+def _first_line(data: bytes, nothing: str) -> str:
+    line = data.split(b"\n", 1)[0].removesuffix(b"\r")
+    if not line:
+        raise UsageError(nothing)
+    return os.fsdecode(line)
+
+
+@functools.cache
+def shared_encryption(lock_file: Path) -> Encryption:
+    """The encryption of this process with a lock file."""
+    encryption = Encryption(lock_file)
+    encryption.sources = (unlock_from_keyring, from_command(os.environ))
+    return encryption
