@@ -14,7 +14,8 @@ class Tchat < Formula
   depends_on "python@3.13"
 
   def install
-    ENV["CMAKE_ARGS"] = OS.mac? && Hardware::CPU.arm? ? "-DGGML_METAL=on" : "-DGGML_NATIVE=off"
+    backend = OS.mac? && Hardware::CPU.arm? ? "-DGGML_METAL=on" : "-DGGML_NATIVE=off"
+    ENV["CMAKE_ARGS"] = "#{backend} -DGGML_RPC=on"
     virtualenv_install_with_resources
     generate_completions_from_executable(bin/"tchat", "--show-completion",
                                          shells: [:bash, :zsh, :fish], shell_parameter_format: :arg)

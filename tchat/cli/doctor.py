@@ -105,7 +105,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _engine() -> Iterator[Finding]:
-    from tchat.engine.binding import build_facts
+    from tchat.engine.binding import backend_names, build_facts
     from tchat.engine.build import (
         build_command,
         build_gain,
@@ -113,11 +113,19 @@ def _engine() -> Iterator[Finding]:
         examine_build,
         gpu_make,
         processor_flags,
+        with_backends,
     )
+    from tchat.engine.rpc.workers import has_rpc, rpc_build_command
 
     facts = build_facts()
     for name, text in facts.items():
-        yield Finding(tr("engine"), tr(name), tr(text))
+        found = tr(text)
+        if name == "rpc" and not has_rpc():
+            found = tr(
+                "no; for models over several machines, build it: {command}",
+                command=rpc_build_command(),
+            )
+        yield Finding(tr("engine"), tr(name), found)
     build = examine_build(facts["features"], processor_flags(), gpu_make())
     yield Finding(tr("engine"), tr("build"), build_summary(build))
     yield Finding(tr("engine"), tr("gpu backends"), ", ".join(build.gpu_backends) or tr("none"))
@@ -125,11 +133,12 @@ def _engine() -> Iterator[Finding]:
         text = tr(
             "this build needs {sets}, which this processor lacks; install: {command}",
             sets=", ".join(build.absent),
-            command=build_command("", facts["llama-cpp-python"]),
+            command=build_command(with_backends("", backend_names()), facts["llama-cpp-python"]),
         )
         yield Finding(tr("engine"), tr("processor"), text, ExitCode.UNEXPECTED)
     if build.better_options is not None:
-        command = build_command(build.better_options, facts["llama-cpp-python"])
+        options = with_backends(build.better_options, backend_names())
+        command = build_command(options, facts["llama-cpp-python"])
         yield Finding(
             tr("engine"),
             tr("better build"),

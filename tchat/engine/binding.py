@@ -279,6 +279,15 @@ class Device:
     shared: bool
 
 
+def backend_names() -> tuple[str, ...]:
+    """ggml's names of the backends of this build, such as ``CPU``, ``CUDA`` and ``RPC``."""
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    get = ggml_function("ggml_backend_reg_get", pointer, size)
+    name = ggml_function("ggml_backend_reg_name", ctypes.c_char_p, pointer)
+    count = ggml_function("ggml_backend_reg_count", size)()
+    return tuple(name(get(index)).decode() for index in range(count))
+
+
 def has_gpu() -> bool:
     """Whether llama.cpp has a GPU to offload layers to, here or of a worker.
 

@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,15 @@ APPLE = {
 SPELLINGS = {"avx512vbmi": "avx512_vbmi", "neon": "asimd", "sse3": "pni"}
 NVIDIA, AMD, APPLE_GPU = "NVIDIA", "AMD", "Apple"
 BACKENDS = {NVIDIA: "-DGGML_CUDA=on", AMD: "-DGGML_HIP=on", APPLE_GPU: "-DGGML_METAL=on"}
+RPC_OPTION = "-DGGML_RPC=on"
+# CMake's option for a backend, by ggml's name of it
+OPTIONS = {
+    "CUDA": BACKENDS[NVIDIA],
+    "ROCm": BACKENDS[AMD],
+    "MTL": BACKENDS[APPLE_GPU],
+    "Vulkan": "-DGGML_VULKAN=on",
+    "RPC": RPC_OPTION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +159,12 @@ def gpu_make(root: Path = Path("/")) -> str:
     return AMD if (root / "dev" / "kfd").exists() else ""
 
 
+def with_backends(options: str, backends: Iterable[str]) -> str:
+    """``options``, and those that keep the ``backends`` of the present build."""
+    kept = (OPTIONS[name] for name in backends if name in OPTIONS)
+    return " ".join(dict.fromkeys(filter(None, (options, *kept))))
+
+
 def build_command(options: str, version: str, prefix: str = sys.prefix) -> str:
     """The shell command that builds llama-cpp-python in the environment at ``prefix``.
 
@@ -163,7 +179,7 @@ def build_command(options: str, version: str, prefix: str = sys.prefix) -> str:
         call = f"uv pip install --python {python} --reinstall --no-deps --no-cache {what}"
     else:
         call = f"{python} -m pip install --force-reinstall --no-deps --no-cache-dir {what}"
-    return f"CMAKE_ARGS={options} {call}" if options else call
+    return f"CMAKE_ARGS={shlex.quote(options)} {call}" if options else call
 
 
 def build_summary(build: Build) -> str:

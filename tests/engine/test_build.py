@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tchat.engine.binding import build_facts
+from tchat.engine.binding import backend_names, build_facts
 from tchat.engine.build import (
     build_command,
     build_gain,
@@ -16,6 +16,7 @@ from tchat.engine.build import (
     gpu_make,
     parse_system_info,
     processor_flags,
+    with_backends,
 )
 
 WHEEL = (  # of the maintainers' index
@@ -135,3 +136,16 @@ def test_the_command_suits_how_it_was_installed(prefix: str, begins: str) -> Non
     assert (
         build_command("-DGGML_CUDA=on", "0.3.36", prefix) == f"CMAKE_ARGS=-DGGML_CUDA=on {command}"
     )
+
+
+def test_a_new_build_keeps_the_backends_that_there_are() -> None:
+    assert with_backends("", ("CPU",)) == ""
+    assert with_backends("-DGGML_RPC=on", ("RPC", "CPU")) == "-DGGML_RPC=on"
+    options = with_backends("-DGGML_RPC=on", ("Vulkan", "BLAS", "CPU"))
+    assert options == "-DGGML_RPC=on -DGGML_VULKAN=on"
+    command = build_command(options, "0.3.36", "/venv")
+    assert command.startswith("CMAKE_ARGS='-DGGML_RPC=on -DGGML_VULKAN=on' /venv/bin/python ")
+
+
+def test_the_backends_of_this_build_are_named() -> None:
+    assert "CPU" in backend_names()

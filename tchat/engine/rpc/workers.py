@@ -6,19 +6,27 @@ import ctypes
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tchat.engine.binding import Device, backend, describe_devices, ggml_function
+from tchat.engine.binding import Device, backend, backend_names, describe_devices, ggml_function
 from tchat.errors import ModelError, UsageError
 from tchat.sanitize import single_line
 from tchat.settings.endpoints import is_loopback
 from tchat.translation import N_, tr
 
-OPTION = "-DGGML_RPC=on"  # of CMake
 INSECURE = N_("llama.cpp's RPC has no authentication and no encryption")
 
 
 def has_rpc() -> bool:
     """Whether this build of llama.cpp has the RPC backend."""
     return bool(backend().lib.llama_supports_rpc())
+
+
+def rpc_build_command() -> str:
+    """The shell command that builds what there is now, and the RPC backend."""
+    from importlib.metadata import version
+
+    from tchat.engine.build import RPC_OPTION, build_command, with_backends
+
+    return build_command(with_backends(RPC_OPTION, backend_names()), version("llama-cpp-python"))
 
 
 def require_rpc() -> None:
@@ -29,11 +37,7 @@ def require_rpc() -> None:
     """
     if has_rpc():
         return
-    from importlib.metadata import version
-
-    from tchat.engine.build import build_command
-
-    command = build_command(OPTION, version("llama-cpp-python"))
+    command = rpc_build_command()
     raise ModelError(
         tr("this build of llama.cpp has no RPC backend"),
         tr("build it, which takes about ten minutes: {command}", command=command),
