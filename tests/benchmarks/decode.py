@@ -9,9 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.rows import Row, alternated, child, ratio
+
+if TYPE_CHECKING:
+    from tchat.engine.loading import LoadedModel
+    from tchat.settings import Sampling
 
 PROMPT = "Write a long story about a lighthouse keeper and the sea."
 TOKENS = 100
@@ -63,43 +67,49 @@ class Loops:
 
     def bare(self) -> float:
         """llama.cpp with the same sampler chain and nothing around it."""
-        from tchat.engine.binding import backend
-        from tchat.engine.sampling import Sampler
-
-        lib, model, kv = backend().lib, self._loaded.model, self._loaded.kv
-        context: Any = self._loaded.context.handle
-        kv.clear()
-        text = f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n"
-        list(kv.prefill(model.tokenize(text, special=True)))
-        held = len(kv.tokens)
-        batch = lib.llama_batch_init(1, 0, 1)
-        batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1
-        sampler = Sampler(model, self.sampling, seed=1, prompt=kv.tokens)
-        chain = sampler.chain
-        started = time.perf_counter()
-        for written in range(TOKENS):
-            batch.token[0] = lib.llama_sampler_sample(chain, context, -1)
-            batch.pos[0] = held + written
-            lib.llama_decode(context, batch)
-        seconds = time.perf_counter() - started
-        sampler.close()
-        lib.llama_batch_free(batch)
-        kv.clear()
-        return TOKENS / seconds
+        return bare_rate(self._loaded, self.sampling)
 
     def engine(self) -> float:
         """`Engine.generate`."""
         from tchat.engine.prompt import ChatMessage
 
-        return _rate(self._engine.generate([ChatMessage("user", PROMPT)], self.sampling))
+        return rate_of(self._engine.generate([ChatMessage("user", PROMPT)], self.sampling))
 
     def chat(self) -> float:
         """`Chat.send` in a new session, stored."""
         self._chat.session = None
-        return _rate(self._chat.send(PROMPT))
+        return rate_of(self._chat.send(PROMPT))
 
 
-def _rate(events: Iterator[Any]) -> float:
+def bare_rate(loaded: LoadedModel, sampling: Sampling) -> float:
+    """Tokens a second of llama.cpp with the engine's sampler chain and nothing around it."""
+    from tchat.engine.binding import backend
+    from tchat.engine.sampling import Sampler
+
+    lib, model, kv = backend().lib, loaded.model, loaded.kv
+    context: Any = loaded.context.handle
+    kv.clear()
+    text = f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n"
+    list(kv.prefill(model.tokenize(text, special=True)))
+    held = len(kv.tokens)
+    batch = lib.llama_batch_init(1, 0, 1)
+    batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, 1
+    sampler = Sampler(model, sampling, seed=1, prompt=kv.tokens)
+    chain = sampler.chain
+    started = time.perf_counter()
+    for written in range(TOKENS):
+        batch.token[0] = lib.llama_sampler_sample(chain, context, -1)
+        batch.pos[0] = held + written
+        lib.llama_decode(context, batch)
+    seconds = time.perf_counter() - started
+    sampler.close()
+    lib.llama_batch_free(batch)
+    kv.clear()
+    return TOKENS / seconds
+
+
+def rate_of(events: Iterator[Any]) -> float:
+    """Tokens a second of a reply."""
     end = list(events)[-1]
     return float(end.usage.completion / end.timings.decode)
 

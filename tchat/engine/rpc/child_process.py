@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,9 +31,13 @@ from tchat.engine.rpc.messages import (
     EngineRequest,
     Failed,
     LoadedFacts,
+    ReaderCall,
+    ReaderState,
     Stop,
 )
+from tchat.engine.rpc.reply_reader import RemoteReader
 from tchat.engine.rpc.workers import register_workers
+from tchat.engine.tool_reply import ToolReplies
 
 PULSE_SECONDS = 0.5
 ABORTED = 70  # exit code after `Broken`
@@ -50,6 +55,7 @@ class EngineChild:
         self._engine: Engine | None = None
         self._number = 0
         self._ended: set[int] = set()  # candidates of the request
+        self._reader_states: queue.SimpleQueue[ReaderState] = queue.SimpleQueue()
         self._abort = _ABORT_CALLBACK(self._on_abort)
 
     def run(self) -> None:
@@ -76,6 +82,8 @@ class EngineChild:
                     self._cancel.set()
                 elif isinstance(message, EndCandidate):
                     self._ended.add(message.index)
+                elif isinstance(message, ReaderState):
+                    self._reader_states.put(message)
         os._exit(0)  # the parent has ended, or wants an end
 
     def _pulse(self) -> None:
@@ -125,6 +133,11 @@ class EngineChild:
             self._send(Broken("; ".join(texts)))
         os._exit(ABORTED)
 
+    def _ask_reader(self, name: str, *arguments: object) -> ReaderState:
+        """Call the reader in the parent; when that ends, so does this process."""
+        self._send(ReaderCall(name, arguments))
+        return self._reader_states.get()
+
     # The requests: each a generator of what is sent
 
     def start(self) -> Iterator[object]:
@@ -147,9 +160,15 @@ class EngineChild:
         assert loaded is not None  # noqa: S101  `load` raises where it is not
         return LoadedFacts(loaded.context.size, loaded.model.shape)
 
-    def generate(self, *arguments: Any, **options: Any) -> Iterator[object]:
-        """As `Engine.generate`."""
-        return self._loaded.generate(*arguments, **options)
+    def generate(
+        self, *arguments: Any, ends_with_grammar: bool | None = None, **options: Any
+    ) -> Iterator[object]:
+        """As `Engine.generate`; ``ends_with_grammar`` is that of `ToolReplies`, None without."""
+        tools = None
+        if ends_with_grammar is not None:
+            reader = partial(RemoteReader, self._ask_reader)
+            tools = ToolReplies(reader, ends_with_grammar=ends_with_grammar)
+        return self._loaded.generate(*arguments, tools=tools, **options)
 
     def candidates(self, *arguments: Any, **options: Any) -> Iterator[object]:
         """As `Engine.candidates`."""

@@ -1,13 +1,14 @@
 """The engine of a model over several machines: as `tchat.engine.engine.Engine`, in a child.
 
-The vocabulary is loaded here too, so prompts are encoded and counted in this process. What works on
-the model's hidden states does not work over RPC, and nothing is saved on disk.
+The vocabulary is loaded here too, so prompts are encoded and counted in this process. Calls of
+tools are read here, too. What works on the model's hidden states does not work over RPC, and
+nothing is saved on disk.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
@@ -32,10 +33,14 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from tchat.engine.context import Context
     from tchat.engine.engine import Engine
+    from tchat.engine.prompt.tools import PromptTools
     from tchat.engine.scoring import HiddenStateReader
     from tchat.engine.snapshots.snapshots import Snapshots
+    from tchat.engine.tool_reply import ToolReplies
 
 GROUP = 256  # tasks of a batch that are sent at once
+
+Encode = Callable[[PromptEncoder], EncodedPrompt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class RpcEngine:
             grammar=True,
             json_schema=True,
             candidates=True,
+            tools=True,
         )
 
     @property
@@ -131,22 +137,19 @@ class RpcEngine:
         model = self._ready.model
         return tuple(model.piece(token).decode("utf-8", "replace") for token in model.end_tokens)
 
-    def offer_tools(self, tools: object) -> None:
-        """Offer none: the reader of calls is a function of this process.
-
-        Raises:
-            UsageError: There are tools.
-        """
-        if tools is not None:
-            _refuse(tr("tools need the text while it is written"))
+    def offer_tools(self, tools: PromptTools | None) -> None:
+        """As `Engine.offer_tools`: prompts are encoded in this process."""
+        if self._ready.tools != tools:
+            with self._counting:
+                self.loaded = replace(self._ready, tools=tools)
 
     def prompt_behind_call(
-        self,
-        messages: Sequence[ChatMessage],  # noqa: ARG002
-        think: Think = "auto",  # noqa: ARG002
+        self, messages: Sequence[ChatMessage], think: Think = "auto"
     ) -> EncodedPrompt | None:
-        """None: there are no calls."""
-        return None
+        """As `Engine.prompt_behind_call`."""
+        from tchat.engine.prompt.tool_steps import prompt_behind_call
+
+        return prompt_behind_call(self.encoder, self._ready.kv.tokens, messages, think)
 
     @property
     def template(self) -> ChatTemplate:
@@ -227,10 +230,18 @@ class RpcEngine:
         yield from self.load()
 
     def generate(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, **options: Any
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        tools: ToolReplies | None = None,
+        **options: Any,
     ) -> Iterator[Event]:
         """As `Engine.generate`; raises NetworkError when a worker fails."""
-        return self._reply("generate", messages, sampling, seed=sampling.seed, **options)
+        if tools is not None:
+            options |= {"reader": tools.reader, "ends_with_grammar": tools.ends_with_grammar}
+        encode = _for_reply(messages, sampling, **options)
+        return self._reply("generate", encode, messages, sampling, seed=sampling.seed, **options)
 
     def candidates(
         self,
@@ -244,6 +255,7 @@ class RpcEngine:
         """As `Engine.candidates`; raises NetworkError when a worker fails."""
         return self._reply(
             "candidates",
+            _for_reply(messages, sampling, **options),
             messages,
             sampling,
             count,
@@ -260,7 +272,11 @@ class RpcEngine:
         prompt: EncodedPrompt | None = None,
     ) -> Iterator[Event]:
         """As `Engine.score_labels`; raises NetworkError when a worker fails."""
-        return self._reply("score_labels", messages, tuple(labels), prompt)
+
+        def encode(encoder: PromptEncoder) -> EncodedPrompt:
+            return encoder.for_answer(messages)
+
+        return self._reply("score_labels", encode, messages, tuple(labels), prompt=prompt)
 
     def map(self, tasks: Iterable[BatchTask], options: BatchOptions) -> Iterator[BatchResult]:
         """As `Engine.map`; raises NetworkError when a worker fails."""
@@ -284,14 +300,18 @@ class RpcEngine:
     def _reply(
         self,
         name: str,
+        encode: Encode,
         *arguments: Any,
         seed: int = -1,
         ended: Container[int] = (),
         replies: int = 0,
         **options: Any,
     ) -> Iterator[Event]:
+        """Let the child reply; it knows no tools, so a prompt that offers them is made here."""
         try:
             yield from self.load()
+            if self._ready.tools is not None and options.get("prompt") is None:
+                options["prompt"] = encode(self.encoder)
         except InterruptedError:
             yield empty_reply(max(seed, 0))
             return
@@ -346,6 +366,19 @@ class RpcEngine:
     def steered(self, control: Sequence[ControlVector]) -> AbstractContextManager[None]:  # noqa: ARG002
         """Refuse, as `hidden_state_reader` does."""
         _refuse(tr("steering changes hidden states"))
+
+
+def _for_reply(
+    messages: Sequence[ChatMessage],
+    sampling: Sampling,
+    think: Think = "auto",
+    *,
+    continue_final: bool = False,
+    **_: object,
+) -> Encode:
+    return lambda encoder: encoder.for_reply(
+        messages, sampling, think, continue_final=continue_final
+    )
 
 
 def _refuse(what: str) -> NoReturn:

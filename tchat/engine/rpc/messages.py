@@ -2,7 +2,8 @@
 
 The parent sends `EngineRequest`, one at a time, and meanwhile `Stop` and `EndCandidate`. The child
 answers a request with events, and with `Done` or `Failed` at its end. It says `Alive` while it
-works, and `Broken` before llama.cpp ends it.
+works, and `Broken` before llama.cpp ends it. A reply that may call tools is read in the parent, so
+the child sends a `ReaderCall` for each token, and waits for the `ReaderState`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from tchat.engine.model import ModelShape
 from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
+from tchat.engine.tool_reply import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,26 @@ class Broken:
     """llama.cpp ends the process, for this reason."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCall:
+    """A call of the reader of the reply: ``open``, ``feed`` or ``close``."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderState:
+    """What the reader of the reply to a request says after a call; see `ReplyReader`."""
+
+    number: int
+    pieces: tuple[tuple[PieceKind, str], ...]
+    called: bool
+    is_calling: bool
+    phase: ReplyPhase
+    hold: Hold | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,17 @@ from multiprocessing import Pipe
 from typing import Any
 
 from tchat.engine.binding import Cancel
-from tchat.engine.rpc.messages import Alive, Broken, Done, EndCandidate, EngineRequest, Failed, Stop
+from tchat.engine.rpc.messages import (
+    Alive,
+    Broken,
+    Done,
+    EndCandidate,
+    EngineRequest,
+    Failed,
+    ReaderCall,
+    Stop,
+)
+from tchat.engine.rpc.reply_reader import AskedReader, MakeReader
 from tchat.errors import ModelError, ModelInvalid, NetworkError, TchatError
 from tchat.sanitize import single_line
 from tchat.translation import joined, tr
@@ -110,6 +120,7 @@ class EngineProcess:
         grace: float = 0,
         ended: Container[int] = (),
         count: int = 0,
+        reader: MakeReader | None = None,
         **options: Any,
     ) -> Generator[Any, None, Any]:
         """Let the child call ``name``: yields its events, returns its result, raises its error.
@@ -122,6 +133,7 @@ class EngineProcess:
             grace: Seconds that it may go on when ``cancel`` is set.
             ended: Of ``count`` candidates those to be ended early; may grow meanwhile.
             count: Candidates.
+            reader: Makes the reader of a reply that may call tools.
 
         Raises:
             NetworkError: A worker failed.
@@ -129,7 +141,8 @@ class EngineProcess:
             InterruptedError: ``cancel`` was set, and there is no ``grace``.
         """
         self._number += 1
-        watch, has_ended = _Watch(self._number, grace, ended, count), False
+        asked = AskedReader(reader) if reader is not None else None
+        watch, has_ended = _Watch(self._number, grace, ended, count, asked), False
         self._send(EngineRequest(self._number, name, arguments, options))
         try:
             while True:
@@ -145,11 +158,13 @@ class EngineProcess:
                 if isinstance(message, Done | Failed):
                     has_ended, self.cached = True, message.cached
                     return _outcome(message)
-                if not isinstance(message, Alive):
+                if isinstance(message, ReaderCall):
+                    self._answer(watch, message)
+                elif not isinstance(message, Alive):
                     yield message
                     watch.heard = time.monotonic()  # the time in between was not the child's
         except GeneratorExit:
-            has_ended = self._wait_for_end(watch.number)
+            has_ended = self._wait_for_end(watch)
             raise
         finally:
             if not has_ended:
@@ -168,16 +183,22 @@ class EngineProcess:
                 watch.told.add(index)
                 self._send(EndCandidate(watch.number, index))
 
-    def _wait_for_end(self, number: int) -> bool:
+    def _answer(self, watch: _Watch, call: ReaderCall) -> None:
+        assert watch.reader is not None  # noqa: S101  the child asks for nothing else
+        self._send(watch.reader.answer(watch.number, call))
+
+    def _wait_for_end(self, watch: _Watch) -> bool:
         """Stop a request whose events nobody wants any more; False when it goes on."""
         end = time.monotonic() + STOP_SECONDS
         with suppress(NetworkError, ModelError):
-            self._send(Stop(number))
+            self._send(Stop(watch.number))
             while (left := end - time.monotonic()) > 0:
                 if not self._connection.poll(left):
                     continue
                 message = self._receive()
-                if isinstance(message, Done | Failed):
+                if isinstance(message, ReaderCall):
+                    self._answer(watch, message)
+                elif isinstance(message, Done | Failed):
                     self.cached = message.cached
                     return True
         return False
@@ -299,6 +320,7 @@ class _Watch:
     grace: float
     ended: Container[int]
     count: int
+    reader: AskedReader | None
     heard: float = field(default_factory=time.monotonic)
     stopped: float = 0.0
     told: set[int] = field(default_factory=set)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tchat.chat.backend import Backend
+from tchat.chat.tool_protocol import CallReplyReader, protocol_for
 from tchat.engine.batch import BatchOptions, BatchTask
 from tchat.engine.binding import Cancel
 from tchat.engine.engine import Engine
@@ -24,6 +25,7 @@ from tchat.engine.events import (
     PromptProgress,
     Reason,
     TextDelta,
+    ToolCallStarted,
 )
 from tchat.engine.loading import EngineOptions
 from tchat.engine.prompt import ChatMessage
@@ -32,7 +34,11 @@ from tchat.engine.rpc.process import EngineProcess
 from tchat.errors import ModelError, ModelInvalid, NetworkError, TchatError, UsageError
 from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling
+from tchat.tools.calculator import calculator_tool
+from tchat.tools.syntaxes import ToolChoice
+from tests.chat.forced_replies import HERMES, MARKS
 from tests.engine.conftest import OpenEngine, finished, streamed
+from tests.tiny import CHATML, write_tiny
 
 HELLO = [ChatMessage("user", "Hello, who are you?")]
 SHORT = Sampling(seed=7, max_tokens=24)
@@ -109,6 +115,50 @@ def test_labels_candidates_and_batches_are_those_of_an_engine_in_this_process(
     ]
     assert texts[0] == texts[1]
     assert sorted(texts[1]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+@pytest.mark.parametrize("template", [HERMES, CHATML])
+def test_replies_that_may_call_tools_are_those_of_an_engine_in_this_process(
+    open_engine: OpenEngine,
+    open_rpc_engine: OpenRpcEngine,
+    tmp_path: Path,
+    template: str,
+    choice: str,
+) -> None:
+    path = tmp_path / "tools.gguf"
+    write_tiny(path, template=template, user_defined=MARKS)
+    found = []
+    wanted = ToolChoice.parse(choice, ["calculator"])
+    assert wanted is not None
+    for engine in (open_engine(path), open_rpc_engine(path)):
+        list(engine.load())
+        protocol = protocol_for(engine, [calculator_tool()], wanted)
+        engine.offer_tools(protocol.prompt)
+        readers: list[CallReplyReader] = []
+        replies = protocol.replies(wanted, readers)
+        sampling = Sampling(seed=7, max_tokens=200)
+        events = comparable(engine.generate(HELLO, sampling, tools=replies))
+        again = comparable(engine.generate(HELLO, SHORT))  # in a prompt with tools, too
+        found.append((events, readers[0].calls, again))
+    assert found[1] == found[0]
+    has_called = any(isinstance(each, ToolCallStarted) for each in found[1][0])
+    assert has_called or choice == "auto" or template is CHATML
+
+
+def test_a_reply_that_may_call_tools_can_be_left(
+    open_rpc_engine: OpenRpcEngine, tmp_path: Path
+) -> None:
+    path = write_tiny(tmp_path / "tools.gguf", template=HERMES, user_defined=MARKS)
+    engine = open_rpc_engine(path)
+    list(engine.load())
+    protocol = protocol_for(engine, [calculator_tool()], ToolChoice())
+    replies = protocol.replies(ToolChoice(), [])
+    child = child_of(engine)
+    with closing(engine.generate(HELLO, ENDLESS, tools=replies)) as left:  # type: ignore[type-var]
+        next(event for event in left if isinstance(event, TextDelta))
+    assert finished(engine.generate(HELLO, SHORT, tools=replies)).text
+    assert child_of(engine) == child
 
 
 def test_a_batch_of_more_tasks_than_are_sent_at_once(
@@ -270,9 +320,8 @@ def test_it_is_a_backend_of_a_chat(open_rpc_engine: OpenRpcEngine, tiny_model: P
         assert backend.is_loaded
         assert backend.template_hash == engine.template.sha256
         assert backend.capabilities.exact_tokens
-        assert not backend.capabilities.tools
+        assert backend.capabilities.tools
         assert not backend.capabilities.hidden_states
-        assert backend.prompt_behind_call(HELLO) is None
         public = {name for name in dir(Engine) if not name.startswith("_")}
         assert public - {*dir(engine)} == set()
     assert not backend.is_loaded

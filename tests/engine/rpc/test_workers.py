@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,47 +32,15 @@ from tchat.engine.rpc.workers import require_rpc
 from tchat.errors import NetworkError
 from tchat.models.metadata import read_metadata
 from tchat.settings import Sampling
-from tests.cli.shell import COMMAND, tchat
+from tests.cli.shell import tchat
 from tests.engine.conftest import finished, streamed
+from tests.engine.rpc.worker_process import Worker
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 HELLO = [ChatMessage("user", "Tell a long story about a fox and a hen.")]
 GREEDY = Sampling(temp=0, max_tokens=40)
 LONG = Sampling(temp=0, max_tokens=400)
-
-
-class Worker:
-    """``tchat worker`` as a process, on a port of its own."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self.endpoint = f"127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        call = [*COMMAND, "worker", "-p", str(self.port), "--threads", "1"]
-        self.process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise TimeoutError("the worker does not listen")
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it."""
-        self.process.send_signal(number)
-
-    def end(self) -> None:
-        """Kill it, if it runs."""
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -116,6 +83,16 @@ def test_the_command_writes_through_workers(workers: list[Worker], home: Path) -
     assert ran.err.count("\n") == 1
     workers[1].start()
     assert tchat("--rpc", endpoints, "-c", "--max-tokens", "8", "Say hi").code == 0
+
+
+def test_the_command_calls_tools_through_workers(workers: list[Worker], home: Path) -> None:
+    endpoints = ",".join(each.endpoint for each in workers)
+    call = ["--rpc", endpoints, "-T", "calculator", "--tool-choice", "calculator"]
+    ran = tchat(*call, "--temp", "0", "--max-tokens", "40", "What is 12*34?")
+    assert ran.code == 0, ran.err
+    assert "calculator 12*34" in ran.err
+    assert ran.out
+    assert "408" in tchat("sessions", "show", "last", "--json").out
 
 
 def test_a_worker_killed_at_any_time_is_one_error_and_can_come_back(
