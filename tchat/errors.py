@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Self
 
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 
 class ExitCode(IntEnum):
@@ -165,10 +165,26 @@ class StoreLocked(StorageError):
 
 
 class WrongPassphrase(StoreLocked):
-    """What should unlock the store does not."""
+    """What should unlock the store does not, or comes too early after one that did not.
 
-    def __init__(self) -> None:
-        super().__init__(tr("the passphrase is wrong"), tr("try again"))
+    Attributes:
+        wait: Seconds until the next try is looked at; 0 for now.
+        is_early: Whether this one was not looked at.
+    """
+
+    def __init__(self, wait: float = 0.0, *, is_early: bool = False) -> None:
+        self.wait, self.is_early = wait, is_early
+        hint = (
+            trn(
+                "try again in {count:,} second",
+                "try again in {count:,} seconds",
+                int(-(-wait // 1)),
+            )
+            if wait
+            else tr("try again")
+        )
+        early, wrong = tr("too many wrong passphrases"), tr("the passphrase is wrong")
+        super().__init__(early if is_early else wrong, hint)
 
 
 class Interrupted(TchatError):

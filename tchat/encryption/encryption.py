@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tchat.encryption.derivation import subkey
@@ -12,7 +13,8 @@ from tchat.encryption.key_slots import SlotKind
 from tchat.encryption.lock_file import EncryptionState, LockFile, read_lock_file, refused
 from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
 from tchat.encryption.secret_bytes import SecretBytes
-from tchat.errors import StorageError, StoreLocked, WrongPassphrase
+from tchat.encryption.wrong_tries import WrongTries
+from tchat.errors import StoreLocked, TchatError, WrongPassphrase
 from tchat.translation import tr
 
 
@@ -67,13 +69,17 @@ class Encryption:
 
     Attributes:
         lock_file: The path of the lock file.
-        sources: Who is asked for a passphrase by `keys`, in this order; see
+        sources: What unlocks it without a question, in this order; see
             `tchat.encryption.unlock_sources`.
+        question: Asks the user, after all of them.
+        tries: The wrong tries so far.
     """
 
     def __init__(self, lock_file: Path) -> None:
         self.lock_file = lock_file
         self.sources: tuple[UnlockSource, ...] = ()
+        self.question: UnlockSource | None = None
+        self.tries = WrongTries(lock_file.with_name("lock-tries.json"))
         self._guard = threading.RLock()
         self._keys: StoreKeys | None = None
         self._lock: LockFile | None = None
@@ -119,19 +125,19 @@ class Encryption:
         return self.lock.state
 
     @property
-    def allows_clear(self) -> bool:
-        """Whether files in clear may be read: while the store is converted."""
-        return self.state is not EncryptionState.ON
-
-    @property
-    def writes_clear(self) -> bool:
-        """Whether files are written in clear: while the encryption is turned off."""
-        return self.state is EncryptionState.TURNING_OFF
-
-    @property
     def kinds(self) -> frozenset[SlotKind]:
         """What opens the store."""
         return frozenset(slot.kind for slot in self.lock.slots)
+
+    @property
+    def has_passphrase(self) -> bool:
+        """Whether a passphrase opens the store."""
+        return SlotKind.PASSPHRASE in self.kinds
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next passphrase is looked at; 0 for now."""
+        return self.tries.wait()
 
     @property
     def is_unlocked(self) -> bool:
@@ -142,22 +148,39 @@ class Encryption:
         """Unlock the store with a passphrase, or its recovery key.
 
         Raises:
-            WrongPassphrase: It is another.
+            WrongPassphrase: It is another, or it comes too early after wrong ones.
             UsageError: The recovery key has a typing mistake.
             StorageError: The lock file cannot be used.
         """
+        lock = self.lock
+        _, key = self._opened(lock, passphrase)
         with self._guard:
-            lock = self.lock
-            key = self._opened(lock, passphrase)
-            if key is None:
-                raise WrongPassphrase
             self._open(lock, key)
 
-    def _opened(self, lock: LockFile, passphrase: str) -> bytes | None:
-        if (slot := lock.slot(SlotKind.RECOVERY)) and is_recovery_key(passphrase):
-            return slot.opened(lock.id, recovery_bytes(passphrase))
-        slot = lock.slot(SlotKind.PASSPHRASE)
-        return slot.opened(lock.id, passphrase) if slot else None
+    def kind_of(self, passphrase: str) -> SlotKind:
+        """Which slot a passphrase or recovery key opens; the store stays as it is.
+
+        Raises:
+            WrongPassphrase: None, or it comes too early after wrong ones.
+            UsageError: The recovery key has a typing mistake.
+            StorageError: The lock file cannot be used.
+        """
+        return self._opened(self.lock, passphrase)[0]
+
+    def _opened(self, lock: LockFile, passphrase: str) -> tuple[SlotKind, bytes]:
+        """The kind of the slot that ``passphrase`` opens, and the data key; counts the tries."""
+        secret: str | bytes = passphrase
+        kind = SlotKind.PASSPHRASE
+        if is_recovery_key(passphrase) and lock.slot(SlotKind.RECOVERY):
+            kind, secret = SlotKind.RECOVERY, recovery_bytes(passphrase)
+        if wait := self.tries.begin():
+            raise WrongPassphrase(wait, is_early=True)
+        slot = lock.slot(kind)
+        key = slot.opened(lock.id, secret) if slot else None
+        if key is None:
+            raise WrongPassphrase(self.tries.wait())
+        self.tries.clear()
+        return kind, key
 
     def unlock_with_key(self, kind: SlotKind, secret: bytes) -> bool:
         """Unlock the store with the random key of a slot; False when it is another.
@@ -187,17 +210,39 @@ class Encryption:
         """The keys; unlocks the store by what this process has.
 
         Raises:
-            StoreLocked: It has nothing, or the store was locked by `forget`.
+            StoreLocked: It has nothing, the store was locked by `forget`, or is being converted.
             WrongPassphrase: What it has is wrong.
             StorageError: The lock file cannot be used.
         """
+        state = self.state
+        if state is not EncryptionState.ON:
+            raise _unfinished(state)
+        return self.conversion_keys()
+
+    def conversion_keys(self) -> StoreKeys:
+        """As `keys`, also while the store is being converted: for who converts it."""
         with self._guard:
             _ = self.lock
             if self._keys is None and self._is_asking_allowed:
-                any(source(self) for source in self.sources)
+                sources = (*self.sources, *([self.question] if self.question else ()))
+                any(source(self) for source in sources)
             if self._keys is None:
                 raise locked()
             return self._keys
+
+    def unlock_unattended(self) -> bool:
+        """Unlock the store without a question; False where nothing does that.
+
+        Raises:
+            StorageError: The lock file cannot be used.
+        """
+        _ = self.lock
+        with self._guard:
+            for source in self.sources if self._keys is None and self._is_asking_allowed else ():
+                with suppress(TchatError):  # the user is asked, and told what is wrong
+                    if source(self):
+                        break
+            return self._keys is not None
 
     def forget(self) -> None:
         """Lock the store: the keys are overwritten. Only `unlock` opens it again."""
@@ -208,7 +253,18 @@ class Encryption:
                 self._keys = None
 
 
-def locked() -> StorageError:
+def _unfinished(state: EncryptionState) -> StoreLocked:
+    """The error for a store that is partly encrypted."""
+    if state is EncryptionState.TURNING_ON:
+        return StoreLocked(
+            tr("the store is not encrypted to its end"), tr("run `tchat lock on` to finish it")
+        )
+    return StoreLocked(
+        tr("the store is not decrypted to its end"), tr("run `tchat lock off` to finish it")
+    )
+
+
+def locked() -> StoreLocked:
     """The error for a store that nobody unlocks."""
     return StoreLocked(
         tr("the store is locked"),

@@ -79,13 +79,13 @@ def change_passphrase(
     encryption: Encryption, passphrase: str, calibration: Calibration = calibrated
 ) -> None:
     """Let ``passphrase`` open an unlocked store, in place of the one before, if any."""
-    data_key = encryption.keys().data_key()
+    data_key = encryption.conversion_keys().data_key()
     _change(encryption, lambda lock: _with_passphrase(lock, data_key, passphrase, calibration))
 
 
 def change_recovery_key(encryption: Encryption) -> str:
     """A new recovery key for an unlocked store; the one before opens it no more."""
-    data_key, recovery_key = encryption.keys().data_key(), new_recovery_key()
+    data_key, recovery_key = encryption.conversion_keys().data_key(), new_recovery_key()
     _change(encryption, lambda lock: _with_recovery(lock, data_key, recovery_key))
     return recovery_key
 
@@ -96,7 +96,7 @@ def use_keyring(encryption: Encryption) -> None:
     Raises:
         UsageError: There is no keyring here, or it refuses.
     """
-    data_key = encryption.keys().data_key()
+    data_key = encryption.conversion_keys().data_key()
     _change(encryption, lambda lock: _with_keyring(lock, data_key))
 
 
@@ -118,7 +118,7 @@ def stop_keyring(encryption: Encryption) -> None:
 
 def change_state(encryption: Encryption, state: EncryptionState) -> None:
     """Record how far the store is encrypted; it must be unlocked."""
-    data_key = encryption.keys().data_key()
+    data_key = encryption.conversion_keys().data_key()
     _change(encryption, lambda lock: lock.with_state(state, data_key))
 
 

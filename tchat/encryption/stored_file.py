@@ -23,8 +23,7 @@ MAGICS = (b"tchatENC", b"tchat1:")  # begin an encrypted file, and an encrypted 
 class StoredFile:
     """A file that is written encrypted where the store is, and in clear where it is not.
 
-    A file in clear is read in an encrypted store only while the store is being converted: whoever
-    has the disk could have put it there.
+    A file in clear is not read in an encrypted store: whoever has the disk could have put it there.
 
     Attributes:
         path: Where it is.
@@ -51,9 +50,11 @@ class StoredFile:
                 raise without_lock(self.path)
             return data
         if not encrypted:
-            if data:
-                require_clear_allowed(self.path, self.encryption)
-            return data
+            self._cipher()
+            raise StorageError(
+                tr("{path} is not encrypted, so tchat did not write it", path=self.path),
+                tr("move it away"),
+            )
         from tchat.encryption.file_cipher import DamagedFile
 
         try:
@@ -68,7 +69,7 @@ class StoredFile:
             StoreLocked: The store is locked.
             StorageError: It cannot be written; what was there is unchanged.
         """
-        if self._writes_clear():
+        if self.encryption is None:
             write_private(self.path, data)
         else:
             write_private(self.path, self._cipher().encrypt(data, self.purpose))
@@ -80,7 +81,7 @@ class StoredFile:
             StoreLocked: The store is locked.
             StorageError: It cannot be written.
         """
-        text = line if self._writes_clear() else self._cipher().encrypt_line(line, self.purpose)
+        text = line if self.encryption is None else self._cipher().encrypt_line(line, self.purpose)
         private_file(self.path)
         flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
         with writing(self.path):
@@ -93,7 +94,7 @@ class StoredFile:
     def lines(self) -> Iterator[bytes]:
         """The lines without their ends, oldest first; damaged ones are left out.
 
-        Lines in clear are left out of an encrypted store, unless it is being converted.
+        In an encrypted store, lines in clear are left out, too.
 
         Raises:
             OSError: It cannot be read, or is not there.
@@ -108,17 +109,11 @@ class StoredFile:
                 raise without_lock(self.path)
             yield from found
             return
-        cipher, is_clear_allowed = self._cipher(), self.encryption.allows_clear
+        cipher = self._cipher()
         for line in found:
-            if line.startswith(MAGICS):
-                text = cipher.decrypt_line(line, self.purpose)
-                if text is not None:
-                    yield text
-            elif is_clear_allowed:
-                yield line
-
-    def _writes_clear(self) -> bool:
-        return self.encryption is None or self.encryption.writes_clear
+            text = cipher.decrypt_line(line, self.purpose) if line.startswith(MAGICS) else None
+            if text is not None:
+                yield text
 
     def _cipher(self) -> FileCipher:
         assert self.encryption is not None  # noqa: S101 - asked for in an encrypted store only
@@ -131,16 +126,3 @@ def without_lock(path: Path) -> StorageError:
         tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
         tr("restore lock.json from a backup"),
     )
-
-
-def require_clear_allowed(path: Path, encryption: Encryption) -> None:
-    """Refuse a file in clear where the store is encrypted.
-
-    Raises:
-        StorageError: It is, and is not being converted.
-    """
-    if not encryption.allows_clear:
-        raise StorageError(
-            tr("{path} is not encrypted, so tchat did not write it", path=path),
-            tr("move it away"),
-        )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from tchat.encryption.encryption import Encryption, UnlockSource
 from tchat.encryption.key_slots import SlotKind
-from tchat.errors import StorageError, UsageError
+from tchat.errors import StorageError, UsageError, WrongPassphrase
 from tchat.translation import tr
 
 COMMAND = "TCHAT_PASSPHRASE_COMMAND"
+STDERR = 2
 LONGEST = 8192  # bytes of a passphrase that is handed over
 COMMAND_SECONDS = 60.0
 
@@ -40,32 +42,35 @@ def from_descriptor(descriptor: int) -> UnlockSource:
     """Unlocks with the first line that the file descriptor gives, which is closed then."""
 
     def unlock(encryption: Encryption) -> bool:
-        encryption.unlock(read_descriptor(descriptor))
+        _unlock_patiently(encryption, read_descriptor(descriptor))
         return True
 
     return unlock
 
 
 def read_descriptor(descriptor: int) -> str:
-    """The passphrase on the first line of a descriptor, which is closed.
+    """The passphrase on the first line of a descriptor, which is closed; not a standard one.
 
     Raises:
         UsageError: It is not open, or gives nothing.
     """
     hint = tr("for example: tchat --unlock-fd 3 3< FILE")
-    data = b""
+    line = bytearray()
     try:
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while b"\n" not in data and len(data) < LONGEST:
-                piece = file.read(LONGEST - len(data))
-                if not piece:
-                    break
-                data += piece
-    except (OSError, OverflowError, ValueError):
+        # One by one: what follows on standard input is the prompt.
+        while not line.endswith(b"\n") and len(line) < LONGEST:
+            byte = os.read(descriptor, 1)
+            if not byte:
+                break
+            line += byte
+        if descriptor > STDERR:
+            os.close(descriptor)
+    except (OSError, OverflowError):
         raise UsageError(
             tr("cannot read a passphrase from the descriptor {number}", number=descriptor), hint
         ) from None
-    return _first_line(data, tr("the descriptor {number} gave no passphrase", number=descriptor))
+    nothing = tr("the descriptor {number} gave no passphrase", number=descriptor)
+    return _first_line(bytes(line), nothing)
 
 
 def from_command(environ: Mapping[str, str]) -> UnlockSource:
@@ -75,10 +80,23 @@ def from_command(environ: Mapping[str, str]) -> UnlockSource:
         command = environ.get(COMMAND, "")
         if not command.strip():
             return False
-        encryption.unlock(_printed(command, environ))
+        _unlock_patiently(encryption, _printed(command, environ))
         return True
 
     return unlock
+
+
+def _unlock_patiently(encryption: Encryption, passphrase: str) -> None:
+    """Unlock with a passphrase that nobody types again: wait where it is too early for it."""
+    while True:
+        try:
+            encryption.unlock(passphrase)
+        except WrongPassphrase as error:
+            if not error.is_early:
+                raise
+            time.sleep(error.wait)
+        else:
+            return
 
 
 def _printed(command: str, environ: Mapping[str, str]) -> str:

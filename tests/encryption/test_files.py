@@ -19,7 +19,7 @@ from tchat.encryption.file_cipher import (
 )
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.stored_file import StoredFile
-from tchat.errors import StorageError
+from tchat.errors import StorageError, StoreLocked
 from tchat.paths import user_paths
 from tests.encryption.locks import make_lock
 
@@ -150,17 +150,18 @@ def test_what_others_put_there_in_clear_is_not_read(tmp_path: Path, encryption: 
 
 
 @pytest.mark.parametrize("state", [EncryptionState.TURNING_ON, EncryptionState.TURNING_OFF])
-def test_clear_and_encrypted_are_read_while_the_store_is_converted(
+def test_nothing_is_read_or_written_while_the_store_is_converted(
     tmp_path: Path, state: EncryptionState
 ) -> None:
     encryption = make_lock(user_paths(), state=state)
-    (tmp_path / "lines").write_bytes(b"old\n")
-    lines = StoredFile(tmp_path / "lines", encryption, "a")
-    lines.append_line(b"new")
-    assert list(lines.lines()) == [b"old", b"new"]
-    assert (b"new" in lines.path.read_bytes()) == (state is EncryptionState.TURNING_OFF)
     (tmp_path / "file").write_bytes(b"old")
-    assert StoredFile(tmp_path / "file", encryption, "a").read() == b"old"
+    stored = StoredFile(tmp_path / "file", encryption, "a")
+    for use in (stored.read, lambda: list(stored.lines()), lambda: stored.write(b"new")):
+        with pytest.raises(StoreLocked, match="to finish it"):
+            use()
+    with pytest.raises(StoreLocked, match="to finish it"):
+        stored.append_line(b"new")
+    assert stored.path.read_bytes() == b"old"
 
 
 def test_an_encrypted_file_without_a_lock_file_is_named(
