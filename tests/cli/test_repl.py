@@ -348,6 +348,18 @@ def terminal(endless_home: Path) -> Iterator[pexpect.spawn]:
     child.close(force=True)
 
 
+def interrupt(terminal: pexpect.spawn) -> None:
+    """Press Ctrl+C once the prompt waits for a key.
+
+    CPython's readline loop notices a signal while it waits, not just before.
+    """
+    status, end = Path(f"/proc/{terminal.pid}/stat"), time.monotonic() + 20
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    terminal.sendintr()
+
+
 def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(
     terminal: pexpect.spawn, tiny_home: Path
 ) -> None:
@@ -416,11 +428,10 @@ def test_the_reply_that_stays_when_candidates_are_stopped_is_told(
 
 def test_ctrl_c_twice_at_the_prompt_ends_the_chat(terminal: pexpect.spawn) -> None:
     terminal.send("half a line")
-    # CPython's readline loop loses a signal that comes while it handles a key.
     terminal.expect("half a line")
-    terminal.sendintr()
+    interrupt(terminal)
     terminal.expect("Ctrl.C again.*You: ")
-    terminal.sendintr()
+    interrupt(terminal)
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
@@ -436,7 +447,7 @@ def test_ctrl_c_discards_a_message_of_several_lines(
         terminal.expect("More: ")
     terminal.send(half)
     terminal.expect_exact(half)
-    terminal.sendintr()
+    interrupt(terminal)
     terminal.expect_exact("The message is discarded.")
     terminal.expect("You: ")
     terminal.sendline("/set max_tokens 3")

@@ -106,3 +106,11 @@ async def until(pilot: Pilot[Any], happened: Callable[[], bool]) -> None:
     while not happened():
         assert asyncio.get_running_loop().time() < end, "it did not happen"
         await pilot.pause(0.02)
+
+
+async def shows(app: App[Any], words: str) -> None:
+    """Wait until ``words`` are on the screen: what was changed is painted a little later."""
+    end = asyncio.get_running_loop().time() + PATIENCE
+    while words not in text(app):
+        assert asyncio.get_running_loop().time() < end, f"{words!r} is not in:\n{text(app)}"
+        await asyncio.sleep(0.02)

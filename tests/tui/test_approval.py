@@ -22,7 +22,7 @@ from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.typing_guard import LOOK, QUIET
 from tchat.tui.services.questions import ShownQuestion
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, takes_keys, text
+from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, shows, takes_keys, text
 
 Arguments = Mapping[str, Any]
 RUN = ("run_command", {"command": ["touch", "made"]})
@@ -100,7 +100,7 @@ async def test_each_answer(
     async with calling(settings, paths) as chat:
         chat.begin(RUN)
         await chat.asked()
-        assert "$ touch made" in text(chat.shown.pilot.app)
+        await shows(chat.shown.pilot.app, "$ touch made")
         assert not (folder / "made").exists()
         await chat.answer(*keys)
         await chat.shown.idle()
@@ -252,7 +252,7 @@ async def test_text_of_others_is_told(settings: Settings, paths: Paths, folder: 
     async with calling(settings, paths, allow=("read_file",)) as chat:
         chat.begin(("read_file", {"path": "notes.txt"}), RUN)
         await chat.asked()
-        assert "The chat holds text that others wrote" in text(chat.shown.pilot.app)
+        await shows(chat.shown.pilot.app, "The chat holds text that others wrote")
         await chat.answer("n")
         await chat.shown.idle()
 

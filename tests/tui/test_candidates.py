@@ -17,7 +17,7 @@ from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.candidates import Candidates, ReplyColumn, Stage
 from tchat.tui.widgets.rows import PartsRow
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import text
+from tests.tui.stage import shows, text
 
 LONG = Sampling(seed=5, temp=1, max_tokens=80, logit_bias=("<|im_end|>=-100", "<|endoftext|>=-100"))
 
@@ -113,7 +113,7 @@ async def test_escape_goes_back_to_the_reply_from_before(settings: Settings, pat
         before = shown.messages
         await tried(shown, "/try 2")
         assert len(replies(shown)) == 3
-        assert "Esc goes back" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Esc goes back")
         await shown.pilot.press("right", "escape")
         await shown.until(lambda: not shown.screen.query(Candidates))
         await shown.idle()
@@ -324,7 +324,7 @@ async def test_the_cursor_stands_on_the_best_one_and_enter_takes_it(
         assert best, "the first one was always the best"
         assert all("logprob" in label for label in heads)  # no judge was trained
         assert "the log-probability of the replies decides" in shown.toasts
-        assert f"Esc keeps reply {best + 1}" in text(shown.pilot.app)
+        await shows(shown.pilot.app, f"Esc keeps reply {best + 1}")
         wanted = columns(shown)[best].entry.text
         await shown.pilot.press("enter")
         await shown.until(lambda: not shown.screen.query(Candidates))
@@ -352,7 +352,7 @@ async def test_the_hints_name_the_keys_in_force(
         await shown.pilot.press("ctrl+l")
         await shown.idle()
         await shown.until(lambda: "F10 copies" in text(shown.pilot.app))
-        assert "Ctrl+L keeps reply 1" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Ctrl+L keeps reply 1")
 
 
 async def test_a_cursor_that_the_user_moved_stays_where_it_is(
@@ -382,7 +382,7 @@ async def test_escape_never_hides_a_whole_reply_behind_a_stub(
         await shown.pilot.press("escape")
         brake.set()
         await shown.idle()
-        assert "Esc goes back" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Esc goes back")
         await shown.pilot.press("escape")
         await shown.idle()
         assert not shown.screen.query(Candidates)

@@ -11,7 +11,7 @@ from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tchat.tui.widgets.candidates import Candidates, Stage
 from tests.tui.chat_stage import ENDLESS, opened
-from tests.tui.stage import text
+from tests.tui.stage import shows
 
 from .test_candidates import columns
 
@@ -30,7 +30,7 @@ async def test_two_models_reply_side_by_side_and_one_is_taken(
         await chat.idle()
         assert [column.standing.label for column in columns(chat)] == ["tiny-spm", "tiny"]
         assert all(column.standing.stage is not Stage.WAITING for column in columns(chat))
-        assert "tiny-spm" in text(chat.pilot.app)
+        await shows(chat.pilot.app, "tiny-spm")
         await chat.pilot.press("2", "enter")
         await chat.until(lambda: not chat.screen.query(Candidates))
         await chat.idle()

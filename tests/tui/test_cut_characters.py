@@ -8,7 +8,7 @@ from tchat.paths import Paths
 from tchat.settings import Sampling, Settings
 from tests.tiny import SPECIALS
 from tests.tui.chat_stage import opened
-from tests.tui.stage import text
+from tests.tui.stage import shows, text
 
 BYTES = "é".encode()
 
@@ -33,4 +33,4 @@ async def test_the_rest_of_a_character_comes_with_continue(tiny_model: Path, pat
         await shown.until(lambda: shown.messages[-1].text != "")
         await shown.idle()
         assert shown.messages[-1].text == "é"
-        assert "é" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "é")

@@ -14,7 +14,7 @@ from tchat.tui.dialogs.dialog import Confirm
 from tchat.tui.dialogs.export import ExportDialog, ExportTarget
 from tests.tui.chat_stage import Shown, opened
 
-from .stage import lines, shown, text, until
+from .stage import lines, shown, shows, text, until
 
 ID, TITLE = "01hzq0abcd", "Why is the sky blue? [b]"
 NAME = "why-is-the-sky-blue-b-q0abcd.md"
@@ -34,7 +34,7 @@ async def test_it_proposes_a_file_in_the_working_folder_and_names_the_format(
 ) -> None:
     async with shown(ExportDialog(ID, TITLE)) as (app, pilot):
         await until(pilot, lambda: "A new file: Markdown" in text(app))
-        assert NAME in text(app)
+        await shows(app, NAME)
         await pilot.press("enter")
         assert app.ended_with == ExportTarget(tmp_path / NAME)
 

@@ -14,7 +14,7 @@ from tchat.settings import Settings
 from tchat.tui.dialogs.welcome import Welcome
 
 from .chat_stage import Shown, opened
-from .stage import text
+from .stage import shows, text
 
 NO_STARTER = Settings(threads=1)
 
@@ -36,7 +36,7 @@ async def test_without_any_model_it_says_how_to_get_one(
 ) -> None:
     async with opened(NO_STARTER, paths, size, ready=False) as shown:
         await shown.until(lambda: welcomed(shown) and "pip install" in text(shown.pilot.app))
-        assert "tchat models pull" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "tchat models pull")
         await shown.pilot.press(*str(tiny_model), "enter")
         await shown.until(lambda: not welcomed(shown))
         await shown.until(lambda: shown.screen.conversation.metadata is not None)

@@ -21,7 +21,7 @@ from tests.sessions.stores import new_session
 from tests.terminal import Terminal
 
 from .chat_stage import Shown, opened
-from .stage import HOSTILE, is_tame, lines, text
+from .stage import HOSTILE, is_tame, lines, shows
 from .test_status import staged
 
 CTRL_Q, ALT_E = "\x11", "\x1be"
@@ -48,7 +48,7 @@ async def test_it_folds_and_its_warnings_stay(width: int, title: str) -> None:
         assert is_tame(app)
         if width >= 60:
             for told in ("PRIVATE", "NOT STORED", "⎇ 2/3", "▾"):
-                assert told in text(app)
+                await shows(app, told)
 
 
 async def test_it_is_drawn_only_when_its_data_change(monkeypatch: pytest.MonkeyPatch) -> None:

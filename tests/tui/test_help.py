@@ -24,7 +24,7 @@ from tchat.tui.widgets.fuzzy_list import ranked
 from tchat.tui.widgets.item_view import Item
 
 from .chat_stage import ENDLESS, opened
-from .stage import SIZES, is_tame, lines, shown, text, until
+from .stage import SIZES, is_tame, lines, shown, shows, text, until
 
 COMMANDS = commands_for(Surface.SCREEN)
 
@@ -55,7 +55,7 @@ async def test_a_command_is_found_by_its_meaning_and_handed_back() -> None:
     async with shown(HelpScreen(KEYS, COMMANDS)) as (app, pilot):
         await pilot.press(*"/export")
         await pilot.pause()
-        assert "[FILE]" in text(app)
+        await shows(app, "[FILE]")
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "/export"
@@ -63,7 +63,7 @@ async def test_a_command_is_found_by_its_meaning_and_handed_back() -> None:
 
 async def test_enter_runs_a_key_of_the_chat_and_its_hint_is_there_only_then() -> None:
     async with shown(HelpScreen(ALL_BINDINGS, COMMANDS)) as (app, pilot):
-        assert "Enter do it" in text(app)
+        await shows(app, "Enter do it")
         await pilot.press(*"/export")
         await until(pilot, lambda: "Enter use the command" in text(app))
         await pilot.press("ctrl+u", *"prompt.send")

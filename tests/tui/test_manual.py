@@ -9,7 +9,7 @@ from tchat.settings import Settings
 from tchat.tui.dialogs.manual import ManualScreen
 
 from .chat_stage import opened
-from .stage import SIZES, is_tame, shown, text
+from .stage import SIZES, is_tame, shown, shows, text
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -31,14 +31,14 @@ async def test_words_find_the_sections_that_have_them() -> None:
         assert "First steps" not in page
         await pilot.press(*" zebra")
         await pilot.pause()
-        assert "No section has all these words." in text(app)
+        await shows(app, "No section has all these words.")
         assert "Downloads are atomic" not in text(app)
 
 
 async def test_a_long_section_is_shown_whole_and_scrolls() -> None:
     async with shown(ManualScreen("tchat --install-completion")) as (app, pilot):
         await pilot.pause()
-        assert "Open the chat screen" in text(app)
+        await shows(app, "Open the chat screen")
         before = text(app)
         await pilot.press("pagedown")
         await pilot.pause()
@@ -79,11 +79,11 @@ async def test_sections_named_by_a_word_come_first(settings: Settings, paths: Pa
 async def test_enter_goes_to_the_text_which_arrows_scroll(size: tuple[int, int]) -> None:
     async with shown(ManualScreen("tchat --install-completion"), size) as (app, pilot):
         await pilot.pause()
-        assert "Enter read the text" in text(app)
+        await shows(app, "Enter read the text")
         before = text(app)
         await pilot.press("enter")
         await pilot.pause()
-        assert "back to the list" in text(app)
+        await shows(app, "back to the list")
         top = text(app)
         await pilot.press("down", "down", "down")
         await pilot.pause()

@@ -16,7 +16,7 @@ from tchat.tui.dialogs.tools import ToolsScreen
 from tchat.tui.services.tools import ServerRow
 from tests.tools.mcp.stage import OFFICIAL, hostile
 from tests.tui.chat_stage import opened
-from tests.tui.stage import lines, text
+from tests.tui.stage import lines, shows, text
 from tests.tui.stage import shown as staged
 
 
@@ -97,7 +97,7 @@ async def test_a_server_that_is_started_by_hand_lists_its_tools_in_both_dialogs(
         await shown.until(lambda: "Ctrl+R start  Esc close" in text(shown.pilot.app))
         await shown.pilot.press("ctrl+r")
         await shown.until(lambda: "8 tools" in text(shown.pilot.app))
-        assert "Ctrl+R start again" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Ctrl+R start again")
         await shown.pilot.press("escape")
         await shown.type("/tools")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, ToolsScreen))

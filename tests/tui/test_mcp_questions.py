@@ -23,7 +23,7 @@ from tchat.tui.dialogs.form import FormDialog
 from tchat.tui.dialogs.servers import ServersScreen
 from tchat.tui.services.tools import ServerRow
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import HOSTILE, PATIENCE, SIZES, STEP, is_tame, shown, takes_keys, text
+from tests.tui.stage import HOSTILE, PATIENCE, SIZES, STEP, is_tame, shown, shows, takes_keys, text
 
 FIELDS = (
     FormField("name", "Your name", is_required=True),
@@ -52,12 +52,12 @@ async def test_a_form_takes_answers_field_by_field_and_tells_what_is_wrong() -> 
         await pilot.press("h", "enter")
         await ready(app)
         assert typed == ["h"]
-        assert "The server shop asks" in text(app)
-        assert "small, large" in text(app)
+        await shows(app, "The server shop asks")
+        await shows(app, "small, large")
         await pilot.press("enter", *"old", "enter", "enter", "enter")
-        assert "✗ this does not answer `Your name`" in text(app)
+        await shows(app, "✗ this does not answer `Your name`")
         await pilot.press(*"Ada", "ctrl+s")
-        assert "✗ this does not answer `Age`; answer with a whole number" in text(app)
+        await shows(app, "✗ this does not answer `Age`; answer with a whole number")
         await pilot.press("ctrl+u", *"36", "enter", *"y", "enter", *"Large", "enter")
         assert app.ended_with == {"name": "Ada", "age": 36, "yes": True, "size": "l"}
 
@@ -66,7 +66,7 @@ async def test_an_address_is_shown_and_never_opened() -> None:
     form = McpForm("shop", "Log in", url="https://shop.example/login")
     async with shown(FormDialog(form), (100, 40)) as (app, pilot):
         await ready(app)
-        assert "https://shop.example/login" in text(app)
+        await shows(app, "https://shop.example/login")
         await pilot.press("ctrl+s")
         assert app.ended_with == {}
 
@@ -112,7 +112,7 @@ async def test_a_server_gets_answers_and_a_reply_if_the_user_agrees(
             return
         await shown_chat.pilot.press(*"Ada", "enter")
         await asked(shown_chat, ApprovalDialog, "Let your model reply")
-        assert "Say hi" in text(shown_chat.pilot.app)
+        await shows(shown_chat.pilot.app, "Say hi")
         assert "always" not in text(shown_chat.pilot.app)
         await shown_chat.pilot.press("y")
         await asked(shown_chat, ApprovalDialog, "Send this reply")
@@ -173,12 +173,12 @@ async def test_the_list_of_servers_follows_them_and_starts_one_again() -> None:
         rows[:] = [ServerRow("files", "stdio", "ready", ("read", "write"), ("x: bad name",))]
 
     async with shown(ServersScreen(list(rows), look, restart)) as (app, pilot):
-        assert "✗ it ended␛[2J" in text(app)
+        await shows(app, "✗ it ended␛[2J")
         await pilot.press("enter")
         await pilot.pause(0.2)
         assert started == ["files"]
-        assert "2 tools" in text(app)
-        assert "left out: x: bad name" in text(app)
+        await shows(app, "2 tools")
+        await shows(app, "left out: x: bad name")
         await pilot.press("ctrl+r")
         await pilot.pause(0.2)
         assert started == ["files", "files"]
@@ -189,4 +189,4 @@ async def test_mcp_without_servers_says_how_to_add_one(settings: Settings, paths
     async with opened(settings, paths, (100, 36)) as chat:
         await chat.type("/mcp")
         await chat.until(lambda: isinstance(chat.pilot.app.screen, ServersScreen))
-        assert "tchat mcp add NAME" in text(chat.pilot.app)
+        await shows(chat.pilot.app, "tchat mcp add NAME")

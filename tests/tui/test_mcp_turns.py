@@ -18,7 +18,7 @@ from tests.chat.forced_replies import HERMES, MARKS, ForcedReplies, hermes_call
 from tests.tiny import write_tiny
 from tests.tools.mcp.stage import OFFICIAL, hostile
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import takes_keys, text
+from tests.tui.stage import shows, takes_keys, text
 
 Force = Callable[..., ForcedReplies]
 
@@ -79,7 +79,7 @@ async def test_each_call_is_asked_about_and_its_result_goes_to_the_model(
         assert "\x1b" not in evil
         assert "\u202e" not in evil
         assert shown.branch[-1] == ("assistant", "It is 42.")
-        assert "▸ o__add" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "▸ o__add")
 
 
 async def test_esc_stops_a_call_that_hangs_and_the_chat_goes_on(

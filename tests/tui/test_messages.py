@@ -15,7 +15,7 @@ from tchat.tui.dialogs.dialog import Picker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
-from .stage import text
+from .stage import shows, text
 
 HOT = Sampling(temp=2, max_tokens=12)
 
@@ -342,7 +342,7 @@ async def test_the_palette_branches_from_the_last_message(
     async with opened(settings, paths) as shown:
         await shown.ask("one")
         await palette(shown, typed)
-        assert "Last message: Branch from here" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Last message: Branch from here")
         await shown.pilot.press("enter")
         await shown.until(lambda: "new branch from here" in shown.screen.prompt.mode)
 
@@ -360,11 +360,11 @@ async def test_the_palette_tells_that_there_is_no_message_and_finds_ratings(
 ) -> None:
     async with opened(settings, paths) as shown:
         await palette(shown, "branch")
-        assert "Last message: Branch from here" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Last message: Branch from here")
         await shown.pilot.press("escape")
         await shown.pilot.pause()
         await palette(shown, "rate")
-        assert "Rate the last reply as good" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "Rate the last reply as good")
         await shown.pilot.press("escape")
         await shown.pilot.pause()
         await palette(shown, "branch from")

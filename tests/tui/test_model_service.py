@@ -27,7 +27,7 @@ from tests.models.hub_server import Fault, HubServer
 from tests.models.model_folders import chat_model, hub_file, ollama_model
 
 from .chat_stage import opened
-from .stage import text
+from .stage import shows, text
 
 REPO, FILE = "acme/tiny-GGUF", "tiny-Q4_K_M.gguf"
 
@@ -306,7 +306,7 @@ async def test_the_size_on_the_hub_is_told_before_a_pull(
         await chat.until(lambda: f"Download {REPO}" in text(app))
         await chat.pilot.press("enter")
         await chat.until(lambda: isinstance(app.screen, Confirm))
-        assert "4.2 MB?" in text(app)
+        await shows(app, "4.2 MB?")
         assert chat.screen.context.status.data().pulling == ""
         await chat.pilot.press("y")
         await chat.until(lambda: "is downloaded" in chat.toasts)

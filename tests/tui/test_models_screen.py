@@ -21,7 +21,7 @@ from tchat.tui.services.model_rows import Fit, ModelRow
 from tchat.tui.widgets.item_view import Item
 
 from .session_service import ROWS, FakeModelService, revision
-from .stage import HOSTILE, SIZES, is_tame, lines, shown, text, until
+from .stage import HOSTILE, SIZES, is_tame, lines, shown, shows, text, until
 
 
 def picker(files: FakeModelService) -> ModelPicker:
@@ -53,11 +53,11 @@ def toasts(app: App[Any]) -> str:
 async def test_the_fit_is_told_beside_each_model(size: tuple[int, int]) -> None:
     async with shown(picker(FakeModelService()), size) as (app, pilot):
         assert is_tame(app)
-        assert "✓ fits" in text(app)
-        assert "✗ too large" in text(app)
+        await shows(app, "✓ fits")
+        await shows(app, "✗ too large")
         await pilot.press("down")
         await pilot.pause()
-        assert "does not fit" in text(app)
+        await shows(app, "does not fit")
 
 
 async def test_details_are_shown_safely_and_closed_again() -> None:
@@ -66,8 +66,8 @@ async def test_details_are_shown_safely_and_closed_again() -> None:
         await pilot.press("ctrl+o")
         await until(pilot, lambda: isinstance(app.screen, ModelDetails))
         assert is_tame(app)
-        assert "licence  [/foo] ␛[31m⟦U+202E⟧evil" in text(app)
-        assert "family   llama" in text(app)
+        await shows(app, "licence  [/foo] ␛[31m⟦U+202E⟧evil")
+        await shows(app, "family   llama")
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ModelPicker))
         assert files.asked == [("details", "starter")]
@@ -91,7 +91,7 @@ async def test_a_model_is_removed_after_asking() -> None:
         await pilot.press("down", "ctrl+d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert is_tame(app)
-        assert "frees 98 MB" in text(app)
+        await shows(app, "frees 98 MB")
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, ModelPicker))
         assert files.asked == [("plan", "qwen3:4b")]
@@ -125,8 +125,8 @@ async def test_a_name_of_the_hub_is_pulled_after_asking() -> None:
         await until(pilot, lambda: "Download acme/x:q4_0" in text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "Download acme/x:q4_0, 2.5 GB?" in text(app)
-        assert "Only 1.0 GB are free" in text(app)
+        await shows(app, "Download acme/x:q4_0, 2.5 GB?")
+        await shows(app, "Only 1.0 GB are free")
         assert is_tame(app)
         assert files.asked == [("plan pull", "acme/x:q4_0")]
         await pilot.press("y")
@@ -196,15 +196,15 @@ async def test_the_catalogue_stands_below_and_enter_asks_to_pull(size: tuple[int
     files = FakeModelService()
     async with shown(picker(files), size) as (app, pilot):
         await until(pilot, lambda: "phi4:14b" in text(app))
-        assert "Available" in text(app)
+        await shows(app, "Available")
         await pilot.press("down", "down", "down")
         assert is_tame(app)
         await pilot.press("ctrl+d", "ctrl+s")  # nothing that is there
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "Download gemma3:1b, 806 MB?" in text(app)
-        assert "Q4_K_M · fits" in text(app)
-        assert "120 GB free on the disk" in text(app)
+        await shows(app, "Download gemma3:1b, 806 MB?")
+        await shows(app, "Q4_K_M · fits")
+        await shows(app, "120 GB free on the disk")
         assert files.asked == []
         await pilot.press("y")
         await until(pilot, lambda: files.asked == [("pull", "gemma3:1b")])
@@ -227,7 +227,7 @@ async def test_the_hub_is_searched_for_what_was_typed() -> None:
         await until(pilot, lambda: "Search the hub for mistral" in text(app))
         await pilot.press("enter")
         await until(pilot, lambda: "acme/x" in text(app))
-        assert "1 found on the hub" in text(app)
+        await shows(app, "1 found on the hub")
         assert is_tame(app)
         await pilot.press("enter")  # the cursor is on what was found
         await until(pilot, lambda: isinstance(app.screen, Confirm))
@@ -333,7 +333,7 @@ async def test_the_rows_are_sorted_by_a_key_and_by_a_click_on_the_head() -> None
             await pilot.press("alt+s")
             await pilot.pause()
             assert offered(files, app) == found
-            assert f"Sorted by {order}" in text(app)
+            await shows(app, f"Sorted by {order}")
         await pilot.press("alt+s")
         await pilot.pause()
         assert "Sorted by" not in text(app)
@@ -341,7 +341,7 @@ async def test_the_rows_are_sorted_by_a_key_and_by_a_click_on_the_head() -> None
         head = next(y for y, line in enumerate(lines(app)) if "Model" in line and "tok/s" in line)
         await pilot.click(offset=(lines(app)[head].index("tok/s") + 2, head))
         await pilot.pause()
-        assert "tok/s ▼" in text(app)
+        await shows(app, "tok/s ▼")
         assert offered(files, app)[0] == "coder:1b"
 
 
@@ -358,7 +358,7 @@ async def test_chips_leave_only_models_that_have_all_abilities() -> None:
         assert offered(files, app) == ["qwen3:8b"]
         await pilot.press("alt+v")
         await pilot.pause()
-        assert "No model has all of these." in text(app)
+        await shows(app, "No model has all of these.")
         await pilot.press("alt+v", "alt+h")
         row = next(y for y, line in enumerate(lines(app)) if "H chat" in line)
         await pilot.click(offset=(lines(app)[row].index("C code") + 3, row))
@@ -523,7 +523,7 @@ async def test_a_newer_version_is_downloaded_after_asking_and_followed_in_its_ro
     async with shown(picker_of(files)) as (app, pilot):
         await chosen(pilot, app, "newer version")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "Download the newer version of x, 1.0 GB?" in text(app)
+        await shows(app, "Download the newer version of x, 1.0 GB?")
         await pilot.press("y")
         await until(pilot, lambda: ("update", "acme/x:Q4_0") in files.asked)
         downloads = files.downloads
@@ -573,7 +573,7 @@ async def test_results_are_shown_readably(size: tuple[int, int]) -> None:
         ):
             await chosen(pilot, app, entry)
             await until(pilot, lambda: isinstance(app.screen, ModelDetails))
-            assert told in text(app)
+            await shows(app, told)
             assert is_tame(app)
             await pilot.press("enter")  # there is nothing to accept
             await pilot.press("escape")
@@ -586,11 +586,11 @@ async def test_duplicates_are_shown_and_linked_only_after_asking(answer: str) ->
     async with shown(picker(files)) as (app, pilot):
         await chosen(pilot, app, "find duplicate")
         await until(pilot, lambda: isinstance(app.screen, ModelDetails))
-        assert "1.0 GB" in text(app)
-        assert "/m/b.gguf" in text(app)
+        await shows(app, "1.0 GB")
+        await shows(app, "/m/b.gguf")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "free 1.0 GB?" in text(app)
+        await shows(app, "free 1.0 GB?")
         await pilot.press(answer)
         await until(pilot, lambda: isinstance(app.screen, ModelPicker))
         await pilot.pause(0.1)

@@ -12,7 +12,7 @@ from tchat.settings import Settings
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
-from .stage import text
+from .stage import shows, text
 
 SIZES = ((80, 24), (120, 36))
 
@@ -41,7 +41,7 @@ async def test_a_command_is_answered_in_view(
         await shown.until(lambda: shown.notices != before)
         await shown.pilot.pause()
         told = shown.notices.removeprefix(before).split()
-        assert told[0] in text(shown.pilot.app)
+        await shows(shown.pilot.app, told[0])
         assert "new line" not in text(shown.pilot.app)
 
 

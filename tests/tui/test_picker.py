@@ -27,7 +27,7 @@ from tchat.tui.widgets.fuzzy_match import match
 from tchat.tui.widgets.item_view import Item, arrange, fit, safe
 
 from .session_service import FakeModelService
-from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, text, until
+from .stage import HOSTILE, NARROW, SIZES, is_tame, lines, shown, shows, text, until
 
 FRUIT = [Item(key=name, title=name) for name in ("apple", "banana", "blood orange", "orange")]
 
@@ -170,7 +170,7 @@ async def test_the_cursor_begins_where_it_should_and_stops_at_the_ends() -> None
 
 async def test_enter_in_an_empty_list_does_nothing() -> None:
     async with shown(Picker("Fruit", [], empty="No fruit [/b] today.")) as (app, pilot):
-        assert "No fruit [/b] today." in text(app)
+        await shows(app, "No fruit [/b] today.")
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "not ended"
@@ -180,7 +180,7 @@ async def test_without_a_match_the_list_says_so() -> None:
     async with shown(Picker("Fruit", FRUIT), NARROW) as (app, pilot):
         await pilot.press(*"[/x]")
         await pilot.pause()
-        assert "Nothing matches “[/x]”." in text(app)
+        await shows(app, "Nothing matches “[/x]”.")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -190,7 +190,7 @@ async def test_hostile_names_act_on_nothing(size: tuple[int, int]) -> None:
     )
     async with shown(Picker(HOSTILE, [item]), size) as (app, pilot):
         assert is_tame(app)
-        assert "[/foo] ␛[31m⟦U+202E⟧evil" in text(app)
+        await shows(app, "[/foo] ␛[31m⟦U+202E⟧evil")
         await pilot.press(*"foo", "enter")
         await pilot.pause()
         assert app.ended_with == "a"
@@ -207,10 +207,10 @@ async def test_hostile_text_pasted_into_the_filter_acts_on_nothing() -> None:
 async def test_ten_thousand_lines_cost_what_is_on_the_screen() -> None:
     picker = Picker("Many", [Item(key=str(n), title=f"line {n}") for n in range(10_000)])
     async with shown(picker) as (app, pilot):
-        assert "line 0" in text(app)
+        await shows(app, "line 0")
         await pilot.press("ctrl+end")
         await pilot.pause()
-        assert "line 9999" in text(app)
+        await shows(app, "line 9999")
         assert "line 0" not in text(app)
 
 
@@ -230,7 +230,7 @@ async def test_the_screen_may_change_its_size_while_it_is_open() -> None:
         for size in (NARROW, (20, 5), (1, 1), (200, 60)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-        assert "orange" in text(app)
+        await shows(app, "orange")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ async def test_a_wide_dialog_shows_all_of_the_text_about_an_item_beside_the_list
         )
         await pilot.resize_terminal(120, 36)
         await pilot.pause()
-        assert "three three" in text(app)
+        await shows(app, "three three")
         assert "four four" not in text(app)
 
 
@@ -311,10 +311,10 @@ async def test_models_are_found_by_quantization() -> None:
 
 async def test_a_path_that_was_typed_can_be_chosen() -> None:
     async with shown(model_picker([])) as (app, pilot):
-        assert "pip install 'tchat[starter]'" in text(app)
+        await shows(app, "pip install 'tchat[starter]'")
         await pilot.press(*"/m/x.gguf")
         await pilot.pause()
-        assert "Load the file /m/x.gguf" in text(app)
+        await shows(app, "Load the file /m/x.gguf")
         await pilot.press("enter")
         await until(pilot, lambda: app.ended_with != "not ended")
         assert app.ended_with == "/m/x.gguf"
@@ -326,7 +326,7 @@ async def test_a_path_that_was_typed_can_be_chosen() -> None:
 async def test_templates_show_what_they_are_for() -> None:
     templates, _ = list_templates(user_paths())
     async with shown(template_picker(templates)) as (app, pilot):
-        assert "Translate a text" in text(app)
+        await shows(app, "Translate a text")
         await pilot.press(*"translate", "enter")
         await pilot.pause()
         assert app.ended_with == "translate"
@@ -414,7 +414,7 @@ async def test_a_dangerous_question_begins_at_the_safe_answer(
     question = Confirm(f"Delete {HOSTILE}?", HOSTILE, yes="Delete", no="Keep", danger=True)
     async with shown(question, size) as (app, pilot):
         assert is_tame(app)
-        assert "Keep" in text(app)
+        await shows(app, "Keep")
         await pilot.press(*keys.split())
         await pilot.pause()
         assert app.ended_with is answer
@@ -433,7 +433,7 @@ async def test_a_question_can_be_answered_with_the_mouse() -> None:
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_welcome_tells_how_to_get_a_model(size: tuple[int, int]) -> None:
     async with shown(Welcome(), size) as (app, pilot):
-        assert "pip install 'tchat[starter]'" in text(app)
+        await shows(app, "pip install 'tchat[starter]'")
         await pilot.press("enter")
         await pilot.pause()
         assert app.ended_with == "not ended"
@@ -448,7 +448,7 @@ async def test_the_welcome_tells_how_to_get_a_model(size: tuple[int, int]) -> No
 )
 async def test_the_welcome_offers_what_is_there(keys: list[str], result: str) -> None:
     async with shown(Welcome(found=3)) as (app, pilot):
-        assert "Choose from 3 files" in text(app)
+        await shows(app, "Choose from 3 files")
         await pilot.press(*keys)
         await pilot.pause()
         assert app.ended_with == result

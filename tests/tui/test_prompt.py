@@ -22,7 +22,7 @@ from tchat.tui.widgets.fuzzy_match import Candidate
 from tchat.tui.widgets.prompt import Prompt
 from tchat.tui.widgets.prompt_area import PromptArea
 from tchat.tui.widgets.prompt_draft import Draft
-from tests.tui.stage import HOSTILE, is_tame, text, until
+from tests.tui.stage import HOSTILE, is_tame, shows, text, until
 
 SIZE = (60, 20)
 COMMANDS = [Candidate("regen", "another reply"), Candidate("new", "a new session"),
@@ -233,7 +233,7 @@ async def test_waiting_prompts_are_shown_and_the_last_is_taken_back() -> None:
         prompt.queue = ["one", "two", "three", "four"]
         await pilot.pause()
         assert [f"queued {each}" in text(app) for each in prompt.queue] == [True] * 3 + [False]
-        assert "and 1 more" in text(app)
+        await shows(app, "and 1 more")
         await pilot.press("up")
         assert isinstance(app.heard[-1], Prompt.QueueTaken)
         prompt.queue = []
@@ -246,7 +246,7 @@ async def test_modes_are_told_in_the_border() -> None:
         prompt.private = True
         prompt.mode = "editing"
         await pilot.pause()
-        assert "private · editing" in text(app)
+        await shows(app, "private · editing")
 
 
 async def test_hostile_text_acts_on_nothing() -> None:
@@ -256,7 +256,7 @@ async def test_hostile_text_acts_on_nothing() -> None:
         prompt.load(HOSTILE)
         await pilot.pause()
         assert is_tame(app)
-        assert "[/foo]" in text(app)
+        await shows(app, "[/foo]")
 
 
 @pytest.mark.parametrize(

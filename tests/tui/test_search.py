@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tchat.tui.dialogs.sessions import SessionChoice, SessionsScreen, hit_items, safe_snippet
 from tests.tui.session_service import DAY, NOW, FakeSessionService, hit, session
 
-from .stage import HOSTILE, SIZES, UNSAFE, is_tame, lines, shown, text, until
+from .stage import HOSTILE, SIZES, UNSAFE, is_tame, lines, shown, shows, text, until
 
 SKY, BREAD = session(1, f"Sky {HOSTILE}", DAY), session(2, "Bread")
 HITS = [
@@ -45,7 +45,7 @@ def test_hits_of_one_session_stand_together() -> None:
 async def test_a_hit_is_found_and_opened_at_its_message(size: tuple[int, int]) -> None:
     services = FakeSessionService(HITS)
     async with shown(search(services), size) as (app, pilot):
-        assert "Type words to search for." in text(app)
+        await shows(app, "Type words to search for.")
         await pilot.press(*"sky")
         await until(pilot, lambda: "in an oven" in text(app))
         assert is_tame(app)
@@ -82,7 +82,7 @@ async def test_tab_changes_between_titles_and_texts_and_keeps_the_words() -> Non
         assert [item.key for item in opened.list.shown] == [SKY.id]
         await pilot.press("tab")
         await until(pilot, lambda: "in an oven" in text(app))
-        assert "Search all messages" in text(app)
+        await shows(app, "Search all messages")
         await pilot.press("ctrl+d", "f2", "ctrl+s", "tab")
         await pilot.pause()
         assert {what for what, *_ in services.asked} == {"search"}

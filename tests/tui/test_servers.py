@@ -19,7 +19,7 @@ from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.status import StatusLine
 from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import text
+from tests.tui.stage import shows, text
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ async def test_the_models_begin_on_the_one_in_use_also_on_a_server(
     async with opened(settings_for(fake, model), paths, size=(80, 24)) as shown:
         await shown.pilot.press("f2")
         await shown.until(lambda: "❯ ● lab/Qwen3-0.6B" in text(shown.pilot.app))
-        assert "on 127.0.0.1" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "on 127.0.0.1")
         assert "lab:" not in text(shown.pilot.app)
 
 
@@ -148,7 +148,7 @@ async def test_a_server_that_writes_a_reply_is_asked_for_no_models(
         before = len(fake.seen)
         await shown.pilot.press("f2")
         await shown.until(lambda: "❯ ● lab/Qwen3-0.6B" in text(shown.pilot.app))
-        assert "listed once the reply" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "listed once the reply")
         await shown.until(lambda: not [w for w in shown.pilot.app.workers if w.group == "rows"])
         assert len(fake.seen) == before
         await shown.pilot.press("escape")

@@ -10,7 +10,7 @@ from tchat.sessions.store import SessionStore
 from tchat.settings import Settings, with_values
 from tests.tiny import write_tiny
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import text
+from tests.tui.stage import shows, text
 
 
 def temp(shown: Shown) -> float:
@@ -129,7 +129,7 @@ async def test_a_value_that_is_saved_holds_in_new_sessions(
 async def test_times_and_token_counts_come_and_go(settings: Settings, paths: Paths) -> None:
     async with opened(replace(settings, show_details=True), paths) as shown:
         await shown.ask("Hello")
-        assert "12 tokens" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "12 tokens")
         await shown.pilot.press("f9")
         await shown.until(lambda: "12 tokens" not in text(shown.pilot.app))
         await shown.type("/details")

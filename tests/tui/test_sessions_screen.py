@@ -26,7 +26,7 @@ from tests.sessions.stores import new_session
 from tests.tui.chat_stage import opened
 from tests.tui.session_service import DAY, NOW, FakeSessionService, session
 
-from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, text, until
+from .stage import HOSTILE, NARROW, SIZES, WIDE, Stage, is_tame, lines, shown, shows, text, until
 
 SESSIONS = [
     session(1, "Why is the sky blue?", 60),
@@ -169,7 +169,7 @@ async def test_a_deletion_can_be_undone() -> None:
     async with shown(opened) as (app, pilot):
         await pilot.press("down", "down", "ctrl+d")
         await until(pilot, lambda: len(titles(opened)) == 4)
-        assert "deleted “Sourdough timing”" in text(app)
+        await shows(app, "deleted “Sourdough timing”")
         await pilot.press("ctrl+d")
         await until(pilot, lambda: len(titles(opened)) == 3)
         await pilot.press("ctrl+underscore", "ctrl+underscore", "ctrl+underscore")
@@ -184,7 +184,7 @@ async def test_the_last_session_can_be_deleted() -> None:
     async with shown(opened) as (app, pilot):
         await pilot.press("ctrl+d", "ctrl+d", "f2", "ctrl+s")
         await until(pilot, lambda: not titles(opened))
-        assert "No sessions yet." in text(app)
+        await shows(app, "No sessions yet.")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -202,7 +202,7 @@ async def test_what_cannot_be_done_is_told_and_shown_as_it_is(size: tuple[int, i
         await pilot.pause(0.1)
         assert titles(opened)[0] == SESSIONS[0].title
         assert len(titles(opened)) == 5
-        assert "the disk is full [/b]␛" in text(app)
+        await shows(app, "the disk is full [/b]␛")
         assert is_tame(app)
 
 
@@ -294,7 +294,7 @@ async def test_chats_of_another_program_are_imported_and_opened(
 async def test_remapped_keys_work_and_are_shown() -> None:
     services = FakeSessionService()
     async with shown(screen(services), keys={"sessions.export": "f9"}) as (app, pilot):
-        assert "F9 export" in text(app)
+        await shows(app, "F9 export")
         await pilot.press("ctrl+s", "f9")
         await until(pilot, lambda: isinstance(app.screen, ExportDialog))
         await pilot.press("enter")
@@ -332,7 +332,7 @@ async def test_a_session_at_the_side_is_found_and_opened() -> None:
         sidebar.show(SESSIONS, SESSIONS[2].id, NOW)
         await pilot.pause()
         assert is_tame(app)
-        assert "● Sourdough timing" in text(app)
+        await shows(app, "● Sourdough timing")
         sidebar.focus()
         await pilot.press(*"pack", "enter")
         await pilot.pause()
@@ -352,7 +352,7 @@ async def test_the_cursor_shows_only_where_the_keys_go() -> None:
         assert "❯" not in text(app)
         sidebar.focus()
         await pilot.pause()
-        assert "❯" in text(app)
+        await shows(app, "❯")
 
 
 async def test_the_sidebar_folds_where_there_is_no_room_and_comes_back() -> None:

@@ -20,7 +20,7 @@ from tchat.tui.dialogs.settings import SECTIONS, SettingsScreen, _shown, editabl
 from tests.tiny import write_tiny
 
 from .chat_stage import opened
-from .stage import HOSTILE, SIZES, is_tame, shown, text, until
+from .stage import HOSTILE, SIZES, is_tame, shown, shows, text, until
 
 SETTINGS = Settings(system=HOSTILE, ctx_size=4096, sampling=Sampling(stop=("###", HOSTILE)))
 
@@ -130,7 +130,7 @@ async def test_a_number_is_typed_where_it_stands(changes: Changes, size: tuple[i
         await until(pilot, lambda: bool(changes))
         await pilot.pause()
         assert changes == [("temp", 0.25, False)]
-        assert "0.25" in text(app)
+        await shows(app, "0.25")
 
 
 async def test_a_wrong_value_is_told_and_can_be_mended(changes: Changes) -> None:
@@ -193,7 +193,7 @@ async def test_a_switch_is_switched(changes: Changes) -> None:
             await pilot.press("enter")
             await until(pilot, lambda count=count: len(changes) == count)  # type: ignore[misc]
             await pilot.pause()
-            assert ("off", "on")[count - 1] in text(app)
+            await shows(app, ("off", "on")[count - 1])
     assert [value for _, value, _ in changes] == [False, True]
 
 
@@ -206,7 +206,7 @@ async def test_a_choice_is_made_from_a_list(changes: Changes, size: tuple[int, i
         await pilot.pause()
         assert isinstance(app.screen, Picker)
         assert is_tame(app)
-        assert "● auto" in text(app)
+        await shows(app, "● auto")
         await pilot.press("enter")  # what is in use already
         await pilot.pause()
         assert changes == []
@@ -219,7 +219,7 @@ async def test_a_choice_is_made_from_a_list(changes: Changes, size: tuple[int, i
 async def test_what_differs_from_the_default_can_be_shown_alone(changes: Changes) -> None:
     dialog = screen(changes)
     async with shown(dialog) as (app, pilot):
-        assert "3 differ from the default" in text(app)
+        await shows(app, "3 differ from the default")
         await pilot.press("tab")
         await pilot.pause()
         assert [item.key for item in dialog.list.shown] == ["system", "ctx_size", "stop"]
@@ -293,11 +293,11 @@ async def test_a_value_is_saved_and_set_back(changes: Changes) -> None:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: changes == [("ctx_size", 4096, True)])
         await pilot.pause()
-        assert "saved in /etc/[/x].toml" in text(app)
+        await shows(app, "saved in /etc/[/x].toml")
         await pilot.press("ctrl+d")
         await until(pilot, lambda: changes[1:] == [("ctx_size", 0, False)])
         await pilot.pause()
-        assert "session; config.toml: 4096" in text(app)
+        await shows(app, "session; config.toml: 4096")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -311,7 +311,7 @@ async def test_what_cannot_be_changed_is_told_and_shown_as_it_was(
         await pilot.press("ctrl+d")
         await until(pilot, lambda: "cannot write [/x]␛" in text(app))
         assert is_tame(app)
-        assert "4096" in text(app)
+        await shows(app, "4096")
 
 
 async def test_a_setting_is_found_by_its_meaning(changes: Changes) -> None:
@@ -335,7 +335,7 @@ async def test_what_the_file_holds_is_told_beside_another_value(changes: Changes
         await pilot.pause()
         default = find_key("top_k").default
         assert changes[1:] == [("top_k", 7, True), ("top_k", default, False)]
-        assert "session; config.toml: 7" in text(app)
+        await shows(app, "session; config.toml: 7")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(changes) == 4)
         await pilot.pause()
@@ -356,7 +356,7 @@ async def test_keys_pressed_fast_are_carried_out_in_their_order() -> None:
         await until(pilot, lambda: len(done) == 3)
         await pilot.pause()
         assert done == [(True, False), (True, True), (False, False)]
-        assert "session; config.toml: true" in text(app)
+        await shows(app, "session; config.toml: true")
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -393,5 +393,5 @@ async def test_a_small_terminal_shows_sources_and_the_names_of_a_setting(
         shown_lines = text(chat.pilot.app).splitlines()
         for name in ("system", "ctx_size"):
             assert "default" in next(line for line in shown_lines if name in line)
-        assert "config.toml: model · -m · TCHAT_MODEL" in text(chat.pilot.app)
-        assert settings.model[:40] in text(chat.pilot.app)  # below, as the list cuts it
+        await shows(chat.pilot.app, "config.toml: model · -m · TCHAT_MODEL")
+        await shows(chat.pilot.app, settings.model[:40])  # below, as the list cuts it

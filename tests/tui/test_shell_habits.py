@@ -20,7 +20,7 @@ from tchat.tui.dialogs.themes import ThemePicker
 from tchat.tui.widgets.which_key import WhichKey
 
 from .chat_stage import Shown, opened
-from .stage import SIZES, is_tame, text, until
+from .stage import SIZES, is_tame, shows, text, until
 from .test_typing import burst
 
 
@@ -61,7 +61,7 @@ async def test_the_leader_key_shows_the_keys_that_can_follow(
         app = shown.pilot.app
         await shown.pilot.press("ctrl+x")
         await until(shown.pilot, lambda: "m  Choose the m" in text(app))
-        assert "g  Branches of" in text(app)
+        await shows(app, "g  Branches of")
         assert is_tame(app)
         await shown.pilot.press("escape")
         await until(shown.pilot, lambda: not shown.screen.query(WhichKey))

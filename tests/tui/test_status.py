@@ -26,7 +26,7 @@ from tchat.tui.widgets.status import (
     StatusHint,
     StatusLine,
 )
-from tests.tui.stage import HOSTILE, is_tame, text
+from tests.tui.stage import HOSTILE, is_tame, shows, text
 
 
 class Stage(App[None]):
@@ -76,7 +76,7 @@ async def test_the_context_warns_by_words_and_by_colour(used: int, word: str, na
     async with staged(line) as (pilot, app):
         line.show(StatusData(used=used, context=8_192))
         await pilot.pause()
-        assert word in text(app)
+        await shows(app, word)
         assert colour(app, word) == name
 
 
@@ -144,10 +144,10 @@ async def test_the_status_line_tells_the_state_and_how_to_stop_it(state: State, 
     async with staged(line) as (pilot, app):
         line.show(StatusData(state=state, hint=StatusHint("F1", "help"), queued=2))
         await pilot.pause()
-        assert told in text(app)
+        await shows(app, told)
         assert text(app).strip()[0] in SPINNER
         assert ("Esc stops" in text(app)) == (state is not Phase.STOPPING)
-        assert "2 queued" in text(app)
+        await shows(app, "2 queued")
         assert "F1" not in text(app)
         line.show(StatusData())
         await pilot.pause()
@@ -191,7 +191,7 @@ async def test_numbers_of_a_reply_rest_long_enough_to_be_read() -> None:
         assert not text(app).strip()
         line.show(StatusData(state=Decoding(70)))
         await pilot.pause()
-        assert "70 tok/s" in text(app)
+        await shows(app, "70 tok/s")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
@@ -211,7 +211,7 @@ async def test_the_status_line_folds_and_its_state_stays(width: int, model: str)
         )
         await pilot.pause()
         assert is_tame(app)
-        assert "54 tok/s" in text(app)
+        await shows(app, "54 tok/s")
 
 
 async def test_private_mode_is_never_folded_away() -> None:
@@ -221,7 +221,7 @@ async def test_private_mode_is_never_folded_away() -> None:
         line.show(StatusData(used=1, context=8_192, header=folded))
         await pilot.pause()
         for told in ("PRIVATE", "⎇ 2/3", "1/8k"):
-            assert told in text(app)
+            await shows(app, told)
 
 
 def test_a_sparkline_draws_what_is_no_number_as_zero() -> None:

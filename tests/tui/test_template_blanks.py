@@ -8,7 +8,7 @@ from tchat.paths import Paths
 from tchat.settings import Settings
 
 from .chat_stage import opened
-from .stage import text
+from .stage import shows, text
 
 TWO = 'prompt = "{greeting}, say {input} in {language}."\n[defaults]\nlanguage = "Latin"\n'
 TWICE = 'prompt = "{word}? Decline {word}.\\nThen {word} in {case}."\n'
@@ -45,7 +45,7 @@ async def test_a_blank_that_needs_a_value_is_named_at_the_prompt(
     async with opened(settings, paths) as shown:
         await shown.screen.controllers.help.insert_template("translate", "Bonjour")
         await shown.pilot.pause()
-        assert "fill in ⟨language⟩" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "fill in ⟨language⟩")
         await shown.pilot.press("D", "u")
         await shown.pilot.pause()
         assert "fill in" not in text(shown.pilot.app)

@@ -33,7 +33,7 @@ from tchat.tui.themes import (
     variable_defaults,
 )
 
-from .stage import SIZES, Stage, is_tame, shown, text, until
+from .stage import SIZES, Stage, is_tame, shown, shows, text, until
 
 SHIPPED = sorted(shipped_folder().glob("*.toml"))
 FAMILIES = (
@@ -266,7 +266,7 @@ async def test_the_highlighted_theme_is_worn_at_once_and_esc_takes_it_off(
     picker = ThemePicker(load_themes(paths).themes, DEFAULT)
     async with shown(picker, size) as (app, pilot):
         assert is_tame(app)
-        assert "● tchat-dark" in text(app)
+        await shows(app, "● tchat-dark")
         await pilot.press("down")
         await until(pilot, lambda: app.theme == "catppuccin-mocha")
         await pilot.press("escape")
@@ -311,7 +311,7 @@ async def test_the_preview_begins_with_its_question(paths: Paths, size: tuple[in
             rows = text(app).splitlines()
             asked = next(n for n, row in enumerate(rows) if "Why is the sky blue?" in row)
             assert any("Short waves" in row for row in rows[asked : asked + 8])
-            assert "7.9k/8k" in text(app)
+            await shows(app, "7.9k/8k")
 
 
 async def test_enter_keeps_the_theme_even_before_the_cursor_rested(paths: Paths) -> None:

@@ -7,7 +7,7 @@ from tchat.paths import Paths
 from tchat.settings import Settings
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.scripted_turn import Called, Script
-from tests.tui.stage import text
+from tests.tui.stage import shows, text
 from tests.tui.test_transcript import rows
 
 READ = Called("read_file", {"path": "README.md"}, "x" * 2100)
@@ -60,11 +60,11 @@ async def test_the_status_line_tells_what_runs_and_a_call_that_waits_is_listed(
         script.play(shown)
         await shown.until(lambda: "● run_command sleep 9" in text(shown.pilot.app))
         await shown.until(lambda: "run_command sleep 9" in text(shown.pilot.app).splitlines()[-1])
-        assert STEPS[0] in text(shown.pilot.app)
+        await shows(shown.pilot.app, STEPS[0])
         script.go_on.set()
         await shown.until(lambda: shown.last.text == "End")
         await shown.idle()
-        assert "▸ run_command sleep 9 · 4 B · 3 ms" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "▸ run_command sleep 9 · 4 B · 3 ms")
 
 
 async def test_a_call_under_way_is_shown_as_stopped(settings: Settings, paths: Paths) -> None:
@@ -75,7 +75,7 @@ async def test_a_call_under_way_is_shown_as_stopped(settings: Settings, paths: P
         await shown.until(lambda: "● run_command sleep 9" in text(shown.pilot.app))
         await shown.pilot.press("escape")
         await shown.idle()
-        assert "■ run_command sleep 9 · stopped" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "■ run_command sleep 9 · stopped")
         await shown.ask("Again")
         assert [role for role, _ in shown.branch[-2:]] == ["user", "assistant"]
 
@@ -90,15 +90,15 @@ async def test_a_step_is_found_copied_unfolded_and_deleted_by_keys(
         await shown.idle()
         await shown.point_at(4)
         await shown.pilot.press("enter")
-        assert "┆ path  README.md" in text(shown.pilot.app)
-        assert "/ find  y copy  d delete  Space fold  Esc leave" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "┆ path  README.md")
+        await shows(shown.pilot.app, "/ find  y copy  d delete  Space fold  Esc leave")
         await shown.pilot.press("enter", "e", "e", "r")
         assert "A step can be unfolded, copied" in shown.toasts
         await shown.pilot.press("y")
         assert shown.pilot.app.clipboard == READ.content
         await shown.pilot.press("slash", *"nowhere")
         await shown.until(lambda: "1 of 2" in text(shown.pilot.app))
-        assert "┆ path  nowhere" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "┆ path  nowhere")
         await shown.pilot.press("enter", "escape")
         await shown.point_at(7)
         await shown.pilot.press("d")
@@ -142,4 +142,4 @@ async def test_a_program_that_failed_is_told_on_its_line(settings: Settings, pat
         Script((("", (failed,)), ("End", ()))).play(shown)
         await shown.until(lambda: shown.last.text == "End")
         await shown.idle()
-        assert "▸ run_command git log · 28 B · 3 ms · exit code 128" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "▸ run_command git log · 28 B · 3 ms · exit code 128")

@@ -17,7 +17,7 @@ from tchat.tui.dialogs.approval import ApprovalDialog
 from tests.chat.forced_replies import HERMES, MARKS, ForcedReplies, hermes_call
 from tests.tiny import write_tiny
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import takes_keys, text
+from tests.tui.stage import shows, takes_keys, text
 
 Force = Callable[..., ForcedReplies]
 
@@ -93,7 +93,7 @@ async def test_a_call_with_consequences_asks_and_the_model_is_told(
         await answered(shown, key)
         await shown.until(lambda: len(shown.branch) == 4)
         await shown.idle()
-        assert f"run_command echo a · {told}" in text(shown.pilot.app)
+        await shows(shown.pilot.app, f"run_command echo a · {told}")
         outcome = shown.messages[2].tool_outcome
         assert outcome is not None
         assert outcome.state.value == ("done" if key == "y" else "refused")
@@ -131,7 +131,7 @@ async def test_escape_denies_and_a_second_one_stops_the_turn_which_can_go_on(
         await shown.until(lambda: isinstance(shown.pilot.app.screen, ApprovalDialog))
         await shown.pilot.press("escape")
         await shown.idle()
-        assert "refused" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "refused")
         assert shown.branch[1][0] == "assistant"
         assert shown.branch[-1][0] == "tool"
         await shown.pilot.press("alt+g")

@@ -12,7 +12,7 @@ from tchat.settings import Settings, Tools, load
 from tchat.tui.dialogs.tools import ToolsScreen
 from tchat.tui.services.tools import ToolRow
 from tests.tui.chat_stage import Shown, opened
-from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, text
+from tests.tui.stage import HOSTILE, SIZES, is_tame, shown, shows, text
 
 
 async def shown_tools(chat: Shown, *keys: str) -> None:
@@ -27,10 +27,10 @@ async def test_a_tool_is_turned_on_and_off_and_kept_for_new_sessions(
     async with opened(settings, paths, (100, 36)) as chat:
         assert "tool" not in text(chat.pilot.app).splitlines()[0]
         await shown_tools(chat, "alt+u")
-        assert "run_command" in text(chat.pilot.app)
+        await shows(chat.pilot.app, "run_command")
         await chat.pilot.press(*"calc", "space")
         await chat.until(lambda: chat.screen.context.settings.tools.enabled == ("calculator",))
-        assert "1 is on" in text(chat.pilot.app)
+        await shows(chat.pilot.app, "1 is on")
         await chat.pilot.press("ctrl+s")
         await chat.until(lambda: load(paths)[0].tools.enabled == ("calculator",))
         await chat.pilot.press("enter")
@@ -103,8 +103,8 @@ async def test_what_cannot_be_changed_is_told_and_not_shown_as_changed() -> None
     async with shown(screen) as (app, pilot):
         await pilot.press("space")
         await pilot.pause()
-        assert "✗ the disk is full; free some space" in text(app)
-        assert " off" in text(app)
+        await shows(app, "✗ the disk is full; free some space")
+        await shows(app, " off")
 
 
 @pytest.mark.parametrize("size", SIZES)

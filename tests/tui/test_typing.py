@@ -25,7 +25,7 @@ from tchat.tui.widgets.fuzzy_list import Filter
 from tests.sessions.stores import new_session
 
 from .chat_stage import ENDLESS, Shown, opened
-from .stage import text
+from .stage import shows, text
 
 # Whatever has the focus
 
@@ -267,7 +267,7 @@ async def test_a_stop_holds_what_waits_and_says_how_to_go_on(
         await shown.idle()
         assert shown.screen.prompt.queue == ["two", "three"]
         assert len(shown.branch) == 2
-        assert "waiting: Enter sends the next one" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "waiting: Enter sends the next one")
         await shown.pilot.press("up")
         assert shown.screen.prompt.draft.text == "three"
         await shown.pilot.press("ctrl+c", "enter")
@@ -312,7 +312,7 @@ async def test_a_prompt_stopped_before_its_reply_stays_in_sight(
         stopped.set()
         await shown.idle()
         assert shown.entries == shown.branch == [("user", "stopped")]
-        assert "stopped before a reply" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "stopped before a reply")
         await shown.ask("second")
         assert [role for role, _ in shown.branch] == ["user", "user", "assistant"]
         assert shown.entries == shown.branch
@@ -373,7 +373,7 @@ async def test_the_mark_of_a_stopped_prompt_is_seen_when_a_reload_overtakes_it(
     async with opened(settings, paths) as shown:
         await stop_in_two_steps(shown, monkeypatch, reply_journal, "mark_unanswered", "stopped")
         assert shown.entries == shown.branch == [("user", "stopped")]
-        assert "stopped before a reply" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "stopped before a reply")
 
 
 async def test_the_reply_from_before_is_seen_when_a_reload_overtakes_its_return(

@@ -13,7 +13,7 @@ from tchat.tui.dialogs.history import HistoryScreen
 from tchat.tui.widgets.prompt_area import PromptArea
 
 from .chat_stage import opened
-from .stage import text, until
+from .stage import shows, text, until
 from .test_prompt import staged
 
 
@@ -249,7 +249,7 @@ async def test_a_slash_in_the_empty_prompt_finds_text_in_the_chat(
         await shown.until(lambda: "FIND Hel" in text(shown.pilot.app))
         await shown.pilot.press("escape")
         await shown.until(lambda: shown.screen.prompt.has_focus_within)
-        assert "NORMAL" in text(shown.pilot.app)
+        await shows(shown.pilot.app, "NORMAL")
 
 
 async def test_enter_sends_in_both_modes() -> None:
@@ -264,10 +264,10 @@ async def test_the_mode_is_shown_and_ctrl_r_redoes_only_in_the_normal_mode(
 ) -> None:
     async with opened(replace(settings, keymap="vim"), paths) as shown:
         app = shown.pilot.app
-        assert "INSERT" in text(app)
+        await shows(app, "INSERT")
         await shown.pilot.press(*"abc", "escape")
         await shown.pilot.pause()
-        assert "NORMAL" in text(app)
+        await shows(app, "NORMAL")
         await shown.pilot.press("x", "u", "ctrl+r")
         assert shown.screen.prompt.draft.text == "ab"
         # Esc and a letter at once are Alt and the letter where the terminal cannot tell.
