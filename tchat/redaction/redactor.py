@@ -7,7 +7,7 @@ Its table stays on this machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -46,7 +46,11 @@ DETECTORS: Mapping[DataKind, Detector] = MappingProxyType(
         DataKind.USER: find_users,
     }
 )
-_PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
+# Kinds whose values are looked for in other texts, too: they are no words of a language.
+_TELLING = frozenset({DataKind.KEY, DataKind.ID, DataKind.PHONE, DataKind.ADDRESS})
+_SHORTEST_REPEATED = 6  # characters
+PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
+_WRITTEN = re.compile(r"\\?\[([A-Z]{2,16})\\?_(\d{1,6})\\?\]")  # a model may escape it in Markdown
 
 
 def require_libraries() -> None:
@@ -84,6 +88,15 @@ class Redactor:
         """What each placeholder stands for."""
         return MappingProxyType(self._values)
 
+    def add_table(self, table: Mapping[str, str]) -> None:
+        """Go on with placeholders that were given before."""
+        for name, value in table.items():
+            match = PLACEHOLDER.fullmatch(name)
+            if match is not None and match.group(1) in DataKind.__members__:
+                kind = DataKind[match.group(1)]
+                self._values[name] = value
+                self._names.setdefault((kind, _normal(kind, value)), name)
+
     def find(self, text: str) -> list[SensitiveSpan]:
         """What would be replaced, in order of place, without overlaps."""
         return without_overlaps(self._all(text))
@@ -96,7 +109,7 @@ class Redactor:
         """
         require_libraries()
         # A placeholder that the text holds already is nobody's: its number is passed over.
-        self._taken.update(match.group() for match in _PLACEHOLDER.finditer(text))
+        self._taken.update(match.group() for match in PLACEHOLDER.finditer(text))
         parts: list[str] = []
         at = 0
         for finding in self.find(text):
@@ -107,7 +120,12 @@ class Redactor:
 
     def restore(self, text: str) -> str:
         """``text``, such as a server's reply, with the values put back."""
-        return _PLACEHOLDER.sub(lambda each: self._values.get(each.group(), each.group()), text)
+
+        def value(match: re.Match[str]) -> str:
+            name, number = match.groups()
+            return self._values.get(f"[{name}_{number}]", match.group())
+
+        return _WRITTEN.sub(value, text)
 
     def _all(self, text: str) -> Iterable[SensitiveSpan]:
         found = [
@@ -120,6 +138,20 @@ class Redactor:
             )
             yield from outside_of(words, found)
         yield from found
+        yield from self._repeated(text, found)
+
+    def _repeated(self, text: str, found: Iterable[SensitiveSpan]) -> Iterator[SensitiveSpan]:
+        """Where values stand again that only the words beside them tell, such as passwords."""
+        values = {
+            self._values[name]: kind for (kind, _), name in self._names.items() if kind in _TELLING
+        }
+        values |= {
+            text[each.start : each.end]: each.kind for each in found if each.kind in _TELLING
+        }
+        for value, kind in values.items():
+            if len(value) >= _SHORTEST_REPEATED and value in text:
+                for match in re.finditer(_as_word(value), text):
+                    yield SensitiveSpan(match.start(), match.end(), kind)
 
     @cached_property
     def _own_words(self) -> re.Pattern[str]:

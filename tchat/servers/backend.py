@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tchat.engine.prompt.template import Think
     from tchat.engine.prompt.tools import PromptTools
     from tchat.engine.tool_reply import ToolReplies
+    from tchat.redaction.outgoing import OutgoingRedaction
 
 
 class ServerBackend:
@@ -52,12 +53,14 @@ class ServerBackend:
 
     Attributes:
         schema: The JSON schema that replies must have; None for none.
+        redaction: Replaces values in what is sent, and puts them back; None for neither.
     """
 
     def __init__(self, model: ServerModel, key: str, cancel: Cancel) -> None:
         self.server, self._wanted = model
         self.cancel = cancel
         self.schema: Mapping[str, Any] | None = None
+        self.redaction: OutgoingRedaction | None = None
         self._offered: Sequence[Mapping[str, Any]] = ()
         self._connection = ServerConnection(self.server, key)
         self._calibration = Calibration()
@@ -118,6 +121,7 @@ class ServerBackend:
             self._calibration,
             self._connection,
             self.cancel.is_set,
+            self.redaction,
         )
 
     @contextmanager
@@ -377,7 +381,10 @@ class ServerBackend:
         except Stopped:
             yield empty_reply()
             return
-        scores = label_scores(turn.replies[0].first_tokens, labels, name)
+        sent = list(map(self.redaction.redact, labels)) if self.redaction is not None else labels
+        own = dict(zip(sent, labels, strict=True))
+        found = label_scores(turn.replies[0].first_tokens, sent, name)
+        scores = tuple((own[label], score) for label, score in found)
         yield LabelScores(scores)
         turn.replies[0].reason = Reason.STOP
         yield turn.finished(0, 0, scores[0][0])
@@ -394,7 +401,7 @@ class ServerBackend:
         return len(counted.tokens)
 
     def _turn(self, request: ChatRequest, total: int) -> ServerTurn:
-        return ServerTurn(self._connection, self.description, request, total)
+        return ServerTurn(self._connection, self.description, request, total, self.redaction)
 
     def _calibrate(self, messages: Sequence[ChatMessage], turn: ServerTurn) -> None:
         if turn.usage.prompt is not None:

@@ -54,6 +54,7 @@ class Server:
         kind: What it is, by its name in `tchat.servers.kinds`; empty to find out.
         ctx_size: Tokens of context, where it does not tell; 0 for what it tells.
         insecure: Whether the key may be sent to it over plain HTTP.
+        redact: Whether personal data and secrets are replaced before they are sent to it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Server:
     kind: str = ""
     ctx_size: int = 0
     insecure: bool = False
+    redact: bool = False
 
     @property
     def host(self) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.events import Reason, ReasoningDelta, ReplyDelta, TextDelta
 from tchat.engine.prompt.reasoning import PieceKind, ReasoningSplitter, ReplyMarks, ReplyPhase
+
+if TYPE_CHECKING:
+    from tchat.redaction.outgoing import OutgoingRedaction, RestoredStream
 
 MOST_CHARACTERS = 16 << 20  # of one reply
 MOST_CALLS = 128
@@ -27,10 +30,13 @@ class StreamedCall:
     name: str = ""
     arguments: str = ""
 
-    def as_text(self) -> str:
-        """As a model writes it in the syntax of Hermes."""
+    def as_text(self, redaction: OutgoingRedaction | None = None) -> str:
+        """As a model writes it in the syntax of Hermes; what was redacted is put back."""
         name = json.dumps(self.name, ensure_ascii=False)
-        return f'<tool_call>{{"name": {name}, "arguments": {self.arguments or "{}"}}}</tool_call>'
+        arguments = self.arguments or "{}"
+        if redaction is not None:
+            arguments = redaction.restore_document(arguments)
+        return f'<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
 
 
 @dataclass(slots=True)
@@ -71,9 +77,11 @@ class ServerReply:
         logprobs: Log-probabilities of its tokens.
         first_tokens: Alternatives for its first token, each with its log-probability.
         deltas: Pieces so far.
+        redaction: Puts values back; None where nothing was redacted.
     """
 
     starts_in_answer: bool = False
+    redaction: OutgoingRedaction | None = None
     calls: dict[int, StreamedCall] = field(default_factory=dict)
     reason: Reason | None = None
     logprobs: list[float] = field(default_factory=list)
@@ -84,6 +92,8 @@ class ServerReply:
     _length: int = 0
     _splitter: ReasoningSplitter | None = None
     _has_field: bool = False  # the server tells reasoning apart
+    _restored: RestoredStream | None = None
+    _restored_kind: PieceKind = PieceKind.ANSWER  # of the text that it holds back
 
     @property
     def text(self) -> str:
@@ -125,7 +135,8 @@ class ServerReply:
     def close(self) -> list[ReplyDelta]:
         """End it; returns the text held back."""
         pieces = self._splitter.close() if self._splitter else []
-        return [event for kind, piece in pieces for event in self._grown(kind, piece)]
+        events = [event for kind, piece in pieces for event in self._grown(kind, piece)]
+        return events + self._released()
 
     @property
     def log_probability(self) -> float | None:
@@ -142,6 +153,23 @@ class ServerReply:
         return self._splitter.feed(text)
 
     def _grown(self, kind: PieceKind, piece: str) -> list[ReplyDelta]:
+        if self.redaction is None:
+            return self._added(kind, piece)
+        events = self._released() if kind is not self._restored_kind else []
+        if self._restored is None:
+            from tchat.redaction.outgoing import RestoredStream
+
+            self._restored = RestoredStream(self.redaction)
+        self._restored_kind = kind
+        restored = self._restored.feed(piece)
+        return events + (self._added(kind, restored) if restored else [])
+
+    def _released(self) -> list[ReplyDelta]:
+        """What was held back as the beginning of a placeholder."""
+        held = self._restored.close() if self._restored is not None else ""
+        return self._added(self._restored_kind, held) if held else []
+
+    def _added(self, kind: PieceKind, piece: str) -> list[ReplyDelta]:
         self._length += len(piece)
         if self._length > MOST_CHARACTERS:
             raise ReplyTooLong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tchat.engine.events import Notice
@@ -16,6 +16,7 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.template import Think
+    from tchat.redaction.outgoing import OutgoingRedaction
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Settings of `Sampling` that are no field of their own, or are not for a server.
@@ -53,6 +54,17 @@ class ChatRequest:
     tools: Sequence[Mapping[str, Any]] = ()
     demanded: Sequence[str] = ()
 
+    def redacted(self, redaction: OutgoingRedaction) -> ChatRequest:
+        """The request with placeholders in all texts; names of tools stay."""
+        stop = tuple(map(redaction.redact, self.sampling.stop))
+        return replace(
+            self,
+            messages=redacted_messages(self.messages, redaction),
+            sampling=replace(self.sampling, stop=stop),
+            schema=self.schema and redaction.redact_json(self.schema, numbers=False),
+            tools=[_redacted_tool(each, redaction) for each in self.tools],
+        )
+
 
 def request_body(
     request: ChatRequest, model: str, kind: ServerKind, name: str
@@ -86,6 +98,36 @@ def request_body(
     if request.tools:
         _add_tools(body, request, kind)
     return body, notices
+
+
+def redacted_messages(
+    messages: Sequence[ChatMessage], redaction: OutgoingRedaction
+) -> list[ChatMessage]:
+    """``messages`` with placeholders."""
+    return [
+        replace(
+            each,
+            content=redaction.redact(each.content),
+            reasoning=redaction.redact(each.reasoning),
+            tool_calls=tuple(
+                replace(call, arguments=redaction.redact_document(call.arguments))
+                for call in each.tool_calls
+            ),
+        )
+        for each in messages
+    ]
+
+
+def _redacted_tool(tool: Mapping[str, Any], redaction: OutgoingRedaction) -> dict[str, Any]:
+    function = tool["function"]
+    return {
+        **tool,
+        "function": {
+            **function,
+            "description": redaction.redact(function["description"]),
+            "parameters": redaction.redact_json(function["parameters"], numbers=False),
+        },
+    }
 
 
 def message_json(message: ChatMessage) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from tchat.engine.prompt.message_formats import ReplyPhase
 from tchat.errors import TchatError
 from tchat.servers.connection import ServerConnection, Stopped
 from tchat.servers.description import ServerDescription
-from tchat.servers.request import message_json
+from tchat.servers.request import message_json, redacted_messages
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.template import Think
+    from tchat.redaction.outgoing import OutgoingRedaction
     from tchat.settings import Sampling
 
 BYTES_PER_TOKEN = 3.6  # of UTF-8, about, over languages and code
@@ -55,6 +56,7 @@ class ServerEncoder:
         calibration: What prompts before have shown.
         connection: Where to count; None to estimate.
         stopped: Whether to give up.
+        redaction: Replaces values in what is sent to be counted; None for none.
     """
 
     url: str
@@ -62,6 +64,7 @@ class ServerEncoder:
     calibration: Calibration
     connection: ServerConnection | None = field(default=None, compare=False)
     stopped: Callable[[], bool] = field(default=never, compare=False)
+    redaction: OutgoingRedaction | None = field(default=None, compare=False)
 
     @property
     def model(self) -> str:
@@ -128,6 +131,8 @@ class ServerEncoder:
         self, connection: ServerConnection, messages: Sequence[ChatMessage], *, continues: bool
     ) -> int | None:
         """What the server counts; None where its answer says nothing."""
+        if self.redaction is not None:
+            messages = redacted_messages(messages, self.redaction)
         turns = [message_json(each) for each in messages]
         begins = {"add_generation_prompt": not continues, "continue_final_message": continues}
         try:

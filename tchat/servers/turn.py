@@ -21,10 +21,11 @@ from tchat.servers.description import ServerDescription
 from tchat.servers.errors import ServerError, cut_error, stream_error
 from tchat.servers.reply import ReplyTooLong, ServerReply, Usage
 from tchat.servers.request import ChatRequest, request_body
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.engine.tool_reply import ToolReplies
+    from tchat.redaction.outgoing import OutgoingRedaction
 
 CHAT = "/chat/completions"
 
@@ -40,6 +41,7 @@ class ServerTurn:
         description: The server and its model.
         request: What is asked.
         total: Tokens of the prompt, as counted or estimated here.
+        redaction: Replaces values in what is sent, and puts them back; None for neither.
 
     Attributes:
         replies: The replies, by index.
@@ -52,11 +54,13 @@ class ServerTurn:
         description: ServerDescription,
         request: ChatRequest,
         total: int,
+        redaction: OutgoingRedaction | None = None,
     ) -> None:
+        self._redaction = redaction
         self._connection, self._description = connection, description
         self._request, self._total = request, total
         in_answer = request.continue_final and bool(request.messages[-1].content)
-        self.replies = {n: ServerReply(starts_in_answer=in_answer) for n in range(request.count)}
+        self.replies = {n: ServerReply(in_answer, redaction) for n in range(request.count)}
         self.usage = Usage()
         self._started = time.perf_counter()
         self._first = self._last = 0.0  # when a piece came; 0 before
@@ -73,8 +77,12 @@ class ServerTurn:
             Stopped: ``is_stopped`` turned true.
         """
         server = self._connection.server
+        request = self._request
+        if self._redaction is not None:
+            request = request.redacted(self._redaction)
+            yield from self._told(request, self._redaction)
         body, notices = request_body(
-            self._request, self._description.model.id, self._description.kind, server.name
+            request, self._description.model.id, self._description.kind, server.name
         )
         yield from notices
         yield PromptProgress(0, self._total, 0)
@@ -119,7 +127,7 @@ class ServerTurn:
         reader = tools.reader("", False)
         for index, (_, call) in enumerate(sorted(reply.calls.items())):
             yield ToolCallStarted(index, call.name)
-            reader.feed(call.as_text())
+            reader.feed(call.as_text(self._redaction))
         reader.close()
 
     def stop(self, index: int) -> None:
@@ -153,6 +161,19 @@ class ServerTurn:
             ),
             log_probability=reply.log_probability,
         )
+
+    def _told(self, request: ChatRequest, redaction: OutgoingRedaction) -> Iterator[Notice]:
+        """How many values were replaced, where it is another number than before."""
+        calls = (call.arguments for each in request.messages for call in each.tool_calls)
+        count = redaction.count(*(each.content for each in request.messages), *calls)
+        if redaction.is_news(count):
+            text = trn(
+                "{count:,} value is replaced by a placeholder in what goes to {host}",
+                "{count:,} values are replaced by placeholders in what goes to {host}",
+                count,
+                host=self._connection.server.host,
+            )
+            yield Notice("redaction", text)
 
     def _require_whole(self, is_marked: bool, skipped: Container[int]) -> None:
         """Refuse a stream that ends without the end of each reply.
