@@ -90,7 +90,7 @@ class Chat:
         self._offered: OfferedTools | None = None
         self.paths = paths
         is_private = store.path is None if is_private is None else is_private
-        self._handle = ModelHandle(paths, self.cancel, model, is_private=is_private)
+        self._handle = ModelHandle(paths, self.cancel, model, is_private=is_private, chat=self)
         self._builder = PromptBuilder(store)
         self._questions = Questions(store, self._builder.branches)
 
@@ -575,7 +575,7 @@ class Chat:
                 return
             from tchat.chat.offered_tools import OfferedTools
 
-            self._offered = OfferedTools(self.store, self.cancel)
+            self._offered = OfferedTools(self.store, self.cancel, self._handle.outgoing)
         self._offered.offer(model.engine, self.tools if has_tools else None)
         self._builder.tools = self._offered.names
 

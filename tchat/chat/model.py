@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.chat.backend import Backend
+    from tchat.chat.outgoing import OutgoingTexts, SessionHolder
     from tchat.chat.preload import Preloaded
     from tchat.engine.binding import Cancel
     from tchat.engine.engine import Engine
@@ -153,7 +154,10 @@ class ModelHandle:
         model: ChatModel | None = None,
         *,
         is_private: bool = False,
+        chat: SessionHolder | None = None,
     ) -> None:
+        self._chat = chat
+        self._outgoing: OutgoingTexts | None = None
         self._paths, self._cancel, self._is_private = paths, cancel, is_private
         self.model = model
         self.schema: Mapping[str, Any] | None = None
@@ -183,6 +187,7 @@ class ModelHandle:
                     self._cancel,
                     schema=self.schema,
                 )
+            self._bind_redaction(settings)
             was_loaded = self.loaded is not None
             yield from self.model.engine.load()
             if not was_loaded and self.model.metadata.sampling:
@@ -193,6 +198,22 @@ class ModelHandle:
         except InterruptedError:
             return None
         return self.model
+
+    @property
+    def outgoing(self) -> OutgoingTexts | None:
+        """Redacts what of the chat leaves this machine; None where there is no chat."""
+        if self._outgoing is None and self._chat is not None:
+            from tchat.chat.outgoing import OutgoingTexts
+
+            self._outgoing = OutgoingTexts(self._chat)
+        return self._outgoing
+
+    def _bind_redaction(self, settings: Settings) -> None:
+        """Let the server of the model get texts with the placeholders of this session."""
+        if settings.server and self.model is not None and (outgoing := self.outgoing) is not None:
+            from tchat.chat.server_model import bind_redaction
+
+            bind_redaction(self.model.engine, settings, outgoing)
 
     def settings_for_model(self, settings: Settings) -> Settings:
         """``settings`` with what the open model recommends, and what is set for it; on any thread.

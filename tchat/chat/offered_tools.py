@@ -11,6 +11,7 @@ from tchat.chat.untrusted_texts import UntrustedTexts
 
 if TYPE_CHECKING:
     from tchat.chat.backend import Backend
+    from tchat.chat.outgoing import OutgoingTexts
     from tchat.engine.binding import Cancel
     from tchat.engine.prompt.template import ChatTemplate
     from tchat.sessions.records import Message
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class OfferedTools:
     """Offers tools to the model of a chat, and makes the loops of its turns."""
 
-    def __init__(self, store: Store, cancel: Cancel) -> None:
+    def __init__(self, store: Store, cancel: Cancel, outgoing: OutgoingTexts | None = None) -> None:
+        self._redaction = outgoing.redaction if outgoing is not None else None
         self._store, self._cancel = store, cancel
         self._untrusted = UntrustedTexts()
         self._offer: tuple[ChatTools, ToolProtocol] | None = None
@@ -64,4 +66,6 @@ class OfferedTools:
         if self._offer is None:
             return None
         tools, protocol = self._offer
-        return ToolLoop(tools, protocol, self._store, self._untrusted, self._cancel)
+        return ToolLoop(
+            tools, protocol, self._store, self._untrusted, self._cancel, redaction=self._redaction
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tchat.chat.outgoing import is_redacted, new_redaction
 from tchat.errors import UsageError
 from tchat.models.files import FileKey
 from tchat.models.gguf.compatibility import ModelKind
@@ -17,6 +18,8 @@ from tchat.settings.schema import has_url_scheme
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.chat.backend import Backend
+    from tchat.chat.outgoing import OutgoingTexts
     from tchat.engine.binding import Cancel
     from tchat.paths import Paths
     from tchat.settings import Settings
@@ -32,7 +35,20 @@ def open_server_model(
     """
     found = _find(settings, paths)
     backend = ServerBackend(found, find_key(found.server), cancel)
+    if is_redacted(found.server, settings):
+        backend.redaction = new_redaction(settings)
     return backend, server_metadata(settings.model, found)
+
+
+def bind_redaction(backend: Backend, settings: Settings, outgoing: OutgoingTexts) -> None:
+    """Redact what goes to ``backend``, where that is wanted, with the placeholders of a session.
+
+    Raises:
+        UsageError: The libraries that it needs are not installed.
+    """
+    if isinstance(backend, ServerBackend):
+        wanted = is_redacted(backend.server, settings)
+        backend.redaction = outgoing.redaction() if wanted else None
 
 
 def require_private_use(settings: Settings, paths: Paths) -> None:

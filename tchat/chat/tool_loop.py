@@ -12,7 +12,7 @@ import queue
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tchat.chat.untrusted_texts import UntrustedTexts
     from tchat.engine.binding import Cancel
     from tchat.engine.tool_reply import ToolReplies
+    from tchat.redaction.outgoing import OutgoingRedaction
     from tchat.sessions.store import Store
     from tchat.tools.executor import ToolExecutor
 
@@ -92,6 +93,7 @@ class ToolLoop:
         store: Where results are stored.
         untrusted: Knows the texts of others in the chat.
         cancel: Ends the turn.
+        redaction: Gives the redaction of the session, for calls that leave this machine.
     """
 
     def __init__(
@@ -101,7 +103,10 @@ class ToolLoop:
         store: Store,
         untrusted: UntrustedTexts,
         cancel: Cancel,
+        *,
+        redaction: Callable[[], OutgoingRedaction] | None = None,
     ) -> None:
+        self._redaction = redaction
         self._protocol = protocol
         self._tools, self._executor = tools, tools.executor
         self._store, self._untrusted, self._cancel = store, untrusted, cancel
@@ -274,7 +279,9 @@ class ToolLoop:
 
         def run(index: int) -> None:
             try:
-                done.put((index, _outcome(self._executor.execute(approved[index]))))
+                done.put(
+                    (index, _outcome(self._executor.execute(approved[index], self._redaction)))
+                )
             except Interrupted:
                 done.put((index, _Outcome(StepState.STOPPED, _STOPPED)))
             except BaseException as error:  # noqa: BLE001 - raised on the caller's thread

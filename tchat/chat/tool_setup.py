@@ -160,6 +160,7 @@ def open_executor(
         approval=approval,
         log=open_log(paths, is_private=is_private),
         ask=ask or _nobody,
+        redacts_outgoing=settings.redact_outgoing,
     )
 
 

@@ -72,6 +72,9 @@ def add(
     insecure: bool = typer.Option(
         False, "--insecure", help="Send the key over plain HTTP to another machine"
     ),
+    redact: bool = typer.Option(
+        False, "--redact", help="Replace personal data and secrets in what is sent to it"
+    ),
 ) -> None:
     """Add a server to config.toml, or replace one; nothing is sent to it."""
     console: Console = ctx.obj
@@ -87,6 +90,7 @@ def add(
         kind,
         ctx_size,
         insecure,
+        redact,
     )
     require_server(server, tr("the server {name}", name=name))
     replaced = name in server_tables(console.paths)  # read before a key is asked for

@@ -26,6 +26,8 @@ class OutgoingRedaction:
     Args:
         words: The user's own words.
         table: Placeholders of the session until now, and what they stand for.
+
+    Attributes:
         keep: Is given the whole table whenever it has grown.
     """
 
@@ -33,11 +35,10 @@ class OutgoingRedaction:
         self,
         words: Collection[str] = (),
         table: Mapping[str, str] | None = None,
-        keep: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._redactor = Redactor(words=words)
         self._redactor.add_table(table or {})
-        self._keep = keep
+        self.keep: Callable[[Mapping[str, str]], None] = lambda _: None
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
         self._told = 0
@@ -60,7 +61,7 @@ class OutgoingRedaction:
             if len(self._known) > _MOST_TEXTS:
                 self._known.popitem(last=False)
             if len(self.table) > before:
-                self._keep(self.table)
+                self.keep(self.table)
             return redacted
 
     def redact_json(self, value: Any, *, numbers: bool = True) -> Any:

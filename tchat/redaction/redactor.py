@@ -47,7 +47,7 @@ DETECTORS: Mapping[DataKind, Detector] = MappingProxyType(
     }
 )
 # Kinds whose values are looked for in other texts, too: they are no words of a language.
-_TELLING = frozenset({DataKind.KEY, DataKind.ID, DataKind.PHONE, DataKind.ADDRESS})
+_REPEATED_KINDS = frozenset({DataKind.KEY, DataKind.ID, DataKind.PHONE, DataKind.ADDRESS})
 _SHORTEST_REPEATED = 6  # characters
 PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
 _WRITTEN = re.compile(r"\\?\[([A-Z]{2,16})\\?_(\d{1,6})\\?\]")  # a model may escape it in Markdown
@@ -143,10 +143,12 @@ class Redactor:
     def _repeated(self, text: str, found: Iterable[SensitiveSpan]) -> Iterator[SensitiveSpan]:
         """Where values stand again that only the words beside them tell, such as passwords."""
         values = {
-            self._values[name]: kind for (kind, _), name in self._names.items() if kind in _TELLING
+            self._values[name]: kind
+            for (kind, _), name in self._names.items()
+            if kind in _REPEATED_KINDS
         }
         values |= {
-            text[each.start : each.end]: each.kind for each in found if each.kind in _TELLING
+            text[each.start : each.end]: each.kind for each in found if each.kind in _REPEATED_KINDS
         }
         for value, kind in values.items():
             if len(value) >= _SHORTEST_REPEATED and value in text:

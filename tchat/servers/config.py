@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tchat.errors import UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line
+from tchat.settings.endpoints import is_loopback_name
 from tchat.settings.keys import did_you_mean
 from tchat.settings.load import EDIT_HINT, parse_toml, read_text, rewrite
 from tchat.settings.schema import SERVERS, has_url_scheme
@@ -77,7 +77,7 @@ class Server:
     @property
     def is_loopback(self) -> bool:
         """Whether it runs on this machine."""
-        return is_loopback(urlsplit(self.url).hostname or "")
+        return is_loopback_name(urlsplit(self.url).hostname or "")
 
 
 class ServerModel(NamedTuple):
@@ -85,16 +85,6 @@ class ServerModel(NamedTuple):
 
     server: Server
     model: str
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine, by its name or address alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def find_server_model(name: str, servers: Mapping[str, Any], origin: str) -> ServerModel | None:

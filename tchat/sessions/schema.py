@@ -149,7 +149,10 @@ _TOOLS = (
     "ALTER TABLE messages ADD COLUMN tool_outcome TEXT NOT NULL DEFAULT ''",  # JSON, of a result
 )
 
-MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED, _TOOLS)
+# What stands for personal data in texts of a session that leave this machine.
+_PLACEHOLDERS = ("ALTER TABLE sessions ADD COLUMN placeholders TEXT NOT NULL DEFAULT '{}'",)  # JSON
+
+MIGRATIONS = (_TABLES, _SEARCH, _PINS, _JUDGED, _UNFINISHED, _PLAIN + _USED, _TOOLS, _PLACEHOLDERS)
 CURRENT = len(MIGRATIONS)
 
 
@@ -289,7 +292,7 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
     """Why a row was not written by tchat; empty if all were."""
     names = {row[1] for row in connection.execute("PRAGMA table_info(messages)")}
     queries = {
-        "sessions": _session_faults(),
+        "sessions": _session_faults(has_placeholders=_has_placeholders(connection)),
         "messages": _message_faults(names),
         "sqlite_sequence": [f"typeof(seq) <> 'integer' OR seq > {LAST_ID}"],
     }
@@ -306,8 +309,9 @@ def _wrong_row(connection: sqlite3.Connection) -> str:
 
 def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
     """Whether every text is UTF-8: SQL checks only its type."""
+    has_placeholders = _has_placeholders(connection)
     columns = {
-        "sessions": "id, title, system, settings",
+        "sessions": "id, title, system, settings" + ", placeholders" * has_placeholders,
         "messages": ", ".join(
             name for name in (*_TEXTS, *_OBJECTS, *_TOOL_COLUMNS) if name in names
         ),
@@ -323,11 +327,17 @@ def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
     return True
 
 
-def _session_faults() -> list[str]:
+def _has_placeholders(connection: sqlite3.Connection) -> bool:
+    return any(
+        row[1] == "placeholders" for row in connection.execute("PRAGMA table_info(sessions)")
+    )
+
+
+def _session_faults(*, has_placeholders: bool) -> list[str]:
     return [
         *(f"typeof({name}) <> 'text'" for name in ("id", "title", "system")),
         *(_no_time(name) for name in ("created_at", "updated_at")),
-        _no_object("settings"),
+        *(_no_object(name) for name in ("settings", *("placeholders",) * has_placeholders)),
         "typeof(active_root) NOT IN ('null', 'integer')",
     ]
 

@@ -6,6 +6,7 @@ time at which the session was made.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -370,3 +371,22 @@ def is_of_origin(session_id: str) -> bool:
 def is_id(text: str) -> bool:
     """Whether ``text`` is written like an id; it need not exist."""
     return len(text) == LENGTH and set(text) <= set(ALPHABET)
+
+
+def placeholders(connection: sqlite3.Connection, session_id: str) -> dict[str, str]:
+    """What stands for personal data in texts of a session that left this machine."""
+    by_id(connection, session_id)
+    (text,) = connection.execute(
+        "SELECT placeholders FROM sessions WHERE id = ?", (session_id,)
+    ).fetchone()
+    found = json.loads(text)
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def keep_placeholders(
+    connection: sqlite3.Connection, session_id: str, table: Mapping[str, str]
+) -> None:
+    """Keep what `placeholders` gives."""
+    by_id(connection, session_id)
+    text = storable(json.dumps(dict(table), ensure_ascii=False))
+    connection.execute("UPDATE sessions SET placeholders = ? WHERE id = ?", (text, session_id))

@@ -327,6 +327,18 @@ class Store(ABC):
             message_tree.mark(connection, message_id, {"pinned": pinned})
             return to_message(message_tree.row(connection, message_id))
 
+    # Redaction
+
+    def placeholders(self, session_id: str) -> dict[str, str]:
+        """What stands for personal data in texts of a session that left this machine."""
+        with self._database.reading() as connection:
+            return session_queries.placeholders(connection, session_id)
+
+    def keep_placeholders(self, session_id: str, table: Mapping[str, str]) -> None:
+        """Keep what `placeholders` gives."""
+        with self._database.writing() as connection:
+            session_queries.keep_placeholders(connection, session_id, table)
+
     # What the user makes of replies
 
     def rate(self, message_id: int, rating: int) -> Message:

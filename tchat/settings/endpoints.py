@@ -51,3 +51,15 @@ def _endpoint(part: str) -> str:
 def is_loopback(host: str) -> bool:
     """Whether ``host``, with or without a port, is this machine by an address that stays in it."""
     return _LOOPBACK.fullmatch(host.partition(":")[0]) is not None
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether ``host``, without a port, is this machine by its name or any address of loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -277,6 +277,12 @@ class Settings:
     redact_words: tuple[str, ...] = setting(
         (), "Words of your own that redaction replaces; WORD,WORD", flag="-", live=True, commas=True
     )
+    redact_outgoing: bool = setting(
+        False,
+        "Replace personal data and secrets in what goes to servers and tools elsewhere",
+        flag="-",
+        live=True,
+    )
     ctx_size: int = setting(
         0,
         "Context window in tokens; 0 is the model's, up to 8192",

@@ -5,11 +5,12 @@ It never raises for what a model or a tool does wrong: that is a result, which t
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.errors import Interrupted, TchatError, UsageError
 from tchat.sanitize import single_line
@@ -18,8 +19,11 @@ from tchat.tools.approval_rule import Verdict
 from tchat.tools.audit_log import AuditLog
 from tchat.tools.registry import ToolRegistry
 from tchat.tools.roots import Roots
-from tchat.tools.tool import Effect, ToolError
+from tchat.tools.tool import Arguments, Effect, ToolError
 from tchat.translation import english, tr
+
+if TYPE_CHECKING:
+    from tchat.redaction.outgoing import OutgoingRedaction
 
 MAX_CONTENT = 128 << 10  # characters that a model is given of one call
 
@@ -105,6 +109,7 @@ class ToolExecutor:
         approval: Decides.
         log: Where calls are logged.
         ask: Asks the user; called only where the approval says so.
+        redacts_outgoing: Whether what calls send elsewhere is redacted, of every tool.
     """
 
     registry: ToolRegistry
@@ -113,6 +118,7 @@ class ToolExecutor:
     approval: Approval
     log: AuditLog
     ask: Callable[[ApprovalRequest], Answer]
+    redacts_outgoing: bool = False
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a call, if it is allowed.
@@ -189,8 +195,13 @@ class ToolExecutor:
             self.approval.always_allow_pattern(call)
         return Decision(Verdict.ALLOW, Decider.USER), ""
 
-    def execute(self, approved: ApprovedCall) -> ToolResult:
+    def execute(
+        self, approved: ApprovedCall, redaction: Callable[[], OutgoingRedaction] | None = None
+    ) -> ToolResult:
         """Run a call; several that only read may run at once, on threads.
+
+        What leaves this machine gets the placeholders of ``redaction``, where the user wants that,
+        and the values are put back in the result.
 
         Raises:
             StorageError: The result cannot be logged.
@@ -198,9 +209,11 @@ class ToolExecutor:
         """
         call, decision, logged = approved.call, approved.decision, approved.logged
         start = time.monotonic()
-        failed = False
+        failed, used = False, None
+        arguments = call.arguments
         try:
-            content = call.tool.run(call.arguments)
+            arguments, used = self._sent(call, redaction)
+            content = call.tool.run(arguments)
         except Interrupted:
             raise
         except TchatError as error:
@@ -212,10 +225,27 @@ class ToolExecutor:
         if call.tool.is_untrusted:  # what it says may be text of others also when it fails
             self.approval.add_untrusted(call)
         content = content if isinstance(content, str) else str(content)
+        if used is not None:
+            count = used.count(json.dumps(arguments, ensure_ascii=False, default=str))
+            content = used.restore(content)
+            if count:
+                content += f"\n[Values of this call were replaced before it left: {count}.]"
         self.log.add_result(logged, content, failed=failed, seconds=seconds)
         if len(content) > MAX_CONTENT:
             content = f"{content[:MAX_CONTENT]}\n[{len(content) - MAX_CONTENT} characters left out]"
         return ToolResult(content, failed, decision, seconds)
+
+    def _sent(
+        self, call: PreparedCall, redaction: Callable[[], OutgoingRedaction] | None
+    ) -> tuple[Arguments, OutgoingRedaction | None]:
+        """The arguments that the tool gets, and what they were redacted with."""
+        outgoing = call.tool.outgoing
+        if outgoing is None or not (outgoing.is_always or self.redacts_outgoing):
+            return call.arguments, None
+        if redaction is None:  # a call by hand
+            return call.arguments, None
+        used = redaction()
+        return outgoing.redact(call.arguments, used), used
 
 
 def _message(error: TchatError) -> str:

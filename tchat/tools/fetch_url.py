@@ -6,6 +6,7 @@ from tchat.decoding import AUTO, decode
 from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.tools.http_fetch import HttpFetcher, HttpPage
+from tchat.tools.outgoing import OutgoingArguments, redact_url
 from tchat.tools.page_text import page_text
 from tchat.tools.programs import shortened
 from tchat.tools.tool import Arguments, Effect, Tool, ToolError, object_schema
@@ -30,6 +31,7 @@ def fetch_url_tool(fetcher: HttpFetcher) -> Tool:
         run=run,
         effects=frozenset({Effect.NETWORK}),
         is_untrusted=True,
+        outgoing=OutgoingArguments(redact_url),
     )
 
 

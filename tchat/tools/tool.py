@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.errors import TchatError
 from tchat.sanitize import single_line
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.tools.outgoing import OutgoingArguments
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -48,6 +51,7 @@ class Tool:
         command_argument: The argument that is a list of a program and its arguments, if any.
         preview: Shows what a call would change, as a diff, without changing it.
         is_untrusted: Its content is written by others than the user.
+        outgoing: How arguments that it sends elsewhere are redacted; None where it sends none.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Tool:
     command_argument: str = ""
     preview: Callable[[Arguments], str] | None = None
     is_untrusted: bool = False
+    outgoing: OutgoingArguments | None = None
 
     def call(self, arguments: Arguments) -> str:
         """Check the arguments against the schema and run the tool.

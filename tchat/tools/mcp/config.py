@@ -20,13 +20,18 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tchat.errors import StorageError, UsageError
 from tchat.paths import expanded
 from tchat.private_files import write_private
 from tchat.sanitize import single_line
+from tchat.settings.endpoints import is_loopback_name
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.tools.outgoing import OutgoingArguments
 
 MAX_FILE = 1 << 20  # bytes
 MAX_SERVERS = 32
@@ -51,6 +56,7 @@ class ServerConfig:
         url: Where the server is, if it is not started here.
         headers: HTTP headers for it.
         is_enabled: Whether chats use it.
+        redact: Whether personal data and secrets in calls are replaced, wherever it runs.
         problem: Why tchat cannot use it; empty where it can.
     """
 
@@ -61,6 +67,7 @@ class ServerConfig:
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_enabled: bool = True
+    redact: bool = False
     problem: str = ""
 
     @property
@@ -81,6 +88,14 @@ class ServerConfig:
     def transport(self) -> str:
         """``stdio`` or ``http``."""
         return "http" if self.url else "stdio"
+
+    @property
+    def outgoing(self) -> OutgoingArguments | None:
+        """How calls are redacted; None for a server on this machine, unless the user wants it."""
+        from tchat.tools.outgoing import OutgoingArguments, redact_all
+
+        is_here = not self.url or is_loopback_name(urlsplit(self.url).hostname or "")
+        return None if is_here and not self.redact else OutgoingArguments(redact_all, self.redact)
 
     @property
     def target(self) -> str:
@@ -107,6 +122,7 @@ class ServerConfig:
             value(self.url),
             {name: value(text) for name, text in self.headers.items()},
             self.is_enabled,
+            self.redact,
         )
 
     def _variable(self, match: re.Match[str], environ: Mapping[str, str]) -> str:
@@ -299,6 +315,7 @@ def _server(name: str, entry: object, path: Path) -> ServerConfig:
         url=url,
         headers=_variables(entry, "headers", shown, path),
         is_enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
+        redact=entry.get("redact") is True,
         problem=problem,
     )
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import mcp_types as types
     from mcp import Client
 
+    from tchat.tools.outgoing import OutgoingArguments
+
 MAX_TOOLS = 128  # of one server
 MAX_ENTRIES = 1000  # resources or prompts of one server
 MAX_PAGES = 100
@@ -130,6 +132,7 @@ def tool_listing(
     prefix: str,
     listed: Iterable[types.Tool],
     run: Callable[[str, Arguments], str],
+    outgoing: OutgoingArguments | None = None,
 ) -> ToolListing:
     """The tools of a server for a chat.
 
@@ -139,6 +142,7 @@ def tool_listing(
         prefix: What their names begin with.
         listed: What it lists.
         run: Calls the tool of a name, as the server calls it.
+        outgoing: How calls are redacted; None where they stay here.
     """
     tools: dict[str, Tool] = {}
     left_out: list[str] = []
@@ -160,6 +164,7 @@ def tool_listing(
             run=_runner(run, each.name),
             effects=frozenset(Effect),
             is_untrusted=True,
+            outgoing=outgoing,
         )
     return ToolListing(tuple(tools.values()), tuple(left_out))
 

@@ -184,7 +184,10 @@ class McpServer:
             self._listing, self._error = ToolListing(), str(error)
             raise
         prefix = self.config.tool_prefix
-        self._listing, self._error = tool_listing(prefix, listed, self.call_tool), ""
+        self._listing, self._error = (
+            tool_listing(prefix, listed, self.call_tool, self.config.with_variables().outgoing),
+            "",
+        )
         return self._listing
 
     def call_tool(self, name: str, arguments: Arguments) -> str:
