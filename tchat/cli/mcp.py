@@ -222,14 +222,14 @@ def _print(console: Console, found: dict[str, Any]) -> None:
 
 
 def _record(server: ServerConfig) -> dict[str, Any]:
-    """A server without the values of its variables and headers, which may be secrets."""
+    """A server without secrets and the values of its variables and headers."""
     return {
         "name": server.name,
         "short_name": server.short_name,
         "transport": server.transport,
         "enabled": server.is_enabled,
-        "command": list(server.command),
-        "url": server.url,
+        "command": list(server.shown_command),
+        "url": server.shown_url,
         "env": sorted(server.env),
         "headers": sorted(server.headers),
         "problem": server.problem or None,

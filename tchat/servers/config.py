@@ -123,7 +123,7 @@ def require_url(url: str) -> SplitResult:
     Raises:
         UsageError: It is no URL of a server, or holds what does not belong there.
     """
-    shown = single_line(re.sub(r"//[^/@]*@", "//…@", url), 100)
+    shown = single_line(re.sub(r"([?#]).+", r"\1…", re.sub(r"//[^/@]*@", "//…@", url)), 100)
     hint = tr("write it like https://host:8000/v1")
     try:
         url.encode("ascii")

@@ -178,3 +178,28 @@ def test_a_program_named_by_a_path_is_found_from_everywhere(
     written = {"mcpServers": {"tilde": {"command": "~/server", "args": [OFFICIAL[1]]}}}
     (home / "mcp.json").write_text(json.dumps(written))
     assert shell("mcp", "test", "tilde").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("npx", "--token", "abc123def"), "npx --token …"),
+        (("npx", "--api-key=abc123def"), "npx --api-key=…"),
+        (("npx", "ghp_" + "a1B2" * 10), "npx …"),
+        (("env", "SHOP_TOKEN=abc123def", "npx"), "env SHOP_TOKEN=… npx"),
+        (("npx", "https://u:p4ss@host/x?key=abc123def"), "npx https://…@host/x?…"),
+        (("https://u:p4ss@host/mcp?key=abc123def",), "https://…@host/mcp?…"),
+        (("npx", "--token", "${SHOP_TOKEN}"), "npx --token '${SHOP_TOKEN}'"),
+        (("npx", "-y", "some-server", "/srv/data"), "npx -y some-server /srv/data"),
+    ],
+)
+def test_secrets_in_commands_and_addresses_are_not_shown(
+    shell: Shell, home: Path, words: tuple[str, ...], told: str
+) -> None:
+    shell("mcp", "add", "shop", "--", *words)
+    listed = shell("mcp", "ls")
+    assert told in listed.out.replace("/usr/bin/", "").replace(str(Path.cwd()), "")
+    everything = listed.out + shell("mcp", "ls", "--json").out
+    everything += shell("mcp", "rm", "shop", "--dry-run").out
+    assert not any(secret in everything for secret in ("abc123def", "a1B2", "p4ss"))
+    assert json.loads((home / "mcp.json").read_text())["mcpServers"]["shop"]

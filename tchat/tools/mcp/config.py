@@ -41,6 +41,12 @@ _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _NOT_IN_TOOL_NAMES = re.compile(r"[^A-Za-z0-9-]+")
 _LONGEST_PREFIX = 40  # of the 64 characters of a tool's name
+HIDDEN = "…"  # stands for a secret
+_SECRET_NAME = re.compile(
+    r"(?i)pass(word|phrase|wd)?$|secret|token|api[_-]?key|access[_-]?key|auth"
+)
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_QUERY = re.compile(r"(\bhttps?://[^\s?#]*[?#])\S+")
 _REMOTE_TYPES = ("http", "streamable-http", "streamable_http", "streamableHttp")
 
 
@@ -99,10 +105,35 @@ class ServerConfig:
 
     @property
     def target(self) -> str:
-        """The address, or the command as one line; without secrets of ``env`` and ``headers``."""
+        """The address, or the command as one line, with ``…`` in place of secrets."""
         import shlex
 
-        return self.url or shlex.join(self.command)
+        if self.url:
+            return self.shown_url
+        words = self.shown_command
+        return " ".join(word if HIDDEN in word else shlex.quote(word) for word in words)
+
+    @property
+    def shown_url(self) -> str:
+        """The address with ``…`` in place of a user name, a password and a query."""
+        return _without_query_and_user(self.url)
+
+    @property
+    def shown_command(self) -> tuple[str, ...]:
+        """The command with ``…`` in place of what looks like a secret, or is called one."""
+        from tchat.redaction.secret_keys import find_secret_keys
+
+        shown, is_secret = [], False
+        for word in self.command:
+            text = _without_query_and_user(word)
+            for span in sorted(find_secret_keys(text), key=lambda each: -each.start):
+                text = text[: span.start] + HIDDEN + text[span.end :]
+            name, equals, value = text.partition("=")
+            if _SECRET_NAME.search(name) and equals and not value.startswith("${"):
+                text = f"{name}={HIDDEN}"
+            shown.append(HIDDEN if is_secret and not word.startswith(("-", "${")) else text)
+            is_secret = word.startswith("-") and not equals and bool(_SECRET_NAME.search(word))
+        return tuple(shown)
 
     def with_variables(self, environ: Mapping[str, str] = os.environ) -> ServerConfig:
         """This server with environment variables in place of ``${NAME}``.
@@ -138,6 +169,10 @@ class ServerConfig:
                 tr("set it, or write ${{{variable}:-default}} in mcp.json", variable=name),
             )
         return found
+
+
+def _without_query_and_user(text: str) -> str:
+    return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
 
 
 def _expanded(command: tuple[str, ...]) -> tuple[str, ...]:
