@@ -11,12 +11,9 @@ from tchat.engine.capabilities import Capabilities
 from tchat.engine.events import (
     CandidateEvent,
     Event,
-    Finished,
     LabelScores,
     LoadProgress,
     Reason,
-    ReasoningDelta,
-    TextDelta,
     empty_reply,
 )
 from tchat.engine.sampling import fresh_seed, several_seeds
@@ -26,8 +23,8 @@ from tchat.servers.connection import ServerConnection, Stopped
 from tchat.servers.description import ServerDescription, describe, read_models
 from tchat.servers.kinds import KINDS
 from tchat.servers.labels import ALTERNATIVES, label_scores
-from tchat.servers.parallel import merged
 from tchat.servers.request import ChatRequest
+from tchat.servers.several_turns import SeveralTurns
 from tchat.servers.token_count import Calibration, ServerEncoder
 from tchat.servers.turn import ServerTurn
 from tchat.settings import Sampling
@@ -319,31 +316,9 @@ class ServerBackend:
         self, request: ChatRequest, seeds: Sequence[int], total: int, stopped: Container[int]
     ) -> Iterator[Event]:
         """A request for each reply, several at a time."""
-
-        def maker(index: int, seed: int) -> Callable[[Callable[[], bool]], Iterator[Event]]:
-            def run(is_gone: Callable[[], bool]) -> Iterator[Event]:
-                turn = self._turn(replace(request, seed=seed), total)
-                try:
-                    for item in turn.items(
-                        lambda: is_gone() or self.cancel.is_set() or index in stopped
-                    ):
-                        if isinstance(item, tuple):
-                            yield item[1]
-                        elif index == 0:
-                            yield item
-                except Stopped:
-                    turn.stop(0)
-                yield from turn.close(0)
-                yield turn.finished(0, seed)
-
-            return run
-
-        makers = [maker(index, seed) for index, seed in enumerate(seeds)]
-        for index, event in merged(makers, self.description.kind.parallel):
-            if isinstance(event, TextDelta | ReasoningDelta | Finished):
-                yield CandidateEvent(index, event)
-            else:
-                yield event
+        turns = [self._turn(replace(request, seed=seed), total) for seed in seeds]
+        several = SeveralTurns(turns, seeds, stopped, self.cancel.is_set)
+        yield from several.events(self.description.kind.parallel)
 
     def score_labels(
         self,

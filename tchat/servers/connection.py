@@ -84,19 +84,28 @@ class ServerConnection:
     _idle: list[_Lane] = field(default_factory=list)
     _tls: ssl.SSLContext | None = None
     _is_closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def close(self) -> None:
         """Close the connections that no request uses; the others close with their request."""
-        self._is_closed = True
-        while self._idle:
-            self._idle.pop().close()
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for lane in idle:
+            lane.close()
 
     def give_back(self, lane: _Lane) -> None:
         """Keep a connection open for the next request; called by the thread of the last one."""
-        if self._is_closed:
-            lane.close_quietly()
-        else:
-            self._idle.append(lane)
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(lane)
+                return
+        lane.close_quietly()
+
+    def _lane(self) -> _Lane:
+        """A connection that no other request uses: several threads may ask at once."""
+        with self._lock:
+            return self._idle.pop() if self._idle else _Lane(self)
 
     def get(self, path: str, is_stopped: Callable[[], bool], seconds: float = 20.0) -> Any:
         """The JSON at ``path``, in ``seconds``; errors as of `stream`.
@@ -176,10 +185,7 @@ class ServerConnection:
         body: Mapping[str, Any] | None,
         is_stopped: Callable[[], bool],
     ) -> Iterator[Any]:
-        try:  # several threads may ask at once
-            lane = self._idle.pop()
-        except IndexError:
-            lane = _Lane(self)
+        lane = self._lane()
         url = self.server.url
         if path.startswith("//"):
             url, path = url.removesuffix("/v1"), path[1:]
@@ -191,7 +197,13 @@ class ServerConnection:
 
     def tls(self) -> ssl.SSLContext:
         """The context of all connections: it verifies certificates."""
-        if self._tls is None:
+        if self._tls is None and self.server.is_loopback and self.server.url.startswith("http://"):
+            import ssl
+
+            # Nothing is encrypted, nor is there a proxy. Reading authorities takes 40 ms: it has
+            # none, and so would trust nobody.
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        elif self._tls is None:
             import httpx2
 
             self._tls = httpx2.create_ssl_context()
@@ -285,6 +297,8 @@ class _Exchange:
         self._items: queue.Queue[Any] = queue.Queue(WAITING)
         self._aborted = threading.Event()
         self._is_done = False
+        self._has_lane = True
+        self._lock = threading.Lock()  # of the lane, which the next request may have taken
 
     def items(self, is_stopped: Callable[[], bool]) -> Iterator[Any]:
         """The JSON values of the answer."""
@@ -309,9 +323,20 @@ class _Exchange:
 
     def end(self) -> None:
         """End the request, unless it has ended."""
-        if not self._is_done:
+        if self._is_done:
+            return
+        with self._lock:
             self._aborted.set()
-            self._lane.shut_down()
+            if self._has_lane:
+                self._lane.shut_down()
+
+    def _give_back_lane(self) -> None:
+        """Raises `Stopped` where it was shut down."""
+        with self._lock:
+            if self._aborted.is_set():
+                raise Stopped
+            self._has_lane = False
+        self._lane.connection.give_back(self._lane)
 
     def _put(self, item: Any) -> None:
         while not self._aborted.is_set():
@@ -323,27 +348,28 @@ class _Exchange:
         raise Stopped
 
     def _run(self) -> None:
-        connection = self._lane.connection
+        server = self._lane.connection.server
         try:
             with closing(self._values()) as values:
                 for item in values:
                     self._put(item)
+            # Before the reader learns of the end, who may ask again at once.
+            self._give_back_lane()
             self._put(_DONE)
         except Stopped:
-            self._lane.close_quietly()
+            if self._has_lane:
+                self._lane.close_quietly()
         except Exception as error:  # noqa: BLE001 - raised again by the reader
-            with suppress(Stopped):
-                self._put(_translated(connection.server, error))
             self._lane.close_quietly()
-        else:
-            connection.give_back(self._lane)
+            with suppress(Stopped):
+                self._put(_translated(server, error))
 
     def _values(self) -> Generator[Any, None, None]:
         server = self._lane.connection.server
         response = self._lane.open(*self._request)
-        if self._aborted.is_set():  # it was not connected yet when it was
-            raise Stopped
         try:
+            if self._aborted.is_set():  # it was not connected yet when it was
+                raise Stopped
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if response.status_code != 200:
                 raise status_error(

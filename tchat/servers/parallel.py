@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -14,8 +14,8 @@ WAITING = 256  # items that may wait to be read
 LOOK = 0.05  # seconds between two looks whether the reader is gone
 
 
-def merged(makers: Sequence[Maker[T]], most: int) -> Iterator[tuple[int, T]]:
-    """The items of all generators as they come, each with the index of its generator.
+def merged(makers: Sequence[Maker[T]], most: int) -> Generator[tuple[int, T], None, None]:
+    """The items of all generators as they come, each with the index of its generator. Close it.
 
     Args:
         makers: Each makes a generator, which runs on another thread; the argument tells whether
@@ -36,7 +36,7 @@ class _Merger(Generic[T]):
         self._items: queue.Queue[tuple[int, T] | Exception | None] = queue.Queue(WAITING)
         self._is_gone = threading.Event()
 
-    def items(self, workers: int) -> Iterator[tuple[int, T]]:
+    def items(self, workers: int) -> Generator[tuple[int, T], None, None]:
         for _ in range(workers):
             threading.Thread(target=self._work, name="server-candidate", daemon=True).start()
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tchat.engine.events import (
@@ -31,6 +32,9 @@ CHAT = "/chat/completions"
 
 # A piece with the index of its reply, or something about all of them.
 TurnItem: TypeAlias = tuple[int, ReplyDelta] | Notice | PromptProgress
+# What a turn reads: a `Notice`, `PromptProgress`, `RetryPause`, `StreamEnd`, `END` or JSON.
+TurnChunk: TypeAlias = object
+END = object()
 
 
 class ServerTurn:
@@ -76,6 +80,12 @@ class ServerTurn:
             UsageError: It cannot do what is asked.
             Stopped: ``is_stopped`` turned true.
         """
+        with closing(self.chunks(is_stopped)) as chunks:
+            for chunk in chunks:
+                yield from self.feed(chunk, skipped)
+
+    def chunks(self, is_stopped: Callable[[], bool]) -> Generator[TurnChunk, None, None]:
+        """Send the request; what comes, for `feed`, and `END`. Errors are those of `items`."""
         server = self._connection.server
         request = self._request
         if self._redaction is not None:
@@ -87,20 +97,32 @@ class ServerTurn:
         yield from notices
         yield PromptProgress(0, self._total, 0)
         self._started = time.perf_counter()
-        for chunk in self._connection.stream(CHAT, body, is_stopped):
-            if isinstance(chunk, RetryPause):
-                text = tr(
-                    "{reason}: trying again in {seconds:.0f} seconds",
-                    reason=chunk.reason,
-                    seconds=chunk.seconds,
-                )
-                yield Notice("model", text)
-            elif isinstance(chunk, StreamEnd):
-                self._require_whole(chunk.is_marked, skipped)
-            else:
-                yield from self._items_of(chunk, skipped)
-        if not self._first:  # a reply without text
-            yield from self._prefilled()
+        yield from self._connection.stream(CHAT, body, is_stopped)
+        yield END
+
+    def feed(self, chunk: TurnChunk, skipped: Container[int] = ()) -> Iterator[TurnItem]:
+        """Read one of the `chunks`; what it says, except of the replies that are ``skipped``.
+
+        Raises:
+            ServerError: It is an error, or the end of a reply that is not whole.
+            PromptTooLong: It says so.
+        """
+        if isinstance(chunk, Notice | PromptProgress):
+            yield chunk
+        elif chunk is END:
+            if not self._first:  # a reply without text
+                yield from self._prefilled()
+        elif isinstance(chunk, RetryPause):
+            text = tr(
+                "{reason}: trying again in {seconds:.0f} seconds",
+                reason=chunk.reason,
+                seconds=chunk.seconds,
+            )
+            yield Notice("model", text)
+        elif isinstance(chunk, StreamEnd):
+            self._require_whole(chunk.is_marked, skipped)
+        else:
+            yield from self._items_of(chunk, skipped)
 
     def close(self, index: int) -> list[ReplyDelta]:
         """End the reply ``index``; returns the text that was held back."""

@@ -125,10 +125,10 @@ class HttpFetcher:
         """Ask for a page; with the place that it redirects to, if it does."""
         # A server that sends a byte now and then would outlast any limit of one read.
         sockets = [connection]
-        watchdog = threading.Timer(_left(end), _shut_down, [sockets])
+        watchdog = threading.Timer(max(0.0, end - time.monotonic()), _shut_down, [sockets])
         watchdog.daemon = True
-        watchdog.start()
         try:
+            watchdog.start()
             connection.settimeout(_left(end))
             if parts.scheme == "https":
                 context = ssl.create_default_context()

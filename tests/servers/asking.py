@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.servers.backend import ServerBackend
 from tchat.servers.config import Server, ServerModel
 from tchat.settings import Sampling
-from tests.servers.fake_server import FakeServer
+from tests.servers.fake_server import SOON, FakeServer
 
 T = TypeVar("T")
 
@@ -50,3 +52,15 @@ def text_of(events: Iterable[Event]) -> str:
 
 def reasoning_of(events: Iterable[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+
+
+def threads() -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name.startswith("server-")]
+
+
+def wait_for_threads() -> None:
+    """Wait until no thread of a request is left."""
+    end = time.monotonic() + SOON
+    while threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threads() == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -27,3 +28,10 @@ def backend(fake: FakeServer, cancel: Cancel) -> Iterator[ServerBackend]:
     made = backend_of(fake, cancel)
     yield made
     made.close()
+
+
+@pytest.fixture
+def hold() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 EVENTS = "text/event-stream"
 CHAT = "/v1/chat/completions"
+SOON = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -93,18 +95,34 @@ class FakeServer:
     Attributes:
         seen: The requests.
         connections: How many were opened.
+        open: How many are.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.seen: list[Seen] = []
-        self.connections = 0
+        self.connections = self.open = 0
+        self._lock = threading.Lock()
         self._answers: dict[str, deque[Answer | Callable[[Seen], Answer]]] = defaultdict(deque)
         self.put("/v1/models", models("tiny"))
 
     @property
     def host(self) -> str:
         return urlsplit(self.url).netloc
+
+    def count(self, change: int) -> int:
+        """Count a connection that was opened or closed; returns the number of the newest."""
+        with self._lock:
+            self.open += change
+            self.connections += change > 0
+            return self.connections
+
+    def wait_for_closed(self) -> None:
+        """Wait until the client has closed all its connections."""
+        end = time.monotonic() + SOON
+        while self.open and time.monotonic() < end:
+            time.sleep(0.005)
+        assert not self.open, f"{self.open} of {self.connections} connections are left open"
 
     def put(self, path: str, *answers: Answer | Callable[[Seen], Answer]) -> None:
         """Answer ``path`` with these, one after another."""
@@ -139,8 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.fake.connections += 1
-        self.number = self.server.fake.connections
+        self.number = self.server.fake.count(1)
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.server.fake.count(-1)
 
     def do_GET(self) -> None:
         self._answer()
@@ -183,7 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(tls: Any = None) -> Iterator[FakeServer]:
-    """A running fake; ``tls`` is the context of one with a certificate."""
+    """A running fake, whose connections must be closed in the end.
+
+    ``tls`` is the context of one with a certificate.
+    """
     server = _Server(("127.0.0.1", 0), _Handler)
     scheme = "http"
     if tls is not None:
@@ -193,6 +219,7 @@ def serving(tls: Any = None) -> Iterator[FakeServer]:
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server.fake
+        server.fake.wait_for_closed()
     finally:
         server.shutdown()
         server.server_close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -19,9 +21,18 @@ from tchat.engine.prompt import ChatMessage
 from tchat.errors import ModelNotFound, UsageError
 from tchat.servers.backend import ServerBackend
 from tchat.servers.description import describe
+from tchat.servers.errors import ServerError
 from tchat.servers.kinds import KINDS
 from tchat.settings import Sampling
-from tests.servers.asking import QUESTION, ask, backend_of, finished, notices, only
+from tests.servers.asking import (
+    QUESTION,
+    ask,
+    backend_of,
+    finished,
+    notices,
+    only,
+    wait_for_threads,
+)
 from tests.servers.fake_server import (
     CHAT,
     Answer,
@@ -377,13 +388,39 @@ def test_one_candidate_is_stopped_and_the_others_go_on(kind: str, fake: FakeServ
     backend = backend_of(fake, kind=kind)
     stopped: set[int] = set()
     events = []
+    shown = {0: "", 1: ""}
     for event in backend.candidates(QUESTION, Sampling(), 2, stopped=stopped):
         events.append(event)
         if isinstance(event, CandidateEvent) and isinstance(event.event, TextDelta):
-            stopped.add(1)
+            shown[event.index] += event.event.text
+            if shown[1] and not stopped:
+                time.sleep(0.5)  # all of both replies has come by now
+                stopped.add(1)
     ends = answers_of(events)
     assert ends[1].reason is Reason.CANCELLED
     assert ends[0].reason is Reason.STOP
+    assert {index: end.text for index, end in ends.items()} == shown
+    assert len(shown[1].split()) == 1
+    backend.close()
+
+
+def test_replies_that_nobody_reads_on_are_ended(fake: FakeServer, hold: threading.Event) -> None:
+    fake.chat(Answer(sse(piece("Blue"), done=False), hold=hold))
+    backend = backend_of(fake, kind="ollama")
+    events = backend.candidates(QUESTION, Sampling(), 3)
+    next(event for event in events if isinstance(event, CandidateEvent))
+    events.close()  # type: ignore[attr-defined]  # it is a generator
+    wait_for_threads()
+    backend.close()
+
+
+def test_all_end_with_the_one_that_fails(fake: FakeServer, hold: threading.Event) -> None:
+    failing = Answer(sse(piece("Bl"), {"error": {"message": "out of memory"}}))
+    fake.chat(Answer(sse(piece("Blue"), done=False), hold=hold), failing)
+    backend = backend_of(fake, kind="ollama")
+    with pytest.raises(ServerError, match="box ended the reply: out of memory"):
+        list(backend.candidates(QUESTION, Sampling(), 2))
+    wait_for_threads()
     backend.close()
 
 

@@ -1,4 +1,7 @@
-"""Stopping a request at once, from another thread; connections that are kept and lost."""
+"""Stopping a request at once, from another thread; connections that are kept and lost.
+
+Without a stop the answers take half a minute.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,31 +17,11 @@ from tchat.engine.binding import Cancel
 from tchat.engine.events import Reason, TextDelta
 from tchat.errors import TchatError
 from tchat.servers.backend import ServerBackend
+from tchat.servers.connection import ServerConnection
 from tchat.servers.errors import ServerError
 from tchat.settings import Sampling
-from tests.servers.asking import QUESTION, ask, backend_of, finished
-from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, sse
-
-SOON = 5.0  # seconds; without a stop the answers below take half a minute
-
-
-@pytest.fixture
-def hold() -> Iterator[threading.Event]:
-    event = threading.Event()
-    yield event
-    event.set()
-
-
-def threads() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("server-")]
-
-
-def wait_for_threads() -> None:
-    """Wait until no thread of a request is left."""
-    end = time.monotonic() + SOON
-    while threads() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threads() == []
+from tests.servers.asking import QUESTION, ask, backend_of, finished, wait_for_threads
+from tests.servers.fake_server import SOON, Answer, FakeServer, models, piece, reply, sse
 
 
 def test_a_reply_is_stopped_while_nothing_comes(
@@ -152,6 +136,32 @@ def test_the_next_request_takes_the_same_connection(
         ask(backend)
         wait_for_threads()
     assert fake.connections == 1
+
+
+def test_a_request_finds_the_connection_of_the_last_one(
+    fake: FakeServer, backend: ServerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_back = ServerConnection.give_back
+
+    def late(*args: Any) -> None:
+        time.sleep(0.2)
+        give_back(*args)
+
+    monkeypatch.setattr(ServerConnection, "give_back", late)
+    for _ in range(3):
+        backend.require_answer(SOON)
+    assert fake.connections == 1
+
+
+def test_connections_are_closed_with_the_backend(
+    fake: FakeServer, backend: ServerBackend, hold: threading.Event
+) -> None:
+    fake.chat(Answer(sse(piece("Blue", end="stop")), hold=hold))  # behind its end it goes on
+    assert finished(ask(backend)).text == "Blue"
+    backend.close()
+    hold.set()
+    wait_for_threads()
+    fake.wait_for_closed()
 
 
 def test_after_a_stop_the_next_reply_comes(

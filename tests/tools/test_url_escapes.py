@@ -342,3 +342,18 @@ def test_a_page_is_bounded_in_size_and_time(pages: Pages) -> None:
         pages.pages[path] = (kind, b"\0")
         with pytest.raises(ToolError):
             pages.text(f"http://public.example{path}")
+
+
+def test_a_connection_that_came_too_late_is_closed(pages: Pages) -> None:
+    opened = []
+
+    def late(address: SocketAddress, seconds: float) -> socket.socket:
+        connection = pages.connect(address, seconds)
+        opened.append(connection)
+        time.sleep(seconds)
+        return connection
+
+    fetcher = HttpFetcher(resolve=pages.resolve, connect=late, seconds=0.2)
+    with pytest.raises(ToolError, match="took too long"):
+        fetcher.fetch("http://public.example/")
+    assert [each.fileno() for each in opened] == [-1]
