@@ -15,6 +15,7 @@ from tchat.translation import N_
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
+    from tchat.log_file import LogFile
 
 LOCK_FILE = "lock.json"
 
@@ -125,6 +126,13 @@ class Paths:
     def log_file(self) -> Path:
         """llama.cpp's log and tchat's own."""
         return self.cache / "tchat.log"
+
+    @property
+    def log(self) -> LogFile:
+        """What writes to `log_file`, and reads it."""
+        from tchat.log_file import LogFile
+
+        return LogFile(self.log_file, self.encryption)
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
         """Names and paths, for ``config path`` and ``doctor``."""

@@ -159,11 +159,12 @@ def _remove_stale(target: Path) -> None:
         for entry in entries:
             number = entry.name[len(begin) : -len(end)]
             named = entry.name.startswith(begin) and entry.name.endswith(end)
-            if named and number.isdecimal() and not _lives(int(number)):
+            if named and number.isdecimal() and not is_alive(int(number)):
                 (target.parent / entry.name).unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number; not for Windows, where asking ends it."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -12,7 +12,8 @@ import numpy
 import pytest
 
 from tchat.chat.editor import edit_text
-from tchat.cli.repl import _write as write_lines
+from tchat.cli.line_history import _write as write_lines
+from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError
 from tchat.judge.discriminator import write_arrays
 from tchat.judge.game.game_state import GameState
@@ -38,7 +39,7 @@ def _line_history(folder: Path) -> None:
     readline = pytest.importorskip("readline")
     readline.add_history("a line that is longer than the limit")
     try:
-        write_lines(folder / "history")
+        write_lines(StoredFile(folder / "history", None, ""))
     finally:
         readline.clear_history()
 

@@ -59,7 +59,9 @@ def judge_status(model: str, paths: Paths, store: Store) -> JudgeStatus:
     metadata = read_metadata(path)
     folder = judge_folder(metadata, paths)
     games = tuple(name for name in folder.games() if folder.vector(name).is_file())
-    human, preference = load(folder.human), load(folder.preference)
+    human, preference = (
+        load(head, folder.encryption) for head in (folder.human, folder.preference)
+    )
     vectors = _vectors(model, paths, path)
     steers = next((name for name in games if str(folder.vector(name)) in vectors), "")
     return JudgeStatus(metadata.path.name, read_feedback(store), human, preference, games, steers)

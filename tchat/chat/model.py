@@ -116,7 +116,7 @@ def open_model(
             )
         for each in filter(None, (metadata, draft)):
             metadata_cache.record_use(each)
-    backend().log.write_to(paths.log_file)
+    backend().log.write_to(lambda: paths.log)
     options = engine_options(settings, metadata, draft)
     snapshots = open_snapshots(settings, paths, metadata, options)
     return ChatModel(Engine(options, cancel, snapshots=snapshots), metadata)

@@ -66,7 +66,7 @@ def preload(settings: Settings, paths: Paths, cancel: Cancel) -> Preloaded | Non
             if draft is not None and not is_known_good(draft, metadata_cache):
                 return None
             options = engine_options(settings, metadata, draft)
-            backend().log.write_to(paths.log_file)
+            backend().log.write_to(lambda: paths.log)
             preloaded = Preloaded(metadata, options, BackgroundLoad(options, cancel))
             for each in filter(None, (metadata, draft)):
                 metadata_cache.record_use(each)

@@ -2,18 +2,19 @@
 
 ``history.jsonl`` holds one JSON object a line, the newest last: the ``text`` as it was typed, and
 ``pastes`` and ``files``, the pairs of label and content behind its chips. A line that cannot be
-understood is passed over: a prompt typed years ago is not worth an error.
+understood is passed over: a prompt typed years ago is not worth an error. In an encrypted store
+each line is encrypted for itself.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError
 from tchat.private_files import acquire_lock, private_file, private_folder, write_private
 from tchat.translation import tr
@@ -21,7 +22,10 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tchat.encryption.encryption import Encryption
+
 FILE = "history.jsonl"
+PURPOSE = "prompt history"
 MAX_ENTRIES = 1000  # that Up goes back through
 MAX_LINE = 256 * 1024  # bytes of one line; a longer prompt is not remembered
 MAX_FILE = 4 * 2**20  # bytes of the file; then the older half leaves
@@ -48,8 +52,9 @@ class HistoryEntry:
 class PromptHistory:
     """The file of prompts in the folder ``config``; every call reads or writes the disk."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, encryption: Encryption | None = None) -> None:
         self._path = config / FILE
+        self._stored = StoredFile(self._path, encryption, PURPOSE)
 
     def entries(self, most: int | None = MAX_ENTRIES) -> list[HistoryEntry]:
         """The latest prompts, or all for None; the oldest first, no two equal in a row.
@@ -58,13 +63,13 @@ class PromptHistory:
             StorageError: The file is there and cannot be read.
         """
         try:
-            data = self._path.read_bytes()
+            lines = list(self._stored.lines())
         except FileNotFoundError:
             return []
         except OSError as error:
             raise _cannot("read", self._path, error) from error
         found: list[HistoryEntry] = []
-        for line in data.splitlines()[-(most or 0) :]:
+        for line in lines[-(most or 0) :]:
             entry = _parse(line)
             if entry is not None and found[-1:] != [entry]:
                 found.append(entry)
@@ -76,7 +81,7 @@ class PromptHistory:
         Raises:
             StorageError: The file cannot be written.
         """
-        line = json.dumps(asdict(entry)).encode() + b"\n"
+        line = json.dumps(asdict(entry)).encode()
         if private or not entry.text.strip() or len(line) > MAX_LINE:
             return
         try:
@@ -101,13 +106,7 @@ class PromptHistory:
         if path.stat().st_size + len(line) > MAX_FILE:
             data = path.read_bytes()
             write_private(path, data[data.find(b"\n", len(data) // 2) + 1 :])
-        with path.open("r+b") as file:
-            if size := file.seek(0, os.SEEK_END):
-                file.seek(size - 1)
-                # A process that died while writing left half a line.
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.seek(size)
-            file.write(line)
+        self._stored.append_line(line)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -190,7 +190,7 @@ def open_log(paths: Paths, *, is_private: bool = False) -> AuditLog:
     """The audit log; that of a private session keeps less."""
     from tchat.tools.audit_log import AuditLog
 
-    return AuditLog(paths.tool_log, is_private)
+    return AuditLog(paths.tool_log, is_private, encryption=paths.encryption)
 
 
 def open_changes(paths: Paths) -> FileChanges:
@@ -204,7 +204,7 @@ def open_changes(paths: Paths) -> FileChanges:
     from tchat.tools.tool import ToolError
     from tchat.tools.undo_history import UndoHistory
 
-    history = UndoHistory(paths.tool_undo)
+    history = UndoHistory(paths.tool_undo, paths.encryption)
     try:
         roots = Roots([history.last().path.parent], (paths.config, paths.cache))
     except ToolError as error:
@@ -303,6 +303,7 @@ def _registry(
         ToolSettings(
             roots=roots,
             undo=paths.tool_undo,
+            encryption=paths.encryption,
             sandbox=functools.cache(find_sandbox),
             search_chats=functools.partial(_search_chats, store),
             trusted_servers=frozenset(tools.trusted_servers),

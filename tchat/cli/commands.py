@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "judge": (
         "tchat.cli.judge",
         N_("Detect human-written replies, learn your preferences, steer the model"),
-        ("show", "examples", "train", "score", "duel", "use"),
+        ("show", "examples", "train", "score", "duel", "report", "use"),
     ),
     "bench": ("tchat.cli.bench", N_("Benchmark a model on this machine"), ()),
     "tune": ("tchat.cli.bench:tune_app", N_("Find and save the fastest settings of a model"), ()),

@@ -22,7 +22,6 @@ from tchat.errors import (
     with_hint,
 )
 from tchat.paths import Paths, user_paths
-from tchat.private_files import private_file
 from tchat.sanitize import single_line
 from tchat.translation import english, tr
 
@@ -284,13 +283,12 @@ def _unexpected(error: BaseException, console: Console) -> str:
 
     text = "; ".join((str(error), *getattr(error, "__notes__", ())))
     line = tr("unexpected error: {kind}: {text}", kind=type(error).__name__, text=text)
-    try:
-        log = private_file(console.paths.log_file)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write("".join(traceback.format_exception(error)))
-    except (OSError, TchatError):
+    log = console.paths.log
+    if not log.append("".join(traceback.format_exception(error))):
         return tr("{error}; please report it (the log could not be written)", error=line)
-    return tr("{error}; please report it with the log at {path}", error=line, path=log)
+    if log.encryption is not None:
+        return tr("{error}; please report it with what `tchat log` shows", error=line)
+    return tr("{error}; please report it with the log at {path}", error=line, path=log.path)
 
 
 def _drop_unwritten(console: Console) -> None:

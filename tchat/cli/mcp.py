@@ -141,7 +141,9 @@ def try_server(ctx: typer.Context, name: str = NAME, as_json: bool = JSON) -> No
         found = _tried(server)
     except ToolError as error:
         kind = NetworkError if server.config.url else UsageError
-        if server.has_written:
+        if server.has_written and console.paths.encryption is not None:
+            hint = tr("`tchat log` shows what it wrote")
+        elif server.has_written:
             hint = tr("what it wrote is in {path}", path=path_text(console.paths.log_file))
         elif not server.was_opened:
             hint = error.hint

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -27,15 +26,13 @@ from tchat.cli.chat_setup import (
 )
 from tchat.cli.console import Console, report_decoding
 from tchat.cli.line_chat import LineChat
+from tchat.cli.line_history import forget_last_line, line_history
 from tchat.decoding import decode
 from tchat.errors import SETTINGS, ExitCode, Interrupted, StorageError, TchatError
 from tchat.models.sources.starter import STARTER
-from tchat.private_files import private_file, writing
 from tchat.settings import Settings
 from tchat.translation import tr
 
-HISTORY = "history"
-HISTORY_LENGTH = 1000
 QUOTES = '"""'
 
 
@@ -205,68 +202,6 @@ def exit_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
-    """Enable line editing with history, if Python has readline.
-
-    A ``private`` chat neither reads nor writes the history.
-    """
-    try:
-        import readline  # noqa: F401
-    except ImportError:
-        yield
-        return
-    if not console.stdin_is_terminal:
-        yield
-        return
-    path = console.paths.config / HISTORY
-    _tell_failure(console, lambda: _read(path, private=private))
-    try:
-        yield
-    finally:
-        if not private:
-            _tell_failure(console, lambda: _write(path))
-
-
-def _read(path: Path, *, private: bool) -> None:
-    import readline
-
-    readline.clear_history()
-    if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
-        raise StorageError(tr("{path} is not a file", path=path), tr("move it away"))
-    if not private:
-        private_file(path)
-    with suppress(OSError):  # there is none; an empty one is an error to libedit
-        readline.read_history_file(path)
-
-
-def _write(path: Path) -> None:
-    import readline
-
-    if path.exists() and not path.is_file():
-        return  # told by `_read`
-    private_file(path)
-    readline.set_history_length(HISTORY_LENGTH)
-    with writing(path):  # readline's error names no file
-        readline.write_history_file(path)
-    private_file(path)
-
-
-def _tell_failure(console: Console, work: Callable[[], None]) -> None:
-    """Report an error of ``work``, and go on without history."""
-    try:
-        work()
-    except StorageError as error:
-        console.say(tr("typed lines are not saved for later chats: {error}", error=error))
-    except OSError as error:
-        console.say(
-            tr(
-                "typed lines are not saved for later chats: {strerror}",
-                strerror=error.strerror or error,
-            )
-        )
-
-
 def read_line(console: Console, prompt: str) -> str:
     """Read a line; the prompt is printed on the terminal even if standard output is redirected.
 
@@ -279,16 +214,6 @@ def read_line(console: Console, prompt: str) -> str:
         terminal.write(prompt)
         terminal.flush()
         return input()
-
-
-def forget_last_line() -> None:
-    """Remove the last line from the history, for a private session."""
-    try:
-        import readline
-    except ImportError:
-        return
-    if length := readline.get_current_history_length():
-        readline.remove_history_item(length - 1)
 
 
 @contextmanager

@@ -384,7 +384,7 @@ def _erase(console: Console, store: SessionStore, deleted: Collection[str]) -> N
 
 def _histories(console: Console) -> list[Path]:
     from tchat.chat.prompt_history import FILE
-    from tchat.cli.repl import HISTORY
+    from tchat.cli.line_history import HISTORY
 
     config = console.paths.config
     return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]

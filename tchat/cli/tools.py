@@ -260,7 +260,7 @@ def _forget_change(console: Console, *, yes: bool, dry_run: bool) -> None:
     """Remove the last change from the history; the file stays as it is."""
     from tchat.tools.undo_history import UndoHistory
 
-    history = UndoHistory(console.paths.tool_undo)
+    history = UndoHistory(console.paths.tool_undo, console.paths.encryption)
     entry = history.last()
     path = revealed(str(entry.path))
     if dry_run:
@@ -277,7 +277,7 @@ def _with_way_on(console: Console, error: TchatError) -> UsageError:
     """``error`` of an undo, with how to go on where there is an older change."""
     from tchat.tools.undo_history import UndoHistory
 
-    if not UndoHistory(console.paths.tool_undo).entries():
+    if not UndoHistory(console.paths.tool_undo, console.paths.encryption).entries():
         return UsageError(error.message, error.hint)
     way = tr("`tchat tools undo --forget` gives this change up")
     return UsageError(error.message, f"{error.hint}; {way}" if error.hint else way)

@@ -83,13 +83,13 @@ class StoredFile:
         """
         text = line if self.encryption is None else self._cipher().encrypt_line(line, self.purpose)
         private_file(self.path)
-        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        with writing(self.path):
-            descriptor = os.open(self.path, flags)
-            try:
-                os.write(descriptor, text + b"\n")
-            finally:
-                os.close(descriptor)
+        with writing(self.path), self.path.open("a+b", buffering=0) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            # A process that died while writing left half a line.
+            begin = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            left = begin + text + b"\n"
+            while left:  # at once, except on a full disk: lines of several processes do not mix
+                left = left[file.write(left) :]
 
     def lines(self) -> Iterator[bytes]:
         """The lines without their ends, oldest first; damaged ones are left out.

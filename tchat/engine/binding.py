@@ -18,15 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.threads import default_threads
-from tchat.errors import ModelError, StorageError
-from tchat.private_files import private_file
+from tchat.errors import ModelError
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
 
-LOG_LIMIT = 1 << 20  # bytes; a larger log is truncated
+if TYPE_CHECKING:
+    from tchat.log_file import LogFile
+
 _ERROR, _CONT = 4, 5  # enum ggml_log_level; 1 is DEBUG, 2 INFO, 3 WARN
 
 
@@ -36,19 +37,15 @@ class LlamaLog:
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=8)
         self._level = 0
-        self._path: Path | None = None
+        self._open: Callable[[], LogFile] | None = None
+        self._log: LogFile | None = None
 
-    def write_to(self, path: Path) -> None:
-        """Write to ``path``, which is truncated when it is large.
+    def write_to(self, open_log: Callable[[], LogFile]) -> None:
+        """Write to the log that ``open_log`` returns with the first line, truncated if large.
 
         Where it cannot be written there is no log: that is no reason to refuse an answer.
         """
-        try:
-            self._path = private_file(path)
-            if path.stat().st_size > LOG_LIMIT:
-                path.write_bytes(b"")
-        except (StorageError, OSError):
-            self._path = None
+        self._open, self._log = open_log, None
 
     def receive(self, level: int, text: bytes) -> None:
         """Add a piece of log; the binding's ``llama_log_callback``."""
@@ -56,12 +53,11 @@ class LlamaLog:
         self._level = self._level if level == _CONT else level
         if self._level == _ERROR and line.strip():
             self._errors.append(line.strip())
-        if self._path is not None and self._level > 1:
-            try:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(line)
-            except OSError:  # a full disk must not stop a reply; the log ends here
-                self._path = None
+        if self._open is not None and self._level > 1:
+            if self._log is None:
+                self._log = self._open()
+                self._log.truncate()
+            self._log.append(line)
 
     def clear(self) -> None:
         """Forget the errors, before a call whose failure will be reported."""

@@ -7,6 +7,7 @@ without pickles; arrays are not compressed, so a file never unpacks to more than
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -17,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from tchat.encryption.stored_file import StoredFile
 from tchat.errors import UsageError
 from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, PlattScaling
@@ -30,6 +32,10 @@ from tchat.private_files import private_file, writing
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+PURPOSE = "judge"  # of encrypted files in its folder
 FORMAT = 1
 LATEST = 1e11  # seconds since the epoch: the year 5138, before which every calendar works
 HUMAN, READING, PREFERENCE = "human", "reading", "preference"
@@ -62,7 +68,7 @@ class Discriminator:
     provenance: TrainingProvenance
 
 
-def save(discriminator: Discriminator, path: Path) -> None:
+def save(discriminator: Discriminator, path: Path, encryption: Encryption | None = None) -> None:
     """Write the file atomically, with mode 0600."""
     head = discriminator.head
     facts = {
@@ -74,17 +80,18 @@ def save(discriminator: Discriminator, path: Path) -> None:
         **asdict(discriminator.provenance),
     }
     arrays = {"center": head.center, "spread": head.spread, "weights": head.line.weights}
-    write_arrays(path, facts, arrays)
+    write_arrays(path, facts, arrays, encryption)
 
 
-def load(path: Path) -> Discriminator | None:
+def load(path: Path, encryption: Encryption | None = None) -> Discriminator | None:
     """Read a file written by `save`; None if there is none.
 
     Raises:
         UsageError: The file is damaged, or was not written by `save`.
+        StorageError: It cannot be decrypted.
     """
     try:
-        return _discriminator(*read_arrays(path))
+        return _discriminator(*read_arrays(path, encryption))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -155,6 +162,7 @@ class JudgeFolder:
 
     path: Path
     fingerprint: str  # hash of the model
+    encryption: Encryption | None = None  # of its files that hold words, or what was made of them
 
     @property
     def human(self) -> Path:
@@ -207,7 +215,8 @@ def judge_folder(metadata: ModelMetadata, paths: Paths) -> JudgeFolder:
     """
     fingerprint = metadata.sha256 or _sampled((metadata.path, *metadata.parts))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", metadata.path.stem).strip(".-")[:48] or "model"
-    return JudgeFolder(paths.judge / f"{stem}-{fingerprint[:12]}", fingerprint)
+    folder = paths.judge / f"{stem}-{fingerprint[:12]}"
+    return JudgeFolder(folder, fingerprint, paths.encryption)
 
 
 def _sampled(files: tuple[Path, ...]) -> str:
@@ -239,13 +248,23 @@ _FAILURES = (
 )
 
 
-def write_arrays(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def write_arrays(
+    path: Path,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    encryption: Encryption | None = None,
+) -> None:
     """Write a file with mode 0600 in a private folder; ``facts`` become JSON.
 
     Raises:
         StorageError: It cannot be written; an existing file is unchanged.
     """
     encoded = numpy.frombuffer(json.dumps(facts).encode(), dtype=numpy.uint8)
+    if encryption is not None:
+        memory = io.BytesIO()
+        numpy.savez(memory, allow_pickle=False, **arrays, **{_FACTS: encoded})
+        StoredFile(path, encryption, PURPOSE).write(memory.getvalue())
+        return
     with whole(path) as partial, private_file(partial).open("wb") as file:
         numpy.savez(file, allow_pickle=False, **arrays, **{_FACTS: encoded})
         file.flush()
@@ -269,18 +288,24 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def read_arrays(path: Path) -> tuple[Any, dict[str, Any]]:
+def read_arrays(path: Path, encryption: Encryption | None = None) -> tuple[Any, dict[str, Any]]:
     """Read the metadata, unchecked JSON, and the arrays of a file.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is not what `write_arrays` wrote.
+        StorageError: It cannot be decrypted.
     """
+    source: Path | io.BytesIO = path
+    if encryption is not None:
+        source = io.BytesIO(StoredFile(path, encryption, PURPOSE).read())
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
                 raise ValueError("compressed")
-        with numpy.load(path, allow_pickle=False) as file:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        with numpy.load(source, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(bytes(arrays.pop(_FACTS)))
     except FileNotFoundError:

@@ -121,10 +121,11 @@ def load_head(name: str, folder: JudgeFolder, engine: Engine) -> LinearHead:
 
     Raises:
         UsageError: It is not trained, its file is damaged, or it belongs to another model.
+        StorageError: It cannot be decrypted.
     """
     paths = {HUMAN: folder.human, READING: folder.reading, PREFERENCE: folder.preference}
     path = paths[name]
-    trained = load(path)
+    trained = load(path, folder.encryption)
     if trained is None:
         if name == PREFERENCE:
             raise UsageError(

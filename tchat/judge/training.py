@@ -8,20 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
 
+from tchat.encryption.stored_file import StoredFile
 from tchat.engine.batch import BatchOptions, BatchResult, BatchTask
 from tchat.engine.engine import Engine
 from tchat.engine.events import Finished
 from tchat.engine.prompt import ChatMessage
 from tchat.errors import DoesNotFit, TchatError, UsageError
-from tchat.judge.discriminator import HUMAN, Discriminator, TrainingProvenance
+from tchat.judge.discriminator import HUMAN, PURPOSE, Discriminator, TrainingProvenance
 from tchat.judge.features import FeatureExtractor, Features
 from tchat.judge.linear_head import (
     OUTER_FOLDS,
@@ -32,9 +33,11 @@ from tchat.judge.linear_head import (
     held_out_quality,
 )
 from tchat.judge.training_data import Dialogue, EditedReply
-from tchat.private_files import private_file, writing
 from tchat.settings import Sampling
 from tchat.translation import tr, trn
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
 
 TEMPERATURE = 0.7
 TRIES = 3  # replies of the generator to a prompt; the one closest to the person's length is taken
@@ -369,11 +372,11 @@ class ReplyCache:
     Skips a line truncated by a crash.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, encryption: Encryption | None = None) -> None:
+        self._stored = StoredFile(path, encryption, PURPOSE)
         self._known: dict[tuple[str, int], str] = {}
         if path.exists():
-            for line in path.read_bytes().splitlines():
+            for line in self._stored.lines():
                 self._learn(line)
 
     def get(self, prompt: str, number: int) -> str | None:
@@ -387,10 +390,7 @@ class ReplyCache:
             StorageError: It cannot be written.
         """
         row = {"prompt": _key(prompt), "number": number, "reply": reply}
-        with writing(self._path), private_file(self._path).open("ab") as file:
-            if file.tell() and not _ends_in_newline(self._path):
-                file.write(b"\n")
-            file.write(json.dumps(row).encode() + b"\n")
+        self._stored.append_line(json.dumps(row).encode())
         self._known[_key(prompt), number] = reply
 
     def _learn(self, line: bytes) -> None:
@@ -403,9 +403,3 @@ class ReplyCache:
 
 def _key(prompt: str) -> str:
     return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def _ends_in_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"

@@ -128,7 +128,8 @@ def _train_human(
 ) -> Generator[TrainingProgress, None, tuple[Discriminator, Discriminator, str]]:
     """The discriminators of the last layer and of the best layer, and what was left out."""
     dialogues = data.dialogues if data else ()
-    matched = yield from write_pairs(engine, dialogues, ReplyCache(folder.generations), edits)
+    reply_cache = ReplyCache(folder.generations, folder.encryption)
+    matched = yield from write_pairs(engine, dialogues, reply_cache, edits)
     matched.require_enough()
     last, middle = engine.n_layer, middle_layers(engine.n_layer)
     with FeatureExtractor(engine, middle) as reader:
@@ -138,8 +139,8 @@ def _train_human(
         train, examples, model=metadata.path.name, fingerprint=folder.fingerprint, data=digest
     )
     human, reading = fit([last], kind=HUMAN), fit([*middle, last], kind=READING)
-    save(human, folder.human)
-    save(reading, folder.reading)
+    save(human, folder.human, folder.encryption)
+    save(reading, folder.reading, folder.encryption)
     return human, reading, matched.left_out.notice
 
 
@@ -156,5 +157,5 @@ def _train_preference(
         model=metadata.path.name,
         fingerprint=folder.fingerprint,
     )
-    save(trained, folder.preference)
+    save(trained, folder.preference, folder.encryption)
     return trained

@@ -1,25 +1,29 @@
 """The audit log: what tools were called with, who allowed it, and a hash of what came of it.
 
-JSON Lines, one object a line, only readable by the user. A call has a line before it runs and one
-after it; both have its ``id``.
+JSON Lines, one object a line, only readable by the user, each encrypted where the store is. A call
+has a line before it runs and one after it; both have its ``id``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tchat.encryption.stored_file import StoredFile
 from tchat.private_files import private_file, writing
 from tchat.tools.approval import Decider, Decision
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+PURPOSE = "tool log"
 MAX_SIZE = 4 << 20  # bytes; then the file is kept as `.1`, and a new one begins
 MAX_ARGUMENTS = 2000  # characters of JSON; longer arguments are logged by their hash
 
@@ -41,6 +45,7 @@ class AuditLog:
     path: Path
     is_private: bool = False
     now: Callable[[], datetime] = _now
+    encryption: Encryption | None = None
 
     def add_call(self, tool: str, arguments: Mapping[str, Any], decision: Decision) -> str:
         """Log a call before it runs, or that it was refused, and return its id.
@@ -99,12 +104,12 @@ class AuditLog:
         """What was logged, oldest first; lines that cannot be read are left out."""
         for path in (self._older, self.path):
             try:
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                lines = list(StoredFile(path, self.encryption, PURPOSE).lines())
             except OSError:
                 continue
             for line in lines:
                 with suppress(ValueError):
-                    if isinstance(found := json.loads(line), dict):
+                    if isinstance(found := json.loads(line.decode(errors="replace")), dict):
                         yield found
 
     @property
@@ -113,13 +118,9 @@ class AuditLog:
 
     def _write(self, values: Mapping[str, Any]) -> None:
         moment = self.now().isoformat(timespec="milliseconds")
-        line = json.dumps({"time": moment, **values}) + "\n"
         private_file(self.path)
         with writing(self.path):
             if self.path.stat().st_size > MAX_SIZE:
                 self.path.replace(self._older)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
-            with os.fdopen(descriptor, "ab", buffering=0) as file:
-                # One write: lines of several processes do not mix.
-                file.write(line.encode())
+        line = json.dumps({"time": moment, **values}).encode()
+        StoredFile(self.path, self.encryption, PURPOSE).append_line(line)

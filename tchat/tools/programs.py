@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.sanitize import single_line
+from tchat.temporary_files import anonymous_file
 from tchat.tools.tool import ToolError
 from tchat.translation import tr
 
@@ -38,7 +38,7 @@ def run_program(
     from tchat.models.subprocess_runner import run_process
 
     # A file, since a program that does not read would block a pipe.
-    with tempfile.TemporaryFile() as stdin:
+    with anonymous_file() as stdin:
         stdin.write(text.encode(errors="replace"))
         stdin.seek(0)
         try:

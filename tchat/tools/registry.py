@@ -23,9 +23,11 @@ from tchat.tools.user_tools import (
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
     from tchat.tools.roots import Roots
     from tchat.tools.sandbox import Sandbox
     from tchat.tools.search_chats import ChatHit
+    from tchat.tools.undo_history import UndoHistory
 
 
 def _no_chats(text: str, most: int) -> Iterable[ChatHit]:  # noqa: ARG001
@@ -43,6 +45,7 @@ class ToolSettings:
     Attributes:
         roots: The allowed folders for the tool of a name.
         undo: The folder where former contents of changed files are kept.
+        encryption: What encrypts them; None for a store in clear.
         sandbox: Looks for the sandbox; called when a tool that runs programs is used.
         search_chats: Finds at most so many messages of the user's sessions.
         trusted_servers: ``host:port`` of servers at private addresses that may be fetched from.
@@ -59,6 +62,13 @@ class ToolSettings:
     variables: tuple[str, ...] = ()
     network: bool = False
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    encryption: Encryption | None = None
+
+    def undo_history(self) -> UndoHistory:
+        """What changed files held before."""
+        from tchat.tools.undo_history import UndoHistory
+
+        return UndoHistory(self.undo, self.encryption)
 
 
 def _read_file(settings: ToolSettings) -> Tool:
@@ -81,18 +91,16 @@ def _search_files(settings: ToolSettings) -> Tool:
 
 def _write_file(settings: ToolSettings) -> Tool:
     from tchat.tools.file_changes import FileChanges
-    from tchat.tools.undo_history import UndoHistory
     from tchat.tools.write_file import write_file_tool
 
-    return write_file_tool(FileChanges(settings.roots("write_file"), UndoHistory(settings.undo)))
+    return write_file_tool(FileChanges(settings.roots("write_file"), settings.undo_history()))
 
 
 def _edit_file(settings: ToolSettings) -> Tool:
     from tchat.tools.edit_file import edit_file_tool
     from tchat.tools.file_changes import FileChanges
-    from tchat.tools.undo_history import UndoHistory
 
-    return edit_file_tool(FileChanges(settings.roots("edit_file"), UndoHistory(settings.undo)))
+    return edit_file_tool(FileChanges(settings.roots("edit_file"), settings.undo_history()))
 
 
 def _run_command(settings: ToolSettings) -> Tool:

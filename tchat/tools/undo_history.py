@@ -1,6 +1,6 @@
 """What files held before tools changed them: a folder with a JSON line a change and the contents.
 
-Only the newest changes are kept.
+Only the newest changes are kept, encrypted where the store is.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tchat.private_files import write_private
+from tchat.encryption.stored_file import StoredFile
+from tchat.errors import StorageError
 from tchat.tools.tool import ToolError
 from tchat.translation import tr
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+PURPOSE = "undo"
+INDEX, SAVED = "changes.jsonl", ".before"
 KEPT = 100  # changes
 
 
@@ -36,9 +43,10 @@ class UndoEntry:
 class UndoHistory:
     """The changes kept in ``folder``, oldest first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, encryption: Encryption | None = None) -> None:
         self._folder = folder
-        self._index = folder / "changes.jsonl"
+        self._encryption = encryption
+        self._index = self._stored(folder / INDEX)
 
     def add(self, path: Path, content: bytes | None, written: str) -> UndoEntry:
         """Keep the former ``content`` of ``path``, before it is changed, and return its entry.
@@ -48,8 +56,8 @@ class UndoHistory:
         """
         saved = None
         if content is not None:
-            saved = self._folder / f"{secrets.token_hex(8)}.before"
-            write_private(saved, content)
+            saved = self._folder / f"{secrets.token_hex(8)}{SAVED}"
+            self._stored(saved).write(content)
         entry = UndoEntry(path, saved, written)
         entries = [*self.entries(), entry]
         self._write(entries[-KEPT:])
@@ -58,9 +66,13 @@ class UndoHistory:
         return entry
 
     def entries(self) -> list[UndoEntry]:
-        """The changes, oldest first; lines that cannot be read are left out."""
+        """The changes, oldest first; lines that cannot be read are left out.
+
+        Raises:
+            StorageError: The store is locked, or the list is damaged.
+        """
         try:
-            lines = self._index.read_text(encoding="utf-8").splitlines()
+            lines = self._index.read().decode().splitlines()
         except (OSError, UnicodeDecodeError):
             return []
         found = []
@@ -86,17 +98,19 @@ class UndoHistory:
         """What the file held before; None when it did not exist.
 
         Raises:
-            ToolError: It is gone.
+            ToolError: It is gone, or damaged.
         """
         if entry.saved is None:
             return None
         try:
-            return entry.saved.read_bytes()
+            return self._stored(entry.saved).read()
         except OSError as error:
             raise ToolError(
                 tr("cannot read {path}: {reason}", path=entry.saved, reason=error.strerror),
                 tr("this change cannot be undone"),
             ) from error
+        except StorageError as error:
+            raise ToolError(error.message, tr("this change cannot be undone")) from error
 
     def discard(self, entry: UndoEntry) -> None:
         """Forget a change."""
@@ -114,7 +128,10 @@ class UndoHistory:
             )
             for each in entries
         ]
-        write_private(self._index, "".join(f"{line}\n" for line in lines).encode())
+        self._index.write("".join(f"{line}\n" for line in lines).encode())
+
+    def _stored(self, path: Path) -> StoredFile:
+        return StoredFile(path, self._encryption, PURPOSE)
 
 
 def _remove(entry: UndoEntry) -> None:

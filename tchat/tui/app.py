@@ -47,8 +47,8 @@ from tchat.tui.themes import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from tchat.log_file import LogFile
     from tchat.tui.color_filters import EightBitColors
     from tchat.tui.dialogs.dialog import Dialog
     from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
@@ -264,9 +264,9 @@ class TchatApp(App[None]):
         return warnings
 
     @property
-    def log_file(self) -> Path:
+    def log_file(self) -> LogFile:
         """The log of unexpected failures."""
-        return self._paths.log_file
+        return self._paths.log
 
     async def action_leave(self) -> None:
         """Quit; the chat asks first when messages would be lost, unless it asks already."""
@@ -477,7 +477,7 @@ def run_screen(
     """
     app = TchatApp(settings, paths, open_sessions, private=private, draft=draft)
     try:
-        with guarded(paths.log_file):
+        with guarded(paths.log):
             app.run()
         code = _exit_code(app)
         if not quiet and sys.stderr.isatty() and (hint := resume_hint(app.conversation)):

@@ -10,19 +10,19 @@ import functools
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from textual.dom import DOMNode, NoScreen
 from textual.screen import Screen
 
 from tchat.errors import DoesNotFit, TchatError
-from tchat.private_files import private_file
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
     from textual.worker import Worker
+
+    from tchat.log_file import LogFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,26 +106,21 @@ def explained(node: DOMNode, error: Exception) -> TchatError:
     """The error to show for ``error``; an unexpected one is logged."""
     if isinstance(error, TchatError):
         return error
-    log: Path | None = getattr(node.app, "log_file", None)
+    log: LogFile | None = getattr(node.app, "log_file", None)
     return unexpected_error(error, log)
 
 
 SHOWN = 200  # characters of a reason
 
 
-def unexpected_error(error: BaseException, log_file: Path | None) -> TchatError:
+def unexpected_error(error: BaseException, log: LogFile | None) -> TchatError:
     """Write the traceback of ``error`` to the log, if there is one; return the error to show."""
     if isinstance(error, MemoryError):
         return DoesNotFit(tr("out of memory"), tr("use a smaller model or a smaller ctx_size"))
     reason = single_line(f"{type(error).__name__}: {error}", SHOWN)
-    if log_file is None:
+    if log is None or not log.append("".join(traceback.format_exception(error))):
         return TchatError(tr("unexpected error: {reason}", reason=reason))
-    report = "".join(traceback.format_exception(error))
-    with suppress(OSError, TchatError):
-        log = private_file(log_file)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(report)
-    return TchatError(
-        tr("unexpected error: {reason}", reason=reason),
-        tr("please report it with the log at {path}", path=log_file),
-    )
+    hint = tr("please report it with the log at {path}", path=log.path)
+    if log.encryption is not None:
+        hint = tr("please report it with what `tchat log` shows")
+    return TchatError(tr("unexpected error: {reason}", reason=reason), hint)

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import IO, Protocol, runtime_checkable
 
 from tchat.errors import StorageError
+from tchat.log_file import LIMIT, LogFile
 from tchat.private_files import private_file
+from tchat.temporary_files import memory_file
 from tchat.translation import tr
 
 # Waits until tchat says that it is done. Where that never comes, because llama.cpp crashed or
@@ -31,18 +33,18 @@ _PATIENCE = 1.0  # seconds for the guard to end
 
 
 @contextmanager
-def guarded(log_file: Path) -> Iterator[None]:
+def guarded(log: LogFile) -> Iterator[None]:
     """Run the screen in here.
 
-    What C libraries print goes into ``log_file`` instead of over the screen, and the terminal is
+    What C libraries print goes into ``log`` instead of over the screen, and the terminal is
     restored even when the process dies.
     """
-    with _own_stderr(log_file), _guard(log_file):
+    with _own_stderr(log), _guard(log.path):
         yield
 
 
 @contextmanager
-def _own_stderr(log_file: Path) -> Iterator[None]:
+def _own_stderr(log: LogFile) -> Iterator[None]:
     """Point file descriptor 2 at the log; Textual paints on a duplicate of the terminal.
 
     A standard error that the user sent elsewhere stays there.
@@ -54,19 +56,34 @@ def _own_stderr(log_file: Path) -> Iterator[None]:
         return
     painted = os.fdopen(os.dup(terminal), "w", encoding=before.encoding, errors=before.errors)
     sys.__stderr__ = painted  # type: ignore[misc]  # where Textual looks for the terminal
-    if terminal == 2:
+    printed = None
+    if terminal == 2 and log.encryption is None:
         with suppress(OSError, StorageError):
-            log = os.open(private_file(log_file), os.O_WRONLY | os.O_APPEND)
-            os.dup2(log, 2)
-            os.close(log)
+            opened = os.open(private_file(log.path), os.O_WRONLY | os.O_APPEND)
+            os.dup2(opened, 2)
+            os.close(opened)
+    elif terminal == 2:  # a library cannot encrypt: the log gets it at the end, after a crash not
+        printed = memory_file() or open(os.devnull, "w+b")  # noqa: PTH123, SIM115
+        os.dup2(printed.fileno(), 2)
     try:
         yield
     finally:
         sys.__stderr__ = before  # type: ignore[misc]
         if terminal == 2:
             os.dup2(painted.fileno(), 2)
+        if printed is not None:
+            _append(printed, log)
         with suppress(OSError):  # the terminal may be gone, with what was still to be painted
             painted.close()
+
+
+def _append(printed: IO[bytes], log: LogFile) -> None:
+    """Append what was printed to the log, the last of it where it is much."""
+    with suppress(OSError), printed:
+        size = printed.seek(0, os.SEEK_END)
+        printed.seek(max(0, size - LIMIT))
+        if text := printed.read().decode("utf-8", "replace"):
+            log.append(text)
 
 
 @contextmanager

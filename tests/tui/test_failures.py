@@ -374,7 +374,8 @@ CRASH = """
 import os, signal, sys, tty
 from pathlib import Path
 from tchat.tui.terminal import guarded
-with guarded(Path(sys.argv[1])):
+from tchat.log_file import LogFile
+with guarded(LogFile(Path(sys.argv[1]))):
     tty.setraw(0)
     sys.__stderr__.write("\\x1b[?1049h")
     sys.__stderr__.flush()

@@ -16,7 +16,7 @@ from tchat.cli.output.columns import padded
 from tchat.cli.output.status import TerminalStatus
 from tchat.errors import UsageError
 from tchat.humanize import Eta
-from tchat.sanitize import single_line
+from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -135,7 +135,39 @@ def _print_result(console: Console, played: GameResult) -> None:
     if played.vector:
         console.out(tr("vector: {path}", path=played.vector))
         console.out(tr("use it: tchat judge use {name}", name=played.vector.stem))
-    console.out(tr("report: {path}", path=played.report))
+    console.out(tr("report: {path}", path=report_place(played)))
+
+
+def report_place(played: GameResult) -> str:
+    """Where the report is, or the command that shows it where the store is encrypted."""
+    if played.is_encrypted:
+        return f"tchat judge report {played.report.parent.name}"
+    return str(played.report)
+
+
+def report(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="Name of a duel, see `tchat judge show`"),
+    model: str = MODEL,
+) -> None:
+    """Print the report of a duel, in Markdown."""
+    from tchat.judge.discriminator import judge_folder
+    from tchat.judge.game import read_report
+    from tchat.models.metadata import read_metadata
+    from tchat.models.resolve import resolve_chosen
+
+    console: Console = ctx.obj
+    settings = settings_for_model(console, model)
+    path = resolve_chosen(settings, console.paths, console.environ)
+    folder = judge_folder(read_metadata(path), console.paths)
+    try:
+        text = read_report(folder.game(name), folder.encryption)
+    except FileNotFoundError:
+        raise UsageError(
+            tr("there is no report of a duel {name}", name=single_line(name)),
+            tr("`tchat judge show` lists the duels; one has a report when it ended"),
+        ) from None
+    console.out(printable(text).rstrip("\n"))
 
 
 SETTING = "control_vector"

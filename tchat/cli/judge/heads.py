@@ -50,7 +50,10 @@ def show(ctx: typer.Context, model: str = MODEL, as_json: bool = JSON) -> None:
     settings = settings_for_model(console, model)
     metadata = read_metadata(resolve_chosen(settings, console.paths, console.environ))
     folder = judge_folder(metadata, console.paths)
-    heads = load(folder.human), load(folder.reading), load(folder.preference)
+    human, reading, preference = (
+        load(path, folder.encryption) for path in (folder.human, folder.reading, folder.preference)
+    )
+    heads = human, reading, preference
     vectors = {name: folder.vector(name) for name in folder.games()}
     if as_json:
         games = {name: str(path) if path.exists() else None for name, path in vectors.items()}

@@ -6,7 +6,7 @@ This is the one door of the package: make an `AdversarialGame` of a loaded engin
 
 from tchat.judge.game.adversarial_game import AdversarialGame, GameConfig, GameEvent, GameResult
 from tchat.judge.game.game_state import GameRound, GameState, StepProgress
-from tchat.judge.game.report import horizontal_bar, sparkline
+from tchat.judge.game.report import horizontal_bar, read_report, sparkline
 
 __all__ = [
     "AdversarialGame",
@@ -17,5 +17,6 @@ __all__ = [
     "GameState",
     "StepProgress",
     "horizontal_bar",
+    "read_report",
     "sparkline",
 ]

@@ -58,6 +58,7 @@ class GameResult:
     verdict: IndependentVerdict | None  # None if there is too little data
     vector: Path | None  # None if no step helped
     report: Path
+    is_encrypted: bool = False  # whether `report` is: `tchat judge report` shows it
 
 
 GameEvent: TypeAlias = TrainingProgress | StepProgress | GameState | GameResult
@@ -117,7 +118,7 @@ class AdversarialGame:
         self._model, self._architecture = model, architecture
         self._layers = tuple(middle_layers(engine.n_layer))
         self._place = folder.game(config.name)
-        self._reply_cache = ReplyCache(folder.generations)
+        self._reply_cache = ReplyCache(folder.generations, folder.encryption)
         self._known: dict[tuple[str, str], GameReply] = {}
 
     def play(self) -> Iterator[GameEvent]:
@@ -200,14 +201,15 @@ class AdversarialGame:
             seed=self._config.seed,
         )
         path, key = self._place / "game.npz", self._key()
-        state = load_state(path, key=key) or GameState()
+        encryption = self._folder.encryption
+        state = load_state(path, key=key, encryption=encryption) or GameState()
         if state.rounds:
             yield state
         yield TrainingProgress(tr("fitting"), 0, 0)
         for event in AdversarialLoop(generator, table, rules).play(state):
             if isinstance(event, GameState):
                 state = event
-                save_state(state, path, key=key)
+                save_state(state, path, key=key, encryption=encryption)
             yield event
         return state
 
@@ -250,8 +252,13 @@ class AdversarialGame:
         if state.steering.directions:
             vector = self._folder.vector(self._config.name)
             write_control_vector(state.steering, vector, architecture=self._architecture)
-        report = write_report(self._place, state, verdict, samples, self._provenance(split))
-        return GameResult(state, verdict, vector, report)
+        facts = self._provenance(split)
+        report = write_report(
+            self._place, state, verdict, samples, facts, encryption=self._folder.encryption
+        )
+        return GameResult(
+            state, verdict, vector, report, is_encrypted=self._folder.encryption is not None
+        )
 
     def _provenance(self, split: DataSplit) -> Sequence[tuple[str, str]]:
         counts = [len(part.pairs) for part in (split.game, split.outside, split.unseen)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 
@@ -16,6 +16,9 @@ from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, Repl
 from tchat.sanitize import single_line
 from tchat.stored_text import shown_text, stored_text
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
 
 FIRST_STEP = 0.1  # of the mean norm of a layer's states, over all layers together
 
@@ -80,7 +83,9 @@ LoopEvent: TypeAlias = StepProgress | GameState
 FORMAT = 3
 
 
-def save_state(state: GameState, path: Path, *, key: str) -> None:
+def save_state(
+    state: GameState, path: Path, *, key: str, encryption: Encryption | None = None
+) -> None:
     """Write a checkpoint; ``key`` identifies data and rules."""
     facts = {
         "format": FORMAT,
@@ -99,17 +104,17 @@ def save_state(state: GameState, path: Path, *, key: str) -> None:
     for layer in state.replay[0].features.states if state.replay else ():
         rows = [reply.features.states[layer] for reply in state.replay]
         arrays[f"state.{layer}"] = numpy.stack(rows)
-    write_arrays(path, facts, arrays)
+    write_arrays(path, facts, arrays, encryption)
 
 
-def load_state(path: Path, *, key: str) -> GameState | None:
+def load_state(path: Path, *, key: str, encryption: Encryption | None = None) -> GameState | None:
     """Read a checkpoint with the same ``key``; None if there is none.
 
     Raises:
         UsageError: The file is damaged, or belongs to a game with other data or rules.
     """
     try:
-        facts, arrays = read_arrays(path)
+        facts, arrays = read_arrays(path, encryption)
         if facts["format"] != FORMAT or facts["key"] != key:
             raise UsageError(
                 tr("the duel {name} has other data or rules", name=single_line(path.parent.name)),

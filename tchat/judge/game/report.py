@@ -6,13 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tchat.encryption.stored_file import StoredFile
+from tchat.judge.discriminator import PURPOSE
 from tchat.judge.game.game_state import GameRound, GameState
 from tchat.judge.game.steering import GameReply, MetricRatio, MetricRatios, ReplyMetrics
 from tchat.private_files import write_private
 from tchat.sanitize import printable, single_line
 from tchat.translation import N_, tr, trn
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+REPORT = "report.md"
 WHAT_THIS_IS = N_(
     "The weights of the model were not touched. What was trained is a small discriminator, and a "
     "control vector that is added to the hidden states while the model writes: adversarial "
@@ -65,6 +72,8 @@ def write_report(
     verdict: IndependentVerdict | None,
     samples: Sequence[tuple[GameReply, GameReply]],
     provenance: Sequence[tuple[str, str]],
+    *,
+    encryption: Encryption | None = None,
 ) -> Path:
     """Write ``report.md`` and ``report.svg`` into ``folder``; returns the former.
 
@@ -74,6 +83,7 @@ def write_report(
         verdict: The independent evaluation; None if there is none.
         samples: Replies to the same prompts, before and after.
         provenance: Data and settings of the game, as pairs of a name and a value.
+        encryption: Of the report, which holds replies; the plot holds figures only.
 
     Raises:
         StorageError: It cannot be written.
@@ -102,9 +112,19 @@ def write_report(
         ),
     ]
     write_private(folder / "report.svg", plot_svg(state.rounds).encode())
-    path = folder / "report.md"
-    write_private(path, ("\n".join(parts) + "\n").encode())
+    path = folder / REPORT
+    StoredFile(path, encryption, PURPOSE).write(("\n".join(parts) + "\n").encode())
     return path
+
+
+def read_report(folder: Path, encryption: Encryption | None) -> str:
+    """The report in ``folder``.
+
+    Raises:
+        OSError: There is none.
+        StorageError: It cannot be decrypted.
+    """
+    return StoredFile(folder / REPORT, encryption, PURPOSE).read().decode("utf-8", "replace")
 
 
 def _table(rounds: Sequence[GameRound]) -> str:

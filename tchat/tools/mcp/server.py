@@ -325,6 +325,6 @@ class McpServer:
                 tr("MCP servers need the package `mcp`"), tr("install it: pip install 'tchat[mcp]'")
             ) from error
         config = self.config.with_variables()
-        log = ServerLog(self._paths.log_file, self.name)
+        log = ServerLog(self._paths.log, self.name)
         environment = {**program_environment(), **config.env}
         return McpConnection(config, environment, log, self._host)

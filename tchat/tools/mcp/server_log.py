@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from tchat.errors import StorageError
-from tchat.private_files import private_file
+from tchat.log_file import LogFile
 from tchat.sanitize import single_line
 
 MAX_LOG = 256 << 10  # characters of one run of a server
@@ -19,12 +16,12 @@ class ServerLog:
     """The log of one run of a server.
 
     Attributes:
-        path: The file; lines are appended.
+        log: Lines are appended to it.
         server: The name in front of each line.
         last: The last line, for the error that the server's end becomes.
     """
 
-    path: Path
+    log: LogFile
     server: str
     last: str = ""
     _left: int = field(default=MAX_LOG)
@@ -46,8 +43,4 @@ class ServerLog:
         self._left -= len(written)
         if self.is_full:
             written += f"mcp {self.server}: it writes more than is kept\n"
-        with (
-            suppress(OSError, StorageError),
-            private_file(self.path).open("a", encoding="utf-8") as file,
-        ):
-            file.write(written)
+        self.log.append(written)

@@ -94,7 +94,7 @@ class HelpController:
         from tchat.tui.dialogs.help import ON_LAST_MESSAGE, command_palette
         from tchat.tui.services.palette import PaletteUse
 
-        use = PaletteUse(self._context.paths.palette_file)
+        use = PaletteUse(self._context.paths.palette_file, self._context.paths.encryption)
         actions = [
             each
             for each in self._context.keys_in_force()

@@ -17,7 +17,7 @@ class HistoryController:
     def __init__(self, context: ChatContext) -> None:
         self.screen = context.screen
         self._context = context
-        self._history = PromptHistory(context.paths.config)
+        self._history = PromptHistory(context.paths.config, context.paths.encryption)
 
     async def load(self) -> None:
         """Let Up go back through the prompts of earlier sessions."""

@@ -399,4 +399,7 @@ def _ended(played: GameResult) -> Iterator[Property]:
         yield tr("independent"), played.verdict.words
     if played.vector:
         yield tr("to use it"), f"tchat judge use {played.vector.stem}"
-    yield tr("report"), str(played.report)
+    report = str(played.report)
+    if played.is_encrypted:
+        report = f"tchat judge report {played.report.parent.name}"
+    yield tr("report"), report

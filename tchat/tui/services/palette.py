@@ -6,13 +6,27 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tchat.encryption.stored_file import StoredFile
 from tchat.errors import TchatError
-from tchat.private_files import write_private
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+PURPOSE = "palette"
 DAY = 86_400.0  # seconds
 MOST = 50  # entries that are kept
 SHOWN = 5
+UNREADABLE = (
+    TchatError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class PaletteUse:
@@ -21,8 +35,8 @@ class PaletteUse:
     Losing it costs an order, so a file that cannot be read or written is no failure.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, encryption: Encryption | None = None) -> None:
+        self._file = StoredFile(file, encryption, PURPOSE)
 
     def first(self, now: float = 0) -> Sequence[str]:
         """The keys of the entries to show first: those used often and lately."""
@@ -41,13 +55,13 @@ class PaletteUse:
         count, _ = uses.pop(key, (0, 0.0))
         latest = dict(list(uses.items())[-(MOST - 1) :]) | {key: (count + 1, now or time.time())}
         try:
-            write_private(self._file, json.dumps(latest).encode())
+            self._file.write(json.dumps(latest).encode())
         except (OSError, TchatError):
             return
 
     def _read(self) -> dict[str, tuple[int, float]]:
         try:
-            stored = json.loads(self._file.read_bytes())
+            stored = json.loads(self._file.read())
             return {str(key): (int(count), float(last)) for key, (count, last) in stored.items()}
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        except UNREADABLE:
             return {}

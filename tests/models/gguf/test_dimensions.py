@@ -12,6 +12,7 @@ import pytest
 from tchat.engine.binding import Cancel, LlamaLibrary, backend
 from tchat.engine.context import SCRATCH, Context
 from tchat.engine.model import Model
+from tchat.log_file import LogFile
 from tchat.models.gguf.dimensions import read_dimensions
 from tchat.models.gguf.header import Array, Header, Tensor
 from tchat.models.metadata import MetadataCache, read_metadata
@@ -29,7 +30,7 @@ def test_the_cache_is_as_large_as_llama_makes_it(
     dimensions = read_metadata(path).dimensions
     # With llama.cpp's log on, which tells the sizes.
     monkeypatch.setattr(LlamaLibrary, "make_quietly", lambda self, make, cancel: make())
-    backend().log.write_to(tmp_path / "log")
+    backend().log.write_to(lambda: LogFile(tmp_path / "log"))
     model = Model(path, cancel=Cancel())
     Context(model, size=4096, batch=256, threads=1, cancel=Cancel()).close()
     model.close()

@@ -1,0 +1,71 @@
+"""The log: what llama.cpp, MCP servers and tchat's own failures leave behind.
+
+It may hold words of a chat. Where the store is locked its pieces are encrypted, and while that is
+not unlocked they are dropped: nobody is asked for a passphrase for the sake of a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tchat.errors import StorageError
+from tchat.private_files import private_file
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+PURPOSE = "log"
+LIMIT = 1 << 20  # bytes; a larger log is truncated
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """The log in the file ``path``; several processes may append to it."""
+
+    path: Path
+    encryption: Encryption | None = None
+
+    def append(self, text: str) -> bool:
+        """Append ``text`` as it is; returns whether that was possible."""
+        if self.encryption is None:
+            with suppress(OSError, StorageError):
+                log = private_file(self.path)
+                with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(text)
+                return True
+            return False
+        if not self.encryption.is_unlocked:
+            return False
+        from tchat.encryption.stored_file import StoredFile
+
+        with suppress(OSError, StorageError):
+            data = text.encode("utf-8", "backslashreplace")
+            StoredFile(self.path, self.encryption, PURPOSE).append_line(data)
+            return True
+        return False
+
+    def truncate(self) -> None:
+        """Empty it if it is larger than `LIMIT`."""
+        with suppress(OSError):
+            if self.path.stat().st_size > LIMIT:
+                self.path.write_bytes(b"")
+
+    def pieces(self) -> Iterator[str]:
+        """What was appended, in pieces.
+
+        Raises:
+            FileNotFoundError: There is no log.
+            OSError, StorageError: It cannot be read.
+        """
+        if self.encryption is None:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                yield from file
+            return
+        from tchat.encryption.stored_file import StoredFile
+
+        for piece in StoredFile(self.path, self.encryption, PURPOSE).lines():
+            yield piece.decode("utf-8", "replace")
