@@ -98,6 +98,11 @@ class Paths:
         return self.config / "tool-undo"
 
     @property
+    def egress_log(self) -> Path:
+        """What left this machine, JSON lines."""
+        return self.config / "egress.jsonl"
+
+    @property
     def models_db(self) -> Path:
         """Headers, verdicts and last uses of model files (SQLite); can be deleted at any time."""
         return self.cache / "models.db"
@@ -146,6 +151,7 @@ class Paths:
         yield N_("MCP servers"), self.mcp_file
         yield N_("tools"), self.tools
         yield N_("tool log"), self.tool_log
+        yield N_("egress log"), self.egress_log
         yield N_("verdicts"), self.models_db
         yield N_("log"), self.log_file
 

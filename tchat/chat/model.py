@@ -100,7 +100,7 @@ def open_model(
         if settings.rpc:
             from tchat.chat.rpc_model import open_rpc_engine
 
-            engine = yield from open_rpc_engine(settings, metadata, draft, cancel)
+            engine = yield from open_rpc_engine(settings, paths, metadata, draft, cancel)
             metadata_cache.record_use(metadata)
             return ChatModel(engine, metadata)
         if not metadata.refusal:

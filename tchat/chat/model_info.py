@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.chat.machine import measured_machine
+from tchat.egress.egress_log import open_egress_log
 from tchat.engine.binding import build_name
 from tchat.models.fit_report import FitReport, fit_rows, report_fit
 from tchat.models.gguf.details import HeaderDetails
@@ -101,7 +102,9 @@ def inspect_model(
             row, details = library.show(name)
         except ModelNotDownloaded as absent:
             asking()
-            remote_model = inspect_remote(absent.remote, HubApi(environ), measured_machine(paths))
+            remote_model = inspect_remote(
+                absent.remote, HubApi(open_egress_log(paths), environ), measured_machine(paths)
+            )
             judged = None if remote_model.refusal else remote_model.report
             return ModelInfo(remote_model, remote_model.details, judged)
     metadata = row.metadata

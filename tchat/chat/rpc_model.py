@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from tchat.chat.machine import require_memory
 from tchat.chat.preload import engine_options
+from tchat.egress.egress_log import Purpose, open_egress_log
 from tchat.engine.events import Event, Notice
 from tchat.engine.rpc.engine import RpcEngine
 from tchat.engine.rpc.process import EngineProcess
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from tchat.engine.binding import Cancel
     from tchat.engine.engine import Engine
     from tchat.models.metadata import ModelMetadata
+    from tchat.paths import Paths
     from tchat.settings import Settings
 
 
 def open_rpc_engine(
-    settings: Settings, metadata: ModelMetadata, draft: ModelMetadata | None, cancel: Cancel
+    settings: Settings,
+    paths: Paths,
+    metadata: ModelMetadata,
+    draft: ModelMetadata | None,
+    cancel: Cancel,
 ) -> Generator[Event, None, Engine]:
     """Connect to the workers of ``settings`` and check their memory; the model is not loaded yet.
 
@@ -47,6 +53,11 @@ def open_rpc_engine(
             "the chat goes to {names} in the clear: {why}", names=joined(exposed), why=tr(INSECURE)
         )
         yield Notice("model", text)
+        egress = open_egress_log(paths)
+        for endpoint in exposed:
+            egress.note_connection(Purpose.RPC, endpoint.partition(":")[0])
+        if problem := egress.take_problem():
+            yield Notice("storage", problem)
     process = EngineProcess(options.rpc, cancel)
     try:
         workers = yield from process.connect()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.chat.outgoing import is_redacted, new_redaction
+from tchat.egress.egress_log import open_egress_log
 from tchat.errors import UsageError
 from tchat.models.files import FileKey
 from tchat.models.gguf.compatibility import ModelKind
@@ -34,7 +35,7 @@ def open_server_model(
         UsageError: The server is not described correctly, or its key is missing.
     """
     found = _find(settings, paths)
-    backend = ServerBackend(found, find_key(found.server), cancel)
+    backend = ServerBackend(found, find_key(found.server), open_egress_log(paths), cancel)
     if is_redacted(found.server, settings):
         backend.redaction = new_redaction(settings)
     return backend, server_metadata(settings.model, found)

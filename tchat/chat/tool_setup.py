@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tchat.chat.mcp_servers import ChatServers
     from tchat.chat.tool_loop import ChatTools
+    from tchat.egress.egress_log import EgressLog
     from tchat.engine.binding import Cancel
     from tchat.paths import Paths
     from tchat.sessions.store import Store
@@ -304,6 +305,7 @@ def _registry(
             roots=roots,
             undo=paths.tool_undo,
             encryption=paths.encryption,
+            egress=functools.partial(_open_egress_log, paths),
             sandbox=functools.cache(find_sandbox),
             search_chats=functools.partial(_search_chats, store),
             trusted_servers=frozenset(tools.trusted_servers),
@@ -387,6 +389,12 @@ def _search_chats(store: Store | None, text: str, most: int) -> Iterable[ChatHit
             role=message.role if message is not None else "title",
             text=message.text if message is not None else session.title,
         )
+
+
+def _open_egress_log(paths: Paths) -> EgressLog:
+    from tchat.egress.egress_log import open_egress_log
+
+    return open_egress_log(paths)
 
 
 def _nobody(_: ApprovalRequest) -> Answer:

@@ -168,6 +168,7 @@ def check(
     as_json: bool = JSON,
 ) -> None:
     """Ask a server for its kind and its models; no chat is sent."""
+    from tchat.egress.egress_log import open_egress_log
     from tchat.engine.prompt import never
     from tchat.servers.api_key import find_key
     from tchat.servers.config import find_server_model
@@ -180,13 +181,16 @@ def check(
         server = found.server if found else find_server(name, console.paths)
     else:
         server = find_server(name, console.paths)
-    connection = ServerConnection(server, find_key(server, console.environ))
+    egress = open_egress_log(console.paths)
+    connection = ServerConnection(server, egress, find_key(server, console.environ))
     started = time.perf_counter()
     try:
         descriptions = describe_models(connection, never)
     finally:
         connection.close()
     seconds = time.perf_counter() - started
+    if problem := egress.take_problem():
+        console.notice(problem)
     if as_json:
         print_json(console, _record(server, descriptions, seconds))
         return

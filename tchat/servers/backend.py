@@ -31,6 +31,7 @@ from tchat.settings import Sampling
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.egress.egress_log import EgressLog
     from tchat.engine.binding import Cancel
     from tchat.engine.prompt import ChatMessage
     from tchat.engine.prompt.encoder import EncodedPrompt
@@ -46,6 +47,7 @@ class ServerBackend:
     Args:
         model: The server and its model; an empty one is the only one there.
         key: The API key; empty for none.
+        egress: Logs what is sent to the server.
         cancel: Ends the call in progress when it is set, from any thread.
 
     Attributes:
@@ -53,13 +55,13 @@ class ServerBackend:
         redaction: Replaces values in what is sent, and puts them back; None for neither.
     """
 
-    def __init__(self, model: ServerModel, key: str, cancel: Cancel) -> None:
+    def __init__(self, model: ServerModel, key: str, egress: EgressLog, cancel: Cancel) -> None:
         self.server, self._wanted = model
         self.cancel = cancel
         self.schema: Mapping[str, Any] | None = None
         self.redaction: OutgoingRedaction | None = None
         self._offered: Sequence[Mapping[str, Any]] = ()
-        self._connection = ServerConnection(self.server, key)
+        self._connection = ServerConnection(self.server, egress, key)
         self._calibration = Calibration()
         self._description: ServerDescription | None = None
 
@@ -130,10 +132,13 @@ class ServerBackend:
     # What only the engine in this process does
 
     def bind_session(self, session: str) -> None:
-        """Nothing is saved of a prompt on a server."""
+        """Log the requests from now on as those of ``session``; nothing else is saved."""
+        self._connection.session = session
 
     def unbind_session(self, session: str) -> None:
-        """Nothing is saved of a prompt on a server."""
+        """Log the requests from now on as those of no session."""
+        if self._connection.session == session:
+            self._connection.session = ""
 
     def save(
         self,

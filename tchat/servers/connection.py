@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tchat import __version__
+from tchat.egress.egress_log import EgressLog, Purpose, Transfer
 from tchat.servers.config import Server
 from tchat.servers.errors import (
     ServerError,
@@ -72,15 +73,21 @@ class ServerConnection:
 
     Args:
         server: The server.
+        egress: Logs what is sent.
         key: Its API key, sent to it alone; empty for none.
         pause: How long to wait before another attempt: by the number of the last one.
+
+    Attributes:
+        session: The stored session that requests are made for, for the log.
     """
 
     server: Server
+    egress: EgressLog = field(repr=False)
     key: str = field(default="", repr=False)
     pause: Callable[[int], float] = lambda attempt: (
         FIRST_PAUSE * 2**attempt * random.uniform(1, 1.25)  # noqa: S311
     )
+    session: str = ""
     _idle: list[_Lane] = field(default_factory=list)
     _tls: ssl.SSLContext | None = None
     _is_closed: bool = False
@@ -195,6 +202,11 @@ class ServerConnection:
         finally:
             exchange.end()
 
+    def begin_transfer(self, host: str, size: int) -> Transfer:
+        """Log a request of so many bytes."""
+        name, session = self.server.name, self.session
+        return self.egress.begin(Purpose.SERVER, host, name=name, session=session, sent=size)
+
     def tls(self) -> ssl.SSLContext:
         """The context of all connections: it verifies certificates."""
         if self._tls is None and self.server.is_loopback and self.server.url.startswith("http://"):
@@ -223,6 +235,8 @@ class _Lane:
         """Send a request; the answer's head is there, its body is not read yet."""
         import httpx2
 
+        from tchat.egress.http import send_logged
+
         server, key = self.connection.server, self.connection.key
         if self._client is None:
             self._client = httpx2.Client(
@@ -248,14 +262,15 @@ class _Lane:
             extensions={"trace": self._trace},
         )
         is_reused = bool(self._streams)
+        begin = self.connection.begin_transfer
         try:
-            return self._client.send(request, stream=True, follow_redirects=False)
+            return send_logged(self._client, request, begin, stream=True)
         except (httpx2.RemoteProtocolError, httpx2.NetworkError):
             if not is_reused or self._is_shut:
                 raise
         # The server closed it since the last request.
         self._streams.clear()
-        return self._client.send(request, stream=True, follow_redirects=False)
+        return send_logged(self._client, request, begin, stream=True)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Remember the sockets; called by httpcore."""
@@ -397,6 +412,8 @@ class _Exchange:
         """The events of a stream; ends at ``[DONE]``, and with the stream."""
         import httpx2
 
+        from tchat.egress.http import end_logged
+
         server = self._lane.connection.server
         response.headers["content-type"] = "text/event-stream"
         response.encoding = "utf-8"
@@ -408,6 +425,7 @@ class _Exchange:
                     raise Stopped
                 if data == "[DONE]":
                     is_marked = True
+                    end_logged(response)  # the process may end before this thread does
                     # Nobody waits for the end itself; it lets the connection be used again.
                     yield StreamEnd(is_marked)
                 elif data:

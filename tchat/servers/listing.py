@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tchat.egress.egress_log import EgressLog
 from tchat.errors import TchatError
 from tchat.servers.api_key import find_key
 from tchat.servers.config import Server
@@ -65,17 +66,18 @@ def local_servers(
 
 def list_models(
     servers: Sequence[Server],
+    egress: EgressLog,
     environ: Mapping[str, str] = os.environ,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Listing:
-    """Ask all servers for their models, side by side.
+    """Ask all servers for their models, side by side; ``egress`` logs it.
 
     A program on this machine that does not serve at the moment is no error.
     """
 
     def ask(head: str, server: Server) -> tuple[ServedRow, ...] | TchatError:
         try:
-            connection = ServerConnection(server, find_key(server, environ))
+            connection = ServerConnection(server, egress, find_key(server, environ))
             try:
                 models = read_models(connection, is_stopped, SECONDS)
                 kind = kind_of(connection, models)

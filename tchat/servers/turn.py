@@ -110,6 +110,8 @@ class ServerTurn:
         if isinstance(chunk, Notice | PromptProgress):
             yield chunk
         elif chunk is END:
+            if problem := self._connection.egress.take_problem():
+                yield Notice("storage", problem)
             if not self._first:  # a reply without text
                 yield from self._prefilled()
         elif isinstance(chunk, RetryPause):

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from tchat.egress.egress_log import EgressLog, Purpose, Transfer
 from tchat.sanitize import single_line
 from tchat.tools.addresses import SocketAddress, addresses_of, is_public
 from tchat.tools.tool import ToolError
@@ -68,6 +70,7 @@ class HttpFetcher:
     """Fetches pages.
 
     Attributes:
+        egress: Logs what is requested.
         trusted: ``host:port`` of servers whose private address the user allows. A redirect from
             elsewhere does not lead to them.
         seconds: The limit for one page.
@@ -76,6 +79,7 @@ class HttpFetcher:
         connect: Opens a connection to an address that was judged.
     """
 
+    egress: EgressLog
     trusted: frozenset[str] = frozenset()
     seconds: float = SECONDS
     max_size: int = MAX_SIZE
@@ -91,10 +95,10 @@ class HttpFetcher:
         end = time.monotonic() + self.seconds
         trusted = self.trusted
         for _ in range(MAX_REDIRECTS + 1):
-            parts, host, port = _parsed(url)
-            place = f"{host}:{port}"
-            connection = self._open(host, port, end, is_trusted=place in trusted)
-            page, location = self._exchange(connection, parts, host, port, end)
+            target = _parsed(url)
+            place = f"{target.host}:{target.port}"
+            connection = self._open(target.host, target.port, end, is_trusted=place in trusted)
+            page, location = self._exchange(connection, target, end)
             if location is None:
                 return page
             trusted &= {place}
@@ -120,9 +124,11 @@ class HttpFetcher:
         raise _unreachable(host, failure) from failure
 
     def _exchange(
-        self, connection: socket.socket, parts: SplitResult, host: str, port: int, end: float
+        self, connection: socket.socket, target: _Target, end: float
     ) -> tuple[HttpPage, str | None]:
         """Ask for a page; with the place that it redirects to, if it does."""
+        parts, host, _ = target
+        transfer = self.egress.begin(Purpose.TOOL, host, name="fetch_url")
         # A server that sends a byte now and then would outlast any limit of one read.
         sockets = [connection]
         watchdog = threading.Timer(max(0.0, end - time.monotonic()), _shut_down, [sockets])
@@ -137,7 +143,7 @@ class HttpFetcher:
                 )
                 sockets.append(stream)
                 stream.do_handshake()
-            return self._ask(sockets[-1], parts, host, port, end)
+            return self._ask(sockets[-1], target, end, transfer)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= end:
                 raise _too_slow() from error
@@ -146,26 +152,35 @@ class HttpFetcher:
             watchdog.cancel()
             for each in sockets:
                 each.close()
+            transfer.end()
 
     def _ask(
-        self, stream: socket.socket, parts: SplitResult, host: str, port: int, end: float
+        self, stream: socket.socket, target: _Target, end: float, transfer: Transfer
     ) -> tuple[HttpPage, str | None]:
+        parts, host, port = target
         client = http.client.HTTPConnection(host, port)
         client.sock = stream
-        target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        asked = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         if parts.query:
-            target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+            asked += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
         # The Host header is made from the host and the port of the connection.
         default = port == PORTS[parts.scheme]
         name = f"[{host}]" if ":" in host else host
-        client.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
-        client.putheader("Host", name if default else f"{name}:{port}")
-        client.putheader("User-Agent", "tchat")
-        client.putheader("Accept", "text/html, text/plain, application/json, text/*;q=0.9")
-        client.putheader("Accept-Encoding", "identity")
-        client.putheader("Connection", "close")
+        fields = {
+            "Host": name if default else f"{name}:{port}",
+            "User-Agent": "tchat",
+            "Accept": "text/html, text/plain, application/json, text/*;q=0.9",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+        client.putrequest("GET", asked, skip_host=True, skip_accept_encoding=True)
+        for field_name, value in fields.items():
+            client.putheader(field_name, value)
+        transfer.sent = len(f"GET {asked} HTTP/1.1\r\n\r\n")
+        transfer.sent += sum(len(each) + len(value) + 4 for each, value in fields.items())
         client.endheaders()
         response = client.getresponse()
+        transfer.received = len(response.headers.as_bytes())
         with response:
             location = response.getheader("Location")
             if response.status in _REDIRECTS and location:
@@ -174,6 +189,7 @@ class HttpFetcher:
             if response.getheader("Content-Encoding", "identity").lower() != "identity":
                 raise ToolError(tr("the server sent compressed data"), tr("name another page"))
             data = response.read(self.max_size + 1)
+            transfer.received += len(data)
             _left(end)  # the watchdog's end of the connection looks like the end of the page
             page = HttpPage(
                 url=parts.geturl(),
@@ -186,7 +202,13 @@ class HttpFetcher:
             return page, None
 
 
-def _parsed(url: str) -> tuple[SplitResult, str, int]:
+class _Target(NamedTuple):
+    parts: SplitResult
+    host: str
+    port: int
+
+
+def _parsed(url: str) -> _Target:
     """The parts of a URL that may be fetched, its host and its port."""
     if len(url) > MAX_URL or any(ord(each) <= 32 or ord(each) == 127 for each in url):
         raise _refused(url)
@@ -201,7 +223,7 @@ def _parsed(url: str) -> tuple[SplitResult, str, int]:
         raise _refused(url)
     if "%" in host or port == 0:
         raise _refused(url)
-    return parts, host, PORTS[parts.scheme] if port is None else port
+    return _Target(parts, host, PORTS[parts.scheme] if port is None else port)
 
 
 def _left(end: float) -> float:

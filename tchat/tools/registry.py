@@ -24,6 +24,7 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
+    from tchat.egress.egress_log import EgressLog
     from tchat.tools.roots import Roots
     from tchat.tools.sandbox import Sandbox
     from tchat.tools.search_chats import ChatHit
@@ -46,6 +47,7 @@ class ToolSettings:
         roots: The allowed folders for the tool of a name.
         undo: The folder where former contents of changed files are kept.
         encryption: What encrypts them; None for a store in clear.
+        egress: Opens the log of what leaves this machine.
         sandbox: Looks for the sandbox; called when a tool that runs programs is used.
         search_chats: Finds at most so many messages of the user's sessions.
         trusted_servers: ``host:port`` of servers at private addresses that may be fetched from.
@@ -56,6 +58,7 @@ class ToolSettings:
 
     roots: Callable[[str], Roots]
     undo: Path
+    egress: Callable[[], EgressLog]
     sandbox: Callable[[], Sandbox | None] = _no_sandbox
     search_chats: Callable[[str, int], Iterable[ChatHit]] = _no_chats
     trusted_servers: frozenset[str] = frozenset()
@@ -119,7 +122,7 @@ def _fetch_url(settings: ToolSettings) -> Tool:
     from tchat.tools.fetch_url import fetch_url_tool
     from tchat.tools.http_fetch import HttpFetcher
 
-    return fetch_url_tool(HttpFetcher(trusted=settings.trusted_servers))
+    return fetch_url_tool(HttpFetcher(settings.egress(), trusted=settings.trusted_servers))
 
 
 def _calculator(settings: ToolSettings) -> Tool:  # noqa: ARG001

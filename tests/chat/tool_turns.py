@@ -18,6 +18,7 @@ from tchat.tools.registry import ToolRegistry, ToolSettings
 from tchat.tools.syntaxes import ToolChoice
 from tchat.tools.tool import Effect, Tool, object_schema
 from tests.chat.forced_replies import HERMES, MARKS, ForcedReplies
+from tests.egress.user_log import user_log
 from tests.tiny import write_tiny
 
 OpenTools = Callable[..., ChatTools]
@@ -37,7 +38,12 @@ def open_tools(paths: Paths) -> OpenTools:
         max_steps: int = 10,
         ask: Callable[[ApprovalRequest], Answer] = lambda _: Answer(ApprovalChoice.ONCE),
     ) -> ChatTools:
-        registry = ToolRegistry(ToolSettings(lambda _: None, paths.tool_undo), paths.tools)  # type: ignore[arg-type,return-value]
+        settings = ToolSettings(
+            lambda _: None,  # type: ignore[arg-type,return-value]
+            paths.tool_undo,
+            user_log,
+        )
+        registry = ToolRegistry(settings, paths.tools)
         for tool in tools:
             registry.add(tool)
         names = (*names, *(tool.name for tool in tools))

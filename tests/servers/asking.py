@@ -13,6 +13,7 @@ from tchat.engine.prompt import ChatMessage
 from tchat.servers.backend import ServerBackend
 from tchat.servers.config import Server, ServerModel
 from tchat.settings import Sampling
+from tests.egress.user_log import user_log
 from tests.servers.fake_server import SOON, FakeServer
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ def backend_of(
     fake: FakeServer, cancel: Cancel | None = None, *, key: str = "", model: str = "", **more: Any
 ) -> ServerBackend:
     server = Server("box", fake.url, **{"ctx_size": 4096, **more})
-    made = ServerBackend(ServerModel(server, model), key, cancel or Cancel())
+    made = ServerBackend(ServerModel(server, model), key, user_log(), cancel or Cancel())
     made._connection.pause = lambda attempt: 0.01
     return made
 

@@ -24,6 +24,7 @@ from tchat.servers.config import (
     save_server,
 )
 from tchat.settings import load
+from tests.egress.user_log import user_log
 
 KEY = "sk-abc123DEF456"
 HTTPS = Server("lab", "https://lab.example/v1")
@@ -248,5 +249,5 @@ def test_a_key_goes_over_plain_http_nowhere_else(host: str) -> None:
 def test_no_representation_shows_a_key() -> None:
     from tchat.servers.connection import ServerConnection
 
-    assert KEY not in repr(ServerConnection(HTTPS, KEY))
+    assert KEY not in repr(ServerConnection(HTTPS, user_log(), KEY))
     assert KEY not in repr(ServerModel(HTTPS, "x"))

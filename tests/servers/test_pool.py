@@ -21,6 +21,7 @@ from tchat.servers.config import Server, ServerModel
 from tchat.servers.errors import ServerError
 from tchat.servers.pool import PooledServer, PoolItem, ServerPool
 from tchat.settings import Sampling
+from tests.egress.user_log import user_log
 from tests.servers.asking import backend_of
 from tests.servers.fake_server import (
     Answer,
@@ -93,7 +94,7 @@ def pool_of() -> Iterator[PoolOf]:
             cancel, made = cancel or Cancel(), []
             for name, url in zip("ab", urls, strict=False):
                 server = Server(name, url, ctx_size=4096, kind=kind)
-                backend = ServerBackend(ServerModel(server, ""), "", cancel)
+                backend = ServerBackend(ServerModel(server, ""), "", user_log(), cancel)
                 backend._connection.pause = lambda attempt: 0.01
                 made.append(PooledServer(backend, SAMPLING))
             pool = ServerPool(made, cancel, in_flight, pause=0.02)

@@ -27,6 +27,7 @@ from tchat.servers.backend import ServerBackend
 from tchat.servers.config import Server, ServerModel
 from tchat.settings import Sampling
 from tchat.tools.tool import object_schema
+from tests.egress.user_log import user_log
 from tests.servers.asking import QUESTION, ask, finished, only, text_of
 from tests.servers.real_server import ALIAS, real_server
 
@@ -39,7 +40,9 @@ def url(starter_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def smol(url: str, cancel: Cancel) -> Iterator[ServerBackend]:
-    made = ServerBackend(ServerModel(Server("smol", url, ctx_size=1024), ALIAS), "", cancel)
+    made = ServerBackend(
+        ServerModel(Server("smol", url, ctx_size=1024), ALIAS), "", user_log(), cancel
+    )
     yield made
     made.close()
 

@@ -14,6 +14,7 @@ from tchat.tools.approval_rule import ApprovalRule, Verdict
 from tchat.tools.command_pattern import is_allowed, is_denied, suggested_pattern
 from tchat.tools.registry import BUILT_IN, TAKE_PATTERNS, ToolSettings
 from tchat.tools.roots import Roots
+from tests.egress.user_log import user_log
 from tests.tools.test_approval import rules, running
 from tests.tools.workplace import Workplace
 
@@ -98,7 +99,7 @@ def test_a_rule_that_may_match_is_none_of_these(text: str) -> None:
 
 
 def test_the_tools_that_take_patterns_are_those_with_paths_and_commands(tmp_path: Path) -> None:
-    settings = ToolSettings(roots=lambda _: Roots([tmp_path]), undo=tmp_path)
+    settings = ToolSettings(roots=lambda _: Roots([tmp_path]), undo=tmp_path, egress=user_log)
     made = [make(settings) for make in BUILT_IN.values()]
     taking = {each.name for each in made if each.path_arguments or each.command_argument}
     assert taking == TAKE_PATTERNS

@@ -15,6 +15,7 @@ from tchat.tools.addresses import SocketAddress, is_public
 from tchat.tools.fetch_url import fetch_url_tool
 from tchat.tools.http_fetch import HttpFetcher
 from tchat.tools.tool import ToolError
+from tests.egress.user_log import user_log
 
 PRIVATE = "private page"
 PUBLIC_ADDRESS = "93.184.215.14"
@@ -79,7 +80,7 @@ class Pages:
         return [(family, tuple(address)) for family, _, _, _, address in found]
 
     def fetcher(self, seconds: float = 10) -> HttpFetcher:
-        return HttpFetcher(resolve=self.resolve, connect=self.connect, seconds=seconds)
+        return HttpFetcher(user_log(), resolve=self.resolve, connect=self.connect, seconds=seconds)
 
     def text(self, url: str, **options: float) -> str:
         return fetch_url_tool(self.fetcher(**options)).call({"url": url})
@@ -263,7 +264,7 @@ def test_a_name_that_changes_its_address_gains_nothing(pages: Pages) -> None:
         looked_up.append(address)
         return [(socket.AF_INET, (address, port))]
 
-    fetcher = HttpFetcher(resolve=rebinding, connect=pages.connect)
+    fetcher = HttpFetcher(user_log(), resolve=rebinding, connect=pages.connect)
     assert fetcher.fetch("http://rebinding.example/").status == 200
     assert pages.connected == [PUBLIC_ADDRESS]
     assert looked_up == [PUBLIC_ADDRESS]
@@ -281,7 +282,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(pages: Pages)
         return [(socket.AF_INET, (each, port)) for each in (PUBLIC_ADDRESS, "10.0.0.1")]
 
     with pytest.raises(ToolError, match="not on the internet"):
-        HttpFetcher(resolve=mixed, connect=pages.connect).fetch("http://mixed.example/")
+        HttpFetcher(user_log(), resolve=mixed, connect=pages.connect).fetch("http://mixed.example/")
     assert pages.connected == []
 
 
@@ -291,13 +292,15 @@ def test_a_proxy_of_the_environment_is_not_asked(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{pages.port}")
     with pytest.raises(ToolError, match="not on the internet"):
-        HttpFetcher().fetch("http://169.254.169.254/latest")
+        HttpFetcher(user_log()).fetch("http://169.254.169.254/latest")
     assert pages.asked == []
 
 
 def test_a_trusted_server_is_trusted_with_its_port_and_not_from_elsewhere(pages: Pages) -> None:
     place = f"127.0.0.1:{pages.port}"
-    fetcher = HttpFetcher(trusted=frozenset({place}), resolve=pages.resolve, connect=pages.connect)
+    fetcher = HttpFetcher(
+        user_log(), trusted=frozenset({place}), resolve=pages.resolve, connect=pages.connect
+    )
     assert fetcher.fetch(f"http://{place}/a").data == PRIVATE.encode()
     pages.redirect = "/b"
     assert fetcher.fetch(f"http://{place}/redirect").url == f"http://{place}/b"

@@ -18,12 +18,15 @@ from tchat.tools.roots import Roots
 from tchat.tools.search_chats import ChatHit, search_chats_tool
 from tchat.tools.tool import Effect, Tool, ToolError, object_schema
 from tchat.tools.user_tools import described_file
+from tests.egress.user_log import user_log
 from tests.tools.workplace import Workplace
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> ToolRegistry:
-    settings = ToolSettings(roots=lambda _: Roots([tmp_path]), undo=tmp_path / "undo")
+    settings = ToolSettings(
+        roots=lambda _: Roots([tmp_path]), undo=tmp_path / "undo", egress=user_log
+    )
     (tmp_path / "tools").mkdir()
     return ToolRegistry(settings, tmp_path / "tools")
 

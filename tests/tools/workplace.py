@@ -16,6 +16,7 @@ from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest, ToolEx
 from tchat.tools.registry import BUILT_IN, ToolRegistry, ToolSettings
 from tchat.tools.roots import Roots
 from tchat.tools.sandbox import Sandbox
+from tests.egress.user_log import user_log
 
 MARK = "TOP-SECRET-CONTENT"
 ALLOW_ALL = (ApprovalRule(Verdict.ALLOW, "*"),)
@@ -110,6 +111,7 @@ class Workplace:
         settings = ToolSettings(
             roots=roots,
             undo=self.base / "undo",
+            egress=user_log,
             sandbox=lambda: sandbox,
             trusted_servers=trusted,
         )

@@ -13,6 +13,7 @@ from typing import Any
 from tchat.cli.console import Console
 from tchat.cli.map.ray_worker import RowWorker, SentFile
 from tchat.cli.map.spread import Chunk, WorkerLost
+from tchat.egress.egress_log import Purpose, open_egress_log
 from tchat.engine.batch import BatchOptions, BatchResult
 from tchat.errors import NetworkError, TchatError, UsageError
 from tchat.models.metadata import MetadataCache
@@ -74,6 +75,11 @@ def open_fleet(
     files = [SentFile.of(each) for each in (path, *metadata.parts)]
     _join(ray, request.address)
     try:
+        egress = open_egress_log(console.paths)
+        for host in _hosts(ray, request.address):
+            egress.note_connection(Purpose.RAY, host)
+        if problem := egress.take_problem():
+            console.notice(problem)
         total = ray.cluster_resources()
         gpus = 1 if total.get("GPU") else 0
         room = int(total.get("CPU", 0)) // request.cpus
@@ -102,6 +108,17 @@ def open_fleet(
             fleet.close()
     finally:
         ray.shutdown()
+
+
+def _hosts(ray: Any, address: str) -> set[str]:
+    """Where files and rows go: to the address that was named, else to the other nodes."""
+    if address == "local":
+        return set()
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        return {host}
+    own = ray.util.get_node_ip_address()
+    return {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]} - {own}
 
 
 def _nodes(ray: Any) -> int:

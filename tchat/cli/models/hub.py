@@ -47,11 +47,15 @@ def search(
     as_json: bool = JSON,
 ) -> None:
     """Search the Hugging Face Hub for models, most downloaded first."""
+    from tchat.egress.egress_log import open_egress_log
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.api import search_models as ask
 
     console: Console = ctx.obj
-    results = ask(HubApi(console.environ), " ".join(words), limit)
+    egress = open_egress_log(console.paths)
+    results = ask(HubApi(egress, console.environ), " ".join(words), limit)
+    if problem := egress.take_problem():
+        console.notice(problem)
     if as_json:
         print_json(console, [_hit_record(result) for result in results])
         return
@@ -146,6 +150,7 @@ def pull(
     end whether to make it the default model.
     """
     from tchat.chat.machine import measured_machine
+    from tchat.egress.egress_log import open_egress_log
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.cache import HubCache, cache_folder
     from tchat.models.hub.pull import pull as begin
@@ -161,7 +166,8 @@ def pull(
     name = better.full_name if better else name
     named = resolve_remote(name, console.paths, console.environ)
     cache = HubCache(cache_folder(console.environ))
-    hub = HubApi(console.environ)
+    egress = open_egress_log(console.paths)
+    hub = HubApi(egress, console.environ)
     output = PullOutput(name, console, yes=yes)
     with MetadataCache(console.paths) as metadata_cache:
         events = begin(
@@ -180,6 +186,8 @@ def pull(
             except (ModelError, NetworkError, StorageError) as error:
                 shown, reason = single_line(str(each)), error.message
                 console.say(tr("{name} was not downloaded: {reason}", name=shown, reason=reason))
+    if problem := egress.take_problem():
+        console.notice(problem)
     if as_json:
         also = {"companions": [_pull_record(each) for each in beside]}
         print_json(console, {**_pull_record(pulled), **output.judgement, **also})

@@ -110,10 +110,15 @@ def ls(
 
 def _served(console: Console) -> Sequence[ServedRow]:
     """The models of servers; says which cannot be asked."""
+    from tchat.egress.egress_log import open_egress_log
     from tchat.servers.config import read_servers
     from tchat.servers.listing import list_models
 
-    listing = list_models([*read_servers(console.paths).values()], console.environ)
+    listing = list_models(
+        [*read_servers(console.paths).values()],
+        open_egress_log(console.paths),
+        console.environ,
+    )
     for error in listing.errors:
         console.say(tr("warning: {warning}", warning=error.message))
     return listing.rows

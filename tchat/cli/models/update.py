@@ -42,6 +42,7 @@ def update(
 
     The old file stays until the new one is here and verified.
     """
+    from tchat.egress.egress_log import open_egress_log
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.cache import HubCache, cache_folder
     from tchat.models.hub.update import find_revisions
@@ -49,7 +50,8 @@ def update(
     console: Console = ctx.obj
     if bool(models) == everything:
         raise UsageError(tr("name models, or use --all"), tr("`tchat models ls` lists them"))
-    hub, cache = HubApi(console.environ), HubCache(cache_folder(console.environ))
+    egress = open_egress_log(console.paths)
+    hub, cache = HubApi(egress, console.environ), HubCache(cache_folder(console.environ))
     with open_library(console) as library:
         paths = _paths(library, models)
         revisions = list(find_revisions(paths, hub, cache))
@@ -69,6 +71,8 @@ def update(
                 _pull(each, hub, cache, console)
                 if kept := library.remove_replaced(each):
                     console.say(single_line(kept, 1000))
+    if problem := egress.take_problem():
+        console.notice(problem)
     if as_json:
         print_json(console, [_record(each, updated=not dry_run) for each in revisions])
     problems = [each.problem for each in revisions if each.problem is not None]

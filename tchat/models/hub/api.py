@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tchat.egress.egress_log import EgressLog, Purpose, Transfer
 from tchat.errors import TchatError
 from tchat.models.hub.client import (
     PUBLIC,
@@ -57,7 +58,8 @@ MAX_REQUESTS = 8  # at the same time
 class HubApi:
     """The API of the hub at ``endpoint``; safe to use from several threads.
 
-    Nothing is imported or requested before the first call. ``HF_ENDPOINT`` and
+    ``egress`` logs what is requested. Nothing is imported or requested before the first call.
+    ``HF_ENDPOINT`` and
     ``HF_HUB_DOWNLOAD_TIMEOUT`` are read here, other variables by huggingface_hub.
 
     Raises, from its methods:
@@ -67,8 +69,12 @@ class HubApi:
     """
 
     def __init__(
-        self, environ: Mapping[str, str] = os.environ, limits: ResponseLimits | None = None
+        self,
+        egress: EgressLog,
+        environ: Mapping[str, str] = os.environ,
+        limits: ResponseLimits | None = None,
     ) -> None:
+        self.egress = egress
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
         self.limits = limits or ResponseLimits()
         seconds = environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
@@ -117,7 +123,8 @@ class HubApi:
         headers = {}
         if start or end is not None:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        with self._answer(path, {}, headers, file.repo) as response:
+        purpose = Purpose.DOWNLOAD
+        with self._answer(path, {}, headers, file.repo, purpose) as response:
             begins = _start(response, file, start)
             yield begins, download_chunks(response, self.limits, host_of(self.endpoint))
 
@@ -136,9 +143,14 @@ class HubApi:
         params: Mapping[str, str | list[str]],
         headers: Mapping[str, str],
         repo: str,
+        purpose: Purpose = Purpose.HUB,
     ) -> Iterator[httpx2.Response]:
         """The successful answer to a GET; reading its body may raise the same errors."""
-        with get(self.endpoint + path, params, headers, self.limits) as response:
+
+        def begin(host: str, size: int) -> Transfer:
+            return self.egress.begin(purpose, host, name=repo, sent=size)
+
+        with get(self.endpoint + path, params, headers, self.limits, begin) as response:
             if response.status_code >= 400:
                 import httpx2
 

@@ -31,6 +31,8 @@ from tchat.translation import N_, tr
 if TYPE_CHECKING:
     import httpx2
 
+    from tchat.egress.http import Begin
+
 PUBLIC = "https://huggingface.co"
 TIMEOUT = 20.0  # seconds without a byte
 REDIRECTS = 10
@@ -106,8 +108,9 @@ def get(
     params: Mapping[str, str | list[str]],
     headers: Mapping[str, str],
     limits: ResponseLimits,
+    begin: Begin,
 ) -> Iterator[httpx2.Response]:
-    """GET ``url`` and follow redirects; the body is not read yet.
+    """GET ``url`` and follow redirects; the body is not read yet. ``begin`` logs each request.
 
     The authorization header is sent to the host of ``url`` only.
 
@@ -135,7 +138,7 @@ def get(
             headers={**_own_headers(), "accept-encoding": "identity", **headers},
             timeout=limits.silence,
         )
-        response = _within(limits.headers, lambda: _send(session, request), host)
+        response = _within(limits.headers, lambda: _send(session, request, begin), host)
         try:
             yield response
         finally:
@@ -188,13 +191,15 @@ def _require_proxies() -> None:
             )
 
 
-def _send(session: httpx2.Client, request: httpx2.Request) -> httpx2.Response:
+def _send(session: httpx2.Client, request: httpx2.Request, begin: Begin) -> httpx2.Response:
     """Send ``request`` and follow redirects without reading their bodies."""
     import httpx2
 
+    from tchat.egress.http import send_logged
+
     for _ in range(REDIRECTS):
         try:
-            response = session.send(request, stream=True, follow_redirects=False)
+            response = send_logged(session, request, begin, stream=True)
         except RuntimeError as error:
             if not session.is_closed:
                 raise

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mcp.client import ClientRequestContext, IncomingMessage
     from mcp.shared.dispatcher import ProgressFnT
 
+    from tchat.egress.egress_log import EgressLog
     from tchat.tools.mcp.config import ServerConfig
     from tchat.tools.mcp.server_log import ServerLog
 
@@ -67,13 +68,14 @@ class McpConnection:
         self,
         config: ServerConfig,
         environment: Mapping[str, str],
+        egress: EgressLog,
         log: ServerLog,
         host: McpHost | None,
     ) -> None:
         self.stale: set[str] = set()
         self._config = config
         self._environment = environment
-        self._log = log
+        self._egress, self._log = egress, log
         self._host = host
         self._name = single_line(config.name, 64)
         self._ready = threading.Event()
@@ -221,7 +223,7 @@ class McpConnection:
         config = self._config
         transport: AbstractAsyncContextManager[Any]
         if config.url:
-            transport = http_transport(config, self._refused)
+            transport = http_transport(config, self._egress, self._refused)
         else:
             transport = stdio_transport(config, self._environment, self._log, self._end)
         can_ask = self._host is not None

@@ -10,6 +10,8 @@ import httpx2
 from httpx2 import HTTPError
 from mcp.client.streamable_http import streamable_http_client
 
+from tchat.egress.egress_log import EgressLog, Purpose, Transfer
+from tchat.egress.http import LoggingClient
 from tchat.tools.mcp.messages import MAX_MESSAGE, MessageStream, Pace
 
 if TYPE_CHECKING:
@@ -28,12 +30,14 @@ REQUESTS_PER_SECOND = 50
 @asynccontextmanager
 async def http_transport(
     config: ServerConfig,
+    egress: EgressLog,
     refuse: Callable[[int], None],
 ) -> AsyncIterator[tuple[MessageStream, WriteStream[SessionMessage]]]:
     """Connect to the server; yield the streams of messages from it and to it.
 
     Args:
         config: Without variables left in it.
+        egress: Logs what is sent.
         refuse: Called with the HTTP status where the server refuses access.
 
     Raises:
@@ -50,7 +54,11 @@ async def http_transport(
             refuse(response.status_code)
         _bound_body(response)
 
-    client = httpx2.AsyncClient(
+    def begin(host: str, size: int) -> Transfer:
+        return egress.begin(Purpose.MCP, host, name=config.short_name, sent=size)
+
+    client = LoggingClient(
+        begin,
         # What is not compressed cannot grow.
         headers={**config.headers, "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=READ_SECONDS),

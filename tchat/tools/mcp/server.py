@@ -324,7 +324,9 @@ class McpServer:
             raise ToolError(
                 tr("MCP servers need the package `mcp`"), tr("install it: pip install 'tchat[mcp]'")
             ) from error
+        from tchat.egress.egress_log import open_egress_log
+
         config = self.config.with_variables()
         log = ServerLog(self._paths.log, self.name)
         environment = {**program_environment(), **config.env}
-        return McpConnection(config, environment, log, self._host)
+        return McpConnection(config, environment, open_egress_log(self._paths), log, self._host)

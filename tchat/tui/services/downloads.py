@@ -148,13 +148,14 @@ class Downloads:
         agrees: Callable[[str], bool],
     ) -> Pulled | None:
         """Pull on this thread."""
+        from tchat.egress.egress_log import open_egress_log
         from tchat.models.hub.api import HubApi
         from tchat.models.hub.pull import ModelSelected, Pulled
         from tchat.models.hub.remote_model import pull_objection
         from tchat.models.metadata import MetadataCache
         from tchat.models.name_lookup import resolve_remote
 
-        hub, listing = HubApi(self._environ), None
+        hub, listing = HubApi(open_egress_log(self._paths), self._environ), None
         with MetadataCache(self._paths) as store:
             wanted = newer or resolve_remote(name, self._paths, self._environ)
             for event in self._events(wanted, hub, store, judged=newer is None):

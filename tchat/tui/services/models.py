@@ -37,6 +37,7 @@ from tchat.tui.services.model_rows import (
 
 if TYPE_CHECKING:
     from tchat.chat.better_model import BetterModel
+    from tchat.models.hub.api import HubApi
     from tchat.models.hub.update import ModelRevision
     from tchat.servers.listing import Listing, ServedRow
 
@@ -131,12 +132,13 @@ class ModelService:
 
     def _served(self) -> list[ModelRow]:
         """The models of servers; those that cannot be asked are left out."""
+        from tchat.egress.egress_log import open_egress_log
         from tchat.servers.config import read_servers
         from tchat.servers.listing import list_models
 
         servers = read_servers(self._paths)
         busy = servers.pop(self._writing(), None)
-        listing = list_models([*servers.values()])
+        listing = list_models([*servers.values()], open_egress_log(self._paths))
         rows = [server_row(row, is_current=self._is_used(row, listing)) for row in listing.rows]
         if busy is not None:
             rows.append(busy_server_row(str(self._current), busy.host, busy.name))
@@ -163,15 +165,21 @@ class ModelService:
     @off_loop
     def search(self, words: str) -> Sequence[ModelRow]:
         """Repositories of the hub whose names hold ``words``, the most downloaded first."""
-        from tchat.models.hub.api import HubApi, search_models
+        from tchat.models.hub.api import search_models
 
-        found = search_models(HubApi(), words, FOUND)
+        found = search_models(self._hub(), words, FOUND)
         return [hub_row(result) for result in found if result.listing]
 
     @off_loop
     def require_file(self, path: Path) -> None:
         """Raise ModelError when the file of a row is gone, or no file any more."""
         file_key(path)
+
+    def _hub(self) -> HubApi:
+        from tchat.egress.egress_log import open_egress_log
+        from tchat.models.hub.api import HubApi
+
+        return HubApi(open_egress_log(self._paths))
 
     def _known_machine(self) -> Machine:
         """This machine, with its speed where that was measured before."""
@@ -192,12 +200,11 @@ class ModelService:
             beside = _beside(row.choice, self._paths)
             return PullPlan(row.name, row.quantization, row.size, free, usable, beside)
         from tchat.chat.machine import measured_machine
-        from tchat.models.hub.api import HubApi
         from tchat.models.hub.remote_model import inspect_remote, pull_objection
         from tchat.models.name_lookup import resolve_remote
 
         wanted = resolve_remote(row.choice, self._paths)
-        model = inspect_remote(wanted, HubApi(), measured_machine(self._paths))
+        model = inspect_remote(wanted, self._hub(), measured_machine(self._paths))
         objection = pull_objection(model)
         reason = objection.message if objection else model.reason
         name = model.model.name
@@ -222,11 +229,10 @@ class ModelService:
         Raises:
             TchatError: The hub did not tell.
         """
-        from tchat.models.hub.api import HubApi
         from tchat.models.hub.cache import HubCache, cache_folder
         from tchat.models.hub.update import find_revisions
 
-        found = next(find_revisions([path], HubApi(), HubCache(cache_folder())), None)
+        found = next(find_revisions([path], self._hub(), HubCache(cache_folder())), None)
         if found is None:
             raise ModelNotFound(
                 tr("there is no file {path}", path=path), tr("`tchat models ls` lists the models")

@@ -13,6 +13,7 @@ from tchat.models.hub.cache import HubCache
 from tchat.models.hub.download import RetryPolicy
 from tchat.models.hub.pull import PullEvent, pull
 from tchat.models.hub.repository import HubName
+from tests.egress.user_log import hub_api
 from tests.models.hub_server import HubServer, Seen, sha256
 
 REPO = "someone/Tiny-GGUF"
@@ -45,7 +46,7 @@ class PullStage:
 
     server: HubServer
     cache: HubCache
-    hub: HubApi = field(default_factory=HubApi)
+    hub: HubApi = field(default_factory=hub_api)
     hashes: MemoryHashes = field(default_factory=MemoryHashes)
 
     def pull(self, name: HubName = NAME, **options: Any) -> list[PullEvent]:

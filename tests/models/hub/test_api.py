@@ -17,6 +17,7 @@ from tchat.models.hub.repository import (
     parse_hub_name,
     quantization_in,
 )
+from tests.egress.user_log import hub_api
 from tests.models.hub_server import PORTAL, SIGNATURE, Fault, HubServer, limited, sha256
 
 REPO = "someone/Tiny-GGUF"
@@ -47,7 +48,7 @@ def server(hub_server: HubServer) -> HubServer:
 
 @pytest.fixture
 def hub(server: HubServer) -> HubApi:
-    return HubApi()
+    return hub_api()
 
 
 @pytest.fixture
@@ -357,18 +358,18 @@ def test_a_refusing_storage_is_told_without_the_signed_link(
 
 def test_no_server_is_told_by_its_host() -> None:
     with pytest.raises(HubError, match=r"cannot reach 127\.0\.0\.1; check the network") as raised:
-        HubApi({"HF_ENDPOINT": "http://127.0.0.1:9"}).listing(REPO)
+        hub_api({"HF_ENDPOINT": "http://127.0.0.1:9"}).listing(REPO)
     assert raised.value.transient
 
 
 @pytest.mark.parametrize("endpoint", ["huggingface.co", "http://", "http://[::1", "ftp://x", "//"])
 def test_an_endpoint_that_is_no_address_is_told(endpoint: str) -> None:
     with pytest.raises(HubError, match="HF_ENDPOINT is not a usable URL"):
-        HubApi({"HF_ENDPOINT": endpoint}).listing(REPO)
+        hub_api({"HF_ENDPOINT": endpoint}).listing(REPO)
 
 
 def test_a_password_in_the_endpoint_is_not_told(server: HubServer) -> None:
-    hub = HubApi({"HF_ENDPOINT": "http://user:s3cret@127.0.0.1:9"})
+    hub = hub_api({"HF_ENDPOINT": "http://user:s3cret@127.0.0.1:9"})
     with pytest.raises(HubError, match=r"cannot reach 127\.0\.0\.1;") as raised:
         hub.listing(REPO)
     assert "s3cret" not in str(raised.value)
@@ -386,7 +387,7 @@ def test_a_token_that_cannot_be_sent_is_told(
 
 def test_a_server_that_stays_silent_is_given_up(server: HubServer, listing: RepoListing) -> None:
     server.fail("storage", Fault(stall=10))
-    hub = HubApi(limits=ResponseLimits(silence=0.2))
+    hub = hub_api(limits=ResponseLimits(silence=0.2))
     with pytest.raises(HubError, match=r"127\.0\.0\.1 does not answer in time"):
         hub.read_range(listing.models[0].first, 0, 1000)
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from tchat.errors import ModelNotFound, StorageError
-from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.hub.client import HubError, ResponseLimits, _abort
 from tchat.models.hub.download import (
@@ -31,6 +30,7 @@ from tchat.models.hub.download import (
 )
 from tchat.models.hub.pull import HubUnavailable, ModelSelected, Pulled, PullEvent, pull
 from tchat.models.hub.repository import HubName
+from tests.egress.user_log import hub_api
 from tests.models.hub.pull_stage import DATA, FILE, NAME, NO_WAIT, PARTS, REPO, SIZE, PullStage, of
 from tests.models.hub_server import SIGNATURE, Fault, limited, sha256
 
@@ -184,7 +184,7 @@ def test_wrong_bytes_never_get_a_final_name(pull_stage: PullStage) -> None:
 
 def test_a_stall_is_told_and_left(pull_stage: PullStage) -> None:
     pull_stage.server.fail("storage", Fault(stall=100_000))
-    pull_stage.hub = HubApi(limits=ResponseLimits(silence=1.0))
+    pull_stage.hub = hub_api(limits=ResponseLimits(silence=1.0))
     events = pull_stage.pull()
     stalled = of(DownloadStalled, events)
     assert stalled[0].seconds >= NO_WAIT.warn
@@ -400,12 +400,12 @@ def test_progress_tells_rate_and_time_left(pull_stage: PullStage) -> None:
 
 LIBRARY = f"from huggingface_hub import *; hf_hub_download({REPO!r}, {FILE!r})"
 OURS = f"""
-from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.hub.repository import HubName
 from tchat.models.hub.pull import pull
+from tests.egress.user_log import hub_api
 from tests.models.hub.pull_stage import MemoryHashes
-list(pull(HubName({REPO!r}), HubApi(), HubCache(cache_folder()), hashes=MemoryHashes()))
+list(pull(HubName({REPO!r}), hub_api(), HubCache(cache_folder()), hashes=MemoryHashes()))
 """
 
 

@@ -21,6 +21,7 @@ from tchat.models.hub.download import RetryPolicy
 from tchat.models.hub.pull import pull
 from tchat.models.hub.repository import HubName
 from tests.cli.shell import tchat
+from tests.egress.user_log import hub_api
 from tests.models.hub.pull_stage import MemoryHashes
 from tests.models.hub_server import Fault, HubServer
 
@@ -78,7 +79,7 @@ def answering(send: Send) -> Iterator[HubApi]:
         headers=0.5, body=1 << 16, seconds=0.5, slow_bytes=1000, slow_seconds=0.3
     )
     try:
-        yield HubApi({"HF_ENDPOINT": f"http://127.0.0.1:{listener.getsockname()[1]}"}, limits)
+        yield hub_api({"HF_ENDPOINT": f"http://127.0.0.1:{listener.getsockname()[1]}"}, limits)
     finally:
         closing.set()
         listener.shutdown(socket.SHUT_RDWR)
@@ -155,7 +156,7 @@ def test_the_body_of_a_redirect_is_not_read() -> None:
 def test_a_download_that_drips_is_given_up_and_kept(hub_server: HubServer) -> None:
     hub_server.add(REPO, {"tiny-Q4_K_M.gguf": b"x" * 500_000})
     hub_server.pace = 0.2  # 16 KiB each
-    hub = HubApi(limits=ResponseLimits(slow_bytes=1 << 20, slow_seconds=0.3))
+    hub = hub_api(limits=ResponseLimits(slow_bytes=1 << 20, slow_seconds=0.3))
     retry_policy = RetryPolicy(attempts=2, first_wait=0.0)
     cache = HubCache(cache_folder())
     with pytest.raises(HubError, match="answers too slowly"):
@@ -167,7 +168,7 @@ def test_a_download_that_drips_is_given_up_and_kept(hub_server: HubServer) -> No
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
 def test_a_bad_endpoint_is_named_without_its_password(address: str) -> None:
     with pytest.raises(HubError, match="HF_ENDPOINT is not a usable URL") as raised:
-        HubApi({"HF_ENDPOINT": address}).search("tiny")
+        hub_api({"HF_ENDPOINT": address}).search("tiny")
     assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
 
 
@@ -178,7 +179,7 @@ def test_a_bad_proxy_is_named_without_its_password(
 ) -> None:
     monkeypatch.setenv(name, address)
     with pytest.raises(HubError, match=rf"{name.upper()} is not the URL of a proxy") as raised:
-        HubApi({"HF_ENDPOINT": "https://127.0.0.1:9"}).search("tiny")
+        hub_api({"HF_ENDPOINT": "https://127.0.0.1:9"}).search("tiny")
     assert not any(part in str(raised.value) for part in PASSWORD_PARTS)
 
 
@@ -187,22 +188,22 @@ def test_a_host_that_cannot_be_is_told_of_its_variable(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(HubError, match=r"^HF_ENDPOINT is not a usable URL"):
-        HubApi({"HF_ENDPOINT": f"http://user:s3cr3t@{host}/"}).search("tiny")
+        hub_api({"HF_ENDPOINT": f"http://user:s3cr3t@{host}/"}).search("tiny")
     monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cr3t@{host}")
     with pytest.raises(HubError, match=r"^HTTP_PROXY is not the URL of a proxy") as raised:
-        HubApi({"HF_ENDPOINT": "http://127.0.0.1:9"}).search("tiny")
+        hub_api({"HF_ENDPOINT": "http://127.0.0.1:9"}).search("tiny")
     assert "s3cr3t" not in str(raised.value)
 
 
 def test_words_that_are_no_unicode_are_told(hub_server: HubServer) -> None:
     with pytest.raises(UsageError, match="not valid Unicode"):
-        HubApi().search("x\udcff")
+        hub_api().search("x\udcff")
 
 
 @pytest.mark.parametrize("host", ["a.invalid.", "x" * 63, "ü.invalid", "a_b.invalid", "[::1]:9"])
 def test_a_host_that_may_be_is_asked(host: str) -> None:
     with pytest.raises(HubError, match=r"^cannot reach"):
-        HubApi({"HF_ENDPOINT": f"http://{host}"}).search("tiny")
+        hub_api({"HF_ENDPOINT": f"http://{host}"}).search("tiny")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_a_host_that_may_be_is_asked(host: str) -> None:
 def test_a_redirect_to_no_address_is_told(hub_server: HubServer, address: str) -> None:
     hub_server.fail("api", Fault(302, {"Location": address}))
     with pytest.raises(HubError, match=r"^127\.0\.0\.1 redirects to no usable URL") as raised:
-        HubApi().search("tiny")
+        hub_api().search("tiny")
     assert not raised.value.transient
 
 

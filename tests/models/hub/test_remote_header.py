@@ -14,6 +14,7 @@ from tchat.models.hub.client import HubError
 from tchat.models.hub.remote_model import CHUNK, RemoteHeader
 from tchat.models.hub.repository import HubName, RepoModel, choose_model
 from tchat.models.metadata import read_metadata
+from tests.egress.user_log import hub_api
 from tests.models.gguf.test_split_files import write_parts
 from tests.models.gguf_builder import STRING, array, but, gguf
 from tests.models.hub_server import Fault, HubServer
@@ -23,7 +24,7 @@ REPO = "someone/Tiny-GGUF"
 
 def model(server: HubServer, files: dict[str, bytes]) -> tuple[HubApi, RepoModel]:
     server.add(REPO, files)
-    hub = HubApi()
+    hub = hub_api()
     return hub, choose_model(hub.listing(REPO), HubName(REPO))
 
 

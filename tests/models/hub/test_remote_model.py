@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tchat.errors import ModelInvalid
-from tchat.models.hub.api import HubApi
 from tchat.models.hub.cache import HubCache, cache_folder
 from tchat.models.hub.download import RetryingDownload, RetryPolicy
 from tchat.models.hub.pull import ModelSelected, Pulled, PullEvent, ReadingHeader, pull
@@ -16,6 +15,7 @@ from tchat.models.hub.repository import HubName, base_name
 from tchat.models.memory import Machine, Memory
 from tchat.models.metadata import MetadataCache
 from tchat.paths import user_paths
+from tests.egress.user_log import hub_api
 from tests.models.hub_server import Fault, HubServer
 
 REPO = "acme/Mixed-GGUF"
@@ -45,7 +45,7 @@ def pulled(machine: Machine = ROOMY) -> list[PullEvent]:
         return list(
             pull(
                 HubName(REPO),
-                HubApi(),
+                hub_api(),
                 cache,
                 hashes=store,
                 machine=lambda: machine,
@@ -55,7 +55,7 @@ def pulled(machine: Machine = ROOMY) -> list[PullEvent]:
 
 
 def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer) -> None:
-    hub = HubApi()
+    hub = hub_api()
     remote_model = inspect_listing(hub.listing(REPO), HubName(REPO), hub.read_range, ROOMY)
     assert remote_model.model.name == f"{REPO}:Q6_K"
     assert remote_model.reason == "it is the largest that fits with 4,096 tokens of context"
@@ -69,7 +69,7 @@ def test_only_quantizations_of_the_same_model_are_chosen_from(server: HubServer)
 
 
 def test_files_of_one_model_have_a_name_in_common(server: HubServer) -> None:
-    names = [base_name(model.first.name) for model in HubApi().listing(REPO).models]
+    names = [base_name(model.first.name) for model in hub_api().listing(REPO).models]
     assert names == ["large", "small", "small"]
 
 

@@ -1,0 +1,1 @@
+"""What leaves this machine: a log of each request, by host, time and bytes."""
