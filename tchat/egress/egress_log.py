@@ -14,7 +14,6 @@ the user asked for the request, and would lose a reply for a line about it. It i
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -22,14 +21,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.egress.loopback import is_loopback
-from tchat.errors import StorageError
+from tchat.encryption.stored_file import StoredFile
+from tchat.errors import StorageError, StoreLocked
 from tchat.paths import Paths
-from tchat.private_files import acquire_lock, private_file, write_private, writing
+from tchat.private_files import acquire_lock, writing
 from tchat.sanitize import single_line
 from tchat.translation import N_, tr
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
 
 MAX_SIZE = 1 << 20  # bytes; then the file is kept as `.1`, and a new one begins
 LONGEST_HOST = 260  # characters of a host that are logged, its port included
@@ -119,11 +122,17 @@ class EgressLog:
 
     Args:
         path: The file.
+        encryption: Of the store that it belongs to. It is never unlocked by a question for a line.
         now: The time.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._path, self._now = path, now
+    def __init__(
+        self,
+        path: Path,
+        encryption: Encryption | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._path, self._encryption, self._now = path, encryption, now
         self._problem: str | None = None  # empty once it was told
 
     def begin(
@@ -178,7 +187,8 @@ class EgressLog:
         Raises:
             StorageError: The log is locked.
         """
-        yield from _joined(line for path in (self._older, self._path) for line in _lines(path))
+        paths = (self._older, self._path)
+        yield from _joined(line for path in paths for line in self._lines(path))
 
     def totals(self) -> list[HostTotal]:
         """All requests ever, by host; the one asked last is the first.
@@ -186,7 +196,7 @@ class EgressLog:
         Raises:
             StorageError: The log is locked.
         """
-        totals, _ = _read_totals(self._sums)
+        totals, _ = self._read_totals()
         _add_up(totals, self.requests())
         return sorted(totals.values(), key=lambda each: each.last, reverse=True)
 
@@ -207,13 +217,12 @@ class EgressLog:
     def _add(self, values: Mapping[str, Any]) -> None:
         line = json.dumps({"time": self._now().isoformat(timespec="milliseconds"), **values})
         try:
-            private_file(self._path)
+            if self._encryption is not None and not self._encryption.unlock_unattended():
+                raise StoreLocked(tr("the store is locked"))
             with writing(self._path):
-                if self._path.stat().st_size > MAX_SIZE:
+                if self._path.is_file() and self._path.stat().st_size > MAX_SIZE:
                     self._rotate()
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                with os.fdopen(os.open(self._path, flags, 0o600), "ab", buffering=0) as file:
-                    file.write(line.encode() + b"\n")  # one write: lines of processes do not mix
+            self._stored(self._path).append_line(line.encode())
         except StorageError as error:
             if self._problem is None:
                 self._problem = tr(
@@ -228,32 +237,69 @@ class EgressLog:
         try:
             if self._path.stat().st_size <= MAX_SIZE:
                 return
-            older = list(_lines(self._older))
-            totals, last = _read_totals(self._sums)
+            older = list(self._lines(self._older))
+            totals, last = self._read_totals()
             # A process that was killed here has added them up already.
             if older and older[-1].get("id") != last:
-                ends = (each for each in _lines(self._path) if "for" not in each)
+                ends = (each for each in self._lines(self._path) if "for" not in each)
                 _add_up(totals, _joined((*older, *ends)))
-                _write_totals(self._sums, totals, str(older[-1].get("id")))
+                self._write_totals(totals, str(older[-1].get("id")))
             self._path.replace(self._older)
         finally:
             lock.release()
 
+    def _stored(self, path: Path) -> StoredFile:
+        return StoredFile(path, self._encryption, "egress log")
+
+    def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
+        if not path.is_file():
+            return
+        for line in self._stored(path).lines():
+            with suppress(ValueError):
+                if isinstance(found := json.loads(line), dict) and isinstance(found.get("id"), str):
+                    yield found
+
+    def _read_totals(self) -> tuple[dict[str, HostTotal], str]:
+        """The totals of what left the log, and the id of its last line."""
+        totals: dict[str, HostTotal] = {}
+        if not self._sums.is_file():
+            return totals, ""
+        with suppress(ValueError, TypeError, KeyError):
+            found = json.loads(self._stored(self._sums).read())
+            for each in found["hosts"]:
+                totals[each["host"]] = HostTotal(
+                    host=each["host"],
+                    first=datetime.fromisoformat(each["first"]),
+                    last=datetime.fromisoformat(each["last"]),
+                    purposes={Purpose(name) for name in each["for"]},
+                    requests=each["requests"],
+                    sent=each["sent"],
+                    received=each["received"],
+                    uncounted=each["uncounted"],
+                )
+            return totals, str(found["last"])
+        return totals, ""
+
+    def _write_totals(self, totals: Mapping[str, HostTotal], last: str) -> None:
+        hosts = [
+            {
+                "host": each.host,
+                "first": each.first.isoformat(),
+                "last": each.last.isoformat(),
+                "for": sorted(each.purposes),
+                "requests": each.requests,
+                "sent": each.sent,
+                "received": each.received,
+                "uncounted": each.uncounted,
+            }
+            for each in totals.values()
+        ]
+        self._stored(self._sums).write(json.dumps({"last": last, "hosts": hosts}).encode())
+
 
 def open_egress_log(paths: Paths) -> EgressLog:
     """The log of this user."""
-    return EgressLog(paths.egress_log)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        with suppress(ValueError):
-            if isinstance(found := json.loads(line), dict) and isinstance(found.get("id"), str):
-                yield found
+    return EgressLog(paths.egress_log, paths.encryption)
 
 
 def _joined(lines: Iterable[Mapping[str, Any]]) -> Iterator[EgressRequest]:
@@ -286,41 +332,3 @@ def _add_up(totals: dict[str, HostTotal], requests: Iterable[EgressRequest]) -> 
         if each.host not in totals:
             totals[each.host] = HostTotal(host=each.host, first=each.time, last=each.time)
         totals[each.host].add(each)
-
-
-def _read_totals(path: Path) -> tuple[dict[str, HostTotal], str]:
-    """The totals of what left the log, and the id of its last line."""
-    totals: dict[str, HostTotal] = {}
-    try:
-        found = json.loads(path.read_bytes())
-        for each in found["hosts"]:
-            totals[each["host"]] = HostTotal(
-                host=each["host"],
-                first=datetime.fromisoformat(each["first"]),
-                last=datetime.fromisoformat(each["last"]),
-                purposes={Purpose(name) for name in each["for"]},
-                requests=each["requests"],
-                sent=each["sent"],
-                received=each["received"],
-                uncounted=each["uncounted"],
-            )
-        return totals, str(found["last"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return totals, ""
-
-
-def _write_totals(path: Path, totals: Mapping[str, HostTotal], last: str) -> None:
-    hosts = [
-        {
-            "host": each.host,
-            "first": each.first.isoformat(),
-            "last": each.last.isoformat(),
-            "for": sorted(each.purposes),
-            "requests": each.requests,
-            "sent": each.sent,
-            "received": each.received,
-            "uncounted": each.uncounted,
-        }
-        for each in totals.values()
-    ]
-    write_private(path, json.dumps({"last": last, "hosts": hosts}).encode())

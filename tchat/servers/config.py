@@ -19,7 +19,6 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tchat.egress.loopback import is_loopback
 from tchat.errors import UsageError
 from tchat.paths import Paths
 from tchat.sanitize import single_line

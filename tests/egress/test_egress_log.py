@@ -13,8 +13,10 @@ import pytest
 from tchat.egress import egress_log
 from tchat.egress.egress_log import EgressLog, Purpose, open_egress_log
 from tchat.egress.loopback import is_loopback
+from tchat.errors import StoreLocked
 from tchat.paths import user_paths
 from tests.egress.user_log import user_log
+from tests.encryption.locks import make_lock
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -23,7 +25,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def log(home: Path) -> EgressLog:
     seconds = count()
     path = home / "egress.jsonl"
-    return EgressLog(path, lambda: START + timedelta(seconds=next(seconds)))
+    return EgressLog(path, now=lambda: START + timedelta(seconds=next(seconds)))
 
 
 def test_a_request_is_logged_before_and_after(log: EgressLog, home: Path) -> None:
@@ -148,3 +150,32 @@ def test_a_log_that_cannot_be_written_is_told_once(home: Path) -> None:
     assert "not logged" in log.take_problem()
     log.begin(Purpose.SERVER, "a.example").end()
     assert log.take_problem() == ""
+
+
+def test_an_encrypted_store_has_an_encrypted_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    monkeypatch.setattr(egress_log, "MAX_SIZE", 800)
+    encryption = make_lock(user_paths())
+    log = EgressLog(home / "egress.jsonl", encryption)
+    for _ in range(20):
+        log.begin(Purpose.TOOL, "saffron.example", sent=2).end()
+    (total,) = log.totals()
+    assert (total.requests, total.sent) == (20, 40)
+    for path in log.files():
+        assert b"saffron" not in path.read_bytes()
+        assert path.read_bytes().startswith(b"tchat")
+
+
+def test_a_locked_store_gets_no_line_and_is_not_asked_for(home: Path) -> None:
+    home.mkdir()
+    encryption = make_lock(user_paths())
+    encryption.forget()
+    log = EgressLog(home / "egress.jsonl", encryption)
+    log.begin(Purpose.TOOL, "saffron.example", sent=2).end()
+    assert "the store is locked" in log.take_problem()
+    assert not (home / "egress.jsonl").exists()
+    (home / "egress.jsonl").write_bytes(b"tchat1:x\n")
+    with pytest.raises(StoreLocked):
+        log.totals()
