@@ -23,8 +23,8 @@ from tchat.tools.user_tools import (
 from tchat.translation import tr
 
 if TYPE_CHECKING:
-    from tchat.encryption.encryption import Encryption
     from tchat.egress.egress_log import EgressLog
+    from tchat.encryption.encryption import Encryption
     from tchat.tools.roots import Roots
     from tchat.tools.sandbox import Sandbox
     from tchat.tools.search_chats import ChatHit

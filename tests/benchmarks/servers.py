@@ -139,11 +139,14 @@ def _rate(streams: Sequence[Callable[[], int]]) -> float:
 
 
 def _backend(url: str) -> Any:
+    from tchat.egress.egress_log import open_egress_log
     from tchat.engine.binding import Cancel
+    from tchat.paths import user_paths
     from tchat.servers.backend import ServerBackend
     from tchat.servers.config import Server, ServerModel
 
-    return ServerBackend(ServerModel(Server("box", url), ALIAS), "", Cancel())
+    model = ServerModel(Server("box", url), ALIAS)
+    return ServerBackend(model, "", open_egress_log(user_paths()), Cancel())
 
 
 def _ask(backend: Any) -> int:

@@ -356,7 +356,7 @@ def test_a_connection_that_came_too_late_is_closed(pages: Pages) -> None:
         time.sleep(seconds)
         return connection
 
-    fetcher = HttpFetcher(resolve=pages.resolve, connect=late, seconds=0.2)
+    fetcher = HttpFetcher(user_log(), resolve=pages.resolve, connect=late, seconds=0.2)
     with pytest.raises(ToolError, match="took too long"):
         fetcher.fetch("http://public.example/")
     assert [each.fileno() for each in opened] == [-1]
