@@ -1,36 +1,118 @@
-"""Connections with SQLite databases, in clear or encrypted by SQLCipher."""
+"""Encrypted SQLite files: SQLCipher's driver with a raw key, and what tells whose a file is.
+
+Its connections are used like those of `sqlite3`. Only its exceptions are classes of its own:
+``except connection.OperationalError`` catches those of either.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
+from tchat.encryption.sqlcipher_pages import CLEAR, MARK, PageCipher
 from tchat.errors import StorageError
 from tchat.translation import tr
 
+if TYPE_CHECKING:
+    import sqlite3
 
-def open_connection(
-    database: Path | str, key: bytes | None = None, **options: Any
-) -> sqlite3.Connection:
-    """A connection with ``database``, as `sqlite3.connect` makes it with these options.
+    from tchat.encryption.encryption import Encryption
 
-    With a ``key`` of 32 bytes it is one of SQLCipher: an equal class of another module, whose
-    errors are no `sqlite3.Error`.
+_CACHE = 64 << 10  # KiB of pages that are kept decrypted
+
+
+class OtherKey(StorageError):
+    """The file is encrypted, or in clear, where it should be otherwise: it is not damaged."""
+
+
+def driver() -> ModuleType:
+    """SQLCipher's module, in the place of `sqlite3`.
 
     Raises:
-        StorageError: The package that it needs is missing.
+        StorageError: The extra that has it is not installed.
     """
-    if key is None:
-        clear: sqlite3.Connection = sqlite3.connect(database, **options)
-        return clear
     try:
         from sqlcipher3 import dbapi2
-    except ImportError:
+    except ImportError as error:
         raise StorageError(
-            tr("the encrypted store needs more packages"), tr("run: pip install 'tchat[lock]'")
-        ) from None
-    connection: sqlite3.Connection = dbapi2.connect(str(database), **options)
-    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-    connection.execute("PRAGMA temp_store = MEMORY")
+            tr("the store is locked, and reading it needs the package `sqlcipher3`"),
+            tr("run: pip install 'tchat[lock]'"),
+        ) from error
+    return cast(ModuleType, dbapi2)
+
+
+def database_key(encryption: Encryption, name: str) -> bytes:
+    """The key of the database ``name``.
+
+    Raises:
+        StorageError: The store is locked, or its files are being converted.
+    """
+    if encryption.allows_clear:
+        command = "off" if encryption.writes_clear else "on"
+        raise StorageError(
+            tr("turning the lock {command} was not finished, or is under way", command=command),
+            tr("finish it: tchat lock {command}", command=command),
+        )
+    return encryption.keys().database_key(name)
+
+
+def connect(database: Path | str, key: bytes, **options: Any) -> sqlite3.Connection:
+    """Connect to an encrypted file; ``options`` are those of `sqlite3.connect`."""
+    connection = cast("sqlite3.Connection", driver().connect(database, **options))
+    try:
+        # Else damage is reported on stderr, which the screen draws on.
+        connection.execute("PRAGMA cipher_log = off")
+        connection.execute(f"PRAGMA key = {key_literal(key)}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def key_literal(key: bytes) -> str:
+    """The key as SQL names it: raw, so that nothing is derived from it again."""
+    return f"\"x'{key.hex()}{MARK.hex()}'\""
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether the file begins as an encrypted one; False if it is missing."""
+    return _first_bytes(path) == MARK
+
+
+def require_own_key(path: Path, key: bytes | None) -> None:
+    """Require that the file is of this key, or in clear without one; a new file is of any.
+
+    A damaged file is of a key as long as one page of it is.
+
+    Raises:
+        OtherKey: It is not: nothing may be salvaged from it or written to it.
+    """
+    first = _first_bytes(path)
+    if key is None:
+        if first == MARK:
+            raise OtherKey(
+                tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
+                tr("put lock.json back beside config.toml, from a backup"),
+            )
+        return
+    if first == CLEAR:
+        raise OtherKey(
+            tr("{path} is not encrypted, although the store is locked", path=path),
+            tr("encrypt it if it is yours: tchat lock on"),
+        )
+    if first and not PageCipher(key).any_authentic(path):
+        raise OtherKey(
+            tr("{path} is encrypted with another key", path=path),
+            tr("put the lock.json back that it was written with, or move the file away"),
+        )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MARK))
+    except OSError:
+        return b""  # SQLite reports it

@@ -5,14 +5,21 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
 from tchat.private_files import is_on_read_only_disk, special_file
 from tchat.translation import N_, tr
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
+KEY_NAME = "sessions"  # of the key that encrypts the file
 BUSY_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING; the trigram tokenizer came with 3.34
 # Before 3.51.3 a checkpoint can race with a reset of the log and lose pages.
@@ -60,36 +67,54 @@ class Database:
     Other processes may use the same file: transactions that write take the write lock at once
     (deferred ones fail with "database is locked" when two of them read first), and whoever comes
     second waits up to five seconds. The file must exist; without a path everything is in memory.
-    ``is_sound`` tells whether no damage was met yet. A ``read_only`` one writes nothing.
+    ``is_sound`` tells whether no damage was met yet. A ``read_only`` one writes nothing. With an
+    ``encryption`` the file is encrypted; its key is asked for, and not kept here.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        encryption: Encryption | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageError(
                 tr("SQLite {sqlite_version} is too old", sqlite_version=sqlite3.sqlite_version),
                 tr("use a Python that is linked with SQLite 3.35 or newer"),
             )
         self.path = path
+        self.encryption = encryption if path else None
         self.is_sound = True
         self._lock = threading.RLock()
+        key = self.key()
+        self._driver = driver_for(key)
         with self._translated():
-            self._connection = connect(path, read_only=read_only)
-        self._connection.row_factory = sqlite3.Row
+            self._connection = connect(path, key, read_only=read_only)
+        self._connection.row_factory = self._driver.Row
         self._file = _file_id(path)
         self._log_file: tuple[int, int] | None = None
+
+    def key(self) -> bytes | None:
+        """The key of the file; None where it is in clear."""
+        if self.encryption is None:
+            return None
+        from tchat.encrypted_sqlite import database_key
+
+        return database_key(self.encryption, KEY_NAME)
 
     def make_durable(self) -> None:
         """Make commits durable: they return when the data is on disk.
 
         With the write-ahead log where this SQLite has it sound, else with the rollback journal.
         """
-        journal_mode = "wal" if sqlite3.sqlite_version_info >= SAFE_WAL else "delete"
+        journal_mode = "wal" if self._driver.sqlite_version_info >= SAFE_WAL else "delete"
         with self.reading() as connection:
             connection.execute("PRAGMA synchronous = FULL")
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
             if mode not in (journal_mode, "memory"):
                 # Refused while others have the file open: then the mode stays, which is sound.
-                with suppress(sqlite3.OperationalError):
+                with suppress(connection.OperationalError):
                     mode = connection.execute(f"PRAGMA journal_mode = {journal_mode}").fetchone()[0]
             if mode == "wal" and self.path is not None:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
@@ -135,6 +160,7 @@ class Database:
         with self._lock:
             self._connection.close()
             self._connection, self._file = other._connection, other._file
+            self._driver, self.encryption = other._driver, other.encryption
             self._log_file, self.is_sound = other._log_file, other.is_sound
 
     def discard_log(self) -> None:
@@ -151,7 +177,7 @@ class Database:
                 with suppress(OSError):
                     for ending in ("-wal", "-shm"):
                         self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-            self._connection = connect(None)
+            self._connection, self._driver = connect(None), sqlite3
             self._file, self._log_file = (-1, -1), None  # of no file
 
     def _require_same_file(self) -> None:
@@ -178,9 +204,9 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        except (self._driver.IntegrityError, self._driver.ProgrammingError):
             raise  # a mistake in this package, not a state of the disk
-        except sqlite3.DatabaseError as error:
+        except self._driver.DatabaseError as error:
             failure = storage_error(error, self.path)
             self.is_sound = self.is_sound and not isinstance(failure, DatabaseDamaged)
             raise failure from error
@@ -195,14 +221,28 @@ class Database:
             ) from error
 
 
+def driver_for(key: bytes | None) -> ModuleType:
+    """The module that connects with such a key."""
+    if key is None:
+        return sqlite3
+    from tchat.encrypted_sqlite import driver
+
+    return driver()
+
+
 def connect(
-    path: Path | None, *, defensive: bool = True, read_only: bool = False
+    path: Path | None,
+    key: bytes | None = None,
+    *,
+    defensive: bool = True,
+    read_only: bool = False,
 ) -> sqlite3.Connection:
     """Open a connection that does not trust the file, and overwrites deleted content.
 
     A ``defensive`` one forbids, too, what could damage the file.
 
     Raises:
+        OtherKey: The file is encrypted with another key, or not as it should be.
         StorageError: The file, or a journal of it, is not a regular file.
     """
     if path and (special := special_file(path)):
@@ -210,14 +250,16 @@ def connect(
             tr("cannot use {path}: {name} is not a regular file", path=path, name=special.name),
             tr("move it away"),
         )
-    connection = sqlite3.connect(
-        _read_only_uri(path) if path and read_only else path or ":memory:",
+    name = _read_only_uri(path, key) if path and read_only else path or ":memory:"
+    connection = _opener(path, key)(
+        name,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
         uri=read_only,
     )
-    if defensive and sys.version_info >= (3, 12):
+    # SQLCipher's driver cannot set it; nobody without the key makes a page that it would accept.
+    if defensive and key is None and sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma} = ON")
@@ -225,10 +267,19 @@ def connect(
     return connection
 
 
+def _opener(path: Path | None, key: bytes | None) -> Callable[..., sqlite3.Connection]:
+    if key is None or path is None:
+        return sqlite3.connect
+    from tchat import encrypted_sqlite
+
+    encrypted_sqlite.require_own_key(path, key)
+    return partial(encrypted_sqlite.connect, key=key)
+
+
 @contextmanager
 def schema_writable(connection: sqlite3.Connection) -> Iterator[None]:
     """Let migrations change the definition of a table, which a defensive connection refuses."""
-    if sys.version_info < (3, 12):
+    if sys.version_info < (3, 12) or not hasattr(connection, "setconfig"):
         yield
         return
     was_defensive = connection.getconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
@@ -239,7 +290,7 @@ def schema_writable(connection: sqlite3.Connection) -> Iterator[None]:
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, was_defensive)
 
 
-def _read_only_uri(path: Path) -> str:
+def _read_only_uri(path: Path, key: bytes | None) -> str:
     """The URI that opens ``path`` for reading only.
 
     SQLite makes files beside one that has a write-ahead log, unless it is told that nobody writes.
@@ -247,7 +298,8 @@ def _read_only_uri(path: Path) -> str:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with path.open("rb") as file:
-            has_log = file.read(_HEADER).endswith(_WAL_VERSIONS)
+            # Of an encrypted one nothing tells; SQLCipher is new enough for a log.
+            has_log = file.read(_HEADER).endswith(_WAL_VERSIONS) or key is not None
     except OSError as error:
         raise StorageError(
             tr("cannot read {path}: {reason}", path=path, reason=error.strerror),

@@ -27,6 +27,8 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+    from tchat.encryption.encryption import Encryption
+
 
 GATE_SECONDS = 30.0
 _CHECK = 2  # grows when the rows are looked at more closely: then each file is checked once more
@@ -47,7 +49,9 @@ class OpenedDatabase:
     recovered: tuple[Message, ...]
 
 
-def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDatabase:
+def open_database(
+    path: Path, encryption: Encryption | None = None, locks: ProcessLocks | None = None
+) -> OpenedDatabase:
     """Open ``path``, creating it if absent. Checks and migrations run one process at a time.
 
     ``locks`` are this process's own where it had the file open before.
@@ -59,7 +63,7 @@ def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDataba
     locks = locks or ProcessLocks(path)
     try:
         with locks.gate():
-            database, notices = _sound(path, locks)
+            database, notices = _sound(path, encryption, locks)
             try:
                 database.make_durable()
                 if backup := migrate(database):
@@ -83,16 +87,15 @@ def open_database(path: Path, locks: ProcessLocks | None = None) -> OpenedDataba
     return OpenedDatabase(database, locks, tuple(notices), tuple(recovered))
 
 
-def open_read_only(path: Path) -> Database:
+def open_read_only(path: Path, encryption: Encryption | None = None) -> Database:
     """Open and check ``path``, and write nothing: no lock, no upgrade, no salvage.
 
     Raises:
         StorageError: It cannot be used as it is.
     """
     path = path.absolute().resolve()
-    database = Database(path, read_only=True)
+    database = _checked(path, encryption, ProcessLocks(path), read_only=True)
     try:
-        schema.check(database, rows=not ProcessLocks(path).is_file_known())
         _require_current(database)
     except BaseException:
         database.close()
@@ -113,25 +116,49 @@ def _require_current(database: Database) -> None:
         )
 
 
-def _sound(path: Path, locks: ProcessLocks) -> tuple[Database, list[str]]:
+def _sound(
+    path: Path, encryption: Encryption | None, locks: ProcessLocks
+) -> tuple[Database, list[str]]:
     """Open and check the file; returns a notice if a damaged file was replaced."""
-    database = Database(path)
     try:
-        schema.check(database, rows=not locks.is_file_known())
+        return _checked(path, encryption, locks), []
     except DatabaseDamaged as damage:
-        database.close()
         if locks.live_tokens():
             raise StorageError(
                 damage.message, tr("close every other tchat and start again: then it is salvaged")
             ) from damage
         from tchat.sessions.salvage import replace_damaged
 
-        notice = replace_damaged(path)
-        return Database(path), [notice]
+        notice = replace_damaged(path, encryption)
+        return Database(path, encryption), [notice]
+
+
+def _checked(
+    path: Path, encryption: Encryption | None, locks: ProcessLocks, *, read_only: bool = False
+) -> Database:
+    """Open the file, and look for damage.
+
+    In an encrypted file that nobody changed it is met where a page is read.
+
+    Raises:
+        DatabaseDamaged: There is some.
+        OtherKey: The file is encrypted, and no key was given.
+    """
+    database = Database(path, encryption, read_only=read_only)
+    is_known = locks.is_file_known()
+    try:
+        schema.check(database, pages=not (is_known and encryption), rows=not is_known)
+    except DatabaseDamaged:
+        database.close()
+        if encryption is None:
+            from tchat.encrypted_sqlite import require_own_key
+
+            require_own_key(path, None)
+        raise
     except BaseException:
         database.close()
         raise
-    return database, []
+    return database
 
 
 def recover(database: Database, locks: ProcessLocks) -> list[Message]:

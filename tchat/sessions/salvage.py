@@ -6,17 +6,18 @@ Of the file, any part may be unreadable.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tchat.errors import StorageError
-from tchat.private_files import private_file
+from tchat.private_files import BESIDE, private_file
 from tchat.sessions import message_tree
-from tchat.sessions.database import Database, connect
+from tchat.sessions.database import Database, connect, driver_for
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import (
@@ -28,14 +29,18 @@ from tchat.sessions.serialization import (
 )
 from tchat.translation import tr, trn
 
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+
 LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
-_COMPANIONS = ("-journal", "-wal", "-shm")
+_LOGS = ("-journal", "-wal")
+_COMPANIONS = (*_LOGS, "-shm")
 _MOST_PROBES = 1_000_000  # some 10 s
 _ROWS = "SELECT rowid AS number, * FROM {} NOT INDEXED "
 
 
-def replace_damaged(path: Path) -> str:
+def replace_damaged(path: Path, encryption: Encryption | None = None) -> str:
     """Replace the file at ``path`` by a new one with its readable rows; keep the damaged one.
 
     Nobody else may have the file open. Returns a notice for the user.
@@ -44,7 +49,7 @@ def replace_damaged(path: Path) -> str:
         StorageError: The new file cannot be written; the damaged one is where it was.
     """
     try:
-        return _replace(path)
+        return _replace(path, encryption)
     except OSError as error:
         raise StorageError(
             tr(
@@ -56,15 +61,16 @@ def replace_damaged(path: Path) -> str:
         ) from error
 
 
-def _replace(path: Path) -> str:
+def _replace(path: Path, encryption: Encryption | None) -> str:
     fresh = path.with_name(path.name + ".salvaged")
     fresh.unlink(missing_ok=True)
-    database = Database(private_file(fresh))
+    database = Database(private_file(fresh), encryption)
+    key = database.key()
     with closing(database):
         migrate(database)
         with database.writing() as target:
             sessions, messages = 0, 0
-            for source in _readings(path, fresh):
+            for source in _readings(path, fresh) if key is None else _decrypted(path, fresh, key):
                 sessions, messages = _copy_rows(source, target)
                 if sessions or messages:
                     break
@@ -87,8 +93,6 @@ def _readings(damaged: Path, sound: Path) -> Iterator[sqlite3.Connection]:
     """
     with closing(_lenient(damaged)) as source:
         yield source
-    import shutil
-
     patched = damaged.with_name(damaged.name + ".patched")
     try:
         shutil.copyfile(damaged, private_file(patched))
@@ -102,12 +106,42 @@ def _readings(damaged: Path, sound: Path) -> Iterator[sqlite3.Connection]:
         patched.unlink(missing_ok=True)
 
 
-def _lenient(path: Path) -> sqlite3.Connection:
+def _decrypted(damaged: Path, sound: Path, key: bytes) -> Iterator[sqlite3.Connection]:
+    """A connection to an encrypted copy of the damaged file, in which every page can be decrypted.
+
+    Of the file itself SQLCipher reads nothing any more behind the first page that it cannot.
+    """
+    from tchat.encryption.sqlcipher_pages import PageCipher
+
+    patched = damaged.with_name(damaged.name + ".patched")
+    try:
+        with private_file(patched).open("wb") as file:
+            file.writelines(PageCipher(key).repaired(damaged, sound))
+        for suffix in _LOGS:
+            with suppress(FileNotFoundError):
+                _copy_private(_beside(damaged, suffix), _beside(patched, suffix))
+        with closing(_lenient(patched, key)) as source:
+            yield source
+    finally:
+        for suffix in BESIDE:
+            _beside(patched, suffix).unlink(missing_ok=True)
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    with source.open("rb") as file, private_file(target).open("wb") as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _lenient(path: Path, key: bytes | None = None) -> sqlite3.Connection:
     """A connection that reads what it can; in a file shorter than its header says, too."""
-    connection = connect(path, defensive=False)
+    connection = connect(path, key, defensive=False)
     end = time.monotonic() + LONGEST
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
-    connection.row_factory = sqlite3.Row
+    connection.row_factory = driver_for(key).Row
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.execute("PRAGMA writable_schema = ON")
     return connection
@@ -182,7 +216,7 @@ def _is_table(source: sqlite3.Connection, name: str) -> bool:
     query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
     try:
         found = [tuple(row) for row in source.execute(query, (name,))]
-    except sqlite3.Error:
+    except source.Error:
         return False
     return len(found) == 1 and found[0][0] == "table" and " VIRTUAL " not in str(found[0][1])[:40]
 
@@ -196,14 +230,14 @@ def _collect(
             if row["number"] in rows:
                 break
             rows[row["number"]] = dict(row)
-    except (sqlite3.Error, OverflowError):
+    except (source.Error, OverflowError):
         return False
     return True
 
 
 def _last_number(source: sqlite3.Connection, table: str, front: int) -> int:
     """The highest row number ever given out, where it can be read; else a guess."""
-    with suppress(sqlite3.Error, TypeError, ValueError):
+    with suppress(source.Error, TypeError, ValueError):
         query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
         return int(source.execute(query, (table,)).fetchone()[0])
     return front + 10_000 if front else 0

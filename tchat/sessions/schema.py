@@ -193,7 +193,7 @@ def migrate(database: Database, target: int = CURRENT) -> Path | None:
             return None
     with database.writing() as connection:
         version = version_of(connection, database.path)  # again: now nobody else can write
-        backup = _back_up(database.path, version) if version and database.path else None
+        backup = _back_up(database, version) if version else None
         with schema_writable(connection):
             for statement in statements(version, target):
                 connection.execute(statement)
@@ -224,25 +224,28 @@ def version_of(connection: sqlite3.Connection, path: Path | None) -> int:
     return version
 
 
-def _back_up(path: Path, version: int) -> Path:
+def _back_up(database: Database, version: int) -> Path | None:
     """Copy the database as it was before the migration; an older copy is replaced."""
+    path, key = database.path, database.key()
+    if path is None:  # in memory
+        return None
     backup = path.with_name(f"{path.name}.backup-v{version}")
     backup.unlink(missing_ok=True)
     # A second connection: SQLite does not copy from the one that holds the write lock.
     with (
-        closing(connect(path)) as source,
-        closing(sqlite3.connect(private_file(backup))) as target,
+        closing(connect(path, key)) as source,
+        closing(connect(private_file(backup), key)) as target,
     ):
         source.backup(target)
     return backup
 
 
-def check(database: Database, *, rows: bool) -> None:
+def check(database: Database, *, rows: bool, pages: bool = True) -> None:
     """Look for damage and for what tchat did not make; about 1 ms for each 2 MB in the page cache.
 
     The tables are compared first, before any statement runs that could call on a foreign view,
-    trigger or constraint. With ``rows`` the value of every column is checked, which takes as long
-    again.
+    trigger or constraint. With ``pages`` the structure of each is checked, with ``rows`` the value
+    of every column, which takes as long again.
 
     Raises:
         DatabaseDamaged: It is not a sound database, or not tchat's.
@@ -254,9 +257,10 @@ def check(database: Database, *, rows: bool) -> None:
             raise _damaged(
                 database, tr("it holds tables, views or triggers that tchat did not make")
             )
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise _damaged(database, verdict)
+        if pages:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise _damaged(database, verdict)
         if rows and version and (problem := _wrong_row(connection)):
             raise _damaged(database, problem)
 
@@ -320,7 +324,7 @@ def _is_utf8(connection: sqlite3.Connection, names: set[str]) -> bool:
         try:
             for _ in connection.execute(f"SELECT {texts} FROM {table}"):  # noqa: S608 - names
                 pass
-        except sqlite3.OperationalError as error:
+        except connection.OperationalError as error:
             if "decode to UTF-8" in str(error):
                 return False
             raise

@@ -240,7 +240,7 @@ def restore(connection: sqlite3.Connection, deleted: Deletion) -> Session:
             row = record_values(deleted.session) | pointers
             connection.execute(INSERT_SESSION, to_row(row))
         connection.executemany(INSERT_MESSAGE, deleted.rows)
-    except sqlite3.IntegrityError as error:
+    except connection.IntegrityError as error:
         raise UsageError(
             tr("this cannot be restored: it is there again, or what it belonged to is gone")
         ) from error

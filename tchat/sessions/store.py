@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from tchat.errors import UsageError
 from tchat.sessions import database_file, message_tree, session_queries
@@ -30,6 +30,9 @@ from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import EMPTY_MESSAGE, INSERT_SESSION, to_message, to_row
 from tchat.sessions.session_queries import new_id
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
 
 AT_A_TIME = 200  # messages that an export reads
 
@@ -452,20 +455,27 @@ class SessionStore(Store):
     """The user's sessions, in one file or in memory. Processes may open the same file.
 
     The file and its folder are made when absent, readable by the user only. A ``read_only`` one
-    must exist; every method that writes raises `StorageError`.
+    must exist; every method that writes raises `StorageError`. With an ``encryption`` the file is
+    encrypted.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        encryption: Encryption | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self.notices = []
         self.recovered = ()
         if path is not None and read_only:
-            self._database, self._locks = open_read_only(path), None
+            self._database, self._locks = open_read_only(path, encryption), None
             return
         if path is None:
             self._database, self._locks = Database(None), None
             migrate(self._database)
             return
-        opened = open_database(path)
+        opened = open_database(path, encryption)
         self._database, self._locks = opened.database, opened.locks
         self.notices.extend(opened.notices)
         self.recovered = opened.recovered
@@ -484,7 +494,7 @@ class SessionStore(Store):
         if self.path is None:
             return
         self._database.discard_log()
-        opened = open_database(self.path, self._locks)
+        opened = open_database(self.path, self._database.encryption, self._locks)
         self._database.replace_connection(opened.database)
         self.notices.extend(opened.notices)
 
