@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tchat.errors import StorageError
 from tchat.private_files import BESIDE, private_file, special_file
@@ -13,6 +13,9 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     import sqlite3
+    from types import ModuleType
+
+    from tchat.encryption.encryption import Encryption
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process
 # The file is not trusted: its schema is compared before it is used.
@@ -26,7 +29,9 @@ class SqliteCache:
     """A database whose content can be recomputed. Opened at the first use.
 
     A file with another version or schema is replaced, and one with rows that the query ``foreign``
-    finds, which this program never writes. A link in its place is removed, not followed.
+    finds, which this program never writes. A link in its place is removed, not followed. With an
+    ``encryption`` the file is encrypted, by the key that its name without the ending names; one in
+    clear or of another key is replaced.
 
     Attributes:
         failure: Why the database is in memory; empty when it is the file.
@@ -40,12 +45,15 @@ class SqliteCache:
         schema: str,
         pragmas: tuple[str, ...] = (),
         foreign: str = "",
+        *,
+        encryption: Encryption | None = None,
     ) -> None:
         self._file = file
         self._version = version
         self._schema = [statement.strip() for statement in schema.split(";")]
         self._pragmas = (*GUARDS, *pragmas)
         self._foreign = foreign
+        self._encryption = encryption
         self._connection: sqlite3.Connection | None = None
         self.failure = ""
         self.is_copy = False
@@ -56,21 +64,20 @@ class SqliteCache:
         When the file cannot be written, the new one is in memory: see `failure`.
 
         Raises:
-            StorageError: It fails on the new database too.
+            StorageError: It fails on the new database too, or the store is locked.
         """
-        import sqlite3
-
+        errors = self._driver()
         try:
             if self._connection is None:
                 self._connection = self._open()
             return work(self._connection)
-        except sqlite3.Error as error:
+        except errors.Error as error:
             damaged = _is_damage(error)
             self.close()
             self._connection = self._replace() if damaged else self._in_memory(str(error))
         try:
             return work(self._connection)
-        except sqlite3.Error as error:
+        except errors.Error as error:
             raise StorageError(
                 tr("cannot use {file}: {error}", file=self._file, error=error)
             ) from error
@@ -100,13 +107,11 @@ class SqliteCache:
         return connection
 
     def _replace(self) -> sqlite3.Connection:
-        import sqlite3
-
         try:
             for file in self._files():
                 file.unlink(missing_ok=True)
             return self._open()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, self._driver().Error) as error:
             return self._in_memory(str(error))
 
     def _files(self) -> list[Path]:
@@ -114,15 +119,13 @@ class SqliteCache:
 
     def _in_memory(self, reason: str) -> sqlite3.Connection:
         """A database in memory, copied from the file when it can be read."""
-        import sqlite3
-
         self.failure, self.is_copy = reason, False
         connection = self._connect(":memory:")
         try:
             copied = self._copy(connection)
             self._prepare(connection)
             self.is_copy = copied
-        except (OSError, sqlite3.Error):
+        except (OSError, self._driver().Error):
             connection.close()
             connection = self._connect(":memory:")
             self._prepare(connection)
@@ -130,12 +133,10 @@ class SqliteCache:
 
     def _copy(self, target: sqlite3.Connection) -> bool:
         """Copy the file into ``target``; False when there is none."""
-        import sqlite3
-
         if not stat.S_ISREG(self._file.lstat().st_mode) or special_file(self._file):
             return False
         uri = f"{self._file.absolute().as_uri()}?mode=ro"
-        source = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+        source = self._connect(uri, timeout=0, uri=True)
         try:
             source.execute("BEGIN")
             _user_version(source)  # takes the lock; `backup` would wait for it without limit
@@ -144,13 +145,34 @@ class SqliteCache:
             source.close()
         return True
 
-    def _connect(self, database: Path | str) -> sqlite3.Connection:
-        import sqlite3
-
+    def _connect(
+        self, database: Path | str, *, timeout: float = BUSY_TIMEOUT, uri: bool = False
+    ) -> sqlite3.Connection:
         # Used by one thread at a time, not always by the one that opened it.
-        return sqlite3.connect(
-            database, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
+        options: dict[str, Any] = {
+            "timeout": timeout,
+            "isolation_level": None,
+            "check_same_thread": False,
+            "uri": uri,
+        }
+        if self._encryption is None:
+            import sqlite3
+
+            clear: sqlite3.Connection = sqlite3.connect(database, **options)
+            return clear
+        from tchat import encrypted_sqlite
+
+        key = encrypted_sqlite.database_key(self._encryption, self._file.stem)
+        return encrypted_sqlite.connect(database, key, **options)
+
+    def _driver(self) -> ModuleType:
+        if self._encryption is None:
+            import sqlite3
+
+            return sqlite3
+        from tchat.encrypted_sqlite import driver
+
+        return driver()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Create the tables of a new database; raise `sqlite3.Error` for a foreign one."""
@@ -163,25 +185,21 @@ class SqliteCache:
         self._refuse_foreign(connection)
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
-        import sqlite3
-
         found = _user_version(connection)
         if found == self._version:  # another process created them
             return
         if found != 0 or _objects(connection):
-            raise sqlite3.DatabaseError(f"schema {found}")
+            raise connection.DatabaseError(f"schema {found}")
         for statement in self._schema:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {self._version}")
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
         """Raise `sqlite3.Error` for a schema or rows of another program."""
-        import sqlite3
-
         if sorted(_objects(connection)) != sorted(self._schema):
-            raise sqlite3.DatabaseError("another schema")
+            raise connection.DatabaseError("another schema")
         if self._foreign and connection.execute(self._foreign).fetchone() is not None:
-            raise sqlite3.DatabaseError("rows that were not written here")
+            raise connection.DatabaseError("rows that were not written here")
 
 
 def _objects(connection: sqlite3.Connection) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tchat.chat.templates import PromptTemplate
+    from tchat.encryption.encryption import Encryption
     from tchat.tui.services.conversation import StartupState
 
 UNFIT = ("", "dumb", "unknown")  # values of TERM that promise no cursor movement
@@ -193,19 +194,23 @@ def open_screen(
     return run_screen(
         settings,
         console.paths,
-        lambda: _startup_state(request, settings, file, shown),
+        lambda: _startup_state(request, settings, file, console.paths.encryption, shown),
         private=file is None,
         quiet=console.quiet,
     )
 
 
 def _startup_state(
-    request: AskRequest, settings: Settings, file: Path | None, notices: tuple[str, ...]
+    request: AskRequest,
+    settings: Settings,
+    file: Path | None,
+    encryption: Encryption | None,
+    notices: tuple[str, ...],
 ) -> StartupState:
     """Open the store and the session to continue."""
     from tchat.tui.services.conversation import StartupState
 
-    store, problem = open_chat_store(request, file)
+    store, problem = open_chat_store(request, file, encryption)
     try:
         session = find_session(request, store)
         resumed = resume_settings(

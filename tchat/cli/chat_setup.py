@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tchat.cli.console import Console, ask_line
-from tchat.errors import StorageError, UsageError
+from tchat.errors import StorageError, StoreLocked, UsageError
 from tchat.paths import expanded
 from tchat.sanitize import single_line
 from tchat.settings import Settings, Value, load
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tchat.chat.preload import Preloaded
     from tchat.chat.templates import PromptTemplate
     from tchat.cli.output.status import TerminalStatus
+    from tchat.encryption.encryption import Encryption
     from tchat.engine.binding import Cancel
     from tchat.engine.events import Event
     from tchat.sessions.fallback_store import FallbackStores
@@ -284,7 +285,8 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
     from tchat.sessions.store import SessionStore
 
     try:
-        store = SessionStore(sessions_file(request, settings, console))
+        file = sessions_file(request, settings, console)
+        store = SessionStore(file, console.paths.encryption)
     except StorageError as error:
         if request.continues_session:
             raise
@@ -296,7 +298,7 @@ def open_store(request: AskRequest, settings: Settings, console: Console) -> Ses
 
 
 def open_chat_store(
-    request: AskRequest, file: Path | None
+    request: AskRequest, file: Path | None, encryption: Encryption | None
 ) -> tuple[SessionStore, StorageError | None]:
     """The store of a chat; if the disk refuses a new session, one in memory, and the error.
 
@@ -306,7 +308,9 @@ def open_chat_store(
     from tchat.sessions.store import SessionStore
 
     try:
-        return SessionStore(file), None
+        return SessionStore(file, encryption), None
+    except StoreLocked:
+        raise  # a chat that nothing is kept of is not what was asked for: -n does that
     except StorageError as error:
         if request.continues_session:
             raise

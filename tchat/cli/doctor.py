@@ -169,8 +169,13 @@ def _sessions(console: Console) -> Iterator[Finding]:
     from tchat.sessions.store import SessionStore
 
     yield Finding(tr("sessions"), "sqlite", sqlite3.sqlite_version)
-    if console.paths.sessions_db.exists():
-        with SessionStore(console.paths.sessions_db) as store:
+    encryption = console.paths.encryption
+    if encryption is not None and not encryption.is_unlocked:  # nobody is asked for a key here
+        yield Finding(
+            tr("sessions"), tr("database"), tr("encrypted; `tchat lock status` tells more")
+        )
+    elif console.paths.sessions_db.exists():
+        with SessionStore(console.paths.sessions_db, encryption) as store:
             yield Finding(tr("sessions"), tr("database"), _sessions_text(len(store.sessions())))
 
 

@@ -39,7 +39,8 @@ QUOTES = '"""'
 def run_repl(request: AskRequest, settings: Settings, console: Console) -> int:
     """Chat until the input ends, and return the exit code."""
     console = replace(console, accessible=True)
-    store, problem = open_chat_store(request, sessions_file(request, settings, console))
+    file = sessions_file(request, settings, console)
+    store, problem = open_chat_store(request, file, console.paths.encryption)
     with store:
         for line in (*store.notices, *filter(None, [problem])):
             console.say(str(line))

@@ -37,7 +37,7 @@ def import_files(
         if dry_run and not path.exists():
             folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="tchat-"))
             path = Path(folder) / path.name
-        store = resources.enter_context(SessionStore(path))
+        store = resources.enter_context(SessionStore(path, console.paths.encryption))
         status = resources.enter_context(TerminalStatus(console))
         sessions = _shown(_imported(console, sources, spools, report), status)
         return store.import_sessions(sessions, dry_run=dry_run)

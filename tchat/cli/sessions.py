@@ -268,7 +268,7 @@ def sessions_to_read(console: Console) -> SessionStore:
 
     path = console.paths.sessions_db
     if path.is_file() and not is_writable(path.resolve()):
-        return SessionStore(path, read_only=True)
+        return SessionStore(path, console.paths.encryption, read_only=True)
     return open_sessions(console)
 
 
@@ -277,7 +277,7 @@ def open_sessions(console: Console) -> SessionStore:
     from tchat.sessions.store import SessionStore
 
     path = console.paths.sessions_db
-    store = SessionStore(path if path.exists() else None)
+    store = SessionStore(path if path.exists() else None, console.paths.encryption)
     for notice in store.notices:
         console.say(notice)
     return store

@@ -239,7 +239,10 @@ def _called(console: Console, name: str, arguments: Mapping[str, Any]) -> ToolRe
     cancel = Cancel()
     ask = TerminalApproval(console, cancel) if can_ask(console) else None
     settings, servers = _settings(console), ChatServers(console.paths)
-    with SessionStore(console.paths.sessions_db) as store, closing(servers):
+    with (
+        SessionStore(console.paths.sessions_db, console.paths.encryption) as store,
+        closing(servers),
+    ):
         found = servers.find_tools(settings, [name])
         if found.problems:
             raise UsageError(found.problems[0])

@@ -11,6 +11,11 @@ import hmac
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 # The first bytes of each file. SQLCipher calls them the salt; it needs none, as each file has a key
 # of its own. So a file is known as encrypted without the key, and damage to them does no harm.
@@ -70,7 +75,7 @@ class PageCipher:
                 with sound.open("rb") as file:
                     first = bytearray(self.decrypt(1, file.read(PAGE)))
                 first[28:40] = bytes(12)  # page count 0: "see the file's size"; an empty free list
-                yield self.encrypt(1, first)
+                yield self.encrypt(1, bytes(first))
             else:
                 content = self.decrypt(number, page.ljust(PAGE, b"\0"))
                 leads_on = content[0] == _INNER_OF_TABLE
@@ -81,7 +86,7 @@ class PageCipher:
         code.update(number.to_bytes(4, "little"))
         return code.digest()
 
-    def _cipher(self, vector: bytes):  # type: ignore[no-untyped-def]
+    def _cipher(self, vector: bytes) -> Cipher[CBC]:
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         return Cipher(algorithms.AES256(self._key), modes.CBC(vector))

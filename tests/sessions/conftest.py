@@ -1,4 +1,4 @@
-"""Stores to test on: one in memory, one in a file."""
+"""Stores to test on: one in memory, one in a file, one in an encrypted file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from tchat.encryption.encryption import Encryption
+from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
+from tests.encryption.locks import make_lock
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs any store on an encrypted file, too."""
+    if "store" in metafunc.fixturenames:
+        metafunc.parametrize("store", ["in memory", "encrypted"], indirect=True)
 
 
 @pytest.fixture
-def store() -> Iterator[SessionStore]:
-    """A store in memory."""
-    with SessionStore.in_memory() as opened:
+def encryption(home: Path) -> Encryption:
+    """The unlocked keys of a locked store."""
+    return make_lock(user_paths())
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionStore]:
+    """A store in memory, or in an encrypted file."""
+    if request.param == "in memory":
+        with SessionStore.in_memory() as opened:
+            yield opened
+        return
+    encryption: Encryption = request.getfixturevalue("encryption")
+    with SessionStore(tmp_path / "encrypted" / "sessions.db", encryption) as opened:
         yield opened
 
 

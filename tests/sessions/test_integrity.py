@@ -321,7 +321,7 @@ def test_rows_are_looked_at_when_something_else_wrote_the_file(
     looked: list[bool] = []
     check = schema.check
 
-    def noted(database: object, *, rows: bool) -> None:
+    def noted(database: object, *, rows: bool, pages: bool) -> None:
         looked.append(rows)
         check(database, rows=rows)  # type: ignore[arg-type]
 

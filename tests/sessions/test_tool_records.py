@@ -135,5 +135,6 @@ def test_a_row_of_an_unknown_role_is_one_message_lost(file: Path) -> None:
 
 def test_a_role_that_there_is_not_is_refused(store: SessionStore) -> None:
     session = new_session(store)
-    with pytest.raises((sqlite3.IntegrityError, UsageError)):
+    errors = store._database._connection
+    with pytest.raises((errors.IntegrityError, UsageError)):
         store.add(session.id, "robot", "x", parent_id=None)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from tchat.stored_text import shown_text, stored_text
 if TYPE_CHECKING:
     import sqlite3
 
+    from tchat.encryption.encryption import Encryption
+
 T = TypeVar("T")
 
 MAX_ID = 1 << 52  # of an id or a count, far from where SQLite has no more
@@ -131,8 +133,8 @@ class SessionSnapshot:
 class Index:
     """The rows; the files are the caller's. Every method is one transaction."""
 
-    def __init__(self, file: Path) -> None:
-        self._cache = SqliteCache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN)
+    def __init__(self, file: Path, encryption: Encryption | None = None) -> None:
+        self._cache = SqliteCache(file, VERSION, SCHEMA, PRAGMAS, FOREIGN, encryption=encryption)
 
     @property
     def failure(self) -> str:
