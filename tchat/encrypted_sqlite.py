@@ -17,8 +17,6 @@ from tchat.translation import tr
 if TYPE_CHECKING:
     import sqlite3
 
-    from tchat.encryption.encryption import Encryption
-
 _CACHE = 64 << 10  # KiB of pages that are kept decrypted
 
 
@@ -40,21 +38,6 @@ def driver() -> ModuleType:
             tr("run: pip install 'tchat[lock]'"),
         ) from error
     return cast(ModuleType, dbapi2)
-
-
-def database_key(encryption: Encryption, name: str) -> bytes:
-    """The key of the database ``name``.
-
-    Raises:
-        StorageError: The store is locked, or its files are being converted.
-    """
-    if encryption.allows_clear:
-        command = "off" if encryption.writes_clear else "on"
-        raise StorageError(
-            tr("turning the lock {command} was not finished, or is under way", command=command),
-            tr("finish it: tchat lock {command}", command=command),
-        )
-    return encryption.keys().database_key(name)
 
 
 def connect(database: Path | str, key: bytes, **options: Any) -> sqlite3.Connection:

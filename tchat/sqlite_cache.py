@@ -162,7 +162,7 @@ class SqliteCache:
             return clear
         from tchat import encrypted_sqlite
 
-        key = encrypted_sqlite.database_key(self._encryption, self._file.stem)
+        key = self._encryption.keys().database_key(self._file.stem)
         return encrypted_sqlite.connect(database, key, **options)
 
     def _driver(self) -> ModuleType:

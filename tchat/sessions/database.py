@@ -97,11 +97,7 @@ class Database:
 
     def key(self) -> bytes | None:
         """The key of the file; None where it is in clear."""
-        if self.encryption is None:
-            return None
-        from tchat.encrypted_sqlite import database_key
-
-        return database_key(self.encryption, KEY_NAME)
+        return self.encryption.keys().database_key(KEY_NAME) if self.encryption else None
 
     def make_durable(self) -> None:
         """Make commits durable: they return when the data is on disk.
@@ -207,7 +203,9 @@ class Database:
         except (self._driver.IntegrityError, self._driver.ProgrammingError):
             raise  # a mistake in this package, not a state of the disk
         except self._driver.DatabaseError as error:
-            failure = storage_error(error, self.path)
+            # Behind damage SQLCipher refuses all, with whatever reason.
+            is_refusing = self.encryption is not None and not self.is_sound
+            failure = _damaged(self.path) if is_refusing else storage_error(error, self.path)
             self.is_sound = self.is_sound and not isinstance(failure, DatabaseDamaged)
             raise failure from error
         except OSError as error:
@@ -332,9 +330,13 @@ def storage_error(error: sqlite3.DatabaseError, path: Path | None) -> StorageErr
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
     no_text = str(error).startswith("Could not decode to UTF-8")  # of the binding, without a code
     if no_text or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DatabaseDamaged(
-            tr("the session database {name} is damaged", name=name),
-            tr("start tchat again: it keeps the file and saves into a new one what can be read"),
-        )
+        return _damaged(path)
     message, hint = _MEANINGS.get(code, (N_("cannot use {name}: {error}"), ""))
     return StorageError(tr(message, name=name, error=error), hint and tr(hint))
+
+
+def _damaged(path: Path | None) -> DatabaseDamaged:
+    return DatabaseDamaged(
+        tr("the session database {name} is damaged", name=path or tr("the sessions in memory")),
+        tr("start tchat again: it keeps the file and saves into a new one what can be read"),
+    )

@@ -125,7 +125,7 @@ def test_a_store_that_is_being_converted_is_not_opened(
     file: Path, encryption: Encryption, state: EncryptionState
 ) -> None:
     key_management.change_state(encryption, state)
-    with pytest.raises(StorageError, match=f"finish it: tchat lock {str(state).split()[1]}"):
+    with pytest.raises(StorageError, match=f"run `tchat lock {str(state).split()[1]}`"):
         SessionStore(file, encryption)
 
 
