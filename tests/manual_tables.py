@@ -32,6 +32,7 @@ COMMANDS_TEXT = """\
 | `tchat -- word` | Send a prompt that looks like a command |
 | `tchat --version`, `tchat --help`, `tchat help COMMAND` | Print the version or help |
 | `tchat help TOPIC` | Open a page of the manual |
+| `tchat --unlock-fd N …` | Unlock an encrypted store with the passphrase on descriptor N |
 | `tchat --install-completion`, `tchat --show-completion` | Completion for bash, zsh and fish |
 {commands}
 
@@ -46,7 +47,7 @@ Flags of a prompt, in addition to those of the [settings](settings.md):
 {flags}
 
 Exit codes: 0 success, 1 unexpected error, 2 usage, 3 model missing or invalid, 4 does not fit
-(memory or context), 5 network, 6 storage, 7 without a terminal a call of a tool
+(memory or context), 5 network, 6 storage or a locked store, 7 without a terminal a call of a tool
 was refused (the answer is printed all the same), 130 Ctrl-C, 141 closed pipe, 143 terminated.
 `--yes-no` exits with 0 for yes, 1 for no, 2 for unsure.
 """

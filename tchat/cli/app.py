@@ -169,6 +169,9 @@ def _root(
     lang: str = typer.Option(  # noqa: ARG001 - taken by `tchat.cli.main`, from every call
         LOCALE, "--lang", metavar="|".join((LOCALE, *LANGUAGES)), help="Language of all texts"
     ),
+    unlock_fd: int = typer.Option(  # noqa: ARG001 - as --lang
+        None, "--unlock-fd", metavar="N", help="Read the passphrase of the store from descriptor N"
+    ),
     version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit"),
 ) -> None:
     if version:

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         N_("Show and remove KV cache snapshots of sessions"),
         ("ls", "prune", "clear"),
     ),
+    "lock": (
+        "tchat.cli.lock",
+        N_("Encrypt everything that tchat stores"),
+        ("on", "off", "status", "passphrase", "recovery", "keyring", "test"),
+    ),
     "config": (
         "tchat.cli.config",
         N_("Show and change the settings"),

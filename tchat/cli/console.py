@@ -41,7 +41,8 @@ class Console:
 
     ``stdin`` is binary, because its encoding is detected; `None` if it is closed. ``open_chat``
     replaces `Chat` in tests. ``quiet`` suppresses notices, not errors. ``accessible`` is for screen
-    readers: no decoration, nothing is redrawn, progress in sentences.
+    readers: no decoration, nothing is redrawn, progress in sentences. ``unlock_fd`` is a descriptor
+    that gives the passphrase of an encrypted store.
     """
 
     stdin: BinaryIO | None
@@ -51,6 +52,7 @@ class Console:
     open_chat: OpenChat | None = None
     quiet: bool = False
     accessible: bool = False
+    unlock_fd: int | None = None
 
     @property
     def paths(self) -> Paths:

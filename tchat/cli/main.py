@@ -45,7 +45,9 @@ def program(argv: Sequence[str], console: Console | None = None) -> int:
 
     console = console or process_console()
     try:
-        code = _dispatch(_in_language(list(argv)), console)
+        arguments = _in_language(list(argv))
+        console = _able_to_unlock(arguments, console)
+        code = _dispatch(arguments, console)
         console.flush()
     except BaseException as error:  # noqa: BLE001 - this is the one place where all failures end
         return report_error(error, console)
@@ -58,22 +60,16 @@ def _in_language(argv: list[str]) -> list[str]:
     Raises:
         UsageError: There is no such language.
     """
-    end = argv.index("--") if "--" in argv else len(argv)
-    flags = [index for index in range(end) if argv[index].split("=")[0] == "--lang"]
-    if not flags and "TCHAT_LANG" not in os.environ:
+    values = _take_flag(argv, "--lang")
+    if not values and "TCHAT_LANG" not in os.environ:
         return argv
     from tchat.errors import UsageError
     from tchat.translation import LANGUAGES, LOCALE, VARIABLE, language_code, set_language, tr
 
-    chosen, place = os.environ.get(VARIABLE, ""), VARIABLE
-    for index in reversed(flags):
-        flag, equals, value = argv[index].partition("=")
-        following = [] if equals else argv[index + 1 : index + 2]
-        del argv[index : index + 1 + len(following)]
-        if index == flags[-1]:  # the last one counts, as for other flags
-            chosen, place = "".join([value, *following]), flag
+    chosen = values[-1] if values else os.environ.get(VARIABLE, "")
+    place = "--lang" if values else VARIABLE
     code = language_code(chosen)
-    if flags and not code:
+    if values and not code:
         raise UsageError(
             tr("option {name} requires an argument", name="'--lang'"),
             tr("choose one of {names}", names=", ".join((LOCALE, *LANGUAGES))),
@@ -85,6 +81,38 @@ def _in_language(argv: list[str]) -> list[str]:
         )
     set_language(code)
     return argv
+
+
+def _take_flag(argv: list[str], name: str) -> list[str]:
+    """Remove a flag from ``argv`` wherever it stands; returns its values, the last one counts."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    values: list[str] = []
+    for index in reversed(range(end)):
+        flag, equals, value = argv[index].partition("=")
+        if flag == name:
+            following = [] if equals else argv[index + 1 : index + 2]
+            del argv[index : index + 1 + len(following)]
+            values.insert(0, "".join([value, *following]))
+    return values
+
+
+def _able_to_unlock(argv: list[str], console: Console) -> Console:
+    """Take ``--unlock-fd`` from ``argv``, and prepare for an encrypted store.
+
+    Raises:
+        UsageError: The flag names no descriptor.
+    """
+    if values := _take_flag(argv, "--unlock-fd"):
+        from dataclasses import replace
+
+        from tchat.cli.unlock import descriptor_number
+
+        console = replace(console, unlock_fd=descriptor_number(values[-1]))
+    if (encryption := console.paths.encryption) is not None:
+        from tchat.cli.unlock import prepare_unlock
+
+        prepare_unlock(encryption, console)
+    return console
 
 
 def _dispatch(argv: list[str], console: Console) -> int:

@@ -16,6 +16,7 @@ KEY_SIZE = 32  # bytes of each key
 SALT_SIZE = 16
 ARGON2ID, SCRYPT = "argon2id", "scrypt"
 LEAST_MEMORY = 64 << 10  # KiB
+LEAST_PASSES = 2  # where the machine was busy while it was measured, too
 MOST_MEMORY = 1 << 20  # KiB; a lock file that asks for more is refused
 MOST_ITERATIONS, MOST_LANES = 64, 16
 MOST_WORK = 16 << 20  # KiB, memory times iterations: about half a minute
@@ -127,7 +128,8 @@ def calibrated(seconds: float = TARGET_SECONDS) -> KeyDerivation:
     most = min(MOST_MEMORY // 4, _memory() // 16)
     while once * 2 <= seconds and found.memory * 2 <= most:  # memory costs an attacker more
         found, once = replace(found, memory=found.memory * 2), once * 2
-    return replace(found, iterations=max(1, min(MOST_ITERATIONS, int(seconds / once))))
+    passes = min(MOST_ITERATIONS, int(seconds / once))
+    return replace(found, iterations=max(LEAST_PASSES, passes))
 
 
 def _seconds(derivation: KeyDerivation) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def create_lock(
     *,
     keyring: bool = False,
     state: EncryptionState = EncryptionState.ON,
-    calibration: Calibration = calibrated,
+    calibration: Calibration | None = None,
 ) -> NewLock:
     """Make a lock file with a new data key; nothing is encrypted by that.
 
@@ -76,7 +76,7 @@ def create_lock(
 
 
 def change_passphrase(
-    encryption: Encryption, passphrase: str, calibration: Calibration = calibrated
+    encryption: Encryption, passphrase: str, calibration: Calibration | None = None
 ) -> None:
     """Let ``passphrase`` open an unlocked store, in place of the one before, if any."""
     data_key = encryption.conversion_keys().data_key()
@@ -135,6 +135,9 @@ def remove_lock(encryption: Encryption) -> None:
             tr("check the permissions"),
         ) from error  # fmt: skip
     encryption.forget()
+    encryption.tries.clear()
+    with suppress(OSError):
+        _gate(encryption.lock_file).unlink(missing_ok=True)
     if lock.slot(SlotKind.KEYRING):
         system_keyring.delete_secret(keyring_account(lock.id))
 
@@ -151,9 +154,8 @@ def _changing(path: Path) -> Iterator[None]:
     Raises:
         StorageError: One does so for half a minute, or locks do not work here.
     """
-    gate = path.with_name(path.name + ".gate")
     try:
-        held = acquire_lock(gate, CHANGE_SECONDS)
+        held = acquire_lock(_gate(path), CHANGE_SECONDS)
     except (OSError, NotImplementedError) as error:
         raise StorageError(
             tr("cannot lock files in {folder}: {error}", folder=path.parent, error=error),
@@ -169,10 +171,14 @@ def _changing(path: Path) -> Iterator[None]:
         held.release()
 
 
+def _gate(path: Path) -> Path:
+    return path.with_name(path.name + ".gate")
+
+
 def _with_passphrase(
-    lock: LockFile, data_key: bytes, passphrase: str, calibration: Calibration
+    lock: LockFile, data_key: bytes, passphrase: str, calibration: Calibration | None
 ) -> LockFile:
-    slot = wrap(data_key, lock.id, SlotKind.PASSPHRASE, passphrase, calibration())
+    slot = wrap(data_key, lock.id, SlotKind.PASSPHRASE, passphrase, (calibration or calibrated)())
     return lock.with_slot(slot)
 
 

@@ -43,7 +43,7 @@ class WrongTries:
         """
         gate = None
         with suppress(OSError, NotImplementedError):
-            gate = acquire_lock(self.path.with_name(self.path.name + ".gate"), GATE_SECONDS)
+            gate = acquire_lock(self._gate, GATE_SECONDS)
         try:
             if (wait := self.wait()) > 0:
                 return wait
@@ -60,6 +60,11 @@ class WrongTries:
         """Forget them: a try was right."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+            self._gate.unlink(missing_ok=True)
+
+    @property
+    def _gate(self) -> Path:
+        return self.path.with_name(self.path.name + ".gate")
 
     def _read(self) -> tuple[int, float]:
         """How many tries were wrong, and when the last was."""

@@ -1,0 +1,264 @@
+"""``tchat lock``: on, off, status, passphrase, recovery, keyring, test."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tchat.cli.app import JSON, command_group
+from tchat.cli.console import Console, confirm
+from tchat.cli.output.columns import fields, print_json, print_rows
+from tchat.errors import UsageError
+from tchat.sanitize import printable
+from tchat.translation import N_, tr, trn
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption
+    from tchat.encryption.lock_file import EncryptionState, LockFile
+
+app = command_group("Encrypt everything that tchat stores, with a passphrase or the keyring.")
+
+PACKAGES = ("cryptography", "sqlcipher3")
+ON, OFF = "on", "off"
+PASSPHRASE_FD = typer.Option(
+    None, "--passphrase-fd", metavar="N", min=0, help="Read the new passphrase from descriptor N"
+)
+
+
+@app.command()
+def on(
+    ctx: typer.Context,
+    keyring: bool = typer.Option(
+        False, "--keyring", help="Let the system's keyring unlock it, too"
+    ),
+    no_passphrase: bool = typer.Option(
+        False, "--no-passphrase", help="With --keyring: without a passphrase"
+    ),
+    passphrase_fd: int = PASSPHRASE_FD,
+) -> None:
+    """Encrypt what is stored; ask for a passphrase, and print the recovery key.
+
+    Goes on where it was interrupted.
+    """
+    from tchat.cli.unlock import new_passphrase
+    from tchat.encryption.key_management import create_lock
+    from tchat.encryption.lock_file import EncryptionState
+
+    console: Console = ctx.obj
+    if no_passphrase and not keyring:
+        raise UsageError(tr("--no-passphrase needs --keyring"))
+    if no_passphrase and passphrase_fd is not None:
+        raise UsageError(tr("--no-passphrase and --passphrase-fd exclude each other"))
+    _require_packages()
+    encryption = console.paths.encryption
+    if encryption is not None:
+        if encryption.state is EncryptionState.ON:
+            raise UsageError(
+                tr("the store is encrypted already"), tr("`tchat lock status` tells more")
+            )
+        _convert(console, encryption, EncryptionState.TURNING_ON)
+        return
+    _require_convertible(console)
+    passphrase = None if no_passphrase else new_passphrase(console, passphrase_fd)
+    lock_file = console.paths.lock_file
+    made = create_lock(lock_file, passphrase, keyring=keyring, state=EncryptionState.TURNING_ON)
+    _show_recovery_key(console, made.recovery_key)
+    _convert(console, made.encryption, EncryptionState.TURNING_ON)
+
+
+@app.command()
+def off(
+    ctx: typer.Context,
+    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask"),
+) -> None:
+    """Decrypt what is stored, and remove the keys."""
+    from tchat.encryption.lock_file import EncryptionState
+
+    console: Console = ctx.obj
+    encryption = _encryption(console)
+    encryption.conversion_keys()
+    if not yes and encryption.state is EncryptionState.ON:
+        confirm(
+            console,
+            [tr("Whoever has this disk, or a backup of it, will be able to read your chats.")],
+            tr("Decrypt them?"),
+        )
+    _convert(console, encryption, EncryptionState.TURNING_OFF)
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: bool = JSON) -> None:
+    """Show whether the store is encrypted, and what unlocks it; asks for nothing."""
+    console: Console = ctx.obj
+    encryption = console.paths.encryption
+    lock = encryption.lock if encryption else None
+    record = _record(encryption, lock)
+    if as_json:
+        print_json(console, record | {"lock_file": str(console.paths.lock_file)})
+        return
+    rows = [(tr("encrypted"), _state_text(lock))]
+    if encryption and lock:
+        kinds = [tr(_KINDS[slot.kind]) for slot in lock.slots]
+        rows.append((tr("unlocked by"), ", ".join(sorted(kinds))))
+        rows += [(tr("key derivation"), text) for text in _derivations(lock)]
+        rows.append((tr("lock file"), printable(str(encryption.lock_file))))
+        if wait := int(-(-encryption.wait // 1)):
+            text = trn("in {count:,} second", "in {count:,} seconds", wait)
+            rows.append((tr("next try"), text))
+    print_rows(console, (N_("WHAT"), N_("FOUND")), rows, whole=True)
+
+
+@app.command()
+def passphrase(ctx: typer.Context, passphrase_fd: int = PASSPHRASE_FD) -> None:
+    """Change the passphrase, or set one; the data is not encrypted again."""
+    from tchat.cli.unlock import new_passphrase
+    from tchat.encryption.key_management import change_passphrase
+
+    console: Console = ctx.obj
+    encryption = _encryption(console)
+    encryption.conversion_keys()
+    change_passphrase(encryption, new_passphrase(console, passphrase_fd))
+    console.say(tr("the passphrase is changed; copies of the old lock file open with the old one"))
+
+
+@app.command()
+def recovery(ctx: typer.Context) -> None:
+    """Make a new recovery key and print it; the one before opens the store no more."""
+    from tchat.encryption.key_management import change_recovery_key
+
+    console: Console = ctx.obj
+    encryption = _encryption(console)
+    _show_recovery_key(console, change_recovery_key(encryption))
+
+
+@app.command()
+def keyring(
+    ctx: typer.Context,
+    state: str = typer.Argument(
+        ..., metavar="on|off", help="Whether it unlocks the store", autocompletion=lambda: [ON, OFF]
+    ),
+) -> None:
+    """Let the system's keyring unlock the store, or not."""
+    from tchat.encryption.key_management import stop_keyring, use_keyring
+    from tchat.encryption.key_slots import SlotKind
+
+    console: Console = ctx.obj
+    if state not in (ON, OFF):
+        raise UsageError(tr("choose one of {names}", names=f"{ON}, {OFF}"))
+    encryption = _encryption(console)
+    if state == ON:
+        use_keyring(encryption)
+        console.say(tr("the keyring unlocks the store: whoever is logged in as you can read it"))
+    elif SlotKind.KEYRING in encryption.kinds:
+        stop_keyring(encryption)
+        console.say(tr("the keyring unlocks the store no more"))
+    else:
+        console.say(tr("the keyring does not unlock the store"))
+
+
+@app.command()
+def test(ctx: typer.Context) -> None:
+    """Try the passphrase, or the recovery key as you wrote it down; nothing is unlocked."""
+    from tchat.cli.unlock import secret_to_test
+
+    console: Console = ctx.obj
+    encryption = _encryption(console)
+    kind = encryption.kind_of(secret_to_test(console))
+    console.say(tr("right: this is the {kind} of the store", kind=tr(_KINDS[kind])))
+
+
+_KINDS = {
+    "passphrase": N_("passphrase"),
+    "keyring": N_("keyring"),
+    "recovery": N_("recovery key"),
+}
+
+
+def _encryption(console: Console) -> Encryption:
+    encryption = console.paths.encryption
+    if encryption is None:
+        raise UsageError(tr("the store is not encrypted"), tr("encrypt it: tchat lock on"))
+    return encryption
+
+
+def _require_packages() -> None:
+    """Raise UsageError unless the packages of the extra are there."""
+    if any(importlib.util.find_spec(name) is None for name in PACKAGES):
+        raise UsageError(
+            tr("the encrypted store needs more packages"), tr("run: pip install 'tchat[lock]'")
+        )
+
+
+def _show_recovery_key(console: Console, key: str) -> None:
+    """Print it, alone on standard output."""
+    console.say(
+        tr(
+            "This is the recovery key. Write it down and keep it away from this machine: it opens "
+            "the store when the passphrase is forgotten, and is not shown again."
+        )
+    )
+    console.out(key)
+    console.flush()
+
+
+def _require_convertible(console: Console) -> None:
+    """Raise UsageError where something is stored."""
+    paths = console.paths
+    stored = (paths.sessions_db, paths.snapshots, paths.judge, paths.tool_log, paths.tool_undo)
+    if there := next((path for path in stored if path.exists()), None):
+        raise UsageError(
+            tr("{path} is in clear, and cannot be encrypted yet", path=there),
+            tr("encrypt a new store: set TCHAT_HOME to a new folder"),
+        )
+
+
+def _convert(console: Console, encryption: Encryption, target: EncryptionState) -> None:
+    """Encrypt or decrypt what is stored, and record that it is done."""
+    from tchat.encryption.key_management import change_state, remove_lock
+    from tchat.encryption.lock_file import EncryptionState
+
+    encryption.conversion_keys()
+    if target is EncryptionState.TURNING_ON:
+        change_state(encryption, EncryptionState.ON)
+        console.say(tr("the store is encrypted"))
+    else:
+        remove_lock(encryption)
+        console.say(tr("the store is in clear"))
+
+
+def _state_text(lock: LockFile | None) -> str:
+    if lock is None:
+        return tr("no; `tchat lock on` encrypts the store")
+    return {
+        "on": tr("yes"),
+        "turning on": tr("not to its end; `tchat lock on` finishes it"),
+        "turning off": tr("in part; `tchat lock off` finishes the decryption"),
+    }[lock.state]
+
+
+def _derivations(lock: LockFile) -> list[str]:
+    return [
+        trn("{name}, {memory}, {count:,} pass", "{name}, {memory}, {count:,} passes",
+            slot.derivation.iterations, name=slot.derivation.name,
+            memory=f"{slot.derivation.memory >> 10:,} MiB")
+        for slot in lock.slots
+        if slot.derivation
+    ]  # fmt: skip
+
+
+def _record(encryption: Encryption | None, lock: LockFile | None) -> dict[str, Any]:
+    if encryption is None or lock is None:
+        return {"state": "off", "unlocked_by": [], "key_derivation": None, "wait_seconds": 0}
+    derivations = [
+        fields(slot.derivation, "name", "memory", "iterations", "lanes")
+        for slot in lock.slots
+        if slot.derivation
+    ]
+    return {
+        "state": str(lock.state),
+        "unlocked_by": [str(slot.kind) for slot in lock.slots],
+        "key_derivation": derivations[0] if derivations else None,
+        "wait_seconds": round(encryption.wait, 1),
+    }

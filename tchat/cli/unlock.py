@@ -1,0 +1,172 @@
+"""How a command unlocks an encrypted store, and the questions for passphrases."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from tchat.cli.console import Console
+from tchat.encryption.unlock_sources import (
+    from_command,
+    from_descriptor,
+    read_descriptor,
+    unlock_from_keyring,
+)
+from tchat.errors import UsageError, WrongPassphrase
+from tchat.translation import tr, trn
+
+if TYPE_CHECKING:
+    from tchat.encryption.encryption import Encryption, UnlockSource
+
+TERMINAL = "/dev/tty"
+TRIES = 3
+SHORTEST, SHORT = 8, 14  # characters of a passphrase: fewer are refused, fewer are warned of
+
+
+def prepare_unlock(encryption: Encryption, console: Console) -> None:
+    """Tell an encrypted store what this call has to unlock it; nobody is asked yet."""
+    from tchat.encryption.hardening import protect_process
+
+    protect_process()
+    number = console.unlock_fd
+    given = () if number is None else (from_descriptor(number),)
+    encryption.sources = (unlock_from_keyring, *given, from_command(console.environ))
+    encryption.question = question_on_terminal(console)
+
+
+def descriptor_number(text: str) -> int:
+    """The value of ``--unlock-fd``.
+
+    Raises:
+        UsageError: It is no number.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 8):
+        raise UsageError(
+            tr("invalid value for {name}: {reason}", name="'--unlock-fd'",
+               reason=tr("it is no number of a descriptor")),
+            tr("for example: tchat --unlock-fd 3 3< FILE"),
+        )  # fmt: skip
+    return int(text)
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal to ask on, wherever standard input comes from."""
+    try:
+        os.close(os.open(TERMINAL, os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
+
+
+def question_on_terminal(console: Console) -> UnlockSource:
+    """Asks for the passphrase, three times at most; never reads standard input."""
+
+    def unlock(encryption: Encryption) -> bool:
+        if not has_terminal():
+            return False
+        for left in reversed(range(TRIES)):
+            _wait(encryption, console)
+            typed = ask_secret(tr("Passphrase or recovery key:"))
+            if not typed:
+                return False
+            try:
+                encryption.unlock(typed)
+            except WrongPassphrase as error:
+                if not left:
+                    raise
+                console.say(error.message)
+            except UsageError as error:
+                if not left:
+                    raise
+                console.say(str(error))
+            else:
+                return True
+        return False
+
+    return unlock
+
+
+def _wait(encryption: Encryption, console: Console) -> None:
+    """Wait out what wrong passphrases cost, and say so."""
+    if (seconds := encryption.wait) > 0:
+        whole = int(-(-seconds // 1))
+        console.say(
+            trn("the next try is possible in {count:,} second",
+                "the next try is possible in {count:,} seconds", whole)
+        )  # fmt: skip
+        time.sleep(seconds)
+
+
+def ask_secret(question: str) -> str:
+    """What is typed on the terminal, not shown; empty at its end.
+
+    Raises:
+        UsageError: It is no text.
+    """
+    from getpass import getpass
+
+    try:
+        return getpass(f"{question} ")
+    except EOFError:
+        return ""
+    except UnicodeDecodeError:
+        raise UsageError(tr("the passphrase is no text in UTF-8")) from None
+
+
+def secret_to_test(console: Console) -> str:
+    """The passphrase or recovery key to try, from ``--unlock-fd`` or the terminal.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if console.unlock_fd is not None:
+        return read_descriptor(console.unlock_fd)
+    typed = ask_secret(tr("Passphrase or recovery key:")) if has_terminal() else ""
+    if not typed:
+        raise UsageError(
+            tr("there is no passphrase to try"), tr("for example: tchat --unlock-fd 3 3< FILE")
+        )
+    return typed
+
+
+def new_passphrase(console: Console, descriptor: int | None) -> str:
+    """A new passphrase: from a descriptor, or typed twice on the terminal.
+
+    Raises:
+        UsageError: There is none, it is too short, or it was typed in two ways.
+    """
+    if descriptor is not None:
+        text = read_descriptor(descriptor)
+        _require_length(text)
+    elif not has_terminal():
+        raise UsageError(
+            tr("there is no terminal to ask for a passphrase"),
+            tr("hand it over: --passphrase-fd 3 3< FILE"),
+        )
+    else:
+        text = ask_secret(tr("New passphrase (not shown):"))
+        _require_length(text)
+        if ask_secret(tr("Once more:")) != text:
+            raise UsageError(tr("the two passphrases differ"), tr("nothing was changed"))
+    if is_weak(text):
+        console.say(
+            tr(
+                "warning: who has a copy of the disk may guess this passphrase; five random words "
+                "are better: tchat lock passphrase"
+            )
+        )
+    return text
+
+
+def _require_length(text: str) -> None:
+    if len(text) < SHORTEST:
+        raise UsageError(
+            tr("a passphrase has {count:,} characters or more", count=SHORTEST),
+            tr("nothing was changed"),
+        )
+
+
+def is_weak(text: str) -> bool:
+    """Whether few tries find it: it is short, or repeats few characters."""
+    return len(text) < SHORT or len(set(text)) < SHORTEST
