@@ -1,11 +1,17 @@
-"""`tchat map --ray`: rows over a cluster of two nodes on this machine."""
+"""`tchat map --ray`: rows over a cluster of two nodes on this machine.
+
+``pytest -m "ray and long"`` removes 100 nodes at random points.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
 import signal
-from collections.abc import Collection, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,7 @@ from typing import Any
 import pytest
 
 from tchat.cli.map.ray_rows import RayFleet
-from tchat.cli.map.spread import AHEAD, Chunk
+from tchat.cli.map.spread import AHEAD, Chunk, WorkerLost
 from tests.cli.test_map import FLAGS, WORDS, records, tchat_map
 
 pytestmark = [
@@ -108,6 +114,102 @@ def test_a_node_that_is_removed_costs_only_its_rows_in_flight(
     assert 120 < len(asked) <= 120 + AHEAD * 4
     assert [record["index"] for record in records(output.read_text())] == list(range(120))
     assert all(record["output"] for record in records(output.read_text()))
+
+
+class PowerCuts:
+    """Cuts the power of one of two nodes at random points of a map, and adds another for it.
+
+    Attributes:
+        cuts: How many so far.
+        asked: How many times each row was submitted.
+        lost: How many times each row was in flight on a node that died.
+    """
+
+    def __init__(self, cluster: Any, most: int, seed: int) -> None:
+        self.cuts = 0
+        self.asked: Counter[int] = Counter()
+        self.lost: Counter[int] = Counter()
+        self._cluster, self._most, self._drawn = cluster, most, random.Random(seed)
+        self._nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        self._left = 0  # chunks to submit until the next one; 0 while a worker is missing
+        self._rows: dict[Any, Chunk] = {}
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Watch the fleets of this process."""
+        ready, submit, results = RayFleet.ready, RayFleet.submit, RayFleet.results
+
+        def both(fleet: RayFleet) -> Collection[Any]:
+            found = ready(fleet)
+            if len(found) == 2 and not self._left and self.cuts < self._most:
+                self._left = self._drawn.randint(1, 24)
+            return found if self._left or self.cuts == self._most else []
+
+        def submitting(fleet: RayFleet, worker: Any, chunk: Chunk) -> Any:
+            handle = submit(fleet, worker, chunk)
+            self._rows[handle] = chunk
+            self.asked.update(row.index for row in chunk)
+            if self._left:
+                self._left -= 1
+                if not self._left:
+                    self._cut()
+            return handle
+
+        def reading(fleet: RayFleet, worker: Any, handle: Any) -> Any:
+            chunk = self._rows.pop(handle)
+            try:
+                return results(fleet, worker, handle)
+            except WorkerLost:
+                self.lost.update(row.index for row in chunk)
+                raise
+
+        monkeypatch.setattr(RayFleet, "ready", both)
+        monkeypatch.setattr(RayFleet, "submit", submitting)
+        monkeypatch.setattr(RayFleet, "results", reading)
+
+    def _cut(self) -> None:
+        time.sleep(self._drawn.uniform(0, 0.1))
+        cut_power(self._cluster, self._nodes.pop(self._drawn.randrange(2)))
+        self._nodes.append(self._cluster.add_node(num_cpus=1))
+        self.cuts += 1
+
+
+@pytest.mark.parametrize(
+    "cuts", [2, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+)
+def test_nodes_that_die_at_random_points_lose_nothing(
+    cuts: int,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record: Callable[[str, int], None],
+) -> None:
+    count = 60 * cuts
+    rows = tmp_path / "rows.txt"
+    rows.write_text("".join(f"say {n}\n" for n in range(count)))
+    call = ("why {}", str(rows), "--temp", "0", "--parallel", "4", *FLAGS)
+    whole = tmp_path / "whole.jsonl"
+    assert tchat_map(*call, "-o", str(whole)).code == 0
+    module = importlib.import_module("ray.cluster_utils")
+    cluster = module.Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0},
+        shutdown_at_exit=False,  # nodes are added on another thread, where no signal can be handled
+    )
+    try:
+        power = PowerCuts(cluster, cuts, seed=1)
+        power.install(monkeypatch)
+        cluster.wait_for_nodes()
+        output = tmp_path / "out.jsonl"
+        ran = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
+    finally:
+        cluster.shutdown()
+    assert ran.code == 0, ran.err
+    assert power.cuts == cuts
+    assert output.read_bytes() == whole.read_bytes()
+    assert power.asked == Counter(range(count)) + power.lost
+    assert sum(power.lost.values()) <= cuts * AHEAD * 4
+    record("nodes removed", cuts)
+    record("rows asked again", sum(power.lost.values()))
 
 
 def test_no_cluster_is_one_line(home: Path, rows: Path) -> None:

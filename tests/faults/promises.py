@@ -85,6 +85,10 @@ PROMISES = {
         "No command that chats or lists opens a socket",
         ("tests/cli/test_no_network.py",),
     ),
+    "servers": Promise(
+        "A server that dies loses no row, and only its rows in flight are asked again",
+        ("tests/servers/test_pool.py",),
+    ),
     "permissions": Promise(
         "Everything written is private, whatever the umask",
         ("tests/cli/test_process.py", "tests/test_paths.py"),
