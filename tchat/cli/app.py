@@ -292,12 +292,12 @@ def single_command() -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def command_group(help: str) -> typer.Typer:  # noqa: A002
-    """A Typer application for one command group."""
+def command_group(help: str, *, alone: bool = False) -> typer.Typer:  # noqa: A002
+    """A Typer application for one command group, which can be ``alone`` without a subcommand."""
     return typer.Typer(
         cls=CommandGroup,
         help=help,
-        no_args_is_help=True,
+        no_args_is_help=not alone,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

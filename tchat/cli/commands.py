@@ -72,6 +72,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         N_("Offer this machine's devices to models of other machines"),
         (),
     ),
+    "privacy": (
+        "tchat.cli.privacy",
+        N_("Show what is stored and what left this machine, or remove it"),
+        ("wipe",),
+    ),
     "doctor": ("tchat.cli.doctor", N_("Check this installation"), ()),
 }
 

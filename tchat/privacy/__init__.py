@@ -1,0 +1,1 @@
+"""What tchat keeps of the user, where, and how to remove it."""

@@ -1,0 +1,204 @@
+"""Every kind of file that tchat writes into its folders: where it is, how big, encrypted or not.
+
+The one list of them, for `tchat privacy` and for wiping. A file that it does not name is not
+touched: `TCHAT_HOME` may be a folder with other files in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tchat.encryption.stored_file import MAGICS
+from tchat.paths import LOCK_FILE, Paths
+from tchat.private_files import BESIDE
+from tchat.translation import N_
+
+CLEAR_DATABASE = b"SQLite format 3\x00"
+HEAD = 16  # bytes of a file that tell whether it is encrypted
+
+
+class Content(StrEnum):
+    """What a kind of file holds."""
+
+    WORDS = "words"  # of chats, and what comes of them
+    FACTS = "facts"  # about models and this machine; no words
+    KEYS = "keys"
+    CONFIGURATION = "configuration"  # written by the user
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKind:
+    """One kind of file.
+
+    Attributes:
+        name: In JSON.
+        title: For people.
+        content: What it holds.
+        patterns: Names in its folder; a folder counts with all that is in it.
+        is_cache: Whether the folder is that of the cache.
+    """
+
+    name: str
+    title: str
+    content: Content
+    patterns: tuple[str, ...]
+    is_cache: bool = False
+
+
+_DATABASE = tuple(f"sessions.db{suffix}" for suffix in BESIDE)
+_MODELS = tuple(f"models.db{suffix}" for suffix in BESIDE)
+
+# A file belongs to the first that names it.
+KINDS: Sequence[StoredKind] = (
+    StoredKind(
+        "sessions", N_("sessions"), Content.WORDS, (*_DATABASE, "sessions.db.writers", "drafts*")
+    ),
+    StoredKind("backups", N_("backups of the sessions"), Content.WORDS, ("sessions.db.*",)),
+    StoredKind("prompts", N_("typed prompts"), Content.WORDS, ("history*",)),
+    StoredKind("snapshots", N_("snapshots"), Content.WORDS, ("snapshots",), is_cache=True),
+    StoredKind("judge", N_("judge"), Content.WORDS, ("judge",)),
+    StoredKind("tool-log", N_("tool log"), Content.WORDS, ("tool-log.jsonl*",)),
+    StoredKind("undo", N_("files before tools changed them"), Content.WORDS, ("tool-undo",)),
+    StoredKind("egress", N_("egress log"), Content.WORDS, ("egress*",)),
+    StoredKind("log", N_("log"), Content.WORDS, ("tchat.log*",), is_cache=True),
+    StoredKind("keys", N_("keys"), Content.KEYS, ("snapshot.key", f"{LOCK_FILE}*", "lock-tries*")),
+    StoredKind(
+        "facts",
+        N_("facts about models"),
+        Content.FACTS,
+        (*_MODELS, "palette.json", "better-model-suggested", "rpc", "ray-models"),
+        is_cache=True,
+    ),
+    StoredKind(
+        "configuration",
+        N_("configuration"),
+        Content.CONFIGURATION,
+        (
+            *("config.toml", "models.toml", "catalogue.toml", "mcp.json"),
+            *("prompts", "themes", "tools"),
+        ),
+    ),
+)
+
+
+class Protection(StrEnum):
+    """Whether files are encrypted."""
+
+    ENCRYPTED = "encrypted"
+    CLEAR = "clear"
+    MIXED = "mixed"
+    NOTHING = "nothing"  # there is none, or no file holds anything
+
+
+@dataclass(frozen=True, slots=True)
+class StoredData:
+    """The files of a kind that are there.
+
+    Attributes:
+        kind: Their kind.
+        paths: Entries of its folder.
+        files: How many files they are.
+        size: Of all files, in bytes.
+        protection: Whether they are encrypted, by their first bytes.
+    """
+
+    kind: StoredKind
+    paths: tuple[Path, ...]
+    files: int
+    size: int
+    protection: Protection
+
+
+def find_data(paths: Paths) -> Iterator[StoredData]:
+    """All kinds, also those that there is nothing of."""
+    by_folder = {folder: _entries(folder) for folder in (paths.config, paths.cache)}
+    taken: set[Path] = {paths.cache}  # inside the other one with TCHAT_HOME
+    for kind in KINDS:
+        folder = paths.cache if kind.is_cache else paths.config
+        found = [
+            each for each in by_folder[folder] if each not in taken and _is_of(kind, each.name)
+        ]
+        taken.update(found)
+        files = [file for each in found for file in files_below(each)]
+        sizes = [_size(file) for file in files]
+        yield StoredData(kind, tuple(found), len(files), sum(sizes), _protection(files))
+
+
+def files_below(path: Path) -> Iterator[Path]:
+    """The file ``path``, or all files in the folder; links are not followed."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder) / name for name in names)
+
+
+def other_entries(paths: Paths) -> list[Path]:
+    """What lies in tchat's folders and is not its own."""
+    known = {each for data in find_data(paths) for each in data.paths}
+    entries = {each for folder in (paths.config, paths.cache) for each in _entries(folder)}
+    return sorted(entries - known - {paths.cache})
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_of(kind: StoredKind, name: str) -> bool:
+    if name.startswith(".") and name.endswith(".part"):  # a write that was interrupted
+        name = name[1:].removesuffix(".part").rpartition(".")[0]
+    return any(fnmatchcase(name, pattern) for pattern in kind.patterns)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _protection(files: Sequence[Path]) -> Protection:
+    found = {state for state in map(_file_protection, files) if state is not None}
+    if not found:
+        return Protection.NOTHING
+    return found.pop() if len(found) == 1 else Protection.MIXED
+
+
+def _file_protection(path: Path) -> Protection | None:
+    """None for a file that holds nothing."""
+    if path.suffix == ".lock" or path.name in ("gate", "seen"):  # of processes; no words
+        return None
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return Protection.CLEAR  # nothing speaks for more
+    if not head:
+        return None
+    if head.startswith(MAGICS):
+        return Protection.ENCRYPTED
+    is_database = ".db" in path.name
+    return Protection.ENCRYPTED if is_database and _is_random(head, path) else Protection.CLEAR
+
+
+def _is_random(head: bytes, path: Path) -> bool:
+    """Whether a file of a database is encrypted: its database is, which begins like noise."""
+    if path.name.endswith(BESIDE[1:]):
+        database = next(path.with_name(path.name.removesuffix(each)) for each in BESIDE[1:]
+                        if path.name.endswith(each))  # fmt: skip
+        try:
+            with database.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError:
+            return False
+    return bool(head) and head != CLEAR_DATABASE

@@ -1,0 +1,99 @@
+"""`tchat privacy` and `tchat privacy wipe` as the shell sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tchat.egress.egress_log import Purpose
+from tests.cli.shell import tchat
+from tests.egress.user_log import user_log
+
+
+def test_the_first_sentence_says_that_nothing_left(home: Path) -> None:
+    code, out, err = tchat("privacy")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "Nothing has left this machine."
+    assert not home.exists()
+
+
+def test_hosts_are_told_first() -> None:
+    for host in ("api.example", "hub.example"):
+        transfer = user_log().begin(Purpose.SERVER, host, name="work", sent=2000)
+        transfer.received = 10
+        transfer.end()
+    out = tchat("privacy").out.splitlines()
+    assert out[0].startswith("2 hosts were sent 4.0 kB in all since ")
+    assert out[1].startswith("  hub.example: 1 request, sent 2.0 kB, received 10 B; first ")
+
+
+def test_json_tells_the_same(home: Path) -> None:
+    user_log().begin(Purpose.SERVER, "api.example", name="work", session="s1", sent=20).end()
+    (home / "history").write_text("x")
+    found = json.loads(tchat("privacy", "--json").out)
+    assert [each["host"] for each in found["left"]] == ["api.example"]
+    kinds = {each["kind"]: each for each in found["stored"]}
+    assert kinds["prompts"]["protection"] == "clear"
+    assert (found["sessions"], found["messages"], found["lock"]) == (0, 0, None)
+    (line,) = json.loads(tchat("privacy", "--log", "--json").out)
+    assert (line["for"], line["name"], line["session"], line["sent"]) == (
+        *("server", "work", "s1"),
+        20,
+    )
+    assert "api.example" in tchat("privacy", "--log").out
+
+
+def test_what_may_leave_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    (home / "config.toml").write_text(
+        'redact_outgoing = true\n[tools]\nenabled = ["fetch_url"]\nnetwork = true\n'
+    )
+    (home / "mcp.json").write_text('{"mcpServers": {"far": {"url": "https://far.example/mcp"}}}')
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:s3cret@proxy.example:8080")
+    out = tchat("privacy").out
+    for words in (
+        "fetch_url",
+        "may use the network",
+        "far.example",
+        "is redacted",
+        "proxy.example",
+    ):
+        assert words in out
+    assert "s3cret" not in out
+    assert "s3cret" not in tchat("privacy", "--json").out
+
+
+def test_a_broken_configuration_leaves_the_rest_of_the_report(home: Path) -> None:
+    home.mkdir()
+    (home / "mcp.json").write_text("[")
+    code, out, _ = tchat("privacy")
+    assert code == 0
+    assert "What may leave is not known" in out
+
+
+def test_a_wipe_wants_a_word(home: Path) -> None:
+    user_log().begin(Purpose.HUB, "a.example").end()
+    code, _, err = tchat("privacy", "wipe")
+    assert code == 2
+    assert "add --yes" in err
+    assert (home / "egress.jsonl").exists()
+
+
+def test_a_wipe_can_be_tried(home: Path) -> None:
+    user_log().begin(Purpose.HUB, "a.example").end()
+    code, out, err = tchat("privacy", "wipe", "--dry-run")
+    assert (code, err) == (0, "tchat: nothing was removed\n")
+    assert "egress log" in out
+    assert (home / "egress.jsonl").exists()
+
+
+def test_a_wipe_tells_what_it_cannot_do(home: Path) -> None:
+    user_log().begin(Purpose.HUB, "a.example").end()
+    code, out, err = tchat("privacy", "wipe", "--yes")
+    assert (code, out) == (0, "")
+    assert "removed 1 file" in err
+    assert "SSD" in err
+    assert "scrollback" in err
+    assert not home.exists()
