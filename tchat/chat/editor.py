@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tchat.decoding import decode
 from tchat.errors import UsageError
-from tchat.private_files import writing
+from tchat.private_files import write_private, writing
+from tchat.temporary_files import memory_folder, temporary_folder
 from tchat.translation import tr
 
 FALLBACKS = ("notepad",) if os.name == "nt" else ("nano", "vim", "vi")
@@ -48,18 +49,23 @@ def edit_file(path: Path, environ: Mapping[str, str] = os.environ) -> None:
 def edit_text(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Let the user edit ``text`` in a file that only they can read, and return it.
 
+    The file lies in memory where the system has such files, and is removed.
+
     Raises:
         UsageError: There is no editor, or it failed; or what it wrote is no text.
         StorageError: The file cannot be written.
     """
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
-        path = Path(folder, "prompt.md")
+    with temporary_folder(memory_folder(len(text), environ)) as folder:
+        path = folder / "prompt.md"
         with writing(path, tr("free some space, or set TMPDIR to a folder with space")):
-            path.write_text(text, encoding="utf-8")
+            write_private(path, text.encode("utf-8", "replace"))
         edit_file(path, environ)
         return decode(path.read_bytes(), path.name).text.rstrip("\n")
+
+
+def is_edited_on_disk(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a text that is edited lies on a disk meanwhile, unencrypted."""
+    return memory_folder(0, environ) is None
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:

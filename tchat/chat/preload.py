@@ -277,7 +277,7 @@ def snapshot_store(paths: Paths) -> SnapshotStore:
     """The user's snapshots."""
     from tchat.engine.snapshots.store import SnapshotStore
 
-    return SnapshotStore(paths.snapshots, paths.snapshot_key)
+    return SnapshotStore(paths.snapshots, paths.snapshot_key, paths.encryption)
 
 
 def forget_sessions(paths: Paths, sessions: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from tchat.sanitize import single_line
 from tchat.sessions.importers import ImportReport, Sessions
 from tchat.sessions.importers.files import ImportFile
 from tchat.sessions.store import SessionStore
+from tchat.temporary_files import memory_folder, temporary_folder
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ def import_files(
     """Import ``files``, or standard input without any: all of them, or none."""
     sources: Sequence[Path | None] = files or (None,)
     with ExitStack() as resources:
-        spools = resources.enter_context(_spooled(sources, console.stdin))
+        encrypted = console.paths.encryption is not None
+        spools = resources.enter_context(_spooled(sources, console.stdin, in_memory=encrypted))
         path = console.paths.sessions_db
         if dry_run and not path.exists():
-            folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="tchat-"))
-            path = Path(folder) / path.name
+            path = resources.enter_context(temporary_folder(memory_folder())) / path.name
         store = resources.enter_context(SessionStore(path, console.paths.encryption))
         status = resources.enter_context(TerminalStatus(console))
         sessions = _shown(_imported(console, sources, spools, report), status)
@@ -53,11 +55,12 @@ def _shown(sessions: Sessions, status: TerminalStatus) -> Sessions:
 
 @contextmanager
 def _spooled(
-    sources: Sequence[Path | None], stdin: IO[bytes] | None
+    sources: Sequence[Path | None], stdin: IO[bytes] | None, *, in_memory: bool
 ) -> Iterator[Mapping[Path | None, IO[bytes]]]:
     """Copy ``sources`` that are no regular files to temporary files; None is stdin.
 
-    A slow pipe must not lock the database.
+    A slow pipe must not lock the database. What an encrypted store takes in must not lie on a disk
+    in clear: then the copies are ``in_memory``.
     """
     with ExitStack() as stack:
         spools: dict[Path | None, IO[bytes]] = {}
@@ -66,7 +69,9 @@ def _spooled(
                 continue
             with reading_errors(_name(source)):
                 with _writing_spool(source):
-                    spools[source] = stack.enter_context(tempfile.TemporaryFile())
+                    spools[source] = stack.enter_context(
+                        io.BytesIO() if in_memory else tempfile.TemporaryFile()
+                    )
                 pieces = iter(partial(stdin.read, CHUNK), b"") if stdin else iter(())
                 for piece in pieces if source is None else _pieces(source):
                     with _writing_spool(source):

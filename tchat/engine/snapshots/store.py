@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tchat.engine.snapshots.index import (
     Chain,
@@ -28,26 +29,33 @@ from tchat.errors import StorageError
 from tchat.private_files import private_folder, write_private
 from tchat.translation import N_, tr
 
+if TYPE_CHECKING:
+    from io import FileIO
+
+    from tchat.encryption.encryption import Encryption
+
 
 class SnapshotStore:
     """Segments of all models and sessions. It is a cache: the chat goes on when it fails.
 
     Anybody may have written the files in its folder: see `Index` and `SegmentFiles`. Several
     processes may use it, each from one thread at a time. The files are sealed with the key in the
-    file ``key``.
+    file ``key``, or encrypted. While an encrypted store is locked it is as if there were none:
+    nobody is asked for a passphrase for the sake of a cache.
     """
 
-    def __init__(self, folder: Path, key: Path) -> None:
+    def __init__(self, folder: Path, key: Path, encryption: Encryption | None = None) -> None:
         self.key = SealKey(key)
-        self._folder = folder
-        self._files = SegmentFiles(folder, self.key)
+        self._folder, self._encryption = folder, encryption
+        self._files = SegmentFiles(folder, self.key, encryption)
         self._file = folder / "index.db"
         self.index = Index(self._file)
 
     @property
     def is_there(self) -> bool:
-        """Whether anything was ever stored."""
-        return os.path.lexists(self._file)
+        """Whether anything was ever stored, and can be read."""
+        is_open = self._encryption is None or self._encryption.is_unlocked
+        return is_open and os.path.lexists(self._file)
 
     def close(self) -> None:
         """Close the index."""
@@ -292,7 +300,7 @@ class SegmentRefused(Exception):
 
 
 class SegmentFiles:
-    """Files in one folder, each with a header, two seals, and a state.
+    """Files in one folder, each with a header, two seals, and a state; or encrypted ones.
 
     llama.cpp trusts a state: a hostile one could write to any memory. The seals are keyed hashes
     with a key of this user, so damaged, swapped or foreign files are refused. The first covers the
@@ -300,9 +308,9 @@ class SegmentFiles:
     too. File names cannot lead out of the folder.
     """
 
-    def __init__(self, folder: Path, key: SealKey) -> None:
+    def __init__(self, folder: Path, key: SealKey, encryption: Encryption | None = None) -> None:
         self._folder = folder
-        self._key = key
+        self._key, self._encryption = key, encryption
 
     def write(
         self, about: bytes, state: memoryview, should_continue: Callable[[], bool]
@@ -316,34 +324,44 @@ class SegmentFiles:
 
         Raises:
             OSError: The disk is full, or nearly, or cannot be written.
-            StorageError: The folder or the key cannot be made.
+            StorageError: The folder or the key cannot be made, or the store is locked.
         """
         private_folder(self._folder)
         import shutil  # 3 ms, with its archive formats
 
         if shutil.disk_usage(self._folder).free < len(state) + SPARE_DISK:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        purpose = _seal(self._key.require(), about, len(state))
-        seal = purpose.copy()
         path = self._folder / f"{os.urandom(8).hex()}.part"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
         done = False
         try:
             with open(os.open(path, flags, 0o600), "wb", buffering=0) as file:  # noqa: PTH123
-                file.write(bytes(HEADER_SIZE))
-                for start in range(0, len(state), CHUNK):
-                    if not should_continue():
-                        return None
-                    chunk = state[start : start + CHUNK]
-                    seal.update(chunk)
-                    _write_all(file.fileno(), chunk)
-                file.seek(0)
-                file.write(MAGIC + purpose.digest() + seal.digest())
-            done = True
+                if self._encryption is None:
+                    done = self._write_sealed(file, about, state, should_continue)
+                else:
+                    from tchat.engine.snapshots.encrypted_states import write_state
+
+                    done = write_state(file, self._encryption, about, state, should_continue)
         finally:
             if not done:
                 path.unlink(missing_ok=True)
-        return path
+        return path if done else None
+
+    def _write_sealed(
+        self, file: FileIO, about: bytes, state: memoryview, should_continue: Callable[[], bool]
+    ) -> bool:
+        purpose = _seal(self._key.require(), about, len(state))
+        seal = purpose.copy()
+        file.write(bytes(HEADER_SIZE))
+        for start in range(0, len(state), CHUNK):
+            if not should_continue():
+                return False
+            chunk = state[start : start + CHUNK]
+            seal.update(chunk)
+            _write_all(file.fileno(), chunk)
+        file.seek(0)
+        file.write(MAGIC + purpose.digest() + seal.digest())
+        return True
 
     def publish(self, part: Path) -> str:
         """Give a written file its name; returns that."""
@@ -356,35 +374,50 @@ class SegmentFiles:
 
         Raises:
             SegmentRefused: The file is missing, or was not written for this purpose.
+            StoreLocked: The store is locked.
         """
-        key = self._key.known()
-        if not key or not NAME.fullmatch(name):
-            raise SegmentRefused(tr("{name!r} was not written with this user's key", name=name))
-        seal = _seal(key, about, size)
+        if not NAME.fullmatch(name):
+            raise _of_others(name)
         try:
             with open(os.open(self._folder / name, READ_FLAGS), "rb", buffering=0) as file:  # noqa: PTH123
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size != HEADER_SIZE + size:
+                if not stat.S_ISREG(status.st_mode):
                     raise SegmentRefused(tr("{name} is not the file that was written", name=name))
-                header = file.read(HEADER_SIZE)
-                if header[:-SEAL_SIZE] != MAGIC + seal.digest():
-                    raise SegmentRefused(
-                        tr("{name} was written for something else, or not here", name=name)
-                    )
-                if len(buffer) < size:
-                    buffer.extend(bytes(size - len(buffer)))
-                view = memoryview(buffer)[:size]
-                done = 0
-                while done < size:
-                    count = file.readinto(view[done : done + CHUNK])
-                    if not count:
-                        raise SegmentRefused(
-                            tr("{name} became shorter while it was read", name=name)
-                        )
-                    seal.update(view[done : done + count])
-                    done += count
+                if self._encryption is None:
+                    self._read_sealed(file, name, about, size, buffer)
+                    return
+                from tchat.engine.snapshots.encrypted_states import read_state
+
+                # More than the file holds is not allocated.
+                is_long = status.st_size >= size
+                if not is_long or not read_state(
+                    file, self._encryption, about, _grown(buffer, size)
+                ):
+                    raise SegmentRefused(tr("{name} is damaged", name=name))
         except OSError as error:
             raise SegmentRefused(f"{name}: {error.strerror}") from error
+
+    def _read_sealed(
+        self, file: FileIO, name: str, about: bytes, size: int, buffer: bytearray
+    ) -> None:
+        if not (key := self._key.known()):
+            raise _of_others(name)
+        seal = _seal(key, about, size)
+        if os.fstat(file.fileno()).st_size != HEADER_SIZE + size:
+            raise SegmentRefused(tr("{name} is not the file that was written", name=name))
+        header = file.read(HEADER_SIZE) or b""
+        if header[:-SEAL_SIZE] != MAGIC + seal.digest():
+            raise SegmentRefused(
+                tr("{name} was written for something else, or not here", name=name)
+            )
+        view = _grown(buffer, size)
+        done = 0
+        while done < size:
+            count = file.readinto(view[done : done + CHUNK])
+            if not count:
+                raise SegmentRefused(tr("{name} became shorter while it was read", name=name))
+            seal.update(view[done : done + count])
+            done += count
         if header[-SEAL_SIZE:] != seal.digest():
             raise SegmentRefused(tr("{name} is damaged", name=name))
 
@@ -424,6 +457,17 @@ class SegmentFiles:
                 return [entry for entry in ours if not entry.is_dir(follow_symlinks=False)]
         except OSError:
             return []
+
+
+def _of_others(name: str) -> SegmentRefused:
+    return SegmentRefused(tr("{name!r} was not written with this user's key", name=name))
+
+
+def _grown(buffer: bytearray, size: int) -> memoryview:
+    """The first ``size`` bytes of ``buffer``, which grows where it is shorter."""
+    if len(buffer) < size:
+        buffer.extend(bytes(size - len(buffer)))
+    return memoryview(buffer)[:size]
 
 
 def _seal(key: bytes, about: bytes, size: int) -> hashlib.blake2b:

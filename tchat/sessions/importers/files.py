@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import sqlite3
-import tempfile
 import time
 import zipfile
 import zlib
@@ -33,6 +32,7 @@ from tchat.sessions.importers.importer import (
     outline,
 )
 from tchat.sessions.json_reader import texts_of
+from tchat.temporary_files import memory_folder, temporary_folder
 from tchat.translation import joined, tr
 
 _ZIP = b"PK\x03\x04"
@@ -216,8 +216,9 @@ def _checkpointed(path: Path) -> Iterator[Path]:
         if _state(path) != state:
             raise _changing()
         return
-    with tempfile.TemporaryDirectory(prefix="tchat-") as folder:
-        copy = Path(folder) / path.name
+    size = sum(facts[1] for facts in state if facts)
+    with temporary_folder(memory_folder(size)) as folder:
+        copy = folder / path.name
         for _ in range(_TRIES):
             state = _state(path)
             with suppress(FileNotFoundError):  # a log that its program just removed

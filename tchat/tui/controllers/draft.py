@@ -13,6 +13,7 @@ from tchat.chat.commands.command import parse_candidates
 from tchat.chat.prefill_cost import PrefillCost
 from tchat.engine.events import PromptProgress
 from tchat.errors import TchatError, UsageError
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
@@ -153,8 +154,13 @@ class DraftController:
     @background(group="editor", exclusive=True)
     async def open_editor(self, draft: Draft) -> None:
         """Open the draft in the user's editor; the screen gives way meanwhile."""
-        from tchat.chat.editor import edit_text
+        from tchat.chat.editor import edit_text, is_edited_on_disk
 
+        if self._context.paths.encryption is not None and is_edited_on_disk():
+            text = tr(
+                "while you edit the draft, it lies unencrypted on the disk; then it is removed"
+            )
+            self._context.notify(text, severity="warning")
         try:
             with self.screen.app.suspend():
                 text = await asyncio.to_thread(edit_text, draft.text)
