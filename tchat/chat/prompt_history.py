@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tchat.encryption.stored_file import StoredFile
-from tchat.errors import StorageError
+from tchat.errors import StorageError, StoreLocked
 from tchat.private_files import acquire_lock, private_file, private_folder, write_private
 from tchat.translation import tr
 
@@ -59,12 +59,16 @@ class PromptHistory:
     def entries(self, most: int | None = MAX_ENTRIES) -> list[HistoryEntry]:
         """The latest prompts, or all for None; the oldest first, no two equal in a row.
 
+        None of a locked store.
+
         Raises:
             StorageError: The file is there and cannot be read.
         """
+        if self._is_locked:
+            return []
         try:
             lines = list(self._stored.lines())
-        except FileNotFoundError:
+        except (FileNotFoundError, StoreLocked):
             return []
         except OSError as error:
             raise _cannot("read", self._path, error) from error
@@ -82,13 +86,19 @@ class PromptHistory:
             StorageError: The file cannot be written.
         """
         line = json.dumps(asdict(entry)).encode()
-        if private or not entry.text.strip() or len(line) > MAX_LINE:
+        if self._is_locked or private or not entry.text.strip() or len(line) > MAX_LINE:
             return
         try:
             with self._locked():
                 self._append(line)
         except OSError as error:
             raise _cannot("write", self._path, error) from error
+
+    @property
+    def _is_locked(self) -> bool:
+        """Whether nobody unlocked the store: then it is as with private chats."""
+        encryption = self._stored.encryption
+        return encryption is not None and not encryption.is_unlocked
 
     def clear(self) -> None:
         """Delete the history.

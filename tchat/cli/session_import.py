@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ def _spooled(
     A slow pipe must not lock the database. What an encrypted store takes in must not lie on a disk
     in clear: then the copies are ``in_memory``.
     """
+    new_spool: Callable[[], IO[bytes]] = io.BytesIO if in_memory else tempfile.TemporaryFile
     with ExitStack() as stack:
         spools: dict[Path | None, IO[bytes]] = {}
         for source in sources:
@@ -69,9 +70,7 @@ def _spooled(
                 continue
             with reading_errors(_name(source)):
                 with _writing_spool(source):
-                    spools[source] = stack.enter_context(
-                        io.BytesIO() if in_memory else tempfile.TemporaryFile()
-                    )
+                    spools[source] = stack.enter_context(new_spool())
                 pieces = iter(partial(stdin.read, CHUNK), b"") if stdin else iter(())
                 for piece in pieces if source is None else _pieces(source):
                     with _writing_spool(source):

@@ -118,6 +118,9 @@ class AuditLog:
 
     def _write(self, values: Mapping[str, Any]) -> None:
         moment = self.now().isoformat(timespec="milliseconds")
+        locked = self.encryption is not None and not self.encryption.is_unlocked
+        if locked and self.is_private:  # nobody is asked for a passphrase
+            return
         private_file(self.path)
         with writing(self.path):
             if self.path.stat().st_size > MAX_SIZE:

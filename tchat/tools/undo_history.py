@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.encryption.stored_file import StoredFile
-from tchat.errors import StorageError
+from tchat.errors import StorageError, StoreLocked
 from tchat.tools.tool import ToolError
 from tchat.translation import tr
 
@@ -54,6 +54,11 @@ class UndoHistory:
         Raises:
             StorageError: It cannot be written; then the file must not be changed.
         """
+        if self._encryption is not None and not self._encryption.is_unlocked:
+            raise StoreLocked(
+                tr("what {path} holds cannot be kept: the store is locked", path=path),
+                tr("unlock it, so that the change can be undone"),
+            )
         saved = None
         if content is not None:
             saved = self._folder / f"{secrets.token_hex(8)}{SAVED}"

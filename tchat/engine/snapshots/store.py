@@ -49,7 +49,7 @@ class SnapshotStore:
         self._folder, self._encryption = folder, encryption
         self._files = SegmentFiles(folder, self.key, encryption)
         self._file = folder / "index.db"
-        self.index = Index(self._file)
+        self.index = Index(self._file, encryption)
 
     @property
     def is_there(self) -> bool:

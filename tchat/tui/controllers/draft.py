@@ -157,9 +157,7 @@ class DraftController:
         from tchat.chat.editor import edit_text, is_edited_on_disk
 
         if self._context.paths.encryption is not None and is_edited_on_disk():
-            text = tr(
-                "while you edit the draft, it lies unencrypted on the disk; then it is removed"
-            )
+            text = tr("while you edit it, the draft lies unencrypted on the disk")
             self._context.notify(text, severity="warning")
         try:
             with self.screen.app.suspend():
