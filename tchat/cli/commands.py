@@ -76,6 +76,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "tchat.cli.privacy",
         N_("Show what is stored and what left this machine, or remove it"),
         ("wipe",),
+    ),
     "log": (
         "tchat.cli.log",
         N_("Show the log of llama.cpp, MCP servers and unexpected errors"),
