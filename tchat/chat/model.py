@@ -37,6 +37,11 @@ class ChatModel:
     engine: Backend
     metadata: ModelMetadata
 
+    def close_snapshots(self) -> None:
+        """Close the files of the saved KV cache; the next use opens them again."""
+        if (engine := self.engine.local_engine) is not None:
+            engine.close_snapshots()
+
     def require_engine(self) -> Engine:
         """The engine in this process, for what only it can do.
 

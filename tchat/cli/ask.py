@@ -195,6 +195,9 @@ def open_screen(
         settings,
         console.paths,
         lambda: _startup_state(request, settings, file, console.paths.encryption, shown),
+        open_private=lambda: _startup_state(
+            replace(request, continue_last=False, session_id=""), settings, None, None, shown
+        ),
         private=file is None,
         quiet=console.quiet,
     )

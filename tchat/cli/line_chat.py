@@ -377,6 +377,12 @@ class LineChat:
         """End the chat, as `leave` does."""
         self.leave()
 
+    async def lock(self) -> None:
+        """Clear the terminal, and go on once the store is unlocked."""
+        from tchat.cli.line_lock import lock_lines
+
+        self.ended = not lock_lines(self.console, self.session_state, self._chat)
+
     # Replies
 
     def send(self, text: str) -> None:
@@ -481,15 +487,10 @@ class LineChat:
 
     def _active_candidate(self, ranked: bool) -> str:
         """Which reply is the active one; when all were stopped, it is the one from before."""
+        from tchat.cli.output.candidates import active_text
+
         last = self.session_state.store.branch(self.session.id, 1) if self.session else []
-        if not last or last[0].id not in self.candidate_ids:
-            return tr("Continuing with the reply from before; /pick N chooses one of these.")
-        place = self.candidate_ids.index(last[0].id)
-        if place:
-            return tr("Continuing with reply {number}; /pick N chooses another.", number=place + 1)
-        if ranked:
-            return tr("Continuing with the best; /pick N chooses another.")
-        return tr("Continuing with the first; /pick N chooses another.")
+        return active_text(self.candidate_ids, last[0].id if last else None, ranked=ranked)
 
     def _work(self, work: Callable[[], None]) -> None:
         """Run on the engine thread; Ctrl-C stops it, and the chat goes on."""

@@ -423,6 +423,11 @@ class Engine:
             return 0
         return self.snapshots.save(self.loaded, should_continue, at_exit=at_exit)
 
+    def close_snapshots(self) -> None:
+        """Close the files of the snapshots; the next use opens them again."""
+        if self.snapshots is not None:
+            self.snapshots.close()
+
     def _on_prefill_progress(self, left: int) -> None:
         if self.snapshots is not None:
             self.snapshots.on_prefill_progress(self._ready, left, lambda: not self.cancel.is_set())

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from tchat.errors import StorageError
+from tchat.errors import StorageError, StoreLocked
 from tchat.private_files import is_on_read_only_disk, special_file
 from tchat.translation import N_, tr
 
@@ -86,6 +86,7 @@ class Database:
         self.path = path
         self.encryption = encryption if path else None
         self.is_sound = True
+        self.is_suspended = False
         self._lock = threading.RLock()
         key = self.key()
         self._driver = driver_for(key)
@@ -120,6 +121,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that read."""
         with self._lock, self._translated():
+            self._require_open()
             yield self._connection
 
     def revision(self) -> tuple[object, ...]:
@@ -141,6 +143,7 @@ class Database:
             DatabaseReplaced: It was deleted or another one put in its place.
         """
         with self._lock, self._translated():
+            self._require_open()
             self._require_same_file()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -158,6 +161,20 @@ class Database:
             self._connection, self._file = other._connection, other._file
             self._driver, self.encryption = other._driver, other.encryption
             self._log_file, self.is_sound = other._log_file, other.is_sound
+            self.is_suspended = False
+
+    def suspend(self) -> None:
+        """Close the connection, whose key is to be forgotten.
+
+        Until `replace_connection` every call raises `StoreLocked`.
+        """
+        with self._lock:
+            self._connection.close()
+            self.is_suspended = True
+
+    def _require_open(self) -> None:
+        if self.is_suspended:
+            raise StoreLocked(tr("the chat is locked"), tr("unlock it"))
 
     def discard_log(self) -> None:
         """Close a replaced file that has a write-ahead log, and remove the log.

@@ -498,6 +498,24 @@ class SessionStore(Store):
         self._database.replace_connection(opened.database)
         self.notices.extend(opened.notices)
 
+    def suspend(self) -> None:
+        """Close the file until `resume`; whatever needs it meanwhile raises `StoreLocked`."""
+        if self.path is not None:
+            self._database.suspend()
+            if self._locks is not None and self._database.is_sound:
+                self._locks.record_file()
+
+    def resume(self) -> None:
+        """Open the file again after `suspend`.
+
+        Raises:
+            StorageError: It cannot be opened; call it again.
+        """
+        if self.path is not None and self._database.is_suspended:
+            opened = open_database(self.path, self._database.encryption, self._locks)
+            self._database.replace_connection(opened.database)
+            self.notices.extend(opened.notices)
+
     def close(self) -> None:
         """Close the file. Replies that are still streaming count as interrupted from then on."""
         self._database.close()

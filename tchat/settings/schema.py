@@ -436,6 +436,15 @@ class Settings:
     resume_hint: bool = setting(
         True, "Print how to resume the session when the chat screen ends", flag="-", live=True
     )
+    lock_after: int = setting(
+        0,
+        "Lock the chat screen after minutes without use, where the store is encrypted; 0 is never",
+        low=0,
+        high=1440,
+        unit=N_("minutes"),
+        flag="-",
+        live=True,
+    )
     theme: str = setting("tchat-dark", "Colour theme of the chat screen", flag="-", live=True)
     keymap: str = setting(
         "default",

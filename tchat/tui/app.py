@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.events import Event, Key, Paste
+from textual.events import Event, InputEvent, Key, Paste
 from textual.filter import LineFilter, Monochrome
 from textual.notifications import Notify, SeverityLevel
 from textual.worker import WorkerFailed
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from tchat.log_file import LogFile
     from tchat.tui.color_filters import EightBitColors
     from tchat.tui.dialogs.dialog import Dialog
+    from tchat.tui.screen_lock import ScreenLock
     from tchat.tui.services.conversation import Conversation, OpenSessions, StartupState
+    from tchat.tui.services.early_model import EarlyModel
 
 GIVE_UP = 2.0  # seconds from the second request to quit until the process ends in any case
 THEME_CHECK = 1.0  # seconds between two looks at the user's themes
@@ -62,9 +64,11 @@ class TchatApp(App[None]):
     """The chat screen in its terminal.
 
     ``open_sessions`` is called once, on a thread, when the first picture is drawn. Until then,
-    ``settings`` and ``private`` hold.
+    ``settings`` and ``private`` hold. ``open_private`` is called in its place where the store is
+    locked, and the user begins a chat without it.
 
     Attributes:
+        lock: Hides the chat while the store is locked; None where it is not encrypted.
         startup_state: What ``open_sessions`` returned, and None before; its store is open until the
             app has ended.
         conversation: The chat; None before the sessions are open.
@@ -97,6 +101,7 @@ class TchatApp(App[None]):
         paths: Paths,
         open_sessions: OpenSessions,
         *,
+        open_private: OpenSessions | None = None,
         private: bool = False,
         draft: str = "",
     ) -> None:
@@ -104,7 +109,10 @@ class TchatApp(App[None]):
         self._settings = settings
         self._paths = paths
         self._open_sessions = open_sessions
+        self._open_private = open_private or open_sessions
         self._private = private
+        self.lock = self._screen_lock()
+        self._early_model: EarlyModel | None = None
         self._draft = draft
         # Typed before the prompt, or a dialog, is there.
         self._delayed_input: list[Event] | None = []
@@ -118,6 +126,25 @@ class TchatApp(App[None]):
         self._eight_bit: EightBitColors | None = None  # on a terminal with 256 colours
         self._line_filters = self._filters_of_terminal()
         self._apply_first_theme()
+
+    def _screen_lock(self) -> ScreenLock | None:
+        if self._paths.encryption is None:
+            return None
+        from tchat.tui.screen_lock import ScreenLock
+
+        return ScreenLock(self, self._paths.encryption)
+
+    @property
+    def chat(self) -> ChatScreen:
+        """The chat, which is below all other screens, also while it is locked."""
+        found = self._screen_stacks[self.DEFAULT_MODE][0]
+        assert isinstance(found, ChatScreen)  # noqa: S101 - `get_default_screen` made it
+        return found
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the chat is hidden."""
+        return self.lock is not None and self.lock.is_locked
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's driver for this system; on Linux, the one that survives a closed terminal."""
@@ -163,10 +190,14 @@ class TchatApp(App[None]):
 
     async def on_event(self, event: Event) -> None:
         """Handle an event; keys typed before the prompt or a dialog exists wait for it."""
+        if self.lock is not None and isinstance(event, InputEvent | Paste) and self.lock.note_use():
+            return  # the user was away for too long: it is not meant for what is hidden now
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
         elif self._delayed_input is not None and not self._acts_at_once(event):
             self._delayed_input.append(event)
+        elif self.is_locked:
+            await super().on_event(event)
         elif self._dialog.is_awaited:
             self._delayed_input = [event]
             self._delay_keys()
@@ -214,9 +245,9 @@ class TchatApp(App[None]):
             await self.on_event(event)
 
     async def _first_picture_drawn(self, warnings: list[str]) -> None:
-        if isinstance(chat := self.screen_stack[0], ChatScreen):
-            chat.offer_completions()
-        await self._release_keys()
+        self.chat.offer_completions()
+        if self.lock is None or self._private:  # else they may be a passphrase
+            await self._release_keys()
         gc.freeze()  # modules stay: no collection looks at them again while the user types
         gc.enable()
         self._open()
@@ -232,11 +263,11 @@ class TchatApp(App[None]):
     async def _open(self) -> None:
         """OpenSessions the sessions and start the chat; a failure here ends the app."""
         try:
+            if self.lock is not None:
+                await self._unlock(self.lock)
             conversation, state = await asyncio.to_thread(self._join)
             self.conversation = conversation
-            screen = self.screen_stack[0]
-            if isinstance(screen, ChatScreen):
-                screen.start(conversation, state)
+            self.chat.start(conversation, state)
         except Exception as error:  # noqa: BLE001  there is nothing to go on with
             self._handle_exception(error)
 
@@ -245,7 +276,33 @@ class TchatApp(App[None]):
         from tchat.tui.services.conversation import Conversation
 
         self.startup_state = state = self._open_sessions()
-        return Conversation(state.settings, self._paths, state.store, base=state.base), state
+        early = self._early_model
+        chat = Conversation(
+            state.settings,
+            self._paths,
+            state.store,
+            base=state.base,
+            model=early.take(state.settings) if early is not None else None,
+            cancel=early.cancel if early is not None else None,
+        )
+        return chat, state
+
+    async def _unlock(self, lock: ScreenLock) -> None:
+        """Unlock the store, or prepare a chat without it; the model loads meanwhile."""
+        if self._private:
+            lock.encryption.forget()  # nobody is asked for what it does not need
+            return
+        if await lock.try_sources():
+            await self._release_keys()
+            return
+        from tchat.tui.services.early_model import EarlyModel
+
+        await lock.begin()
+        await self._release_keys()
+        self._early_model = EarlyModel(self._settings, self._paths)
+        if not await lock.ended():
+            self._private, self._open_sessions = True, self._open_private
+            self.chat.context.begin_private()
 
     def on_mount(self) -> None:
         """Apply the user's keys; the rest waits until the first picture is drawn."""
@@ -272,15 +329,13 @@ class TchatApp(App[None]):
         """Quit; the chat asks first when messages would be lost, unless it asks already."""
         from tchat.tui.dialogs.dialog import Confirm
 
-        chat = self.screen_stack[0]
-        if (
-            self._is_quitting
-            or isinstance(self.screen, Confirm)
-            or not isinstance(chat, ChatScreen)
-        ):
+        if self.lock is not None and self.lock.is_locked and not self._is_quitting:
+            if self.lock.may_quit():
+                await self.action_quit()
+        elif self._is_quitting or isinstance(self.screen, Confirm):
             await self.action_quit()
         else:
-            await chat.action_quit()
+            await self.chat.action_quit()
 
     async def action_quit(self) -> None:
         """Stop what runs, keep what was written, and leave; asked again, leave at once."""
@@ -289,10 +344,12 @@ class TchatApp(App[None]):
             return
         self._is_quitting = True
         try:
-            for screen in self.screen_stack:
+            for screen in self._screen_stacks[self.DEFAULT_MODE]:
                 self.workers.cancel_group(screen, "turn")  # it would draw on what is taken down
             if self.conversation is not None:
                 await self.conversation.close()
+            elif self._early_model is not None:
+                await asyncio.to_thread(self._early_model.abandon)
         except Exception as error:  # noqa: BLE001  whatever cannot be closed, the app ends
             self.broken_by = self.broken_by or error
         finally:
@@ -333,9 +390,15 @@ class TchatApp(App[None]):
     ) -> None:
         """Show a toast, as Textual's own `notify` does; see `SafeNotification`."""
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        self.post_message(
-            Notify(SafeNotification(message, title, severity, seconds, markup=markup))
-        )
+        toast = Notify(SafeNotification(message, title, severity, seconds, markup=markup))
+        if self.lock is None or not self.lock.delay_toast(toast):
+            self.post_message(toast)
+
+    def push_screen(self, *args: Any, mode: str | None = None, **named: Any) -> Any:
+        """Show a screen over the chat, as Textual does; while that is locked, behind the lock."""
+        if self.is_locked and mode is None:
+            mode = self.DEFAULT_MODE
+        return super().push_screen(*args, mode=mode, **named)
 
     def on_notify(self, event: Notify) -> None:
         """Remove older toasts of the same kind before Textual shows a new one."""
@@ -368,9 +431,7 @@ class TchatApp(App[None]):
 
     def on_dialog_help_requested(self, event: Dialog.HelpRequested) -> None:
         """Show the help over a dialog."""
-        chat = self.screen_stack[0]
-        if isinstance(chat, ChatScreen):
-            chat.controllers.help.show_dialog_help(event.scope)
+        self.chat.controllers.help.show_dialog_help(event.scope)
 
     # Themes
 
@@ -461,6 +522,7 @@ def run_screen(
     paths: Paths,
     open_sessions: OpenSessions,
     *,
+    open_private: OpenSessions | None = None,
     private: bool = False,
     draft: str = "",
     quiet: bool = False,
@@ -475,7 +537,9 @@ def run_screen(
         UsageError: The session to go on with is not there.
         Exception: What nobody foresaw; the terminal is restored, and what was written stored.
     """
-    app = TchatApp(settings, paths, open_sessions, private=private, draft=draft)
+    app = TchatApp(
+        settings, paths, open_sessions, open_private=open_private, private=private, draft=draft
+    )
     try:
         with guarded(paths.log):
             app.run()

@@ -16,6 +16,7 @@ from tchat.tui.dialogs.approval import ApprovalDialog
 from tchat.tui.dialogs.dialog import Confirm, Dialog
 from tchat.tui.dialogs.form import FormDialog
 from tchat.tui.dialogs.manual import ManualScreen, ManualText
+from tchat.tui.dialogs.unlock import UnlockScreen
 from tchat.tui.keys import (
     FORMER_IDS,
     FORMER_KEYS,
@@ -320,5 +321,6 @@ ALL_BINDINGS: tuple[KeyAction, ...] = (
     *declared(Confirm.BINDINGS, Scope.DIALOGS),
     *declared(ManualScreen.BINDINGS, Scope.DIALOGS),
     *declared(ManualText.BINDINGS, Scope.DIALOGS),
+    *declared(UnlockScreen.BINDINGS, Scope.UNLOCK),
 )
 """Each action once; what Textual's own text fields bind (arrows, Home, Ctrl+W, …) is not ours."""

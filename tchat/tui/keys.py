@@ -67,6 +67,7 @@ class Scope(StrEnum):
     FORM = N_("Forms")
     LISTS = N_("Lists")
     DIALOGS = N_("Dialogs")
+    UNLOCK = N_("Locked screen")
 
 
 class KeyAction(NamedTuple):
@@ -144,6 +145,8 @@ KEYS = (
     _run("templates", "f5,leader i", "templates", N_("Insert a prompt template"), command="prompt"),
     _run("private", "f8,leader v", "private",
          N_("Private mode: nothing is stored"), command="private"),
+    _run("lock", "alt+l,leader 0", "lock",
+         N_("Lock the screen until the passphrase is typed"), command="lock"),
     _run("reasoning", "f7,leader k", "reasoning", N_("Show or hide the reasoning")),
     _run("details", "f9,leader d", "details",
          N_("Show or hide times and token counts"), command="details"),

@@ -32,9 +32,9 @@ class Shown:
 
     @property
     def screen(self) -> ChatScreen:
-        screen = self.pilot.app.screen_stack[0]
-        assert isinstance(screen, ChatScreen)
-        return screen
+        app = self.pilot.app
+        assert isinstance(app, TchatApp)
+        return app.chat
 
     async def until(self, met: Callable[[], bool]) -> None:
         """Wait until something is the case."""

@@ -35,11 +35,12 @@ from tchat.chat.commands.lookup import (
     require_session,
 )
 from tchat.chat.commands.servers import MCP_ARGUMENTS, insert_server_prompt, manage_servers
+from tchat.chat.commands.statistics import show_statistics
 from tchat.chat.commands.tools import choose_tools
 from tchat.errors import UsageError
-from tchat.humanize import rate_text, when
+from tchat.humanize import when
 from tchat.sanitize import printable, single_line
-from tchat.translation import N_, tr, trn
+from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -405,35 +406,12 @@ async def _export_session(host: CommandHost, name: str) -> None:
         host.show(redaction_summary(redactor))
 
 
-async def _show_statistics(host: CommandHost, _: str) -> None:
-    from tchat.engine.events import Timings
-
-    replies = [each for each in await active_branch(host) if each.role == "assistant"]
-    if not replies:
-        raise UsageError(tr("there is no reply yet"), tr("send a prompt first"))
-    written = sum(each.usage.get("completion", 0) for each in replies)
-    seconds = sum(each.timings.get("write", 0.0) for each in replies)
-    read = sum(each.usage.get("read", 0) for each in replies)
-    reused = sum(each.usage.get("reused", 0) for each in replies)
-    facts = [
-        trn("{count:,} reply", "{count:,} replies", sum(not each.tool_calls for each in replies)),
-        tr(
-            "{tokens} written in {seconds:.1f} s",
-            tokens=trn("{count:,} token", "{count:,} tokens", written),
-            seconds=seconds,
-        ),
-        trn("{count:,} token read", "{count:,} tokens read", read),
-        tr("{tokens:,} reused from the KV cache", tokens=reused),
-    ]
-    if calls := sum(len(each.tool_calls) for each in replies):
-        facts.append(trn("{count:,} tool call", "{count:,} tool calls", calls))
-    if rate := Timings.rate(written, seconds):
-        facts.insert(2, rate_text(rate))
-    host.show("; ".join(facts))
-
-
 async def _toggle_private(host: CommandHost, _: str) -> None:
     await host.toggle_private()
+
+
+async def _lock(host: CommandHost, _: str) -> None:
+    await host.lock()
 
 
 # What they share
@@ -574,7 +552,10 @@ COMMANDS = (
         SlashCommand(
             "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private
         ),
-        SlashCommand("stats", "", N_("Show token counts and times"), _show_statistics),
+        SlashCommand(
+            "lock", "", N_("Hide the chat until the passphrase of the store is typed"), _lock
+        ),
+        SlashCommand("stats", "", N_("Show token counts and times"), show_statistics),
     ),
     *_group(
         Group.OTHER,

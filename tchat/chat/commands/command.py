@@ -227,6 +227,9 @@ class CommandHost(Protocol):
     async def with_servers(self, work: Callable[[McpServers], T]) -> T:
         """The result of ``work`` with the MCP servers of the chat."""
 
+    async def lock(self) -> None:
+        """Hide the chat, and forget the key of the store, until it is unlocked."""
+
     async def quit(self) -> None:
         """End the chat."""
 

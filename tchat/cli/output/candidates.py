@@ -310,3 +310,17 @@ def usage_line(replies: dict[int, Finished]) -> str:
 
 
 _SHOWN = 60  # characters of the others that are shown in a chat
+
+
+def active_text(candidates: Sequence[int], last: int | None, *, ranked: bool) -> str:
+    """Which of several replies the chat goes on with, by the id of its last message.
+
+    When all of them were stopped, it is the one from before.
+    """
+    if last is None or last not in candidates:
+        return tr("Continuing with the reply from before; /pick N chooses one of these.")
+    if place := candidates.index(last):
+        return tr("Continuing with reply {number}; /pick N chooses another.", number=place + 1)
+    if ranked:
+        return tr("Continuing with the best; /pick N chooses another.")
+    return tr("Continuing with the first; /pick N chooses another.")

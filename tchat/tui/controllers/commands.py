@@ -72,6 +72,7 @@ class CommandController:
         help: HelpController,  # noqa: A002  as the screen calls it
         transcript: TranscriptController,
         submit: Callable[[Draft], None],
+        lock: Callable[[], None],
     ) -> None:
         self.screen = context.screen
         self._context = context
@@ -86,6 +87,7 @@ class CommandController:
         self._help = help
         self._transcript = transcript
         self._submit = submit
+        self._lock = lock
         self._shell = ShellController(context)
         self._typed = Draft("")
         self._running = False
@@ -317,6 +319,10 @@ class CommandController:
         """The result of ``work`` with the MCP servers of the chat, off the event loop."""
         servers, settings = self._context.conversation.servers, self.settings
         return await asyncio.to_thread(lambda: work(servers.open(settings)))
+
+    async def lock(self) -> None:
+        """Hide the chat until the store is unlocked."""
+        self._lock()
 
     async def quit(self) -> None:
         """End the chat, as its key does."""

@@ -25,6 +25,7 @@ from tchat.tui.widgets.prompt_draft import Draft
 
 if TYPE_CHECKING:
     from tchat.chat.mcp_servers import ChatServers
+    from tchat.tui.screen_lock import ScreenLock
     from tchat.tui.services.conversation import Conversation
     from tchat.tui.services.sessions import MessageService, SessionService
 
@@ -85,6 +86,22 @@ class ChatContext:
     def settings(self) -> Settings:
         """Those in force."""
         return self.conversation.settings if self.is_ready else self._first_settings
+
+    def begin_private(self) -> None:
+        """There is no chat yet, and the one that is opened will not be stored."""
+        self._first_private = self.prompt.private = True
+        self.status.refresh()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the chat is hidden until the store is unlocked."""
+        return self.lock is not None and self.lock.is_locked
+
+    @property
+    def lock(self) -> ScreenLock | None:
+        """What hides the chat; None where the store is not encrypted."""
+        found: ScreenLock | None = getattr(self.screen.app, "lock", None)  # of a test, none
+        return found
 
     @property
     def private(self) -> bool:

@@ -20,6 +20,7 @@ from tchat.tui.controllers.first_screen import FirstScreenController
 from tchat.tui.controllers.help import HelpController
 from tchat.tui.controllers.history import HistoryController
 from tchat.tui.controllers.leader import LeaderController
+from tchat.tui.controllers.lock import LockController
 from tchat.tui.controllers.messages import MessagesController
 from tchat.tui.controllers.models import ModelsController
 from tchat.tui.controllers.other_windows import OtherWindowsController
@@ -79,6 +80,7 @@ class Controllers:
             history=self.history,
             submit=self.submit,
         )
+        self.lock = LockController(context, turn)
         self.actions = self._actions()  # of keys and commands, by the names in `KEYS`
         self.commands = CommandController(
             context,
@@ -93,6 +95,7 @@ class Controllers:
             help=self.help,
             transcript=transcript,
             submit=self.submit,
+            lock=self.lock.lock,
         )
 
     async def _settle(self) -> None:
@@ -215,6 +218,7 @@ class Controllers:
             "leader": self.leader.begin,
             "tools": self.tools.show_dialog,
             "servers": self.tools.show_servers,
+            "lock": self.lock.try_lock,
         }
 
     def _regenerate(self) -> None:

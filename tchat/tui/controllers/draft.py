@@ -177,7 +177,7 @@ class DraftController:
 
     @background(group="save")
     async def _save(self) -> None:
-        if not self._turn.is_busy:
+        if not self._turn.is_busy and not self._context.is_locked:
             await self._context.conversation.save()
             self.count()  # it is prefilled further
 

@@ -36,14 +36,19 @@ class Notifier:
             self.notify(tr("the reply is done"))
 
     def notify(self, text: str) -> None:
-        """Tell ``text``, with the title of the session, unless the terminal has the focus."""
+        """Tell ``text``, with the title of the session, unless the terminal has the focus.
+
+        Of a locked chat, only that something happened.
+        """
         app, settings = self._context.screen.app, self._context.settings
         if app.app_focus:
             return
         from tchat.tui.notifications import notification
 
         session = self._context.conversation.session
-        if session is not None and not self._context.private:
+        if self._context.is_locked:
+            text = tr("the chat is locked")
+        elif session is not None and not self._context.private:
             text += f": {single_line(session.title, TITLE)}"
         sequence = notification(settings.notify, text, os.environ)
         driver = driver_of(app)

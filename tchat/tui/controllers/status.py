@@ -20,6 +20,7 @@ from tchat.tui.widgets.header import TITLE, ChatHeader, HeaderData
 from tchat.tui.widgets.status import DraftCost, StatusData, StatusHint, StatusLine
 
 if TYPE_CHECKING:
+    from tchat.tui.screen_lock import ScreenLock
     from tchat.tui.services.conversation import Conversation
 
 NAME = "tchat"
@@ -41,6 +42,14 @@ class OpenChat(Protocol):
     @property
     def private(self) -> bool:
         """Whether nothing of the session is stored."""
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the chat is hidden."""
+
+    @property
+    def lock(self) -> ScreenLock | None:
+        """What hides the chat; None where the store is not encrypted."""
 
     def key_name(self, action: str) -> str:
         """The key that does an action, as it is shown."""
@@ -98,6 +107,7 @@ class StatusController:
             model=self._model or short_model_name(context.settings.model),
             pins=self.pins,
             private=context.private,
+            encrypted=context.lock is not None,
             unstored=ready and context.conversation.failure is not None,
             tools=len(context.settings.tools.enabled),
             server=server_label(context.settings.server),
@@ -113,10 +123,11 @@ class StatusController:
             self._on_title(title)
 
     def _terminal_title(self, said: HeaderData) -> str | None:
-        """The title of the terminal, which other programs may log: none of a private session."""
+        """The title of the terminal, which others see: not that of a private or a locked chat."""
         if not self._context.settings.terminal_title:
             return None
-        title = "" if said.private else single_line(said.title, TITLE)
+        is_hidden = said.private or self._context.is_locked
+        title = "" if is_hidden else single_line(said.title, TITLE)
         return f"{title} · {NAME}" if title else NAME
 
     def refresh_model(self) -> None:

@@ -77,6 +77,8 @@ class TitleController:
 
     @property
     def _may_write(self) -> bool:
-        """Whether the user neither types nor waits, and the session is stored."""
+        """Whether the user neither types nor waits, and the session can be stored now."""
         is_free = not self._turn.is_busy and not self._candidates.is_open
-        return is_free and not self._context.private and not self._context.prompt.draft.text
+        if self._context.is_locked or self._context.prompt.draft.text:
+            return False
+        return is_free and not self._context.private

@@ -24,6 +24,7 @@ from tchat.tui.services.questions import QuestionService
 from tchat.tui.services.tools import ToolService
 
 if TYPE_CHECKING:
+    from tchat.chat.model import ChatModel
     from tchat.chat.prefill_cost import PrefillCost
     from tchat.chat.prompt_builder import TokenCount
     from tchat.models.metadata import ModelMetadata
@@ -50,10 +51,22 @@ class Conversation:
         servers: The MCP servers.
         questions: What the user is asked while a turn runs.
         mcp_host: What servers ask.
+
+    Args:
+        base: What new sessions begin with; the settings when not given.
+        model: The model of the settings, where it is being loaded already.
+        cancel: What stops that.
     """
 
     def __init__(
-        self, settings: Settings, paths: Paths, store: SessionStore, *, base: Settings | None = None
+        self,
+        settings: Settings,
+        paths: Paths,
+        store: SessionStore,
+        *,
+        base: Settings | None = None,
+        model: ChatModel | None = None,
+        cancel: Cancel | None = None,
     ) -> None:
         self.paths = paths
         self.session_state = SessionState(settings, store, base)
@@ -62,12 +75,12 @@ class Conversation:
         self._draft_generation = 0  # how often a prefill was begun, or idle work stopped
         self._closed = False
         self._engine = EngineWorker()
-        self._cancel = Cancel()
+        self._cancel = cancel or Cancel()
         self.questions = QuestionService(self._cancel)
         self.mcp_host = ScreenMcpHost(self.questions, lambda: self.chat, self._cancel)
         self.servers = ChatServers(paths, self.mcp_host)
         self.tools = ToolService(paths, self._cancel, self.servers, self.questions)
-        self.chat = Chat(settings, paths, self.store, cancel=self._cancel)
+        self.chat = Chat(settings, paths, self.store, cancel=self._cancel, model=model)
 
     @property
     def settings(self) -> Settings:
@@ -400,6 +413,32 @@ class Conversation:
             StorageError: It still cannot be done; what could not be stored stays in memory.
         """
         await asyncio.to_thread(self.session_state.fallbacks.write_back)
+
+    # The lock
+
+    async def lock(self) -> None:
+        """Save what the engine read, close the files of the store, and forget the key.
+
+        Raises:
+            StorageError: Something is in memory only, and still cannot be stored; nothing is
+                closed, and the key is kept for it.
+        """
+        encryption = self.paths.encryption
+        assert encryption is not None  # noqa: S101 - without one there is no lock
+        await self.save()
+        if self.failure is not None:
+            await self.store_again()
+        await self._engine.run(self._close_snapshots)
+        await asyncio.to_thread(self.persistent.suspend)
+        encryption.forget()
+
+    def _close_snapshots(self) -> None:
+        if self.chat.model is not None:
+            self.chat.model.close_snapshots()
+
+    async def unlock(self) -> None:
+        """Open the files of the store again, which the key is there for."""
+        await asyncio.to_thread(self.persistent.resume)
 
     async def _try_to_store(self) -> None:
         if self.failure is None:

@@ -24,6 +24,7 @@ TITLE = 80  # characters at most
 TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
 MODELS = (40, 16, 8)  # of the name of a model
 BRANCH, DOWN, PIN, TOOLS, SERVER = "⎇", "▾", "▲", "ƒ", "⇄"
+ENCRYPTED = "⚿"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
 
@@ -37,6 +38,7 @@ class HeaderData(NamedTuple):
         pins: How many messages are pinned.
         private: Whether nothing is stored, as the user wanted.
         unstored: Whether something cannot be stored.
+        encrypted: Whether the store is encrypted.
         tools: How many tools the model may call.
         server: The server that the chat is sent to, raw; empty for a model on this machine.
     """
@@ -47,6 +49,7 @@ class HeaderData(NamedTuple):
     pins: int = 0
     private: bool = False
     unstored: bool = False
+    encrypted: bool = False
     tools: int = 0
     server: str = ""
 
@@ -173,6 +176,8 @@ def marks(data: HeaderData) -> list[Part]:
         found.append(_warning("$warning", tr("PRIVATE, nothing is stored"), tr("PRIVATE")))
     if data.unstored:
         found.append(_warning("$error", tr("NOT STORED, in memory only"), tr("NOT STORED")))
+    if data.encrypted and not data.private:
+        found.append(part(ENCRYPTED, "", keep=(3,), style="$muted"))
     if data.server:
         names = [f"{SERVER} {_cut(data.server, cells)}" for cells in MODELS]
         found.append(part(*names, keep=(1, 2), style="bold $server", lead="  "))

@@ -1,0 +1,270 @@
+"""The locked screen: nothing of the chat is seen, nothing is lost, and all is back afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from textual.widgets import Static
+
+from tchat.encryption.encryption import Encryption
+from tchat.errors import StoreLocked
+from tchat.paths import Paths, user_paths
+from tchat.settings import Settings
+from tchat.tui.app import TchatApp
+from tchat.tui.controllers import lock as lock_controller
+from tchat.tui.dialogs.settings import SettingsScreen
+from tchat.tui.dialogs.unlock import UnlockScreen
+from tests.encryption.locks import PASSPHRASE, make_lock
+from tests.tui.chat_stage import ENDLESS, Shown, opened
+
+WORDS = "The walrus and the carpenter"
+
+
+@pytest.fixture
+def encryption() -> Encryption:
+    """An unlocked store, as a start with a keyring finds it."""
+    return make_lock(user_paths())
+
+
+@pytest.fixture
+def paths(encryption: Encryption) -> Paths:
+    found = user_paths()
+    assert found.encryption is encryption
+    return found
+
+
+def locked_screen(shown: Shown) -> UnlockScreen:
+    screen = shown.pilot.app.screen
+    assert isinstance(screen, UnlockScreen)
+    return screen
+
+
+def is_locked(shown: Shown) -> bool:
+    return isinstance(shown.pilot.app.screen, UnlockScreen)
+
+
+def picture(shown: Shown) -> str:
+    """What the terminal shows."""
+    width, height = shown.pilot.app.size
+    lines = shown.pilot.app.screen._compositor.render_strips()
+    assert len(lines) == height, (width, height)
+    return "\n".join(line.text for line in lines)
+
+
+def told(shown: Shown) -> str:
+    return str(locked_screen(shown).query_one("#told", Static).content)
+
+
+async def lock(shown: Shown, key: str = "alt+l") -> None:
+    await shown.pilot.press(key)
+    await shown.until(lambda: is_locked(shown))
+
+
+async def type_passphrase(shown: Shown, passphrase: str = PASSPHRASE) -> None:
+    await shown.pilot.press(*("space" if key == " " else key for key in passphrase), "enter")
+
+
+async def unlock(shown: Shown, passphrase: str = PASSPHRASE) -> None:
+    await type_passphrase(shown, passphrase)
+    await shown.until(lambda: not is_locked(shown))
+    await shown.idle()
+
+
+async def test_a_locked_chat_shows_nothing_and_comes_back_as_it_was(
+    settings: Settings, paths: Paths, encryption: Encryption
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask(WORDS)
+        shown.screen.prompt.load("a draft of cabbages")
+        before = shown.entries
+        await shown.pilot.pause()
+        assert "walrus" in picture(shown)
+        await lock(shown)
+        await shown.until(lambda: not encryption.is_unlocked)
+        seen = picture(shown)
+        assert "walrus" not in seen
+        assert "cabbages" not in seen
+        assert "The chat is locked." in seen
+        with pytest.raises(StoreLocked):
+            shown.store.sessions()
+        await unlock(shown)
+        assert encryption.is_unlocked
+        assert shown.entries == before
+        assert shown.screen.prompt.draft.text == "a draft of cabbages"
+        assert "walrus" in picture(shown)
+        await shown.pilot.press("enter")
+        await shown.until(lambda: len(shown.branch) == 4)
+        await shown.idle()
+
+
+async def test_a_wrong_passphrase_is_told_and_slows_the_next_tries(
+    settings: Settings, paths: Paths, encryption: Encryption
+) -> None:
+    async with opened(settings, paths) as shown:
+        await lock(shown)
+        await type_passphrase(shown, "WRONG")
+        await shown.until(lambda: "Caps Lock" in told(shown))
+        await type_passphrase(shown, "wrong")
+        await shown.until(lambda: "The passphrase is wrong." in told(shown))
+        await shown.until(lambda: "Try again in" in told(shown))
+        assert is_locked(shown)
+        assert encryption.wait > 0
+        await shown.until(lambda: encryption.wait == 0)
+        await unlock(shown)
+        assert encryption.wait == 0
+
+
+async def test_a_reply_under_way_is_stored_before_the_key_is_forgotten(
+    settings: Settings, paths: Paths, encryption: Encryption, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type(WORDS)
+        await shown.until(lambda: bool(shown.messages) and shown.last.role == "assistant")
+        await lock(shown)
+        assert shown.screen.controllers.turn.is_busy
+        assert encryption.is_unlocked
+        assert "A reply is being written" in told(shown)
+        await shown.until(lambda: not encryption.is_unlocked)
+        assert told(shown) == ""
+        await unlock(shown)
+        assert shown.messages[-1].status == "done"
+        assert shown.entries == shown.branch
+
+
+async def test_a_reply_goes_on_where_the_chat_is_unlocked_before_its_end(
+    settings: Settings, paths: Paths, encryption: Encryption, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+        await shown.type(WORDS)
+        await shown.until(lambda: bool(shown.messages) and shown.last.role == "assistant")
+        await lock(shown)
+        await type_passphrase(shown)
+        await shown.until(lambda: not is_locked(shown))
+        assert shown.screen.controllers.turn.is_busy
+        await shown.idle()
+        assert encryption.is_unlocked
+        assert shown.entries == shown.branch
+
+
+async def test_an_open_dialog_is_hidden_and_still_open_afterwards(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("f3")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, SettingsScreen))
+        shown.screen.controllers.lock.lock()
+        await shown.until(lambda: is_locked(shown))
+        assert "Settings" not in picture(shown)
+        await type_passphrase(shown)
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, SettingsScreen))
+
+
+async def test_toasts_and_dialogs_of_meanwhile_wait(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await lock(shown)
+        shown.pilot.app.notify("secret oysters", markup=False)
+        shown.screen.controllers.help.show_help()
+        await shown.pilot.pause(0.2)
+        assert is_locked(shown)
+        assert "oysters" not in picture(shown)
+        assert "oysters" not in shown.toasts
+        await type_passphrase(shown)
+        await shown.until(lambda: not is_locked(shown))
+        await shown.until(lambda: "oysters" in shown.toasts)
+        assert shown.pilot.app.screen is not shown.screen  # the help
+
+
+async def test_the_chat_locks_itself_when_nobody_uses_it(
+    settings: Settings,
+    paths: Paths,
+    encryption: Encryption,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lock_controller, "LOOK_EVERY", 0.05)
+    async with opened(replace(settings, lock_after=1), paths) as shown:
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        assert app.lock is not None
+        await shown.pilot.press("a")
+        await asyncio.sleep(0.2)
+        assert not is_locked(shown)
+        app.lock.used_at -= 61
+        await shown.until(lambda: is_locked(shown))
+        await shown.until(lambda: not encryption.is_unlocked)
+        await unlock(shown)
+        assert shown.screen.prompt.draft.text == "a"
+
+
+async def test_what_is_typed_after_a_long_rest_goes_nowhere(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(replace(settings, lock_after=1), paths) as shown:
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        assert app.lock is not None
+        app.lock.used_at -= 61  # the machine slept: no timer ran
+        await shown.pilot.press("x")
+        await shown.until(lambda: is_locked(shown))
+        await unlock(shown)
+        assert shown.screen.prompt.draft.text == ""
+
+
+async def test_zero_minutes_never_lock(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_controller, "LOOK_EVERY", 0.05)
+    async with opened(settings, paths) as shown:
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        assert app.lock is not None
+        app.lock.used_at -= 100_000
+        await asyncio.sleep(0.2)
+        await shown.pilot.press("x")
+        assert not is_locked(shown)
+
+
+async def test_it_can_be_left_while_it_is_locked(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask(WORDS)
+        await lock(shown)
+        await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+        assert shown.pilot.app.return_code == 0
+
+
+async def test_a_private_chat_is_locked_too_and_not_lost_by_one_key(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.idle()
+        await shown.ask(WORDS)
+        await lock(shown)
+        await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: "quit again" in told(shown))
+        await unlock(shown)
+        assert shown.entries[0] == ("user", WORDS)
+        await lock(shown)
+        await shown.pilot.press("ctrl+q", "ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+
+
+@pytest.mark.parametrize("typed", ["/lock", None])
+async def test_a_store_in_clear_is_not_locked_and_the_reason_is_told(
+    settings: Settings, typed: str | None, home_paths: Paths
+) -> None:
+    async with opened(settings, home_paths) as shown:
+        if typed:
+            await shown.type(typed)
+        else:
+            await shown.pilot.press("alt+l")
+        await shown.until(lambda: "`tchat lock on` encrypts them" in shown.toasts)
+        assert not is_locked(shown)
+
+
+@pytest.fixture
+def home_paths() -> Paths:
+    return user_paths()
