@@ -171,6 +171,11 @@ class BackgroundLoad:
         atexit.register(self._stop)
         self._thread.start()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is loading any more."""
+        return not self._thread.is_alive()
+
     def wait_for_model(self) -> bool:
         """Wait until `model` answers at once; False when the cancel flag was set before.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from textual.dom import DOMNode, NoScreen
 from textual.screen import Screen
 
-from tchat.errors import DoesNotFit, TchatError
+from tchat.errors import DoesNotFit, StoreLocked, TchatError
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
@@ -92,6 +92,8 @@ def report(node: DOMNode, error: Exception) -> None:
 
     The chat shows it among the messages; behind a dialog, a toast shows it too.
     """
+    if isinstance(error, StoreLocked) and getattr(node.app, "is_locked", False):
+        return  # what goes on behind the lock tries again once the chat is seen
     shown = explained(node, error)
     with suppress(NoScreen):
         if not node.is_running:  # it was closed meanwhile

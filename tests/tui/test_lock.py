@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,14 +13,17 @@ from textual.widgets import Static
 from tchat.encryption.encryption import Encryption
 from tchat.errors import StoreLocked
 from tchat.paths import Paths, user_paths
+from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.controllers import lock as lock_controller
 from tchat.tui.dialogs.settings import SettingsScreen
-from tchat.tui.dialogs.unlock import UnlockScreen
+from tchat.tui.dialogs.unlock import PassphraseField, UnlockScreen
+from tchat.tui.services.conversation import StartupState
 from tests.encryption.locks import PASSPHRASE, make_lock
 from tests.tui.chat_stage import ENDLESS, Shown, opened
 
+LONG = replace(ENDLESS, max_tokens=300)
 WORDS = "The walrus and the carpenter"
 
 
@@ -47,9 +52,7 @@ def is_locked(shown: Shown) -> bool:
 
 def picture(shown: Shown) -> str:
     """What the terminal shows."""
-    width, height = shown.pilot.app.size
     lines = shown.pilot.app.screen._compositor.render_strips()
-    assert len(lines) == height, (width, height)
     return "\n".join(line.text for line in lines)
 
 
@@ -59,7 +62,7 @@ def told(shown: Shown) -> str:
 
 async def lock(shown: Shown, key: str = "alt+l") -> None:
     await shown.pilot.press(key)
-    await shown.until(lambda: is_locked(shown))
+    await shown.until(lambda: is_locked(shown) and "locked" in picture(shown))
 
 
 async def type_passphrase(shown: Shown, passphrase: str = PASSPHRASE) -> None:
@@ -119,7 +122,7 @@ async def test_a_wrong_passphrase_is_told_and_slows_the_next_tries(
 async def test_a_reply_under_way_is_stored_before_the_key_is_forgotten(
     settings: Settings, paths: Paths, encryption: Encryption, slowly: None
 ) -> None:
-    async with opened(replace(settings, sampling=ENDLESS), paths) as shown:
+    async with opened(replace(settings, sampling=LONG), paths) as shown:
         await shown.type(WORDS)
         await shown.until(lambda: bool(shown.messages) and shown.last.role == "assistant")
         await lock(shown)
@@ -140,9 +143,11 @@ async def test_a_reply_goes_on_where_the_chat_is_unlocked_before_its_end(
         await shown.type(WORDS)
         await shown.until(lambda: bool(shown.messages) and shown.last.role == "assistant")
         await lock(shown)
-        await type_passphrase(shown)
+        locked_screen(shown).query_one(PassphraseField).value = PASSPHRASE
+        await shown.pilot.press("enter")
         await shown.until(lambda: not is_locked(shown))
         assert shown.screen.controllers.turn.is_busy
+        await shown.pilot.press("escape")
         await shown.idle()
         assert encryption.is_unlocked
         assert shown.entries == shown.branch
@@ -155,7 +160,7 @@ async def test_an_open_dialog_is_hidden_and_still_open_afterwards(
         await shown.pilot.press("f3")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, SettingsScreen))
         shown.screen.controllers.lock.lock()
-        await shown.until(lambda: is_locked(shown))
+        await shown.until(lambda: is_locked(shown) and "locked" in picture(shown))
         assert "Settings" not in picture(shown)
         await type_passphrase(shown)
         await shown.until(lambda: isinstance(shown.pilot.app.screen, SettingsScreen))
@@ -268,3 +273,123 @@ async def test_a_store_in_clear_is_not_locked_and_the_reason_is_told(
 @pytest.fixture
 def home_paths() -> Paths:
     return user_paths()
+
+
+# At the start
+
+
+@asynccontextmanager
+async def starting(settings: Settings, paths: Paths) -> AsyncIterator[tuple[Shown, list[str]]]:
+    """The app before its store is open, and what was opened: `stored` or `private`."""
+    opened_stores: list[str] = []
+    stores: list[SessionStore] = []
+
+    def store_of(kind: str) -> StartupState:
+        opened_stores.append(kind)
+        stores.append(SessionStore(paths.sessions_db if kind == "stored" else None))
+        return StartupState(settings, stores[-1])
+
+    app = TchatApp(
+        settings, paths, lambda: store_of("stored"), open_private=lambda: store_of("private")
+    )
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        try:
+            yield Shown(pilot, SessionStore.in_memory()), opened_stores
+        finally:
+            if app.is_running:
+                await app.action_quit()
+            for each in stores:
+                each.close()
+
+
+@pytest.fixture
+def locked(encryption: Encryption) -> Paths:
+    """The folders of a store that nothing opens but the user."""
+    fresh = Encryption(encryption.lock_file)
+    return replace(user_paths(), encryption=fresh)
+
+
+async def test_a_locked_store_is_unlocked_before_anything_of_it_is_opened(
+    settings: Settings, locked: Paths
+) -> None:
+    async with starting(settings, locked) as (shown, stores):
+        await shown.until(lambda: is_locked(shown) and "encrypted" in picture(shown))
+        assert "Continue without history" in picture(shown)
+        assert stores == []
+        await type_passphrase(shown)
+        await shown.until(lambda: shown.screen.context.is_ready)
+        await shown.idle()
+        assert stores == ["stored"]
+        assert not shown.screen.conversation.private
+        await shown.ask(WORDS)
+        assert shown.branch[0] == ("user", WORDS)
+
+
+async def test_what_is_typed_before_the_question_is_the_passphrase_and_no_prompt(
+    settings: Settings, locked: Paths
+) -> None:
+    async with starting(settings, locked) as (shown, stores):
+        await type_passphrase(shown)
+        await shown.until(lambda: shown.screen.context.is_ready)
+        await shown.idle()
+        assert stores == ["stored"]
+        assert shown.branch == []
+        assert shown.screen.prompt.draft.text == ""
+
+
+async def test_the_model_loads_while_the_passphrase_is_typed(
+    settings: Settings, locked: Paths, encryption: Encryption
+) -> None:
+    async with opened(settings, replace(user_paths(), encryption=encryption)):
+        pass  # the file is checked: only then it is loaded unseen
+    async with starting(settings, locked) as (shown, _):
+        await shown.until(lambda: is_locked(shown))
+        app = shown.pilot.app
+        assert isinstance(app, TchatApp)
+        await shown.until(lambda: app._early_model is not None)
+        early = app._early_model
+        assert early is not None
+        await shown.until(lambda: early.is_loaded)
+        await type_passphrase(shown)
+        await shown.until(lambda: shown.screen.context.is_ready)
+        model = shown.screen.conversation.chat.model
+        assert model is not None
+        await shown.ask(WORDS)
+        assert shown.screen.conversation.chat.model is model
+
+
+@pytest.mark.parametrize("how", ["f8", "button"])
+async def test_a_chat_without_history_can_be_begun_and_touches_no_store(
+    settings: Settings, locked: Paths, how: str
+) -> None:
+    async with starting(settings, locked) as (shown, stores):
+        await shown.until(lambda: is_locked(shown))
+        await shown.pilot.press(*(["f8"] if how == "f8" else ["tab", "enter"]))
+        await shown.until(lambda: shown.screen.context.is_ready)
+        await shown.idle()
+        assert stores == ["private"]
+        assert shown.screen.conversation.private
+        await shown.ask(WORDS)
+        assert shown.entries[0] == ("user", WORDS)
+        assert shown.errors == []
+        assert "locked" not in shown.toasts
+        assert "locked" not in shown.notices
+        assert not locked.sessions_db.exists()
+        assert locked.encryption is not None
+        assert not locked.encryption.is_unlocked
+
+
+async def test_the_locked_start_can_be_left(settings: Settings, locked: Paths) -> None:
+    async with starting(settings, locked) as (shown, stores):
+        await shown.until(lambda: is_locked(shown))
+        await shown.pilot.press("ctrl+q")
+        await shown.until(lambda: not shown.pilot.app.is_running)
+        assert stores == []
+        assert shown.pilot.app.return_code == 0
+
+
+async def test_a_chat_with_n_asks_for_nothing(settings: Settings, locked: Paths) -> None:
+    async with opened(settings, locked, private=True) as shown:
+        assert not is_locked(shown)
+        await shown.pilot.press("h", "i")
+        assert shown.screen.prompt.draft.text == "hi"

@@ -66,7 +66,7 @@ class DraftController:
     @background(group="count", exclusive=True)
     async def count(self) -> None:
         """Count the draft, exactly, beside whatever the engine does; then let it be prefilled."""
-        if not self._context.is_ready:
+        if not self._context.is_ready or self._context.is_locked:
             return
         end = self._forget_other_branch()
         draft, settings = self._context.prompt.draft, self._context.settings

@@ -34,6 +34,12 @@ class EarlyModel:
 
         return preload(self._settings, self._paths, self.cancel)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its weights are in memory."""
+        preloaded = next(iter(self._preloading.made), None) if self._preloading else None
+        return preloaded is not None and preloaded.background.is_done
+
     def take(self, settings: Settings) -> ChatModel | None:
         """The model, for a chat with ``settings``; None where there is none, or they need another.
 
