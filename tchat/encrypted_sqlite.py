@@ -40,13 +40,17 @@ def driver() -> ModuleType:
     return cast(ModuleType, dbapi2)
 
 
-def connect(database: Path | str, key: bytes, **options: Any) -> sqlite3.Connection:
-    """Connect to an encrypted file; ``options`` are those of `sqlite3.connect`."""
+def connect(database: Path | str, key: bytes | None, **options: Any) -> sqlite3.Connection:
+    """Connect to an encrypted file; ``options`` are those of `sqlite3.connect`.
+
+    Without a key it is in clear, and still SQLCipher's driver that reads it.
+    """
     connection = cast("sqlite3.Connection", driver().connect(database, **options))
     try:
         # Else damage is reported on stderr, which the screen draws on.
         connection.execute("PRAGMA cipher_log = off")
-        connection.execute(f"PRAGMA key = {key_literal(key)}")
+        if key is not None:
+            connection.execute(f"PRAGMA key = {key_literal(key)}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA cache_size = -{_CACHE}")
     except BaseException:
@@ -55,14 +59,14 @@ def connect(database: Path | str, key: bytes, **options: Any) -> sqlite3.Connect
     return connection
 
 
-def key_literal(key: bytes) -> str:
+def key_literal(key: bytes | None) -> str:
     """The key as SQL names it: raw, so that nothing is derived from it again."""
-    return f"\"x'{key.hex()}{MARK.hex()}'\""
+    return "''" if key is None else f"\"x'{key.hex()}{MARK.hex()}'\""
 
 
 def is_encrypted(path: Path) -> bool:
     """Whether the file begins as an encrypted one; False if it is missing."""
-    return _first_bytes(path) == MARK
+    return first_bytes(path) == MARK
 
 
 def require_own_key(path: Path, key: bytes | None) -> None:
@@ -73,7 +77,7 @@ def require_own_key(path: Path, key: bytes | None) -> None:
     Raises:
         OtherKey: It is not: nothing may be salvaged from it or written to it.
     """
-    first = _first_bytes(path)
+    first = first_bytes(path)
     if key is None:
         if first == MARK:
             raise OtherKey(
@@ -93,7 +97,8 @@ def require_own_key(path: Path, key: bytes | None) -> None:
         )
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
+    """What tells whether a file is encrypted; nothing where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(MARK))

@@ -81,6 +81,11 @@ class PageCipher:
                 leads_on = content[0] == _INNER_OF_TABLE
                 yield self.encrypt(number, content if leads_on else bytes(PAGE))
 
+    def decrypted(self, path: Path) -> Iterator[bytes]:
+        """The pages of a file in clear; of one that fails its check nothing is kept."""
+        for number, page in pages(path):
+            yield self.decrypt(number, page) if self.is_authentic(number, page) else bytes(PAGE)
+
     def _code(self, number: int, sealed: bytes) -> bytes:
         code = hmac.new(self._hmac_key, sealed, "sha512")
         code.update(number.to_bytes(4, "little"))

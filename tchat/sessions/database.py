@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import StorageError, StoreLocked
 from tchat.private_files import is_on_read_only_disk, special_file
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
-    from tchat.encryption.encryption import Encryption
+    from tchat.encryption.encryption import StoreKeys
 
 KEY_NAME = "sessions"  # of the key that encrypts the file
 BUSY_SECONDS = 5.0
@@ -53,6 +53,13 @@ _MEANINGS = {
 }
 
 
+class KeySource(Protocol):
+    """What has the keys of an encrypted store: `tchat.encryption.encryption.Encryption`."""
+
+    def keys(self) -> StoreKeys:
+        """The keys; raises StorageError where they cannot be had."""
+
+
 class DatabaseDamaged(StorageError):
     """The file is not a sound SQLite database."""
 
@@ -74,7 +81,7 @@ class Database:
     def __init__(
         self,
         path: Path | None,
-        encryption: Encryption | None = None,
+        encryption: KeySource | None = None,
         *,
         read_only: bool = False,
     ) -> None:

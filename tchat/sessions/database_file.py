@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tchat.errors import StorageError
 from tchat.private_files import acquire_lock, private_file, private_folder
 from tchat.sessions import schema
-from tchat.sessions.database import Database, DatabaseDamaged
+from tchat.sessions.database import Database, DatabaseDamaged, KeySource
 from tchat.sessions.records import Message, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import to_message
@@ -26,8 +26,6 @@ from tchat.translation import tr
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
-    from tchat.encryption.encryption import Encryption
 
 
 GATE_SECONDS = 30.0
@@ -50,7 +48,7 @@ class OpenedDatabase:
 
 
 def open_database(
-    path: Path, encryption: Encryption | None = None, locks: ProcessLocks | None = None
+    path: Path, encryption: KeySource | None = None, locks: ProcessLocks | None = None
 ) -> OpenedDatabase:
     """Open ``path``, creating it if absent. Checks and migrations run one process at a time.
 
@@ -87,7 +85,24 @@ def open_database(
     return OpenedDatabase(database, locks, tuple(notices), tuple(recovered))
 
 
-def open_read_only(path: Path, encryption: Encryption | None = None) -> Database:
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Keep every other process from opening the file, whether it is there or not.
+
+    Raises:
+        StorageError: One has it open.
+    """
+    locks = ProcessLocks(path.absolute().resolve())
+    with locks.gate():
+        if locks.live_tokens():
+            raise StorageError(
+                tr("another tchat has the sessions open"),
+                tr("close every other tchat and try again"),
+            )
+        yield
+
+
+def open_read_only(path: Path, encryption: KeySource | None = None) -> Database:
     """Open and check ``path``, and write nothing: no lock, no upgrade, no salvage.
 
     Raises:
@@ -117,7 +132,7 @@ def _require_current(database: Database) -> None:
 
 
 def _sound(
-    path: Path, encryption: Encryption | None, locks: ProcessLocks
+    path: Path, encryption: KeySource | None, locks: ProcessLocks
 ) -> tuple[Database, list[str]]:
     """Open and check the file; returns a notice if a damaged file was replaced."""
     try:
@@ -134,7 +149,7 @@ def _sound(
 
 
 def _checked(
-    path: Path, encryption: Encryption | None, locks: ProcessLocks, *, read_only: bool = False
+    path: Path, encryption: KeySource | None, locks: ProcessLocks, *, read_only: bool = False
 ) -> Database:
     """Open the file, and look for damage.
 

@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tchat.errors import StorageError
 from tchat.private_files import BESIDE, private_file
 from tchat.sessions import message_tree
-from tchat.sessions.database import Database, connect, driver_for
+from tchat.sessions.database import Database, KeySource, connect, driver_for
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
 from tchat.sessions.schema import migrate
 from tchat.sessions.serialization import (
@@ -29,9 +29,6 @@ from tchat.sessions.serialization import (
 )
 from tchat.translation import tr, trn
 
-if TYPE_CHECKING:
-    from tchat.encryption.encryption import Encryption
-
 LONGEST = 60.0  # seconds that reading a damaged file may take
 _PAGE = 4096  # SQLite's default size of a page
 _LOGS = ("-journal", "-wal")
@@ -40,7 +37,7 @@ _MOST_PROBES = 1_000_000  # some 10 s
 _ROWS = "SELECT rowid AS number, * FROM {} NOT INDEXED "
 
 
-def replace_damaged(path: Path, encryption: Encryption | None = None) -> str:
+def replace_damaged(path: Path, encryption: KeySource | None = None) -> str:
     """Replace the file at ``path`` by a new one with its readable rows; keep the damaged one.
 
     Nobody else may have the file open. Returns a notice for the user.
@@ -61,7 +58,7 @@ def replace_damaged(path: Path, encryption: Encryption | None = None) -> str:
         ) from error
 
 
-def _replace(path: Path, encryption: Encryption | None) -> str:
+def _replace(path: Path, encryption: KeySource | None) -> str:
     fresh = path.with_name(path.name + ".salvaged")
     fresh.unlink(missing_ok=True)
     database = Database(private_file(fresh), encryption)

@@ -1,0 +1,123 @@
+"""The session database and its copies: encrypted, or decrypted, where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from tchat.encrypted_sqlite import first_bytes
+from tchat.encryption.encryption import StoreKeys
+from tchat.encryption.file_cipher import DamagedFile, FileCipher, is_encrypted
+from tchat.encryption.replacing import erase_file, replace_file
+from tchat.encryption.sqlcipher_pages import CLEAR, PageCipher
+from tchat.errors import StorageError
+from tchat.sessions import schema
+from tchat.sessions.database import KEY_NAME, Database, DatabaseDamaged, KeySource
+from tchat.sessions.database_file import find_backups
+from tchat.sqlite_conversion import decrypt_database, encrypt_database
+from tchat.translation import N_
+
+_PURPOSE = "copy of the sessions"
+_PASSING = (".salvaged*", ".patched*")  # what a salvage that was killed left; it begins anew
+
+
+@dataclass(frozen=True, slots=True)
+class _KeysAtHand:
+    """Keys for a database that nobody else may open yet."""
+
+    store_keys: StoreKeys
+
+    def keys(self) -> StoreKeys:
+        return self.store_keys
+
+
+class SessionsConversion:
+    """`tchat.encryption.conversion.Convertible`: the database at ``path`` and what lies beside."""
+
+    name = N_("sessions")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute().resolve()
+
+    def paths(self) -> Iterable[Path]:
+        """The database and its copies."""
+        return [path for path in (self._path, *find_backups(self._path)) if path.is_file()]
+
+    def encrypt(self, keys: StoreKeys) -> None:
+        """Encrypt them; a damaged database is salvaged first."""
+        self._remove_passing()
+        key = keys.database_key(KEY_NAME)
+        if first_bytes(self._path) and not PageCipher(key).any_authentic(self._path):
+            self._salvage_if_damaged(None)
+            encrypt_database(self._path, key)
+        for copy in find_backups(self._path):
+            _encrypt_copy(copy, key, keys.files())
+
+    def decrypt(self, keys: StoreKeys) -> None:
+        """Decrypt them; a damaged database is salvaged first."""
+        self._remove_passing()
+        key = keys.database_key(KEY_NAME)
+        if first_bytes(self._path) not in {CLEAR, b""}:
+            self._salvage_if_damaged(_KeysAtHand(keys))
+            decrypt_database(self._path, key)
+        for copy in find_backups(self._path):
+            _decrypt_copy(copy, key, keys.files())
+
+    def _remove_passing(self) -> None:
+        for ending in _PASSING:
+            for path in self._path.parent.glob(self._path.name + ending):
+                erase_file(path)
+
+    def _salvage_if_damaged(self, keys: KeySource | None) -> None:
+        try:
+            with closing(Database(self._path, keys)) as database:
+                schema.check(database, rows=False)
+        except DatabaseDamaged:
+            from tchat.sessions.salvage import replace_damaged
+
+            replace_damaged(self._path, keys)
+
+
+def _encrypt_copy(path: Path, key: bytes, cipher: FileCipher) -> None:
+    """Encrypt a sound copy as a database, and anything else as a file."""
+    if ".backup-v" in path.name:
+        try:
+            encrypt_database(path, key)
+        except StorageError:
+            pass  # what is damaged is encrypted as it is
+        else:
+            return
+    with path.open("rb") as file:
+        if is_encrypted(file.read(len(CLEAR))) or PageCipher(key).any_authentic(path):
+            return
+        file.seek(0)
+        pieces = cipher.encrypt(iter(partial(file.read, 1 << 20), b""), _PURPOSE)
+        replace_file(path, pieces, overwrite=True)
+
+
+def _decrypt_copy(path: Path, key: bytes, cipher: FileCipher) -> None:
+    """Decrypt a copy by whatever encrypted it; of damaged pages no text is kept."""
+    if ".backup-v" in path.name:
+        try:
+            decrypt_database(path, key)
+        except StorageError:
+            pass
+        else:
+            return
+    pages = PageCipher(key)
+    with path.open("rb") as file:
+        if is_encrypted(file.read(len(CLEAR))):
+            file.seek(0)
+            replace_file(path, _sound_part(cipher, file), overwrite=False)
+        elif pages.any_authentic(path):
+            replace_file(path, pages.decrypted(path), overwrite=False)
+
+
+def _sound_part(cipher: FileCipher, file: BinaryIO) -> Iterator[bytes]:
+    """The text up to the first damage: it is a copy, and the lock is not kept for its sake."""
+    with suppress(DamagedFile):
+        yield from cipher.decrypt_stream(file, _PURPOSE)
