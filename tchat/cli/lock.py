@@ -60,7 +60,9 @@ def on(
             )
         _convert(console, encryption, EncryptionState.TURNING_ON)
         return
-    _require_convertible(console)
+    from tchat.chat.store_conversion import require_convertible
+
+    require_convertible(console.paths)
     passphrase = None if no_passphrase else new_passphrase(console, passphrase_fd)
     lock_file = console.paths.lock_file
     made = create_lock(lock_file, passphrase, keyring=keyring, state=EncryptionState.TURNING_ON)
@@ -203,28 +205,31 @@ def _show_recovery_key(console: Console, key: str) -> None:
     console.flush()
 
 
-def _require_convertible(console: Console) -> None:
-    """Raise UsageError where something is stored."""
-    paths = console.paths
-    stored = (paths.sessions_db, paths.snapshots, paths.judge, paths.tool_log, paths.tool_undo)
-    if there := next((path for path in stored if path.exists()), None):
-        raise UsageError(
-            tr("{path} is in clear, and cannot be encrypted yet", path=there),
-            tr("encrypt a new store: set TCHAT_HOME to a new folder"),
-        )
-
-
 def _convert(console: Console, encryption: Encryption, target: EncryptionState) -> None:
     """Encrypt or decrypt what is stored, and record that it is done."""
-    from tchat.encryption.key_management import change_state, remove_lock
+    from tchat.chat.store_conversion import turn_off, turn_on
+    from tchat.cli.output.status import TerminalStatus
     from tchat.encryption.lock_file import EncryptionState
 
-    encryption.conversion_keys()
-    if target is EncryptionState.TURNING_ON:
-        change_state(encryption, EncryptionState.ON)
+    is_on = target is EncryptionState.TURNING_ON
+    with TerminalStatus(console) as status:
+        for progress in (turn_on if is_on else turn_off)(console.paths, encryption):
+            count = trn(
+                "{done:,} of {count:,} kind of files is done",
+                "{done:,} of {count:,} kinds of files are done",
+                progress.total,
+                done=progress.done,
+            )
+            status.show(tr("{count}; next: {name}", count=count, name=tr(progress.name)))
+    if is_on:
         console.say(tr("the store is encrypted"))
+        console.say(
+            tr(
+                "what was in clear was overwritten; flash memory, snapshots of the file system and "
+                "backups may still have it"
+            )
+        )
     else:
-        remove_lock(encryption)
         console.say(tr("the store is in clear"))
 
 

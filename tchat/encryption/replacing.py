@@ -18,10 +18,10 @@ _PIECE = 1 << 20  # bytes
 
 
 def replace_file(path: Path, pieces: Iterable[bytes], *, overwrite: bool) -> None:
-    """Give a file another content; with ``overwrite`` no byte of the one before is left in it.
+    """Give a file another content; with ``overwrite`` the one before is overwritten.
 
-    What a file system that copies on writing, a snapshot of it or a flash memory keeps of it is out
-    of reach.
+    Not where it has another name, which is somebody's copy. What a file system that copies on
+    writing, a snapshot of it or a flash memory keeps of it is out of reach.
 
     Raises:
         StorageError: It cannot be written; what was there is unchanged.
@@ -54,7 +54,7 @@ def put_in_place(new: Path, path: Path, *, overwrite: bool) -> None:
         with path.open("r+b") as before:
             new.replace(path)
             sync_folder(path.parent)
-            if overwrite:
+            if overwrite and os.fstat(before.fileno()).st_nlink <= 1:
                 _overwrite(before.fileno())
         old.unlink(missing_ok=True)
 

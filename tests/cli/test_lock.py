@@ -17,8 +17,10 @@ import pytest
 from tchat.encryption.encryption import Encryption
 from tchat.encryption.key_management import create_lock
 from tchat.encryption.key_slots import SlotKind
+from tchat.encryption.lock_file import EncryptionState
 from tchat.errors import ExitCode
 from tchat.paths import user_paths
+from tchat.sessions.store import SessionStore
 from tests.cli.shell import Ran, tchat
 from tests.encryption import file_keyring
 from tests.encryption.locks import PASSPHRASE, cheap_derivation, make_lock
@@ -318,3 +320,42 @@ def test_other_commands_of_a_damaged_lock_file_are_one_line(home: Path) -> None:
     assert ran.code == ExitCode.STORAGE
     assert ran.err.count("\n") == 1
     assert "restore it from a backup" in ran.err
+
+
+def test_what_is_stored_is_encrypted_and_decrypted_where_it_lies(home: Path) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        store.begin("the heron waits")
+    on = script("lock", "on", "--passphrase-fd", "{fd}", given=PASSPHRASE)
+    assert on.code == 0
+    assert "the store is encrypted" in on.err
+    assert "flash memory" in on.err
+    content = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert b"heron" not in content
+    assert script("sessions", "ls").code == ExitCode.STORAGE
+    shown = script("sessions", "show", "last", "--unlock-fd", "{fd}", given=PASSPHRASE)
+    assert "the heron waits" in shown.out
+    off = script("lock", "off", "--yes", "--unlock-fd", "{fd}", given=PASSPHRASE)
+    assert (off.code, off.err) == (0, "tchat: the store is in clear\n")
+    assert "the heron waits" in script("sessions", "show", "last").out
+
+
+@pytest.mark.parametrize("command", ["on", "off"])
+def test_a_conversion_that_was_interrupted_is_finished(home: Path, command: str) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        store.begin("the heron waits")
+    make_lock(user_paths(), state=EncryptionState(f"turning {command}"))
+    refused = script("sessions", "show", "last", "--unlock-fd", "{fd}", given=PASSPHRASE)
+    assert refused.code == ExitCode.STORAGE
+    assert f"run `tchat lock {command}` to finish it" in refused.err
+    finished = script("lock", command, "--unlock-fd", "{fd}", given=PASSPHRASE)
+    assert finished.code == 0, finished.err
+    shown = script("sessions", "show", "last", "--unlock-fd", "{fd}", given=PASSPHRASE)
+    assert "the heron waits" in shown.out
+
+
+def test_another_open_tchat_keeps_the_lock_from_being_made(home: Path) -> None:
+    with SessionStore(user_paths().sessions_db):
+        ran = script("lock", "on", "--passphrase-fd", "{fd}", given=PASSPHRASE)
+    assert ran.code == ExitCode.STORAGE
+    assert "close every other tchat and try again" in ran.err
+    assert not user_paths().lock_file.exists()
