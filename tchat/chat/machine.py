@@ -72,11 +72,17 @@ def require_memory(
     """
     if settings.force:
         return
-    machine, plan = this_machine(), memory_plan(settings, metadata)
-    remote = (replace(_memory_of(device), shared=False) for device in workers)
-    machine = replace(machine, gpus=(*machine.gpus, *remote))
+    machine, plan = with_workers(this_machine(), workers), memory_plan(settings, metadata)
     if not fits(metadata.dimensions, plan, machine):
         raise does_not_fit(label(metadata.path), metadata.dimensions, plan, machine)
+
+
+def with_workers(machine: Machine, workers: Iterable[Device]) -> Machine:
+    """``machine`` with the devices of other machines, after its own."""
+    remote = (
+        Memory(each.free, each.total, f"{each.name} at {each.description}") for each in workers
+    )
+    return replace(machine, gpus=(*machine.gpus, *remote))
 
 
 def measured_machine(paths: Paths, clock: Callable[[], float] = time.time) -> Machine:

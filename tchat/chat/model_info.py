@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tchat.chat.machine import measured_machine
+from tchat.chat.machine import measured_machine, with_workers
 from tchat.egress.egress_log import open_egress_log
 from tchat.engine.binding import build_name
+from tchat.errors import TchatError
 from tchat.models.fit_report import FitReport, fit_rows, report_fit
 from tchat.models.gguf.details import HeaderDetails
 from tchat.models.hub.api import HubApi
@@ -25,9 +26,10 @@ from tchat.models.library import (
 )
 from tchat.models.metadata import sampling_pairs
 from tchat.models.model_sampling import file_sampling, own_sampling
+from tchat.models.models_file import settings_for
 from tchat.paths import Paths
-from tchat.settings import Value, spell
-from tchat.translation import tr
+from tchat.settings import Value, load, spell
+from tchat.translation import joined, tr
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,15 @@ class ModelInfo:
         found: The row of the library, or what the hub has.
         details: By its header.
         report: How it does or would do here; None for what cannot chat.
+        workers: The workers that it is split over; empty for none.
+        workers_fault: Why they cannot be asked; then there is no report.
     """
 
     found: LibraryModel | RemoteModel
     details: HeaderDetails
     report: FitReport | None
+    workers: tuple[str, ...] = ()
+    workers_fault: str = ""
 
     @property
     def sampling(self) -> dict[str, tuple[Value, str]]:
@@ -77,6 +83,10 @@ class ModelInfo:
             )
         for note in self.sampling_notes:
             yield "sampling", note
+        if self.workers:
+            yield tr("workers"), joined(self.workers)
+        if self.workers_fault:
+            yield tr("fit"), self.workers_fault
         if self.report is not None:
             yield from fit_rows(self.report)
         yield from header_rows(self.details)
@@ -111,6 +121,16 @@ def inspect_model(
     if metadata is None or metadata.refusal:
         return ModelInfo(row, details, None)
     machine = measured_machine(paths)
-    return ModelInfo(
-        row, details, report_fit(metadata.dimensions, metadata.context_length, machine, row.speed)
-    )
+    settings = settings_for(load(paths, environ).settings, paths, row.path)
+    workers: tuple[str, ...] = ()
+    if settings.rpc:
+        from tchat.chat.rpc_model import worker_devices
+        from tchat.settings.endpoints import parse_endpoints
+
+        workers = parse_endpoints(settings.rpc)
+        try:
+            machine = with_workers(machine, worker_devices(settings))
+        except TchatError as error:
+            return ModelInfo(row, details, None, workers, str(error))
+    report = report_fit(metadata.dimensions, metadata.context_length, machine, row.speed)
+    return ModelInfo(row, details, report, workers)

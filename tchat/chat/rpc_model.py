@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, cast
 from tchat.chat.machine import require_memory
 from tchat.chat.preload import engine_options
 from tchat.egress.egress_log import Purpose, open_egress_log
+from tchat.engine.binding import Cancel, Device
 from tchat.engine.events import Event, Notice
 from tchat.engine.rpc.engine import RpcEngine
 from tchat.engine.rpc.process import EngineProcess
 from tchat.engine.rpc.workers import INSECURE, require_loopback, require_rpc
 from tchat.errors import ModelInvalid
 from tchat.models.verify import refusal_text
-from tchat.settings.endpoints import is_loopback
+from tchat.settings.endpoints import is_loopback, parse_endpoints
 from tchat.translation import joined, tr
 
 if TYPE_CHECKING:
-    from tchat.engine.binding import Cancel
     from tchat.engine.engine import Engine
     from tchat.models.metadata import ModelMetadata
     from tchat.paths import Paths
@@ -67,3 +67,26 @@ def open_rpc_engine(
         raise
     # It has what a chat uses of an engine; what it refuses, it refuses with the reason.
     return cast("Engine", RpcEngine(options, cancel, process))
+
+
+def worker_devices(settings: Settings) -> tuple[Device, ...]:
+    """The devices of the workers of ``settings``, with what is free on them now.
+
+    Raises:
+        NetworkError: A worker is not there, does not answer, or has another version.
+        UsageError: An address is not safe.
+        ModelError: This build has no RPC backend.
+    """
+    endpoints = parse_endpoints(settings.rpc)
+    require_loopback(endpoints, insecure=settings.insecure_address)
+    require_rpc()
+    process = EngineProcess(endpoints, Cancel())
+    connecting = process.connect()
+    try:
+        while True:
+            next(connecting)
+    except StopIteration as end:
+        devices: tuple[Device, ...] = end.value
+        return devices
+    finally:
+        process.close()

@@ -143,7 +143,7 @@ def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> F
         if largest >= most:
             text = N_("fits, with its whole context of {tokens:,} tokens")
         words = tr(text, tokens=min(largest, most))
-        return FitVerdict(True, True, _placed(words, dimensions, plan))
+        return FitVerdict(True, True, _placed(words, dimensions, plan, machine))
     for kv_type in SHOWN_TYPES[1:]:
         if fits(dimensions, replace(plan, kv_type=kv_type), machine):
             words = tr(
@@ -151,21 +151,25 @@ def assess_fit(dimensions: ModelDimensions, trained: int, machine: Machine) -> F
                 usual=usual,
                 kv_type=kv_type,
             )
-            return FitVerdict(False, True, _placed(words, dimensions, plan))
+            return FitVerdict(False, True, _placed(words, dimensions, plan, machine))
     if largest >= min(LEAST_CONTEXT, most):
         words = tr("is tight: fits with up to {largest:,} tokens", largest=largest)
-        return FitVerdict(False, True, _placed(words, dimensions, plan))
+        return FitVerdict(False, True, _placed(words, dimensions, plan, machine))
     return FitVerdict(False, False, _too_large(dimensions, plan, machine))
 
 
-def _placed(fit: str, dimensions: ModelDimensions, plan: LoadPlan) -> str:
-    """``fit`` with what of the model is on the GPU."""
+def _placed(fit: str, dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) -> str:
+    """``fit`` with what of the model is on the GPU, or on the workers."""
     if not plan.gpu_layers:
         return fit
     if plan.gpu_layers < 0:
-        return tr("{fit}, on the GPU", fit=fit)
+        text = N_("{fit}, on the workers") if machine.has_workers else N_("{fit}, on the GPU")
+        return tr(text, fit=fit)
+    text = N_("{fit}, {count:,} of {layers:,} layers on the GPU")
+    if machine.has_workers:
+        text = N_("{fit}, {count:,} of {layers:,} layers on the workers")
     return tr(
-        "{fit}, {count:,} of {layers:,} layers on the GPU",
+        text,
         fit=fit,
         count=min(plan.gpu_layers, dimensions.layers),
         layers=dimensions.layers,
@@ -182,7 +186,9 @@ def _too_large(dimensions: ModelDimensions, plan: LoadPlan, machine: Machine) ->
         needed=gigabytes(here.peak + there.total),
     )
     text = N_("{needs}, free are {free}")
-    if machine.dedicated_gpus:
+    if machine.has_workers:
+        text = N_("{needs}, free are {free}, on the workers {gpus}")
+    elif machine.dedicated_gpus:
         text = N_("{needs}, free are {free}, on the GPU {gpus}")
     gpus = gigabytes(sum(gpu.free for gpu in machine.dedicated_gpus))
     return tr(text, needs=words, free=gigabytes(free), gpus=gpus)

@@ -247,6 +247,11 @@ class Machine:
         """GPUs with memory of their own."""
         return tuple(gpu for gpu in self.gpus if not gpu.shared)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether some of ``gpus`` are devices of other machines."""
+        return any(gpu.name.startswith("RPC") for gpu in self.gpus)
+
 
 def estimate_memory(dimensions: ModelDimensions, plan: LoadPlan) -> MemoryNeed:
     """Memory that a model needs, main memory and GPUs together."""
@@ -402,9 +407,8 @@ def does_not_fit(
     )
     if there.total:
         free_there = sum(gpu.free for gpu in machine.dedicated_gpus)
-        is_remote = any(gpu.name.startswith("RPC") for gpu in machine.dedicated_gpus)
         told = N_("{message}; on the GPU it needs {needed} GB, and {free} GB are free")
-        if is_remote:
+        if machine.has_workers:
             told = N_("{message}; on the workers it needs {needed} GB, and {free} GB are free")
         message = tr(
             told,

@@ -9,6 +9,7 @@ import pytest
 
 from tchat.chat import machine
 from tchat.chat.machine import memory_plan, require_memory
+from tchat.engine.binding import Device
 from tchat.errors import DoesNotFit
 from tchat.models.memory import Machine, Memory, estimate_memory
 from tchat.models.metadata import ModelMetadata, read_metadata
@@ -54,6 +55,20 @@ def test_where_nothing_fits_no_context_is_promised(
         require_memory(Settings(), metadata)
     assert "ctx-size" not in refused.value.hint
     assert "cache-type" not in refused.value.hint
+
+
+def test_the_memory_of_workers_counts(
+    metadata: ModelMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 60 << 20)
+    settings = Settings(rpc="127.0.0.1:7,127.0.0.1:8")
+    with pytest.raises(DoesNotFit):
+        require_memory(settings, metadata)
+    workers = [Device(f"RPC{n}", f"127.0.0.1:{7 + n}", 1 << 29, 1 << 30, True) for n in (0, 1)]
+    require_memory(settings, metadata, workers)
+    small = [replace(each, free=90 << 20) for each in workers]
+    with pytest.raises(DoesNotFit, match=r"on the workers it needs 0\.\d+ GB, and 0\.19 GB"):
+        require_memory(settings, metadata, small)
 
 
 def test_settings_change_the_plan(metadata: ModelMetadata) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +13,16 @@ import pytest
 
 from tchat.cli.console import Console
 from tchat.cli.main import program
+from tchat.engine.binding import Device
 from tchat.engine.rpc import workers
 from tchat.engine.rpc.server import require_free_port
 from tchat.errors import NetworkError, UsageError
+from tchat.models.memory import Machine, Memory
+from tchat.paths import user_paths
 from tchat.settings.endpoints import is_loopback, parse_endpoints
+from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.model_rows import Fit
+from tchat.tui.services.models import ModelService
 from tests.cli.shell import Ran
 
 Call = Callable[..., Ran]
@@ -95,6 +103,63 @@ def test_a_model_can_have_workers_of_its_own(call: Call, no_rpc: None) -> None:
     assert call("models", "set", "starter", "rpc", "127.0.0.1:7").code == 0
     assert call("hi").code == 3
     assert call("models", "set", "starter", "rpc", "a b").code == 2
+
+
+def test_show_counts_the_memory_of_the_workers_of_a_model(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(Memory(60 << 20, 1 << 34))
+    monkeypatch.setattr("tchat.chat.machine.this_machine", lambda: machine)
+    workers = tuple(
+        Device(f"RPC{n}", f"127.0.0.1:{7 + n}", 1 << 29, 1 << 30, False) for n in (0, 1)
+    )
+    monkeypatch.setattr("tchat.chat.rpc_model.worker_devices", lambda settings: workers)
+
+    def shown() -> dict[str, str]:
+        return dict(
+            line.split("\t", 1) for line in call("models", "show", "starter").out.splitlines()
+        )
+
+    assert shown()["fit"].startswith("it does not fit")
+    call("models", "set", "starter", "rpc", "127.0.0.1:7,127.0.0.1:8")
+    rows = shown()
+    assert rows["workers"] == "127.0.0.1:7, 127.0.0.1:8"
+    assert rows["fit"] == "it fits, with its whole context of 8,192 tokens, on the workers"
+    assert rows["free on RPC1 at 127.0.0.1:8"] == "0.54 GB"
+    found = json.loads(call("models", "show", "starter", "--json").out)
+    assert found["workers"] == ["127.0.0.1:7", "127.0.0.1:8"]
+    assert found["fit"]["usable"]
+
+
+def test_workers_that_cannot_be_asked_are_told_where_the_fit_is(call: Call, no_rpc: None) -> None:
+    call("models", "set", "starter", "rpc", "127.0.0.1:7")
+    ran = call("models", "show", "starter")
+    rows = dict(line.split("\t", 1) for line in ran.out.splitlines())
+    assert (ran.code, rows["workers"]) == (0, "127.0.0.1:7")
+    assert rows["fit"].startswith("this build of llama.cpp has no RPC backend; build it")
+    found = json.loads(call("models", "show", "starter", "--json").out)
+    assert "fit" not in found
+    assert "no RPC backend" in found["workers_fault"]
+
+
+def test_the_list_of_models_names_the_workers(call: Call) -> None:
+    assert json.loads(call("models", "ls", "--json").out)[0]["rpc"] == ""
+    call("models", "set", "starter", "rpc", "127.0.0.1:7")
+    assert json.loads(call("models", "ls", "--json").out)[0]["rpc"] == "127.0.0.1:7"
+    assert call("models", "ls").out.rstrip().endswith(", over 127.0.0.1:7")
+
+
+def test_the_screen_does_not_judge_by_this_machine_what_is_split_over_others(
+    call: Call, home: Path
+) -> None:
+    paths = user_paths({"TCHAT_HOME": str(home)})
+    service = ModelService(paths, None, Downloads(paths), lambda *_, **__: None)
+    (row,) = asyncio.run(service.rows(False))
+    assert row.fit is Fit.FITS
+    call("models", "set", "starter", "rpc", "127.0.0.1:7")
+    (row,) = asyncio.run(service.rows(False))
+    assert (row.fit, row.speed) == (Fit.UNKNOWN, 0)
+    assert row.about.endswith("split over the workers 127.0.0.1:7")
 
 
 def test_a_port_in_use_is_told() -> None:

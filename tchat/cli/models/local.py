@@ -95,15 +95,20 @@ def ls(
     with open_library(console) as library:
         rows = library.models(all=everything)
     default = _default_of(rows, console)
+    workers = {row.path: _workers_of(row, console) for row in rows}
     served = _served(console) if everything else ()
     chosen = load(console.paths, console.environ).settings.model if served else ""
     if as_json:
-        found = [{**record(row), "default": row is default} for row in rows]
+        found = [
+            {**record(row), "rpc": workers[row.path], "default": row is default} for row in rows
+        ]
         found += [{**_served_record(row), "default": row.name == chosen} for row in served]
         print_json(console, found)
         return
     lead = (N_("NAME"), N_("OWNER")) if everything else (N_("NAME"),)
-    cells = [_cells(row, owner=everything, default=row is default) for row in rows]
+    cells = [
+        _cells(row, workers[row.path], owner=everything, default=row is default) for row in rows
+    ]
     cells += [_served_cells(row, default=row.name == chosen) for row in served]
     print_rows(console, (*lead, *HEADER), cells, whole=True)
 
@@ -154,8 +159,22 @@ def _default_of(rows: Sequence[LibraryModel], console: Console) -> LibraryModel 
     return at or next((row for row in rows if row.path.resolve() == path.resolve()), None)
 
 
-def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
+def _workers_of(row: LibraryModel, console: Console) -> str:
+    """The workers that a model is split over, with commas; empty for none."""
+    from tchat.models.models_file import settings_for
+
+    try:
+        settings = load(console.paths, console.environ).settings
+    except UsageError:
+        return ""  # told where a setting is needed
+    return settings_for(settings, console.paths, row.path).rpc
+
+
+def _cells(row: LibraryModel, workers: str, *, owner: bool, default: bool) -> Sequence[str]:
     metadata = row.metadata
+    verdict = row.verdict
+    if workers:
+        verdict = tr("{verdict}, over {workers}", verdict=verdict, workers=workers)
     return (
         row.name,
         *([tr(row.owner)] if owner else []),
@@ -166,7 +185,7 @@ def _cells(row: LibraryModel, *, owner: bool, default: bool) -> Sequence[str]:
         size_text(metadata.size) if metadata else "",
         when(row.last_used) if row.last_used else "",
         tr("default") if default else "",
-        row.verdict,
+        verdict,
     )
 
 

@@ -59,7 +59,10 @@ def _whole(view: ModelInfo) -> dict[str, Any]:
 
     found = view.found
     known = _remote(found) if isinstance(found, RemoteModel) else record(found)
-    fit = {"fit": fit_record(view.report)} if view.report else {}
+    fit: dict[str, Any] = {"fit": fit_record(view.report)} if view.report else {}
+    if view.workers:
+        fit["workers"] = list(view.workers)
+        fit["workers_fault"] = view.workers_fault or None
     sampling = {
         name: {"value": value, "from": origin} for name, (value, origin) in view.sampling.items()
     }

@@ -101,8 +101,10 @@ def local_row(
     metadata: ModelMetadata,
     current: Path | None,
     machine: Machine,
+    *,
+    workers: str = "",
 ) -> ModelRow:
-    """The row of a model on this disk."""
+    """The row of a model on this disk; what fits on its ``workers`` is known once it is loaded."""
     trained = metadata.context_length
     fit = assess_fit(metadata.dimensions, trained, machine)
     plan = default_plan(metadata.dimensions, trained, machine)
@@ -113,7 +115,7 @@ def local_row(
         weights=count_text(metadata.parameters),
         context=trained,
         verdict=known.verdict,
-        fit=fit.summary,
+        fit=tr("split over the workers {workers}", workers=workers) if workers else fit.summary,
     )
     if name == STARTER:
         about = tr("{name}: {reason}", name=metadata.name, reason=about)
@@ -122,8 +124,9 @@ def local_row(
         name=name,
         quantization=metadata.quantization,
         size=metadata.size,
-        fit=_fit(fit),
-        speed=known.speed or expected_speed(metadata.dimensions, plan, machine),
+        fit=Fit.UNKNOWN if workers else _fit(fit),
+        speed=known.speed
+        or (0.0 if workers else expected_speed(metadata.dimensions, plan, machine)),
         is_measured=known.speed > 0,
         path=metadata.path,
         owner="" if known.owner in OWN else known.owner,

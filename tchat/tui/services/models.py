@@ -17,10 +17,10 @@ from tchat.models.disk import DiskUsage, DuplicateSet, RemovalPlan
 from tchat.models.files import HashProgress, file_key
 from tchat.models.library import InfoRow, Library
 from tchat.models.memory import Machine
-from tchat.models.models_file import aliases, register, set_alias
+from tchat.models.models_file import aliases, register, set_alias, settings_for
 from tchat.models.sources.source import gguf_files
 from tchat.paths import Paths, expanded
-from tchat.settings import Value, find_key
+from tchat.settings import Value, find_key, load
 from tchat.settings.load import set_value
 from tchat.translation import tr
 from tchat.tui.background import off_loop
@@ -119,13 +119,15 @@ class ModelService:
         from tchat.engine.binding import build_name
 
         machine = self._known_machine()
+        settings = load(self._paths).settings
         rows: dict[Path, ModelRow] = {}
         with Library(self._paths, build=build_name()) as library:
             found = [(row.name, row) for row in library.models(all=everything)]
             found += [(str(path), library.inspect(path)) for path in _here(self._current)]
         for choice, row in found:
             if row.metadata is not None and not row.metadata.refusal:
-                view = local_row(choice, row, row.metadata, self._current, machine)
+                workers = settings_for(settings, self._paths, row.path).rpc
+                view = local_row(choice, row, row.metadata, self._current, machine, workers=workers)
                 rows.setdefault(row.path.resolve(), view)
         served = self._served() if everything else []
         return [*rows.values(), *served]
