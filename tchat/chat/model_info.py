@@ -129,7 +129,7 @@ def inspect_model(
 
         workers = parse_endpoints(settings.rpc)
         try:
-            machine = with_workers(machine, worker_devices(settings))
+            machine = with_workers(machine, worker_devices(settings, paths))
         except TchatError as error:
             return ModelInfo(row, details, None, workers, str(error))
     report = report_fit(metadata.dimensions, metadata.context_length, machine, row.speed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, cast
 
 from tchat.chat.machine import require_memory
@@ -53,10 +53,7 @@ def open_rpc_engine(
             "the chat goes to {names} in the clear: {why}", names=joined(exposed), why=tr(INSECURE)
         )
         yield Notice("model", text)
-        egress = open_egress_log(paths)
-        for endpoint in exposed:
-            egress.note_connection(Purpose.RPC, endpoint.partition(":")[0])
-        if problem := egress.take_problem():
+        if problem := _log_connections(paths, exposed):
             yield Notice("storage", problem)
     process = EngineProcess(options.rpc, cancel)
     try:
@@ -69,7 +66,16 @@ def open_rpc_engine(
     return cast("Engine", RpcEngine(options, cancel, process))
 
 
-def worker_devices(settings: Settings) -> tuple[Device, ...]:
+def _log_connections(paths: Paths, endpoints: Iterable[str]) -> str:
+    """Log what leaves this machine; returns why that cannot be done, or nothing."""
+    egress = open_egress_log(paths)
+    for endpoint in endpoints:
+        if not is_loopback(endpoint):
+            egress.note_connection(Purpose.RPC, endpoint.partition(":")[0])
+    return egress.take_problem()
+
+
+def worker_devices(settings: Settings, paths: Paths) -> tuple[Device, ...]:
     """The devices of the workers of ``settings``, with what is free on them now.
 
     Raises:
@@ -80,6 +86,7 @@ def worker_devices(settings: Settings) -> tuple[Device, ...]:
     endpoints = parse_endpoints(settings.rpc)
     require_loopback(endpoints, insecure=settings.insecure_address)
     require_rpc()
+    _log_connections(paths, endpoints)
     process = EngineProcess(endpoints, Cancel())
     connecting = process.connect()
     try:

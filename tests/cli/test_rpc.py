@@ -113,7 +113,7 @@ def test_show_counts_the_memory_of_the_workers_of_a_model(
     workers = tuple(
         Device(f"RPC{n}", f"127.0.0.1:{7 + n}", 1 << 29, 1 << 30, False) for n in (0, 1)
     )
-    monkeypatch.setattr("tchat.chat.rpc_model.worker_devices", lambda settings: workers)
+    monkeypatch.setattr("tchat.chat.rpc_model.worker_devices", lambda settings, paths: workers)
 
     def shown() -> dict[str, str]:
         return dict(
