@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tchat.chat.stored_files import convertible_files
 from tchat.encryption.conversion import (
     ConversionProgress,
     Convertible,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def kinds_of(paths: Paths) -> tuple[Convertible, ...]:
     """All files that hold words, in the order in which they are converted."""
-    return (SessionsConversion(paths.sessions_db),)
+    return (SessionsConversion(paths.sessions_db), *convertible_files(paths))
 
 
 def require_convertible(paths: Paths) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from tchat.chat.stored_files import TYPED_LINES, TYPED_LINES_PURPOSE
 from tchat.cli.console import Console
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError
 from tchat.private_files import private_file, writing
 from tchat.translation import tr
 
-HISTORY = "history"
 HISTORY_LENGTH = 1000
-PURPOSE = "typed lines"
 
 
 @contextmanager
@@ -30,7 +29,9 @@ def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
     if not console.stdin_is_terminal:
         yield
         return
-    stored = StoredFile(console.paths.config / HISTORY, console.paths.encryption, PURPOSE)
+    stored = StoredFile(
+        console.paths.config / TYPED_LINES, console.paths.encryption, TYPED_LINES_PURPOSE
+    )
     _tell_failure(console, lambda: _read(stored, private=private))
     try:
         yield

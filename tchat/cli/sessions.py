@@ -384,10 +384,10 @@ def _erase(console: Console, store: SessionStore, deleted: Collection[str]) -> N
 
 def _histories(console: Console) -> list[Path]:
     from tchat.chat.prompt_history import FILE
-    from tchat.cli.line_history import HISTORY
+    from tchat.chat.stored_files import TYPED_LINES
 
     config = console.paths.config
-    return [path for name in (FILE, HISTORY) if (path := config / name).is_file()]
+    return [path for name in (FILE, TYPED_LINES) if (path := config / name).is_file()]
 
 
 def _report_copies(console: Console, copies: Sequence[Path]) -> None:

@@ -34,6 +34,7 @@ from tchat.translation import N_, tr
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
 
+STORED_AS = "egress log"  # the purpose of its files
 MAX_SIZE = 1 << 20  # bytes; then the file is kept as `.1`, and a new one begins
 LONGEST_HOST = 260  # characters of a host that are logged, its port included
 
@@ -249,7 +250,7 @@ class EgressLog:
             lock.release()
 
     def _stored(self, path: Path) -> StoredFile:
-        return StoredFile(path, self._encryption, "egress log")
+        return StoredFile(path, self._encryption, STORED_AS)
 
     def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
         if not path.is_file():

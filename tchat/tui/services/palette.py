@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tchat.chat.stored_files import PALETTE_PURPOSE
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import TchatError
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
 
-PURPOSE = "palette"
 DAY = 86_400.0  # seconds
 MOST = 50  # entries that are kept
 SHOWN = 5
@@ -36,7 +36,7 @@ class PaletteUse:
     """
 
     def __init__(self, file: Path, encryption: Encryption | None = None) -> None:
-        self._file = StoredFile(file, encryption, PURPOSE)
+        self._file = StoredFile(file, encryption, PALETTE_PURPOSE)
 
     def first(self, now: float = 0) -> Sequence[str]:
         """The keys of the entries to show first: those used often and lately."""

@@ -109,9 +109,14 @@ def test_while_the_store_is_locked_there_is_none_and_nobody_is_asked(
     finished(first.generate(LONG, GREEDY))
     first.save()
     first.close()
-    asked: list[int] = []
+    asked: list[Encryption] = []
+
+    def ask(locked: Encryption) -> bool:
+        asked.append(locked)
+        return False
+
     locked = Encryption(paths.lock_file)
-    locked.sources = (lambda _: bool(asked.append(1)),)
+    locked.sources = (ask,)
     second = opened(engines, tiny_model, locked, paths)
     second.bind_session("")
     assert restored(list(second.generate(LONG, GREEDY))) == 0

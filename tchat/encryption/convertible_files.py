@@ -1,0 +1,147 @@
+"""Files of one kind that are encrypted and decrypted where they lie; see `conversion`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from tchat.encryption.encryption import StoreKeys
+from tchat.encryption.file_cipher import MAGIC, FileCipher, is_encrypted, is_encrypted_line
+from tchat.encryption.replacing import erase_file, replace_file
+
+PIECE = 1 << 20  # bytes read at once
+
+
+class Form(Enum):
+    """How a file is encrypted."""
+
+    WHOLE = auto()
+    LINES = auto()  # each line for itself
+    PIECES = auto()  # as lines, whose texts hold their own ends
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertibleFiles:
+    """Files that a `StoredFile` reads and writes.
+
+    Attributes:
+        name: What the user calls them.
+        purpose: As of `StoredFile`.
+        form: Whether it writes them whole or by lines.
+        find: Those that may be there.
+    """
+
+    name: str
+    purpose: str
+    form: Form
+    find: Callable[[], Iterable[Path]]
+
+    def paths(self) -> list[Path]:
+        """Those that are there; links are followed, as for writing."""
+        return [Path(os.path.realpath(path)) for path in self.find() if path.is_file()]
+
+    def encrypt(self, keys: StoreKeys) -> None:
+        """Encrypt each that is in clear.
+
+        Raises:
+            StorageError: One cannot be written.
+        """
+        cipher = keys.files()
+        for path in self.paths():
+            if self.form is Form.WHOLE:
+                self._encrypt_whole(path, cipher)
+            else:
+                lines = _lines(path)
+                if not all(map(is_encrypted_line, lines)):
+                    replace_file(path, self._encrypted(lines, cipher), overwrite=True)
+
+    def decrypt(self, keys: StoreKeys) -> None:
+        """Decrypt each that is encrypted; of damaged lines nothing is left.
+
+        Raises:
+            DamagedFile: A whole file cannot be decrypted; it is unchanged.
+            StorageError: One cannot be written.
+        """
+        cipher = keys.files()
+        for path in self.paths():
+            if self.form is Form.WHOLE:
+                self._decrypt_whole(path, cipher)
+            else:
+                lines = _lines(path)
+                if any(map(is_encrypted_line, lines)):
+                    replace_file(path, self._decrypted(lines, cipher), overwrite=False)
+
+    def _encrypt_whole(self, path: Path, cipher: FileCipher) -> None:
+        with path.open("rb") as file:
+            if is_encrypted(file.read(len(MAGIC))):
+                return
+            file.seek(0)
+            pieces = iter(lambda: file.read(PIECE), b"")
+            replace_file(path, cipher.encrypt(pieces, self.purpose), overwrite=True)
+
+    def _decrypt_whole(self, path: Path, cipher: FileCipher) -> None:
+        from tchat.encryption.file_cipher import DamagedFile
+
+        with path.open("rb") as file:
+            if not is_encrypted(file.read(len(MAGIC))):
+                return
+            file.seek(0)
+            try:
+                pieces = cipher.decrypt_stream(file, self.purpose)
+                replace_file(path, pieces, overwrite=False)
+            except DamagedFile as damage:
+                raise DamagedFile(damage.segment, str(path)) from None
+
+    def _encrypted(self, lines: list[bytes], cipher: FileCipher) -> Iterator[bytes]:
+        for line in lines:
+            if is_encrypted_line(line):
+                yield line + b"\n"
+            else:
+                text = line + b"\n" if self.form is Form.PIECES else line
+                yield cipher.encrypt_line(text, self.purpose) + b"\n"
+
+    def _decrypted(self, lines: list[bytes], cipher: FileCipher) -> Iterator[bytes]:
+        for line in lines:
+            if not is_encrypted_line(line):
+                yield line + b"\n"
+            elif (text := cipher.decrypt_line(line, self.purpose)) is not None:
+                yield text if self.form is Form.PIECES else text + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFiles:
+    """Files that can be made again, and are removed instead of converted."""
+
+    name: str
+    find: Callable[[], Iterable[Path]]
+
+    def paths(self) -> list[Path]:
+        """Those that need room for another form: none."""
+        return []
+
+    def encrypt(self, _: StoreKeys) -> None:
+        """Overwrite and remove them.
+
+        Raises:
+            StorageError: One cannot be removed.
+        """
+        for path in self.find():
+            if os.path.lexists(path):
+                erase_file(path)
+
+    def decrypt(self, _: StoreKeys) -> None:
+        """Remove them.
+
+        Raises:
+            OSError: One cannot be removed.
+        """
+        for path in self.find():
+            path.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> list[bytes]:
+    lines = path.read_bytes().split(b"\n")
+    return lines[:-1] if lines[-1] == b"" else lines
