@@ -33,6 +33,7 @@ from tchat.sessions.records import Role, Session
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tools.executor import ToolExecutor
+from tests.cli.command_server import command_server, is_usual
 from tests.sessions.stores import new_session
 
 CUT_OFF = "tchat: the reply was cut off: --max-tokens or the context limit was reached\n"
@@ -62,6 +63,9 @@ def tchat(
     **options: Any,
 ) -> Ran:
     """Run ``tchat`` as a process, in the environment of the test."""
+    if command is COMMAND and stdin is not None and not options and is_usual(env or {}):
+        ran = command_server().run(args, stdin, {**os.environ, **(env or {})}, seconds=60)
+        return Ran(ran[0], ran[1].decode("utf-8"), ran[2].decode("utf-8"))
     ended = subprocess.run(
         [*command, *args],
         input=stdin,
