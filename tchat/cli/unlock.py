@@ -14,6 +14,7 @@ from tchat.encryption.unlock_sources import (
     unlock_from_keyring,
 )
 from tchat.errors import UsageError, WrongPassphrase
+from tchat.paths import path_text
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
@@ -27,8 +28,15 @@ SHORTEST, SHORT = 8, 14  # characters of a passphrase: fewer are refused, fewer 
 def prepare_unlock(encryption: Encryption, console: Console) -> None:
     """Tell an encrypted store what this call has to unlock it; nobody is asked yet."""
     from tchat.encryption.hardening import protect_process
+    from tchat.encryption.permissions import repair_permissions
 
     protect_process()
+    paths = console.paths
+    has_own_folders = "TCHAT_HOME" not in console.environ  # that one may hold other things, too
+    repaired = repair_permissions((paths.config, paths.cache), with_folders=has_own_folders)
+    if repaired:
+        names = ", ".join(sorted(map(path_text, repaired)))
+        console.say(tr("others could read {names}: only you can now", names=names))
     number = console.unlock_fd
     given = () if number is None else (from_descriptor(number),)
     encryption.sources = (unlock_from_keyring, *given, from_command(console.environ))

@@ -268,5 +268,5 @@ def locked() -> StoreLocked:
     """The error for a store that nobody unlocks."""
     return StoreLocked(
         tr("the store is locked"),
-        tr("run tchat in a terminal, or set TCHAT_PASSPHRASE_COMMAND; `tchat -n` needs no store"),
+        tr("run tchat in a terminal, use --unlock-fd, or set TCHAT_PASSPHRASE_COMMAND"),
     )

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pexpect
 import pytest
 
 from tchat.encryption.encryption import Encryption
@@ -21,53 +15,12 @@ from tchat.encryption.lock_file import EncryptionState
 from tchat.errors import ExitCode
 from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
-from tests.cli.shell import Ran, tchat
+from tests.cli.locked_store import LOCKED, QUESTION, end_of, script, terminal
 from tests.encryption import file_keyring
 from tests.encryption.locks import PASSPHRASE, cheap_derivation, make_lock
 
 RECOVERY_KEY = re.compile(r"^([0-9A-Z]{5}-){7}[0-9A-Z]{5}$", re.MULTILINE)
-QUESTION = "Passphrase or recovery key:"
 OTHER = "another long passphrase"
-LOCKED = "tchat: the store is locked; run tchat in a terminal"
-
-
-def script(*args: str, stdin: str = "", given: str = "", **env: str) -> Ran:
-    """Run tchat where there is no terminal at all; ``given`` is what descriptor 3 gives."""
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, given.encode())
-        os.close(writing)
-        return tchat(
-            *(word.replace("{fd}", str(reading)) for word in args),
-            stdin=stdin.encode(),
-            env=env,
-            pass_fds=[reading],
-            start_new_session=True,
-        )
-    finally:
-        os.close(reading)
-
-
-@contextmanager
-def terminal(*args: str, **env: str) -> Iterator[Any]:
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "tchat", *args],
-        env={**os.environ, "TERM": "dumb", **env},
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(24, 200),
-    )
-    try:
-        yield child
-    finally:
-        child.close(force=True)
-
-
-def end_of(child: Any) -> int:
-    child.expect(pexpect.EOF)
-    child.wait()
-    return int(child.exitstatus)
 
 
 @pytest.fixture
