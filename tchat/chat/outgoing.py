@@ -65,21 +65,18 @@ class OutgoingTexts:
         store, settings = self._chat.store, self._chat.settings
         session_id = self._chat.session.id if self._chat.session is not None else ""
         key = session_id, settings.redact_words
-        if self._known is not None and self._known[0] == key:
-            return self._known[1]
-        table: Mapping[str, str] = {}
+        known = self._known[1] if self._known is not None and self._known[0] == key else None
+        table: Mapping[str, str] = known.table if known is not None else {}
         if session_id:
             with suppress(StorageError, UsageError):
                 table = store.placeholders(session_id)
+        if known is not None and known.table == table:  # else values were taken out of the store
+            return known
         made = new_redaction(settings, table)
         if session_id:
             made.keep = lambda table: _keep(store, session_id, table)
         self._known = key, made
         return made
-
-    def forget(self) -> None:
-        """Read the table anew before the next text leaves: it was changed."""
-        self._known = None
 
 
 def _keep(store: Store, session_id: str, table: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from tchat.private_files import acquire_lock, private_file, private_folder, writ
 from tchat.translation import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tchat.encryption.encryption import Encryption
 
@@ -100,6 +100,21 @@ class PromptHistory:
         encryption = self._stored.encryption
         return encryption is not None and not encryption.is_unlocked
 
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Change the texts of all entries.
+
+        Raises:
+            StorageError: The file cannot be read or written.
+        """
+        if self._is_locked or not self._path.is_file():
+            return
+        try:
+            with self._locked():
+                entries = [_changed(each, change) for each in self.entries(None)]
+                self._stored.write_lines(json.dumps(asdict(each)).encode() for each in entries)
+        except OSError as error:
+            raise _cannot("write", self._path, error) from error
+
     def clear(self) -> None:
         """Delete the history.
 
@@ -130,6 +145,14 @@ class PromptHistory:
             yield
         finally:
             lock.release()
+
+
+def _changed(entry: HistoryEntry, change: Callable[[str], str]) -> HistoryEntry:
+    return HistoryEntry(
+        change(entry.text),
+        tuple((label, change(text)) for label, text in entry.pastes),
+        entry.files,
+    )
 
 
 def _parse(line: bytes) -> HistoryEntry | None:

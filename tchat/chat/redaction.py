@@ -54,14 +54,19 @@ class RedactedSessions:
 
     def walk(self, session_id: str) -> Iterator[Message]:
         """See `SessionReader`."""
-        return map(self._message, self.reader.walk(session_id))
+        return map(self.message, self.reader.walk(session_id))
 
     def messages(self, session_id: str) -> Messages:
         """See `SessionReader`."""
         for message, is_active in self.reader.messages(session_id):
-            yield self._message(message), is_active
+            yield self.message(message), is_active
 
-    def _message(self, message: Message) -> Message:
+    def message(self, message: Message) -> Message:
+        """The message with its texts and the name of its model redacted."""
+        return replace(self.texts(message), model=self.redactor.redact(message.model))
+
+    def texts(self, message: Message) -> Message:
+        """The message with its text, its reasoning and its calls redacted."""
         redact = self.redactor.redact
         calls = tuple(
             replace(call, arguments=self._redacted(call.arguments)) for call in message.tool_calls
@@ -70,7 +75,6 @@ class RedactedSessions:
             message,
             text=redact(message.text),
             reasoning=redact(message.reasoning),
-            model=redact(message.model),
             tool_calls=calls,
         )
 

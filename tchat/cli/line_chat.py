@@ -243,6 +243,10 @@ class LineChat:
         """There are no dialogs."""
         return False
 
+    async def confirm(self, question: str, lines: Sequence[str]) -> bool:
+        """Ask; the next line is the answer."""
+        return bool(ask_yes_no(self.console, [f"  {line}" for line in lines], question))
+
     async def copy(self, text: str) -> None:
         """Copy ``text`` by the system's tool, or through the terminal."""
         from tchat.tui.terminal import copy
@@ -290,9 +294,7 @@ class LineChat:
     async def delete(self, message_id: int) -> None:
         """Delete a message with its descendants, and the KV cache snapshots of the session."""
         deleted = self.session_state.store.delete_message(message_id)
-        self._chat.forget_snapshots(deleted.session.id)
-        with suppress(StorageError):  # no room, or another process: then the next deletion does it
-            self.session_state.persistent.erase()
+        self._forget_texts(deleted.session.id)
         self._deleted.append(deleted)
         self.show(
             trn(
@@ -301,6 +303,18 @@ class LineChat:
                 len(deleted.rows),
             )
         )
+
+    def _forget_texts(self, session_id: str) -> None:
+        """Remove from disk what the model has read of a session, and what was deleted of it."""
+        self._chat.forget_snapshots(session_id)
+        with suppress(StorageError):  # no room, or another process: then the next deletion does it
+            self.session_state.persistent.erase()
+
+    async def show_rewritten(self, session: Session) -> None:
+        """Go on with the texts that the session has now."""
+        self._chat.session = session
+        self._forget_texts(session.id)
+        self._deleted.clear()
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last."""
@@ -533,26 +547,12 @@ class LineChat:
 
     async def run_shell(self, command: str) -> None:
         """Run a shell command after a yes; Ctrl-C stops it. Its output goes before the message."""
-        from threading import Event
+        from tchat.cli.line_shell import run_confirmed
 
-        from tchat.chat.shell_output import run_bounded
-
-        if not self.console.stdin_is_terminal:
-            raise UsageError(
-                tr("a shell command needs a terminal, where it is confirmed"),
-                tr("!!{command} sends the line as text", command=command),
-            )
-        if not ask_yes_no(self.console, [f"  {command}"], tr("Run this command?")):
-            return
-        output = run_bounded(command, Event(), self.console.environ)
-        if output.notice:
-            self.console.notice(output.notice)
-        if not output.text.strip():
-            self.show(tr("The command wrote nothing."))
-            return
-        self.show(output.text.rstrip("\n"))
-        self._attached.append(str(output))
-        self.show(tr("{each} goes with your next message.", each=tr("The output")))
+        if (output := run_confirmed(self.console, command)) is not None:
+            self.show(output.text.rstrip("\n"))
+            self._attached.append(str(output))
+            self.show(tr("{each} goes with your next message.", each=tr("The output")))
 
     async def insert_template(self, name: str, text: str) -> None:
         """Send a prompt template filled with ``text``.

@@ -209,6 +209,51 @@ def export(
         console.say(redaction_summary(redactor))
 
 
+@app.command()
+def redact(
+    ctx: typer.Context,
+    session: str = ID,
+    *,
+    text: str = typer.Option("", "--text", help="Replace this text only, wherever it stands"),
+    messages: list[int] = typer.Option(
+        [], "--message", help="Only this message, by its id in `sessions export`; repeatable"
+    ),
+    dry_run: bool = DRY_RUN,
+    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation"),
+) -> None:
+    """Replace personal data and secrets in a stored session, for good."""
+    from tchat.chat.stored_redaction import find_stored
+    from tchat.settings.load import load
+
+    console: Console = ctx.obj
+    settings = load(console.paths, console.environ).settings
+    with open_sessions(console) as store:
+        stored = _find(store, session)
+        for number in messages:
+            if store.message(number).session_id != stored.id:
+                raise UsageError(
+                    tr("message {number} is not of session {name}", number=number, name=stored.id),
+                    tr(
+                        "`tchat sessions export {name}` has the ids of its messages", name=stored.id
+                    ),
+                )
+        found = find_stored(store, stored, settings, text=text, only=frozenset(messages))
+        if dry_run or found.is_empty:
+            for line in found.lines:
+                console.out(printable(line))
+            console.say(tr("nothing was replaced"))
+            return
+        if not yes:
+            confirm(console, list(map(printable, found.lines)), found.question)
+        with ExitStack() as rest:  # what fails holds up nothing else
+            rest.callback(_erase, console, store, {stored.id})
+            rest.callback(_forget_snapshots, console, {stored.id})
+            found.apply(console.paths)
+        copies = store.backup_files()
+    console.say(found.summary)
+    _report_copies(console, copies)
+
+
 def _redactor(console: Console) -> Redactor:
     from tchat.chat.redaction import open_redactor
     from tchat.settings.load import load

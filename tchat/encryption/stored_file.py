@@ -91,6 +91,18 @@ class StoredFile:
             while left:  # at once, except on a full disk: lines of several processes do not mix
                 left = left[file.write(left) :]
 
+    def write_lines(self, lines: Iterable[bytes]) -> None:
+        """Put ``lines``, given without their ends, in place of what there is.
+
+        Raises:
+            StoreLocked: The store is locked.
+            StorageError: It cannot be written; what was there is unchanged.
+        """
+        if self.encryption is not None:
+            cipher = self._cipher()
+            lines = (cipher.encrypt_line(line, self.purpose) for line in lines)
+        write_private(self.path, b"".join(line + b"\n" for line in lines))
+
     def lines(self) -> Iterator[bytes]:
         """The lines without their ends, oldest first; damaged ones are left out.
 

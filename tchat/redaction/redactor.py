@@ -97,6 +97,10 @@ class Redactor:
                 self._values[name] = value
                 self._names.setdefault((kind, _normal(kind, value)), name)
 
+    def reserve(self, text: str) -> None:
+        """Give no placeholder that stands in ``text`` already to a value."""
+        self._taken.update(match.group() for match in PLACEHOLDER.finditer(text))
+
     def find(self, text: str) -> list[SensitiveSpan]:
         """What would be replaced, in order of place, without overlaps."""
         return without_overlaps(self._all(text))
@@ -108,8 +112,7 @@ class Redactor:
             UsageError: The libraries that it needs are not installed.
         """
         require_libraries()
-        # A placeholder that the text holds already is nobody's: its number is passed over.
-        self._taken.update(match.group() for match in PLACEHOLDER.finditer(text))
+        self.reserve(text)
         parts: list[str] = []
         at = 0
         for finding in self.find(text):

@@ -73,6 +73,7 @@ class FallbackStore(Store):
     restore = _falls_back(Store.restore)
     rename = _falls_back(Store.rename)
     update = _falls_back(Store.update)
+    rewrite = _falls_back(Store.rewrite)
     keep_placeholders = _falls_back(Store.keep_placeholders)
     _begin = _falls_back(Store.begin)
 

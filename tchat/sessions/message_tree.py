@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tchat.errors import UsageError
+from tchat.sessions.records import Message
 from tchat.sessions.serialization import INSERT_MESSAGE, to_row
 from tchat.translation import tr
 
@@ -270,6 +271,22 @@ def finish(
     """
     _update(connection, message_id, {"writer": "", "unfinished": "", **values}, _REPLY)
     return row(connection, message_id)
+
+
+def rewrite(connection: sqlite3.Connection, before: Message, after: Message) -> None:
+    """Store another text, reasoning and calls of a message, where they differ."""
+    values = {
+        "text": after.text,
+        "reasoning": after.reasoning,
+        "tool_calls": after.tool_calls,
+        "unfinished": "",
+    }
+    if (before.text, before.reasoning, before.tool_calls) != (
+        after.text,
+        after.reasoning,
+        after.tool_calls,
+    ):
+        _update(connection, before.id, values, _REPLY)
 
 
 def mark(connection: sqlite3.Connection, message_id: int, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from tchat.errors import UsageError
@@ -390,3 +390,19 @@ def keep_placeholders(
     by_id(connection, session_id)
     text = storable(json.dumps(dict(table), ensure_ascii=False))
     connection.execute("UPDATE sessions SET placeholders = ? WHERE id = ?", (text, session_id))
+
+
+def rewrite(
+    connection: sqlite3.Connection, session_id: str, change: Callable[[Message], Message]
+) -> None:
+    """Change texts, reasoning and calls of a session's messages where they stand."""
+    by_id(connection, session_id)
+    rows = connection.execute(
+        "SELECT * FROM messages WHERE session_id = ? ORDER BY id", (session_id,)
+    ).fetchall()
+    for row in rows:
+        before = to_message(row)
+        if before.status is Status.STREAMING:
+            raise UsageError(tr("a reply of this session is being written"), tr("wait for its end"))
+        after = change(before)
+        message_tree.rewrite(connection, before, after)

@@ -342,6 +342,29 @@ class Store(ABC):
         with self._database.writing() as connection:
             session_queries.keep_placeholders(connection, session_id, table)
 
+    def rewrite(
+        self,
+        session_id: str,
+        change: Callable[[Message], Message],
+        *,
+        title: str,
+        system: str,
+        gone: Set[str] = frozenset(),
+    ) -> Session:
+        """Change texts, reasoning and calls of a session's messages where they stand.
+
+        Placeholders of values that are ``gone`` are forgotten. `erase` makes it last.
+
+        Raises:
+            UsageError: A reply of it is being written.
+        """
+        with self._database.writing() as connection:
+            session_queries.rewrite(connection, session_id, change)
+            table = session_queries.placeholders(connection, session_id)
+            left = {name: value for name, value in table.items() if value not in gone}
+            session_queries.keep_placeholders(connection, session_id, left)
+        return self._change(session_id, title=title, system=system)
+
     # What the user makes of replies
 
     def rate(self, message_id: int, rating: int) -> Message:

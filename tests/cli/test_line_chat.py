@@ -407,3 +407,19 @@ def test_a_refused_prefill_prints_nothing(store: Path) -> None:
     assert program(["--plain"], console) == 0
     assert out.getvalue() == ""
     assert "no message yet" in err.getvalue()
+
+
+def test_a_secret_leaves_the_stored_session(store: Path) -> None:
+    told = said("my mail is ann@example.com", "/redact", "n", "/redact", "y", "/redact", "two")
+    assert [line for line in told if "[EMAIL_1]  ann@example.com" in line]
+    assert [line for line in told if "[y/N] Nothing was replaced." in line]
+    assert [line for line in told if "[y/N] Replaced 1 value in 1 message." in line]
+    assert "There is nothing to replace in this session." in told
+    assert branch(store)[0].text == "my mail is [EMAIL_1]"
+    assert len(branch(store)) == 4
+    assert b"ann@example.com" not in store.read_bytes()
+
+
+def test_a_text_leaves_the_stored_session(store: Path) -> None:
+    said("the Kestrel flies", "/redact Kestrel", "y")
+    assert branch(store)[0].text == "the [WORD_1] flies"

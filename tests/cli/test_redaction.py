@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tchat.chat.prompt_history import HistoryEntry, PromptHistory
+from tchat.chat.stored_files import TYPED_LINES
 from tchat.paths import user_paths
 from tchat.sessions.records import Role, ToolCall
 from tchat.sessions.store import SessionStore
@@ -97,3 +99,68 @@ def test_without_the_libraries_nothing_is_written(
     assert ran.code == 2
     assert "pip install 'tchat[redact]'" in ran.err
     assert not out.exists()
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    return sorted(
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and text.encode() in path.read_bytes()
+    )
+
+
+def test_a_stored_session_is_redacted_for_good(shell: Shell, home: Path, session_id: str) -> None:
+    history = PromptHistory(user_paths().config)
+    history.add(HistoryEntry(f"Write to {MAIL}.", (("[paste]", f"x {MAIL}"),)), private=False)
+    (user_paths().config / TYPED_LINES).write_text(f"Ask {MAIL}\nother\n")
+    ran = shell("sessions", "redact", session_id, "--dry-run")
+    assert ran.code == 0
+    assert f"[EMAIL_1]  {MAIL}" in ran.out
+    assert MAIL in shell("sessions", "export", session_id).out
+    assert shell("sessions", "redact", session_id).code == 2  # nobody can be asked
+    ran = shell("sessions", "redact", session_id, "--yes")
+    assert ran.code == 0
+    assert "Replaced 2 values in 2 messages." in ran.err
+    assert files_with(home, MAIL) == []
+    assert files_with(home, HOST) == []
+    assert shell("sessions", "search", "ann.lee").out == ""
+    exported = shell("sessions", "export", session_id).out
+    assert "Write to [EMAIL_1] about" in exported
+    assert "Mail to [EMAIL_1]" in exported
+    assert json.loads(exported)["sessions"][0]["system"] == "We run [HOST_1]."
+    assert "/home/annlee/models/tiny.gguf" in exported  # what wrote the reply stays known
+    assert "nothing was replaced" in shell("sessions", "redact", session_id, "--yes").err
+
+
+def test_a_text_or_a_message_is_redacted_alone(shell: Shell, session_id: str) -> None:
+    ran = shell("sessions", "redact", session_id, "--text", CUSTOMER, "--yes")
+    assert ran.code == 0
+    exported = json.loads(shell("sessions", "export", session_id).out)
+    [question, answer] = exported["sessions"][0]["messages"]
+    assert question["text"] == f"Write to {MAIL} about [WORD_1]."
+    ran = shell("sessions", "redact", session_id, "--message", str(answer["id"]), "--yes")
+    assert ran.code == 0
+    exported = json.loads(shell("sessions", "export", session_id).out)
+    [question, answer] = exported["sessions"][0]["messages"]
+    assert question["text"] == f"Write to {MAIL} about [WORD_1]."
+    assert answer["text"] == "Done: [EMAIL_1]."
+    ran = shell("sessions", "redact", session_id, "--message", "999", "--yes")
+    assert ran.code == 2
+
+
+def test_a_placeholder_of_the_chat_is_given_to_nothing_else(shell: Shell, home: Path) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        session, first = store.begin("I am bob@example.com.")
+        store.add(session.id, Role.USER, f"[EMAIL_1] is not {MAIL}.", parent_id=first.id)
+    assert shell("sessions", "redact", session.id, "--yes").code == 0
+    exported = shell("sessions", "export", session.id, "--format", "md").out
+    assert "I am [EMAIL_2]." in exported
+    assert "[EMAIL_1] is not [EMAIL_3]." in exported
+
+
+def test_what_stood_for_a_replaced_value_is_forgotten(shell: Shell, session_id: str) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        store.keep_placeholders(session_id, {"[EMAIL_1]": MAIL, "[EMAIL_2]": "x@example.com"})
+    assert shell("sessions", "redact", session_id, "--yes").code == 0
+    with SessionStore(user_paths().sessions_db) as store:
+        assert store.placeholders(session_id) == {"[EMAIL_2]": "x@example.com"}

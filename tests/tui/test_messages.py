@@ -11,7 +11,7 @@ import pytest
 from tchat.paths import Paths
 from tchat.sanitize import printable
 from tchat.settings import Sampling, Settings
-from tchat.tui.dialogs.dialog import Picker
+from tchat.tui.dialogs.dialog import Confirm, Picker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
@@ -370,3 +370,19 @@ async def test_the_palette_tells_that_there_is_no_message_and_finds_ratings(
         await palette(shown, "branch from")
         await shown.pilot.press("enter")
         await shown.until(lambda: "There is no message yet." in shown.toasts)
+
+
+async def test_a_secret_is_replaced_after_a_question(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("write to ann@example.com")
+        await shown.type("/redact")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        assert "[EMAIL_1]  ann@example.com" in text(shown.pilot.app)
+        await shown.pilot.press("y")
+        await shown.until(lambda: shown.branch[0] == ("user", "write to [EMAIL_1]"))
+        await shown.until(lambda: shown.entries == shown.branch)
+        await shown.until(lambda: "write to [EMAIL_1]" in text(shown.pilot.app))
+        assert "ann@example.com" not in text(shown.pilot.app)
+        await shown.ask("two")
+        assert len(shown.branch) == 4
+    assert b"ann@example.com" not in paths.sessions_db.read_bytes()

@@ -20,7 +20,6 @@ from tchat.chat.commands.command import (
     parse_candidates,
     said_by,
     split_argument,
-    without_flag,
 )
 from tchat.chat.commands.help import command_help, manual_text
 from tchat.chat.commands.lookup import (
@@ -34,6 +33,7 @@ from tchat.chat.commands.lookup import (
     parse_number,
     require_session,
 )
+from tchat.chat.commands.redaction import export_session, redact_session
 from tchat.chat.commands.servers import MCP_ARGUMENTS, insert_server_prompt, manage_servers
 from tchat.chat.commands.statistics import show_statistics
 from tchat.chat.commands.tools import choose_tools
@@ -385,27 +385,6 @@ async def _search_messages(host: CommandHost, words: str) -> None:
     host.show("\n".join(map(_describe_hit, hits)) or tr("No matches."))
 
 
-async def _export_session(host: CommandHost, name: str) -> None:
-    from tchat.chat.session import write_session
-    from tchat.paths import path_text
-
-    session = require_session(host)
-    if not name and host.open_dialog(CommandDialog.EXPORT):
-        return
-    name, is_redacted = without_flag(name, "--redact")
-    redactor = None
-    if is_redacted:
-        from tchat.chat.redaction import open_redactor, redaction_summary
-
-        redactor = open_redactor(host.settings)
-    written = await host.read(
-        lambda store: write_session(store, session.id, name, redactor=redactor)
-    )
-    host.show(tr("Written to {written}.", written=single_line(path_text(written))))
-    if redactor is not None:
-        host.show(redaction_summary(redactor))
-
-
 async def _toggle_private(host: CommandHost, _: str) -> None:
     await host.toggle_private()
 
@@ -546,8 +525,14 @@ COMMANDS = (
             "export",
             "[FILE] [--redact]",
             N_("Write the session to a file, in the format of its suffix"),
-            _export_session,
+            export_session,
             ("save",),
+        ),
+        SlashCommand(
+            "redact",
+            "[TEXT]",
+            N_("Replace personal data and secrets, or TEXT, in the stored session"),
+            redact_session,
         ),
         SlashCommand(
             "private", "", N_("Turn private mode on or off: nothing is saved"), _toggle_private

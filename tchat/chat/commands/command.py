@@ -148,6 +148,9 @@ class CommandHost(Protocol):
     def open_dialog(self, dialog: CommandDialog, query: str = "") -> bool:
         """Open a dialog; False where there is none, so that the command answers in text."""
 
+    async def confirm(self, question: str, lines: Sequence[str]) -> bool:
+        """Whether the user says yes to ``question`` about ``lines``, which are raw."""
+
     async def copy(self, text: str) -> None:
         """Put ``text`` into the clipboard."""
 
@@ -173,6 +176,9 @@ class CommandHost(Protocol):
 
     async def undo_delete(self) -> None:
         """Bring back what was deleted last, or tell that nothing was."""
+
+    async def show_rewritten(self, session: Session) -> None:
+        """Show the open session with the texts that it has now, and forget the former ones."""
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies; the judge learns from that."""

@@ -16,6 +16,7 @@ from tchat.paths import Paths, expanded, is_directory
 from tchat.sanitize import printable, single_line
 from tchat.sessions.records import Message, Session
 from tchat.settings import Settings, Value
+from tchat.translation import tr
 from tchat.tui.background import background
 from tchat.tui.controllers.candidates import CandidatesController
 from tchat.tui.controllers.context import ChatContext
@@ -179,6 +180,15 @@ class CommandController:
             self._actions[DIALOGS[dialog]]()
         return True
 
+    async def confirm(self, question: str, lines: Sequence[str]) -> bool:
+        """Ask in a dialog."""
+        from tchat.tui.dialogs.dialog import Confirm
+
+        detail = printable("\n".join(lines))
+        dialog = Confirm(question, detail, yes=tr("Replace"), no=tr("Cancel"), danger=True)
+        answer: bool | None = await self.screen.app.push_screen_wait(dialog)
+        return answer is True
+
     async def copy(self, text: str) -> None:
         """Copy ``text`` without what acts on a terminal."""
         self.screen.app.copy_to_clipboard(printable(text))
@@ -213,6 +223,10 @@ class CommandController:
     async def undo_delete(self) -> None:
         """Bring back what was deleted."""
         await self._messages.undo_delete()
+
+    async def show_rewritten(self, session: Session) -> None:
+        """Show the open session anew, and forget what was made from its former texts."""
+        await self._messages.show_rewritten(session)
 
     async def pick(self, message_id: int) -> None:
         """Go on with a reply."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tchat.errors import TchatError
 from tchat.sanitize import printable
-from tchat.sessions.records import Deletion, Role
+from tchat.sessions.records import Deletion, Role, Session
 from tchat.translation import tr, trn
 from tchat.tui.background import background
 from tchat.tui.controllers.context import ChatContext
@@ -148,6 +148,14 @@ class MessagesController:
             return
         deleted = self._deleted.pop()
         await self._context.messages.with_store(lambda store: store.restore(deleted))
+        await self._transcript.reload()
+        await self._context.settle()
+
+    async def show_rewritten(self, session: Session) -> None:
+        """Show the texts that the open session has now; those from before are forgotten."""
+        self._context.conversation.show_stored(session)
+        self._deleted.clear()
+        await self._context.messages.forget(session.id)
         await self._transcript.reload()
         await self._context.settle()
 

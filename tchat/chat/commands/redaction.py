@@ -1,0 +1,53 @@
+"""``/export`` and ``/redact``: a session as a file, and personal data taken out of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tchat.chat.commands.command import CommandDialog, without_flag
+from tchat.chat.commands.lookup import require_session
+from tchat.sanitize import single_line
+from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.chat.commands.command import CommandHost
+
+
+async def export_session(host: CommandHost, name: str) -> None:
+    """Write the open session to a file."""
+    from tchat.chat.session import write_session
+    from tchat.paths import path_text
+
+    session = require_session(host)
+    if not name and host.open_dialog(CommandDialog.EXPORT):
+        return
+    name, is_redacted = without_flag(name, "--redact")
+    redactor = None
+    if is_redacted:
+        from tchat.chat.redaction import open_redactor, redaction_summary
+
+        redactor = open_redactor(host.settings)
+    written = await host.read(
+        lambda store: write_session(store, session.id, name, redactor=redactor)
+    )
+    host.show(tr("Written to {written}.", written=single_line(path_text(written))))
+    if redactor is not None:
+        host.show(redaction_summary(redactor))
+
+
+async def redact_session(host: CommandHost, text: str) -> None:
+    """Replace personal data and secrets, or ``text``, in the stored session, after a yes."""
+    from tchat.chat.stored_redaction import find_stored
+
+    session = require_session(host)
+    found = await host.read(lambda store: find_stored(store, session, host.settings, text=text))
+    if found.is_empty:
+        host.show(tr("There is nothing to replace in this session."))
+        return
+    if not await host.confirm(found.question, found.lines):
+        host.show(tr("Nothing was replaced."))
+        return
+    paths = host.paths
+    changed = await host.read(lambda _: found.apply(paths))
+    await host.show_rewritten(changed)
+    host.show(found.summary)
