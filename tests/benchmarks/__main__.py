@@ -35,6 +35,7 @@ SECTIONS = {
     "Schemas": ("schemas",),
     "Tools": ("call_syntaxes", "tool_calls"),
     "Loops": ("loop_guard",),
+    "Encryption": ("locked",),
     "Chats from elsewhere": ("import_chats",),
     "The discriminator": ("judge",),
 }

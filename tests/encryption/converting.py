@@ -23,13 +23,17 @@ from tchat.encryption.conversion import ConversionProgress
 from tchat.encryption.encryption import Encryption
 from tchat.encryption.lock_file import EncryptionState, read_lock_file
 from tchat.paths import Paths
+from tchat.private_files import write_private
 from tchat.sessions.records import Role
 from tchat.sessions.store import SessionStore
+from tests.chat.test_stored_files import WORD as OTHER_WORD
+from tests.chat.test_stored_files import WRITTEN, read_all, write_all
 from tests.encryption.locks import PASSPHRASE, make_lock
 from tests.sessions.stores import new_session
 
 WORD = "heronweir"  # in everything that is written
 CHATS, MESSAGES = 30, 12
+STEPS = 200  # of a conversion, or some more
 CHANGES = {"open", "os.rename", "os.remove", "os.link", "os.truncate", "sqlcipher3.dbapi2.connect"}
 
 Convert = Callable[[Paths, Encryption], Iterator[ConversionProgress]]
@@ -52,6 +56,9 @@ def fill(paths: Paths) -> Content:
     beside(paths, ".corrupt-20260102-000000").write_bytes(sound[:20_000] + bytes(5000))
     beside(paths, ".salvaged").write_bytes(sound)
     paths.config.joinpath(".history.4194305.part").write_text(WORD)
+    write_all(paths, None)
+    for name in ("index.db", "0123.kv"):
+        write_private(paths.snapshots / name, WORD.encode() * 9999)
     return found
 
 
@@ -75,7 +82,8 @@ def finish(convert: Convert, paths: Paths, encryption: Encryption) -> None:
 def readable(paths: Paths) -> list[Path]:
     """The files that show a word."""
     files = (path for path in paths.config.rglob("*") if path.is_file())
-    return [path for path in files if WORD.encode() in path.read_bytes()]
+    words = (WORD.encode(), OTHER_WORD.encode())
+    return [path for path in files if any(word in path.read_bytes() for word in words)]
 
 
 def check_encrypted(paths: Paths, encryption: Encryption, content: Content) -> None:
@@ -84,6 +92,9 @@ def check_encrypted(paths: Paths, encryption: Encryption, content: Content) -> N
     with SessionStore(paths.sessions_db, encryption) as store:
         assert store.notices == []
         assert content_of(store) == content
+    assert not list(paths.snapshots.glob("*"))
+    if content:
+        assert read_all(paths, encryption) == WRITTEN
 
 
 def check_clear(paths: Paths, content: Content) -> None:
@@ -91,6 +102,7 @@ def check_clear(paths: Paths, content: Content) -> None:
     with SessionStore(paths.sessions_db) as store:
         assert store.notices == []
         assert content_of(store) == content
+    assert read_all(paths, None) == WRITTEN
     garbage = beside(paths, ".corrupt-20260101-000000").read_bytes()
     assert garbage == WORD.encode() * 9999
     assert not [path for path in paths.config.rglob(".*") if path.is_file()]
@@ -144,7 +156,7 @@ def run(folder: Path, kills: int, seed: int) -> dict[str, int]:
         if not paths.lock_file.exists():
             encryption = make_lock(paths, state=EncryptionState.TURNING_ON)
         convert: Convert = turn_on if is_clear else turn_off
-        step = chance.randrange(120) if chance.random() < 0.5 else None
+        step = chance.randrange(STEPS) if chance.random() < 0.5 else None
         was_killed = killed(
             lambda: finish(convert, paths, encryption),  # noqa: B023 - called at once
             step,

@@ -29,6 +29,10 @@ PROMISES = {
             "tests/cli/test_kill.py",
         ),
     ),
+    "lock": Promise(
+        "A kill while the store is encrypted or decrypted leaves it whole, and no word in clear",
+        ("tests/encryption/test_conversion.py",),
+    ),
     "write": Promise(
         "A disk that fails at any write is told in one line; nothing stored is lost",
         (
