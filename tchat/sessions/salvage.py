@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tchat.errors import StorageError
 from tchat.private_files import BESIDE, private_file
+from tchat.sanitize import single_line
 from tchat.sessions import message_tree
 from tchat.sessions.database import Database, KeySource, connect, driver_for
 from tchat.sessions.records import LAST_ID, LAST_SECOND, Role, Status
@@ -34,7 +35,14 @@ _PAGE = 4096  # SQLite's default size of a page
 _LOGS = ("-journal", "-wal")
 _COMPANIONS = (*_LOGS, "-shm")
 _MOST_PROBES = 1_000_000  # some 10 s
+_MOST_NAMED = 5  # titles of sessions in a notice
 _ROWS = "SELECT rowid AS number, * FROM {} NOT INDEXED "
+
+
+class _Saved(NamedTuple):
+    sessions: int
+    messages: int
+    incomplete: tuple[str, ...]  # titles of sessions that miss messages
 
 
 def replace_damaged(path: Path, encryption: KeySource | None = None) -> str:
@@ -66,20 +74,26 @@ def _replace(path: Path, encryption: KeySource | None) -> str:
     with closing(database):
         migrate(database)
         with database.writing() as target:
-            sessions, messages = 0, 0
+            saved = _Saved(0, 0, ())
             for source in _readings(path, fresh) if key is None else _decrypted(path, fresh, key):
-                sessions, messages = _copy_rows(source, target)
-                if sessions or messages:
+                saved = _copy_rows(source, target)
+                if saved.sessions or saved.messages:
                     break
     moved = _set_aside(path)
     fresh.replace(path)
-    return tr(
+    notice = tr(
         "the session database was damaged: a new one holds {sessions} with "
         "{messages}, the damaged file is kept as {name}",
-        sessions=trn("{count:,} session", "{count:,} sessions", sessions),
-        messages=trn("{count:,} message", "{count:,} messages", messages),
+        sessions=trn("{count:,} session", "{count:,} sessions", saved.sessions),
+        messages=trn("{count:,} message", "{count:,} messages", saved.messages),
         name=moved.name,
     )
+    if not saved.incomplete:
+        return notice
+    titles = ", ".join(single_line(title) or "-" for title in saved.incomplete[:_MOST_NAMED])
+    if len(saved.incomplete) > _MOST_NAMED:
+        titles += " …"
+    return tr("{notice}; messages are missing in: {titles}", notice=notice, titles=titles)
 
 
 def _readings(damaged: Path, sound: Path) -> Iterator[sqlite3.Connection]:
@@ -162,16 +176,18 @@ def _set_aside(path: Path) -> Path:
     return moved
 
 
-def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int]:
-    """Copy every readable and valid row; returns how many sessions and messages there are now.
+def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> _Saved:
+    """Copy every readable and valid row; returns what there is now.
 
     A message whose session was lost gets a session of the same id, one whose parent was lost hangs
     on the message before it. ``target`` is inside a transaction.
     """
     known: dict[str, dict[int, None]] = {}  # the ids of each session's messages, in order
+    named: dict[str, set[int | None]] = {}  # and those that the session and its messages name
     for row in _readable(source, "sessions").values():
         if (session := _session(row)) and session["id"] not in known:
             known[session["id"]] = {}
+            named[session["id"]] = {session["active_root"]}
             target.execute(INSERT_SESSION, to_row(session))
     rows = _readable(source, "messages")
     # Those whose ids tchat cannot have given out get new ones, above the others.
@@ -182,12 +198,20 @@ def _copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[
             known[message["session_id"]] = {}
             target.execute(INSERT_SESSION, to_row(_lost_session(message)))
         earlier = known[message["session_id"]]
+        named.setdefault(message["session_id"], set()).update(
+            (message["parent_id"], message["active_child"])
+        )
         if message["parent_id"] is not None and message["parent_id"] not in earlier:
             message["parent_id"] = next(reversed(earlier), None)
         earlier[message_tree.insert(target, message)] = None
     for session_id in known:
         message_tree.repair_pointers(target, session_id)
-    return len(known), sum(map(len, known.values()))
+    incomplete = [
+        title
+        for session_id, title in target.execute("SELECT id, title FROM sessions ORDER BY used DESC")
+        if named.get(session_id, set()) - known[session_id].keys() - {None}
+    ]
+    return _Saved(len(known), sum(map(len, known.values())), tuple(incomplete))
 
 
 def _readable(source: sqlite3.Connection, table: str) -> dict[int, dict[str, Any]]:

@@ -150,6 +150,8 @@ def test_a_changed_byte_costs_one_page(
                 assert store.notices == []
             else:
                 assert "the session database was damaged" in store.notices[0]
+                if len(rest) < len(written):
+                    assert "; messages are missing in: chat " in store.notices[0]
         assert {text for _, text in rest.values()} <= {text for _, text in written.values()}
         assert set(rest) <= set(written)
         lost.append(len(written) - len(rest))
