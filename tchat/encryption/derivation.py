@@ -121,15 +121,15 @@ def normalized(passphrase: str) -> bytes:
 def calibrated(seconds: float = TARGET_SECONDS) -> KeyDerivation:
     """A derivation that takes about so many seconds on this machine, and `LEAST_MEMORY` or more."""
     lanes = min(4, os.cpu_count() or 1)
-    found = KeyDerivation(ARGON2ID, os.urandom(SALT_SIZE), LEAST_MEMORY, 1, lanes)
+    found = KeyDerivation(ARGON2ID, os.urandom(SALT_SIZE), LEAST_MEMORY, LEAST_PASSES, lanes)
     if not _has_argon2id():
         found = replace(found, name=SCRYPT, lanes=1)
-    once = min(_seconds(found), _seconds(found))
+    taken = min(_seconds(found), _seconds(found))
     most = min(MOST_MEMORY // 4, _memory() // 16)
-    while once * 2 <= seconds and found.memory * 2 <= most:  # memory costs an attacker more
-        found, once = replace(found, memory=found.memory * 2), once * 2
-    passes = min(MOST_ITERATIONS, int(seconds / once))
-    return replace(found, iterations=max(LEAST_PASSES, passes))
+    while taken * 2 <= seconds and found.memory * 2 <= most:  # memory costs an attacker more
+        found, taken = replace(found, memory=found.memory * 2), taken * 2
+    passes = int(LEAST_PASSES * seconds / taken)
+    return replace(found, iterations=max(LEAST_PASSES, min(MOST_ITERATIONS, passes)))
 
 
 def _seconds(derivation: KeyDerivation) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import closing
 from typing import Any
 
 from tchat.errors import UsageError
 from tchat.translation import tr
 
 SERVICE = "tchat"  # under which the keyring keeps them
+BACKEND = "PYTHON_KEYRING_BACKEND"  # the user's choice of another keyring
 
 
 def find_secret(account: str) -> bytes | None:
@@ -16,7 +20,7 @@ def find_secret(account: str) -> bytes | None:
     Raises:
         UsageError: There is no keyring here, or it refuses.
     """
-    found = _call("get_password", account)
+    found = _from_secret_service(account) or _call("get_password", account)
     try:
         return bytes.fromhex(found) if found else None
     except ValueError:
@@ -40,6 +44,27 @@ def delete_secret(account: str) -> None:
     """
     if _call("get_password", account) is not None:
         _call("delete_password", account)
+
+
+def _from_secret_service(account: str) -> str:
+    """What Linux's own service holds, asked without the package `keyring`; empty for nothing.
+
+    Importing that package and looking for its backends takes several times as long as the answer.
+    Nothing is unlocked here: where the service must ask the user, `keyring` lets it.
+    """
+    if sys.platform != "linux" or os.environ.get(BACKEND):
+        return ""
+    try:
+        import secretstorage
+
+        with closing(secretstorage.dbus_init()) as bus:
+            wanted = {"service": SERVICE, "username": account}
+            for item in secretstorage.search_items(bus, wanted):
+                if not item.is_locked():
+                    return str(item.get_secret(), "ascii")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, `keyring` tells
+        return ""
+    return ""
 
 
 def _call(function: str, *arguments: str) -> Any:

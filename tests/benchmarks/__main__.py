@@ -20,6 +20,7 @@ SECTIONS = {
     "Model files": ("models_ls", "pull", "fit", "headers", "model_speed"),
     "Waiting": (
         "snapshots",
+        "unlocking",
         "reopening",
         "typing",
         "threads",

@@ -18,7 +18,7 @@ ENVIRONMENT = {
 class FileKeyring(KeyringBackend):
     """Keeps everything in clear."""
 
-    priority = 1
+    priority = 0  # by name only: whoever imports it registers it
 
     def get_password(self, service: str, username: str) -> str | None:
         return self._read().get(f"{service} {username}")
