@@ -47,13 +47,13 @@ def _read(stored: StoredFile, *, private: bool) -> None:
     readline.clear_history()
     if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
         raise StorageError(tr("{path} is not a file", path=path), tr("move it away"))
-    if not private:
-        private_file(path)
     if stored.encryption is not None:
-        if not private:
+        if not private and path.exists():
             for line in stored.read().decode("utf-8", "replace").splitlines():
                 readline.add_history(line)
         return
+    if not private:
+        private_file(path)
     with suppress(OSError):  # there is none; an empty one is an error to libedit
         readline.read_history_file(path)
 

@@ -133,7 +133,7 @@ async def opened(
     **given: Any,
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
-    with SessionStore(paths.sessions_db) as store:
+    with SessionStore(paths.sessions_db, paths.encryption) as store:
         notices = tuple(store.notices)
         found = StartupState(settings, store, session, problem, base, flags, notices)
         app = TchatApp(settings, paths, lambda: found, **given)
