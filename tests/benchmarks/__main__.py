@@ -3,7 +3,8 @@
 Each row is a figure, most of them a ratio of two that were taken in turn within one run, against
 what is to be reached. A machine that is busy with other work gives other figures.
 
-``judge`` and ``judge_duel`` run by name only: they take an hour and more.
+``judge`` and ``judge_duel`` run by name only: they take an hour and more. ``rpc`` needs a build
+with the RPC backend.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SECTIONS = {
         "map_servers",
         "map_ray",
         "cluster",
+        "rpc",
         "speculation",
         "bench",
     ),

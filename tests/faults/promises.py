@@ -63,6 +63,10 @@ PROMISES = {
             "tests/models/hub/test_limits.py",
         ),
     ),
+    "workers": Promise(
+        "A worker that ends or hangs is told in one line, and loses nothing that was written",
+        ("tests/engine/rpc", "tests/tui/test_rpc.py"),
+    ),
     "stops": Promise(
         "A stop ends its turn at any moment, and nothing else",
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +13,7 @@ from tchat.models.files import short_model_name
 from tchat.sanitize import single_line
 from tchat.settings import Settings
 from tchat.settings.schema import has_url_scheme
-from tchat.translation import tr
+from tchat.translation import tr, trn
 from tchat.tui.controllers.turn_state import TurnState
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.widgets.header import TITLE, ChatHeader, HeaderData
@@ -110,7 +110,8 @@ class StatusController:
             encrypted=context.lock is not None,
             unstored=ready and context.conversation.failure is not None,
             tools=len(context.settings.tools.enabled),
-            server=server_label(context.settings.server),
+            server=server_label(context.settings.server)
+            or workers_label(context.conversation.workers if ready else ()),
         )
 
     def refresh(self) -> None:
@@ -152,6 +153,13 @@ class StatusController:
         if action not in self._keys:
             self._keys[action] = self._context.key_name(action)
         return self._keys[action]
+
+
+def workers_label(workers: Sequence[str]) -> str:
+    """What the workers of a model are called in a few cells; empty for none. Raw."""
+    if len(workers) < 2:
+        return "".join(workers)
+    return trn("{count:,} worker", "{count:,} workers", len(workers))
 
 
 def server_label(server: str) -> str:

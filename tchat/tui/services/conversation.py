@@ -18,7 +18,6 @@ from tchat.engine.events import Event, Notice, PromptProgress
 from tchat.errors import StorageError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
-from tchat.translation import tr
 from tchat.tui.services.mcp_host import ScreenMcpHost
 from tchat.tui.services.questions import QuestionService
 from tchat.tui.services.tools import ToolService
@@ -113,17 +112,11 @@ class Conversation:
         return self.chat.metadata
 
     @property
-    def device(self) -> str:
-        """Where the model runs."""
-        from tchat.engine.binding import has_gpu
-
-        if self.metadata is None:
-            return ""
-        if self.settings.server:
-            return tr("server")
-        if self.settings.rpc:
-            return "RPC"
-        return "GPU" if self.settings.gpu_layers and has_gpu() else "CPU"
+    def workers(self) -> tuple[str, ...]:
+        """Addresses of the workers that the open model is split over."""
+        model = self.chat.model
+        engine = model.engine.local_engine if model is not None else None
+        return engine.options.rpc if engine is not None else ()
 
     @property
     def is_lost_when_left(self) -> bool:

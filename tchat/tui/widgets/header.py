@@ -40,7 +40,8 @@ class HeaderData(NamedTuple):
         unstored: Whether something cannot be stored.
         encrypted: Whether the store is encrypted.
         tools: How many tools the model may call.
-        server: The server that the chat is sent to, raw; empty for a model on this machine.
+        server: The server or the workers that the chat is sent to, raw; empty for a model on this
+            machine.
     """
 
     title: str = ""
