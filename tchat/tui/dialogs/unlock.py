@@ -25,7 +25,7 @@ from tchat.tui.background import background
 from tchat.tui.dialogs.dialog import Hint, HintLine
 from tchat.tui.keys import show_key
 
-KEY = "⚿"
+KEYHOLE = "▣"
 LOOK = 0.5  # seconds between two looks at what changes by itself
 AGAIN = 3.0  # seconds within which a second Ctrl+Q quits, where something would be lost
 
@@ -107,7 +107,13 @@ class UnlockScreen(Screen[bool]):
             &:focus { text-style: reverse; }
             &:hover { text-style: underline; }
         }
-        & #hints { height: auto; width: 100%; color: $muted; margin-top: 1; }
+        & #hints {
+            height: auto;
+            width: 100%;
+            text-align: center;
+            color: $muted;
+            margin-top: 1;
+        }
         &.-short #key, &.-short #name { display: none; }
         &.-short #about { margin-bottom: 0; }
         &.-short #hints { margin-top: 0; }
@@ -131,14 +137,14 @@ class UnlockScreen(Screen[bool]):
         """What is locked, the field, what is told, and the keys."""
         starting = self._chat.is_starting
         with Vertical(id="lock"):
-            yield Static(KEY, id="key", classes="line", markup=False)
+            yield Static(KEYHOLE, id="key", classes="line", markup=False)
             yield Static("tchat", id="name", classes="line", markup=False)
             about = tr("Your chats are encrypted.") if starting else tr("The chat is locked.")
             yield Static(about, id="about", classes="line", markup=False)
             yield self._field
             yield Static("", id="told", classes="line", markup=False)
             private = Button(
-                Content(tr("Continue without history (private chat)")), id="private", compact=True
+                tr("Continue without history (private chat)"), id="private", compact=True
             )
             private.display = starting
             yield private
@@ -153,7 +159,7 @@ class UnlockScreen(Screen[bool]):
     def _show_hints(self) -> None:
         hints = [Hint("enter", N_("unlock"))]
         if self._chat.is_starting:
-            hints.append(Hint("unlock.private", N_("private chat")))
+            hints.append(Hint("unlock.private", N_("without history")))
         hints.append(Hint("chat.quit", N_("quit")))
         bound = {each.binding.id: each.binding.key for each in self.active_bindings.values()}
         parts = [

@@ -24,7 +24,7 @@ TITLE = 80  # characters at most
 TITLES = (80, 48, 24, 12)  # cells of a title, the longest first
 MODELS = (40, 16, 8)  # of the name of a model
 BRANCH, DOWN, PIN, TOOLS, SERVER = "⎇", "▾", "▲", "ƒ", "⇄"
-ENCRYPTED = "⚿"
+ENCRYPTED = "▣"
 TARGET = "header"  # the key of what a click asks for, in a style's meta data
 
 
