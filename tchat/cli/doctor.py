@@ -67,6 +67,7 @@ def examine(console: Console) -> Iterator[Finding]:
         yield from (Finding(tr("settings"), tr("warning"), line) for line in warnings)
     except TchatError as error:
         yield Finding(tr("settings"), tr("settings"), str(error), error.exit_code)
+    yield from _guarded(tr("lock"), tr("store"), lambda: _lock(console, settings))
     yield from _guarded(tr("sessions"), tr("database"), lambda: _sessions(console))
     yield from _guarded(tr("snapshots"), tr("index"), lambda: _snapshots(console))
     yield from _guarded(tr("model"), settings.model, lambda: _model(console, settings))
@@ -163,25 +164,53 @@ def _unwritable(path: Path) -> str:
     return "" if os.access(there, os.W_OK) else tr("{path} cannot be written", path=path)
 
 
+def _lock(console: Console, settings: Settings) -> Iterator[Finding]:
+    """Whether the store is encrypted, and whether the screen locks itself."""
+    encryption = console.paths.encryption
+    if encryption is None:
+        yield Finding(tr("lock"), tr("store"), tr("in clear; `tchat lock on` encrypts it"))
+        return
+    if encryption.state != "on":
+        text = tr("not encrypted to its end; `tchat lock status` tells more")
+        yield Finding(tr("lock"), tr("store"), text, ExitCode.STORAGE)
+        return
+    yield Finding(tr("lock"), tr("store"), tr("encrypted; `tchat lock status` tells more"))
+    minutes = settings.lock_after
+    if not encryption.has_passphrase:
+        text = tr("not locked while it is open: there is no passphrase")
+    elif minutes:
+        text = trn("locks itself after {count:,} minute without use",
+                   "locks itself after {count:,} minutes without use", minutes)  # fmt: skip
+    else:
+        text = tr("locked by hand only; `tchat config set lock_after 10` sets minutes")
+    yield Finding(tr("lock"), tr("screen"), text)
+
+
+def _is_locked(console: Console) -> bool:
+    """Whether nobody unlocked the store: no examination asks for a passphrase."""
+    encryption = console.paths.encryption
+    return encryption is not None and not encryption.is_unlocked
+
+
 def _sessions(console: Console) -> Iterator[Finding]:
     import sqlite3
 
     from tchat.sessions.store import SessionStore
 
     yield Finding(tr("sessions"), "sqlite", sqlite3.sqlite_version)
-    encryption = console.paths.encryption
-    if encryption is not None and not encryption.is_unlocked:  # nobody is asked for a key here
-        yield Finding(
-            tr("sessions"), tr("database"), tr("encrypted; `tchat lock status` tells more")
-        )
+    if _is_locked(console):
+        yield Finding(tr("sessions"), tr("database"), tr("not looked into: it is locked"))
     elif console.paths.sessions_db.exists():
-        with SessionStore(console.paths.sessions_db, encryption) as store:
+        with SessionStore(console.paths.sessions_db, console.paths.encryption) as store:
             yield Finding(tr("sessions"), tr("database"), _sessions_text(len(store.sessions())))
 
 
 def _snapshots(console: Console) -> Iterator[Finding]:
     from tchat.chat.preload import restore_status, snapshot_store
 
+    if _is_locked(console):
+        yield Finding(tr("snapshots"), tr("index"), tr("not looked into: it is locked"))
+        return
     with closing(snapshot_store(console.paths)) as store:
         store.key.known()
         if store.key.fault:

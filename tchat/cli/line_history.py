@@ -29,15 +29,31 @@ def line_history(console: Console, *, private: bool = False) -> Iterator[None]:
     if not console.stdin_is_terminal:
         yield
         return
-    stored = StoredFile(
-        console.paths.config / TYPED_LINES, console.paths.encryption, TYPED_LINES_PURPOSE
-    )
+    stored = _stored(console)
     _tell_failure(console, lambda: _read(stored, private=private))
     try:
         yield
     finally:
-        if not private:
+        if not private and not _is_locked(stored):  # `save_line_history` was called before
             _tell_failure(console, lambda: _write(stored))
+
+
+def save_line_history(console: Console) -> None:
+    """Save what was typed so far, before the store is locked."""
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        return
+    _tell_failure(console, lambda: _write(_stored(console)))
+
+
+def _stored(console: Console) -> StoredFile:
+    path = console.paths.config / TYPED_LINES
+    return StoredFile(path, console.paths.encryption, TYPED_LINES_PURPOSE)
+
+
+def _is_locked(stored: StoredFile) -> bool:
+    return stored.encryption is not None and not stored.encryption.is_unlocked
 
 
 def _read(stored: StoredFile, *, private: bool) -> None:
@@ -48,7 +64,7 @@ def _read(stored: StoredFile, *, private: bool) -> None:
     if path.exists() and not path.is_file():  # readline would wait for the writer of a pipe
         raise StorageError(tr("{path} is not a file", path=path), tr("move it away"))
     if stored.encryption is not None:
-        if not private and path.exists():
+        if not private and path.exists() and not _is_locked(stored):
             for line in stored.read().decode("utf-8", "replace").splitlines():
                 readline.add_history(line)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tchat.chat.screen_lock import require_lock
+from tchat.cli.line_history import save_line_history
 from tchat.errors import TchatError, UsageError
 from tchat.translation import tr
 
@@ -26,6 +27,8 @@ def lock_lines(console: Console, state: SessionState, chat: Chat) -> bool:
     """
     encryption = _required_encryption(console)
     state.fallbacks.write_back()
+    if state.persistent.path is not None:
+        save_line_history(console)
     if chat.model is not None:
         chat.model.close_snapshots()
     state.persistent.suspend()
@@ -33,10 +36,15 @@ def lock_lines(console: Console, state: SessionState, chat: Chat) -> bool:
     console.stdout.write(CLEAR)
     console.stdout.flush()
     console.say(tr("The chat is locked. Ctrl+D ends it."))
+    may_lose = not state.is_lost_when_left(chat.session)
     while not encryption.is_unlocked:
         typed = _ask(console)
         if typed is None:
-            return False
+            if may_lose:
+                return False
+            may_lose = True
+            console.say(tr("The messages of this private session are stored nowhere."))
+            console.say(tr("Ctrl+D once more ends the chat and loses them."))
         try:
             if typed:
                 encryption.unlock(typed)

@@ -453,7 +453,7 @@ def test_doctor_finds_nothing_wrong_with_a_good_home(tiny_home: Path, tiny_model
     ran = shell("doctor")
     assert ran.code == 0, ran.out
     rows = [line.split("\t") for line in ran.out.splitlines()]
-    areas = {"version", "engine", "path", "sessions", "snapshots", "model"}
+    areas = {"version", "engine", "path", "lock", "sessions", "snapshots", "model"}
     assert {row[0] for row in rows} == areas
     assert {row[1] for row in rows} == {"ok"}
     assert ["model", "ok", "verdict", "loads and answers"] in rows
