@@ -130,10 +130,11 @@ async def opened(
     session: Session | None = None,
     base: Settings | None = None,
     flags: Collection[str] = (),
+    encrypted: bool = False,
     **given: Any,
 ) -> AsyncIterator[Shown]:
     """The app as it is started; with the model loaded when it is to be ``ready``."""
-    with SessionStore(paths.sessions_db, paths.encryption) as store:
+    with SessionStore(paths.sessions_db, paths.encryption if encrypted else None) as store:
         notices = tuple(store.notices)
         found = StartupState(settings, store, session, problem, base, flags, notices)
         app = TchatApp(settings, paths, lambda: found, **given)

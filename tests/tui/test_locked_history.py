@@ -20,10 +20,10 @@ def paths() -> Paths:
 
 
 async def test_a_prompt_is_recalled_after_a_restart(settings: Settings, paths: Paths) -> None:
-    async with opened(settings, paths) as shown:
+    async with opened(settings, paths, encrypted=True) as shown:
         await shown.ask(f"tell me of the {WORD}")
         await shown.until((paths.config / "history.jsonl").exists)
-    async with opened(settings, paths) as shown:
+    async with opened(settings, paths, encrypted=True) as shown:
         await shown.pilot.press("up")
         await shown.until(lambda: shown.screen.prompt.draft.text == f"tell me of the {WORD}")
     for path in (*paths.config.rglob("*"), *paths.cache.rglob("*")):
