@@ -75,10 +75,12 @@ class Redactor:
     Attributes:
         words: The user's own words, such as names of customers; in any case.
         kinds: What is replaced.
+        names: Names that a model guessed, with their kinds.
     """
 
     words: Collection[str] = ()
     kinds: frozenset[DataKind] = frozenset(DataKind)
+    names: Mapping[str, DataKind] = field(default_factory=dict)
     _names: dict[tuple[DataKind, str], str] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
@@ -96,6 +98,11 @@ class Redactor:
                 kind = DataKind[match.group(1)]
                 self._values[name] = value
                 self._names.setdefault((kind, _normal(kind, value)), name)
+
+    @property
+    def guesses(self) -> int:
+        """How many values of the table a model guessed."""
+        return sum(kind.is_guess for kind, _ in self._names)
 
     def reserve(self, text: str) -> None:
         """Give no placeholder that stands in ``text`` already to a value."""
@@ -142,6 +149,10 @@ class Redactor:
             yield from outside_of(words, found)
         yield from found
         yield from self._repeated(text, found)
+        for name in sorted(self.names, key=len, reverse=True):
+            if name in text:
+                for match in re.finditer(_as_word(name), text):
+                    yield SensitiveSpan(match.start(), match.end(), self.names[name])
 
     def _repeated(self, text: str, found: Iterable[SensitiveSpan]) -> Iterator[SensitiveSpan]:
         """Where values stand again that only the words beside them tell, such as passwords."""

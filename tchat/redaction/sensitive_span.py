@@ -22,6 +22,15 @@ class DataKind(StrEnum):
     ADDRESS = "ADDRESS"  # postal
     HOST = "HOST"  # names of machines, and IP addresses
     USER = "USER"  # the user's name in a path
+    # What a model guesses: names have no form.
+    PERSON = "PERSON"
+    PLACE = "PLACE"
+    ORGANIZATION = "ORGANIZATION"
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether a model found it, and no form."""
+        return self in (DataKind.PERSON, DataKind.PLACE, DataKind.ORGANIZATION)
 
 
 @dataclass(frozen=True, slots=True)
