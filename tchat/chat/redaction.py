@@ -110,13 +110,30 @@ def redaction_summary(redactor: Redactor) -> str:
     )
 
 
+def guess_notice(redactor: Redactor) -> str:
+    """How many of the values are names that the model guessed; empty for none."""
+    if not (count := redactor.guesses):
+        return ""
+    return trn(
+        "{count:,} of them is a name that the model guessed: it overlooks some, and takes other "
+        "words for names",
+        "{count:,} of them are names that the model guessed: it overlooks some, and takes other "
+        "words for names",
+        count,
+    )
+
+
 def write_table(redactor: Redactor, path: Path) -> None:
-    """Write what the placeholders stand for as JSON, for the user alone.
+    """Write what the placeholders stand for as JSON, for the user alone; guesses are marked.
 
     Raises:
         UsageError: The file is there already.
     """
     from tchat.private_files import write_new
 
-    text = json.dumps(dict(redactor.table), ensure_ascii=False, indent=2) + "\n"
+    table = {
+        name: {"value": value, "guess": True} if redactor.is_guess(name) else value
+        for name, value in redactor.table.items()
+    }
+    text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
     write_new(path, (text.encode("utf-8", "surrogatepass"),))

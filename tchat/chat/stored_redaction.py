@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tchat.translation import trn
 if TYPE_CHECKING:
     from tchat.paths import Paths
     from tchat.redaction.redactor import Redactor
+    from tchat.redaction.sensitive_span import DataKind
     from tchat.sessions.records import Message, Session
     from tchat.sessions.store import Store
     from tchat.settings import Settings
@@ -100,10 +101,11 @@ def find_stored(
     *,
     text: str = "",
     only: Collection[int] = (),
+    names: Mapping[str, DataKind] | None = None,
 ) -> StoredRedaction:
     """What redaction would replace in a session, or in the messages ``only``.
 
-    With ``text``, that text wherever it stands, and nothing else.
+    With ``text``, that text wherever it stands, and nothing else. ``names`` are replaced, too.
 
     Raises:
         UsageError: The libraries that it needs are not installed.
@@ -115,9 +117,9 @@ def find_stored(
     if text:
         redactor = Redactor(words=[text], kinds=frozenset({DataKind.WORD}))
     else:
-        redactor = Redactor(words=settings.redact_words)
+        redactor = Redactor(words=settings.redact_words, names=names or {})
     messages = [each for each, _ in store.messages(session.id) if not only or each.id in only]
-    for each in _texts(store, session):
+    for each in session_texts(store, session):
         redactor.reserve(each)
     reader = RedactedSessions(store, redactor)
     changed = tuple(each.id for each in messages if reader.texts(each) != each)
@@ -127,7 +129,8 @@ def find_stored(
     return StoredRedaction(store, session, changed, dict(redactor.table), redactor, only)
 
 
-def _texts(store: Store, session: Session) -> Iterator[str]:
+def session_texts(store: Store, session: Session) -> Iterator[str]:
+    """The texts of a session: its title, its system prompt, its messages."""
     yield from (session.title, session.system)
     for message, _ in store.messages(session.id):
         yield from (message.text, message.reasoning)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
     from tchat.redaction.redactor import Redactor
+    from tchat.redaction.sensitive_span import DataKind
     from tchat.sessions.formats.format import SessionReader
     from tchat.sessions.records import ImportedSession, SearchHit, Session
     from tchat.sessions.store import SessionStore
+    from tchat.settings import Settings
 
 
 app = command_group("List, search, show, rename, export, import and delete saved sessions.")
@@ -32,6 +34,11 @@ app = command_group("List, search, show, rename, export, import and delete saved
 CHUNK = 1 << 16  # bytes copied at a time
 SHOWN = 40  # characters of an id that was imported
 LAST = "last"
+NAMES = typer.Option(
+    None,
+    "--names/--no-names",
+    help="Also replace names that the model in this process guesses (default: redact_names)",
+)
 FORMAT_NAMES = "|".join(each.name for each in FORMATS)
 ID = typer.Argument(..., help="Session id, its beginning or end, or `last`")
 
@@ -181,6 +188,7 @@ def export(
     table: Path = typer.Option(
         None, "--redact-table", help="New file for what the placeholders stand for (with --redact)"
     ),
+    names: bool = NAMES,
 ) -> None:
     """Export sessions as Markdown, HTML, OpenAI messages, or JSON that `import` reads whole."""
     console: Console = ctx.obj
@@ -189,7 +197,9 @@ def export(
     chosen = TCHAT_JSON if as_json else export_format(form, output, TCHAT_JSON)
     if table is not None and not redact:
         raise UsageError(tr("--redact-table needs --redact"), tr("add --redact"))
-    redactor = _redactor(console) if redact else None
+    if names and not redact:
+        raise UsageError(tr("--names needs --redact"), tr("add --redact"))
+    redactor = _redactor(console, sessions or [], names) if redact else None
     pieces = _exported(
         console, sessions or [], chosen, reasoning, raw=output is not None, redactor=redactor
     )
@@ -202,11 +212,13 @@ def export(
             tr("wrote {output} ({name})", output=single_line(path_text(output)), name=chosen.name)
         )
     if redactor is not None:
-        from tchat.chat.redaction import redaction_summary, write_table
+        from tchat.chat.redaction import guess_notice, redaction_summary, write_table
 
         if table is not None:
             write_table(redactor, table)
         console.say(redaction_summary(redactor))
+        if notice := guess_notice(redactor):
+            console.say(notice)
 
 
 @app.command()
@@ -218,10 +230,12 @@ def redact(
     messages: list[int] = typer.Option(
         [], "--message", help="Only this message, by its id in `sessions export`; repeatable"
     ),
+    names: bool = NAMES,
     dry_run: bool = DRY_RUN,
     yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask for confirmation"),
 ) -> None:
     """Replace personal data and secrets in a stored session, for good."""
+    from tchat.chat.redaction import guess_notice
     from tchat.chat.stored_redaction import find_stored
     from tchat.settings.load import load
 
@@ -237,12 +251,16 @@ def redact(
                         "`tchat sessions export {name}` has the ids of its messages", name=stored.id
                     ),
                 )
-        found = find_stored(store, stored, settings, text=text, only=frozenset(messages))
+        guessed = {} if text else _guessed(console, settings, store, [stored], names)
+        only = frozenset(messages)
+        found = find_stored(store, stored, settings, text=text, only=only, names=guessed)
         if dry_run or found.is_empty:
             for line in found.lines:
                 console.out(printable(line))
             console.say(tr("nothing was replaced"))
             return
+        if notice := guess_notice(found.redactor):
+            console.say(notice)
         if not yes:
             confirm(console, list(map(printable, found.lines)), found.question)
         with ExitStack() as rest:  # what fails holds up nothing else
@@ -254,11 +272,40 @@ def redact(
     _report_copies(console, copies)
 
 
-def _redactor(console: Console) -> Redactor:
+def _redactor(console: Console, sessions: Sequence[str], names: bool | None) -> Redactor:
     from tchat.chat.redaction import open_redactor
     from tchat.settings.load import load
 
-    return open_redactor(load(console.paths, console.environ).settings)
+    settings = load(console.paths, console.environ).settings
+    redactor = open_redactor(settings)
+    with sessions_to_read(console) as store:
+        found = [_find(store, name) for name in sessions] or store.sessions()
+        redactor.names = _guessed(console, settings, store, found, names)
+    return redactor
+
+
+def _guessed(
+    console: Console,
+    settings: Settings,
+    store: SessionStore,
+    sessions: Iterable[Session],
+    wanted: bool | None,
+) -> Mapping[str, DataKind]:
+    """Names that the model in this process guesses in sessions, where they are ``wanted``."""
+    if not (settings.redact_names if wanted is None else wanted):
+        return {}
+    from tchat.chat.name_finder import find_names, require_local
+    from tchat.chat.stored_redaction import session_texts
+    from tchat.cli.chat_setup import run_with_model
+
+    if settings.server:
+        require_local(None)
+    texts = [text for each in sessions for text in session_texts(store, each)]
+    return run_with_model(
+        console,
+        settings,
+        lambda model, _: find_names(require_local(model.engine.local_engine), texts),
+    )
 
 
 @app.command("import")

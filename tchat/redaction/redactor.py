@@ -104,6 +104,10 @@ class Redactor:
         """How many values of the table a model guessed."""
         return sum(kind.is_guess for kind, _ in self._names)
 
+    def is_guess(self, name: str) -> bool:
+        """Whether the placeholder ``name`` stands for what a model guessed."""
+        return any(kind.is_guess for (kind, _), known in self._names.items() if known == name)
+
     def reserve(self, text: str) -> None:
         """Give no placeholder that stands in ``text`` already to a value."""
         self._taken.update(match.group() for match in PLACEHOLDER.finditer(text))

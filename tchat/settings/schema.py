@@ -277,6 +277,12 @@ class Settings:
     redact_words: tuple[str, ...] = setting(
         (), "Words of your own that redaction replaces; WORD,WORD", flag="-", live=True, commas=True
     )
+    redact_names: bool = setting(
+        False,
+        "Let redaction of sessions also replace names that the model in this process guesses",
+        flag="-",
+        live=True,
+    )
     redact_outgoing: bool = setting(
         False,
         "Replace personal data and secrets in what goes to servers and tools elsewhere",

@@ -164,3 +164,33 @@ def test_what_stood_for_a_replaced_value_is_forgotten(shell: Shell, session_id: 
     assert shell("sessions", "redact", session_id, "--yes").code == 0
     with SessionStore(user_paths().sessions_db) as store:
         assert store.placeholders(session_id) == {"[EMAIL_2]": "x@example.com"}
+
+
+def test_names_are_guessed_by_the_model_in_this_process(
+    shell: Shell, home: Path, tmp_path: Path
+) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        session, _ = store.begin(f"Please write to Nora Feldman about {MAIL}.", title="mail")
+    table = tmp_path / "table.json"
+    options = ("--redact", "--names", "--redact-table", str(table))
+    ran = shell("sessions", "export", session.id, *options)
+    assert ran.code == 0
+    assert "Nora Feldman" not in ran.out
+    assert "that the model guessed" in ran.err
+    marked = json.loads(table.read_text())
+    assert marked["[EMAIL_1]"] == MAIL
+    assert {"value": "Nora Feldman", "guess": True} in marked.values()
+    assert shell("sessions", "export", session.id, "--names").code == 2
+    ran = shell("sessions", "redact", session.id, "--names", "--yes")
+    assert ran.code == 0
+    with SessionStore(user_paths().sessions_db) as store:
+        assert "Feldman" not in store.branch(session.id)[0].text
+
+
+def test_names_are_not_looked_for_on_a_server(shell: Shell, session_id: str) -> None:
+    (user_paths().config / "config.toml").write_text(
+        'model = "box"\n[servers.box]\nurl = "http://127.0.0.1:9/v1"\n'
+    )
+    ran = shell("sessions", "export", session_id, "--redact", "--names")
+    assert ran.code == 2
+    assert "by a model in this process only" in ran.err
