@@ -30,7 +30,7 @@ from tchat.sessions.store import SessionStore
 from tests.benchmarks.rows import Row, alternated, ratio
 from tests.encryption.locks import PASSPHRASE, make_lock
 
-REACH = 1.15
+REACH, FIRST_REACH = 1.15, 2.0
 FLUSHES, MESSAGES, ROUNDS = 50, 10_000, 9
 SENTENCE = "The lighthouse stands on a rock in the sea, and the keeper counts the ships. "
 NEEDLE = "foghorn"
@@ -109,8 +109,10 @@ def _searched(both: Both) -> Iterator[Row]:
 
     def first(paths: Paths, encryption: Encryption | None) -> Run:
         def search() -> float:
+            started = time.perf_counter()
             with SessionStore(paths.sessions_db, encryption) as store:
-                return timed(store)
+                timed(store)
+            return time.perf_counter() - started
 
         return search
 
@@ -118,7 +120,8 @@ def _searched(both: Both) -> Iterator[Row]:
         return lambda: _command(paths, encryption)
 
     what = f"search {MESSAGES:,} messages"
-    yield _row(f"{what}, just opened", [first(*place) for place in both])
+    # Once a process 8 MB are decrypted, and kept so; in clear they are checked at every opening.
+    yield _row(f"open, and {what}", [first(*place) for place in both], reach=FIRST_REACH)
     with ExitStack() as resources:
         stores = [
             resources.enter_context(SessionStore(paths.sessions_db, key)) for paths, key in both
