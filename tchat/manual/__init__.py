@@ -13,7 +13,8 @@ FOLDER = Path(__file__).parent
 # In the order in which they are listed
 TOPICS = (
     *("start", "install", "screen", "keys", "prompts", "commands"),
-    *("models", "servers", "sessions", "tools", "mcp", "settings", "judge", "privacy"),
+    *("models", "servers", "sessions", "tools", "mcp", "settings", "judge"),
+    *("lock", "privacy"),
     "internals",
 )
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 KEY_BINDINGS = "keys"
-NOT_SETTINGS = frozenset({"TCHAT_HOME"})
+NOT_SETTINGS = frozenset({"TCHAT_HOME", "TCHAT_PASSPHRASE_COMMAND"})
 LONGEST = 14_000  # bits of an integer; Python shows one of 4,300 digits
 EDIT_HINT = N_("correct it with an editor; nothing was changed")
 

@@ -44,6 +44,12 @@ def test_an_unlocked_one_answers_and_keeps_no_word_in_clear(locked_home: Path) -
         assert not path.is_file() or PROMPT.encode() not in path.read_bytes(), path
 
 
+def test_a_command_unlocks_it_without_a_word(locked_home: Path) -> None:
+    command = f"echo '{PASSPHRASE}'"
+    ran = script("sessions", "ls", TCHAT_PASSPHRASE_COMMAND=command)
+    assert (ran.code, ran.err) == (0, "tchat: there is no session yet\n")
+
+
 def test_the_question_is_asked_once_and_the_data_is_the_prompt(locked_home: Path) -> None:
     with terminal(*ASK, PROMPT) as child:
         child.expect_exact(QUESTION)
