@@ -23,12 +23,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tchat.egress.loopback import is_loopback
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError, StoreLocked
 from tchat.paths import Paths
 from tchat.private_files import acquire_lock, writing
 from tchat.sanitize import single_line
+from tchat.settings.endpoints import is_loopback_name
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class EgressLog:
             session: The session that it is made for; empty for none, and of a private one.
             sent: Bytes that will be sent; None where they are not counted.
         """
-        if is_loopback(host):
+        if is_loopback_name(host):
             return Transfer(None, sent)
         request = secrets.token_hex(8)
         self._add(

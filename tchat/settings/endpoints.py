@@ -54,12 +54,13 @@ def is_loopback(host: str) -> bool:
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether ``host``, without a port, is this machine by its name or any address of loopback."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Whether ``host``, without a port, is this machine, by its name or address alone."""
+    name = host.strip("[]").removesuffix(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     from ipaddress import ip_address
 
     try:
-        return ip_address(host).is_loopback
+        return ip_address(name).is_loopback
     except ValueError:
         return False

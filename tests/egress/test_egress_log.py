@@ -12,9 +12,9 @@ import pytest
 
 from tchat.egress import egress_log
 from tchat.egress.egress_log import EgressLog, Purpose, open_egress_log
-from tchat.egress.loopback import is_loopback
 from tchat.errors import StoreLocked
 from tchat.paths import user_paths
+from tchat.settings.endpoints import is_loopback_name
 from tests.egress.user_log import user_log
 from tests.encryption.locks import make_lock
 
@@ -47,7 +47,7 @@ def test_a_request_is_logged_before_and_after(log: EgressLog, home: Path) -> Non
 )
 def test_this_machine_is_not_logged(log: EgressLog, home: Path, host: str) -> None:
     log.begin(Purpose.SERVER, host).end()
-    assert is_loopback(host)
+    assert is_loopback_name(host)
     assert not home.exists()
 
 

@@ -158,7 +158,7 @@ def test_a_redirect_is_a_request_of_its_own(pages: Pages) -> None:
 
 def test_an_mcp_server_over_http_is_logged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The server answers to its own name only.
-    monkeypatch.setattr(egress_log, "is_loopback", lambda host: False)
+    monkeypatch.setattr(egress_log, "is_loopback_name", lambda host: False)
     home.mkdir()
     stage = McpStage(home)
     with served_over_http(str(HERE / "official_server.py")) as url:

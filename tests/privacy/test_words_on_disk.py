@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tchat.encryption.lock_file import EncryptionState
 from tchat.paths import user_paths
 from tests.cli.shell import COMMAND, LONG_REPLY, Ran, tchat
 from tests.encryption.locks import PASSPHRASE, make_lock
@@ -26,6 +30,17 @@ from tests.tiny import write_tiny
 
 SHORT = ("--max-tokens", "4")
 MEMORY = Path("/dev/shm")
+PROMPT = "Message · / commands"
+TURN_ON = """
+import os
+from tchat.chat.store_conversion import turn_on
+from tchat.encryption.lock_file import EncryptionState
+from tchat.paths import user_paths
+paths = user_paths()
+paths.encryption.unlock(os.environ["TCHAT_PASSPHRASE"])
+for _ in turn_on(paths, paths.encryption):
+    pass
+"""
 OTHERS = ("pytest-of-", "bytecode-")  # of tests, in shared memory
 
 
@@ -121,15 +136,45 @@ def use(stage: Stage, rounds: int = 1) -> None:
         stage("--plain", stdin=f"{say()}\n/system {say()}\n{say()}\n".encode(), code=None)
 
 
-def type_in_line_chat(stage: Stage, *flags: str) -> None:
-    """Lines typed on a terminal are kept for the next chat."""
-    command = [sys.executable, "-m", "tchat", "--plain", *SHORT, *flags]
-    with Terminal(command, environ={**os.environ}, folder=str(stage.user)) as terminal:
-        terminal.wait_for("›") if False else time.sleep(2)
-        terminal.send(f"{stage.words.canary()}\r")
-        time.sleep(2)
+def type_lines(stage: Stage, *flags: str) -> None:
+    """Type in a chat on lines; what was typed is kept for the next one."""
+    word = stage.words.canary()
+    with Terminal((*COMMAND, "--plain", *SHORT, *flags), folder=str(stage.user)) as terminal:
+        terminal.send(f"{word}\r")
+        terminal.until(word.split()[0])
         terminal.send("/exit\r")
-        time.sleep(2)
+        terminal.ended()
+
+
+def type_on_screen(stage: Stage, *flags: str) -> None:
+    """Send a prompt on the screen, search, leave a draft, and kill it."""
+    say = stage.words.canary
+    with Terminal((*COMMAND, *SHORT, *flags), folder=str(stage.user)) as terminal:
+        terminal.until(PROMPT)
+        terminal.send(f"{say()}\r")
+        terminal.until("tok/s")
+        draft = say()
+        terminal.send(draft)
+        terminal.until(draft.split()[0])
+        time.sleep(1.5)  # drafts are saved a moment later
+        terminal.read()
+        terminal.signal(signal.SIGKILL)
+
+
+def turn_on(stage: Stage) -> None:
+    """Encrypt the store in a process of its own."""
+    make_lock(user_paths(), state=EncryptionState.TURNING_ON)
+    finish_turning_on(stage)
+
+
+def finish_turning_on(stage: Stage, seconds: float | None = None) -> None:
+    """Go on; killed after so many seconds."""
+    environ = {**os.environ, "TCHAT_PASSPHRASE": PASSPHRASE}
+    with subprocess.Popen([sys.executable, "-c", TURN_ON], env=environ) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+    assert seconds is not None or process.returncode == 0
 
 
 def test_words_are_found_where_nothing_hides_them(stage: Stage) -> None:
@@ -140,8 +185,27 @@ def test_words_are_found_where_nothing_hides_them(stage: Stage) -> None:
 
 def test_no_word_of_a_locked_store_is_found(locked: Stage) -> None:
     use(locked)
+    type_lines(locked)
+    type_on_screen(locked)
     locked.killed(0.3, locked.words.canary(), *LONG_REPLY[1:])
     assert locked.found() == []
+    # All of it is there, for who has the passphrase.
+    assert locked.words.stem in locked("sessions", "export").out
+    kinds = {each["kind"]: each for each in json.loads(locked("privacy", "--json").out)["stored"]}
+    for name in ("sessions", "prompts", "tool-log", "undo", "snapshots"):
+        assert kinds[name]["protection"] == "encrypted", name
+
+
+def test_no_word_stays_in_clear_where_a_store_is_encrypted_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(stage)
+    type_on_screen(stage)
+    assert stage.found()
+    turn_on(stage)
+    assert stage.found() == []
+    monkeypatch.setenv("TCHAT_PASSPHRASE_COMMAND", f"echo {PASSPHRASE}")
+    assert stage.words.stem in stage("sessions", "export").out
 
 
 def test_no_word_of_a_private_chat_is_found(stage: Stage) -> None:
@@ -150,5 +214,45 @@ def test_no_word_of_a_private_chat_is_found(stage: Stage) -> None:
     stage("-n", "-f", str(stage.file("notes.txt")), say(), *SHORT)
     stage("-n", say(), *SHORT, stdin=say().encode())
     stage("-n", "--plain", stdin=f"{say()}\n/system {say()}\n{say()}\n".encode())
+    type_lines(stage, "-n")
+    type_on_screen(stage, "-n")
     stage.killed(0.3, "-n", say(), *LONG_REPLY[1:])
     assert stage.found() == []
+
+
+def test_a_running_process_maps_no_readable_file_with_words(locked: Stage) -> None:
+    """What a locked process has open or mapped is encrypted too, deleted files included."""
+    with Terminal((*COMMAND, *SHORT), folder=str(locked.user)) as terminal:
+        terminal.until(PROMPT)
+        terminal.send(f"{locked.words.canary()}\r")
+        terminal.until("tok/s")
+        process = Path(f"/proc/{terminal.pid}")
+        maps = (process / "maps").read_text().splitlines()
+        files = {line.split(maxsplit=5)[5] for line in maps if "/" in line}
+        files |= {str(each.readlink()) for each in (process / "fd").iterdir()}
+        own = {Path(each) for each in files if str(locked.home) in each}
+        assert own
+        assert locked.found() == []
+        assert not [each for each in files if each.endswith(" (deleted)")
+                    and not each.startswith(("/dev/pts", "/memfd"))]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_no_word_of_a_hundred_chats_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Used in clear, encrypted with kills, used again with kills."""
+    draw = random.Random(stage.words.seed)
+    use(stage, rounds=5)
+    make_lock(user_paths(), state=EncryptionState.TURNING_ON)
+    for _ in range(10):
+        finish_turning_on(stage, draw.uniform(0.2, 0.8))
+    finish_turning_on(stage)
+    assert stage.found() == []
+    monkeypatch.setenv("TCHAT_PASSPHRASE_COMMAND", f"echo {PASSPHRASE}")
+    use(stage, rounds=10)
+    type_lines(stage)
+    type_on_screen(stage)
+    for _ in range(50):
+        stage.killed(draw.uniform(0, 0.6), stage.words.canary(), *LONG_REPLY[1:])
+    assert stage.found() == []
+    assert len(json.loads(stage("sessions", "ls", "--json").out)) >= 100

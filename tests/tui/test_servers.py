@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tchat.egress.egress_log import open_egress_log
 from tchat.paths import Paths, user_paths
 from tchat.servers.config import Server, save_server
 from tchat.sessions.records import Status
@@ -20,6 +24,7 @@ from tchat.tui.widgets.status import StatusLine
 from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import shows, text
+from tests.tui.test_transcript import rows
 
 
 @pytest.fixture
@@ -54,6 +59,44 @@ async def test_a_reply_comes_from_the_server_whose_name_is_shown(
         await shown.ask("why?")
         assert shown.branch == [("user", "why?"), ("assistant", "It is blue")]
         assert "2,048" in line(shown, StatusLine) or "2k" in line(shown, StatusLine)
+
+
+async def test_a_reply_that_leaves_the_machine_is_marked_while_it_is_sent_and_afterwards(
+    fake: FakeServer, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        is_box = host in ("box.test", b"box.test")
+        return look_up("127.0.0.1" if is_box else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    hold = threading.Event()
+    fake.chat(Answer(sse(piece("It is"), piece(end="stop")), hold=hold), reply("Yes"))
+    settings = settings_for(fake)
+    elsewhere = {"url": fake.url.replace("127.0.0.1", "box.test")}
+    settings = replace(settings, servers={"lab": elsewhere})
+    async with opened(settings, paths) as shown:
+        await shown.type("why?")
+        await shown.until(lambda: ("assistant", "It is") in shown.entries)
+        view = shown.screen.controllers.transcript.view
+        assert sum("⇄ lab" in row for row in rows(view)) == 1
+        hold.set()
+        await shown.idle()
+        assert sum("⇄ lab" in row for row in rows(view)) == 1
+        (total,) = open_egress_log(paths).totals()
+        assert total.host == "box.test"
+        assert {each.session for each in open_egress_log(paths).requests()} >= {
+            shown.screen.conversation.session.id  # type: ignore[union-attr]
+        }
+
+
+async def test_a_reply_of_a_server_on_this_machine_is_not_marked(
+    fake: FakeServer, paths: Paths
+) -> None:
+    async with opened(settings_for(fake), paths) as shown:
+        await shown.ask("why?")
+        assert not any("⇄" in row for row in rows(shown.screen.controllers.transcript.view))
 
 
 async def test_a_draft_is_not_sent_before_enter(fake: FakeServer, paths: Paths) -> None:

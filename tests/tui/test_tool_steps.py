@@ -50,6 +50,22 @@ async def test_steps_are_shown_as_they_come_and_again_when_the_session_is_opened
         assert seen(shown) == live
 
 
+async def test_a_call_that_leaves_the_machine_is_marked(settings: Settings, paths: Paths) -> None:
+    fetch = Called("fetch_url", {"url": "https://page.example/a"}, "text")
+    async with opened(settings, paths, (100, 40)) as shown:
+        await shown.ask("Hello")
+        Script((("", (fetch,)), ("End", ()))).play(shown)
+        await shown.until(lambda: shown.last.text == "End")
+        await shown.idle()
+        (call,) = [row for row in seen(shown) if "fetch_url" in row]
+        assert call.startswith("▸ fetch_url ⇄ page.example ")
+        session = shown.screen.conversation.session
+        await shown.screen.controllers.sessions.open(None)
+        await shown.screen.controllers.sessions.open(session)
+        await shown.idle()
+        assert call in seen(shown)
+
+
 async def test_the_status_line_tells_what_runs_and_a_call_that_waits_is_listed(
     settings: Settings, paths: Paths
 ) -> None:

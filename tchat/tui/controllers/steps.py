@@ -40,7 +40,11 @@ class StepsController:
 
     def show_step(self, event: ToolStep) -> None:
         """A call waits for the user, runs, or is over."""
-        step = Step(event.name, event.arguments, event.state.value, event.seconds)
+        sent_to = ""
+        if event.state is not StepState.REFUSED:
+            destinations = self._context.conversation.destinations()
+            sent_to = destinations.of_call(event.name, event.arguments)
+        step = Step(event.name, event.arguments, event.state.value, event.seconds, sent_to)
         self._show(event.reply, event.index, step, event.content, event.message)
 
     def end(self) -> None:

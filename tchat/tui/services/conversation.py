@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from tchat.chat.chat import Chat
+from tchat.chat.destinations import Destinations
 from tchat.chat.mcp_servers import ChatServers
 from tchat.chat.session import SessionState
 from tchat.engine.binding import Cancel
@@ -85,6 +86,10 @@ class Conversation:
     def settings(self) -> Settings:
         """The settings in force."""
         return self.session_state.settings
+
+    def destinations(self) -> Destinations:
+        """Where replies and calls go, as the settings are now."""
+        return Destinations(self.settings.servers, self.paths)
 
     @property
     def private(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tchat.chat.attachments import split_attachments
+from tchat.chat.destinations import Destinations
 from tchat.chat.session import write_session
 from tchat.engine.events import Timings
 from tchat.errors import StorageError, UsageError
@@ -26,6 +27,7 @@ from tchat.sessions.records import (
     Status,
     ToolCall,
     ToolOutcome,
+    ToolState,
 )
 from tchat.sessions.store import Store
 from tchat.tui.background import off_loop
@@ -158,10 +160,12 @@ class MessageService:
             places = store.positions(session.id)
             path = store.branch(session.id, last)
             calls = calls_above(store, path[0]) if path else ()
+            destinations = self._conversation.destinations()
             entries = []
             for each in path:
                 calls = each.tool_calls if each.role is Role.ASSISTANT else calls
-                entries.append(entry_of(each, places.get(each.id, (1, 1)), calls))
+                place = places.get(each.id, (1, 1))
+                entries.append(entry_of(each, place, calls, destinations))
             return entries
 
         return await self._read(read, [])
@@ -175,7 +179,8 @@ class MessageService:
         except UsageError:
             return None
         places = store.positions(message.session_id)
-        return entry_of(message, places.get(message.id, (1, 1)), calls_above(store, message))
+        place, calls = places.get(message.id, (1, 1)), calls_above(store, message)
+        return entry_of(message, place, calls, self._conversation.destinations())
 
     async def message(self, message_id: int) -> Message:
         """One message."""
@@ -268,12 +273,16 @@ def calls_above(store: Store, message: Message) -> Sequence[ToolCall]:
 
 
 def entry_of(
-    message: Message, sibling: tuple[int, int] = (1, 1), calls: Sequence[ToolCall] = ()
+    message: Message,
+    sibling: tuple[int, int],
+    calls: Sequence[ToolCall],
+    destinations: Destinations,
 ) -> Entry:
     """The entry of one message; files that were put in front are named only.
 
     ``calls`` are those of the reply that a result belongs to.
     """
+    is_reply = message.role is Role.ASSISTANT and not message.by_person
     usage, timings = message.usage, message.timings
     written, seconds = timings.get("write", 0.0), timings.get("read", 0.0)
     files, text = (
@@ -297,16 +306,23 @@ def entry_of(
         label=_short_name(message),
         speed=Timings.rate(usage.get("completion", 0), written) or None,
         seconds=seconds + written if timings else None,
-        step=_step_of(message.tool_outcome, calls) if message.role is Role.TOOL else None,
+        step=_step_of(message.tool_outcome, calls, destinations)
+        if message.role is Role.TOOL
+        else None,
+        sent_to=destinations.of_model(message.model) if is_reply else "",
     )
 
 
-def _step_of(outcome: ToolOutcome | None, calls: Sequence[ToolCall]) -> Step:
+def _step_of(
+    outcome: ToolOutcome | None, calls: Sequence[ToolCall], destinations: Destinations
+) -> Step:
     if outcome is None:  # of another program, which did not say
         return Step(Role.TOOL.value)
     call = next((each for each in calls if each.id == outcome.call_id), None)
     arguments = call.arguments if call is not None else {}
-    return Step(outcome.name, arguments, outcome.state.value, outcome.seconds)
+    has_run = outcome.state is not ToolState.REFUSED
+    sent_to = destinations.of_call(outcome.name, arguments) if has_run else ""
+    return Step(outcome.name, arguments, outcome.state.value, outcome.seconds, sent_to)
 
 
 def _short_name(message: Message) -> str:

@@ -22,12 +22,14 @@ class Step:
         arguments: As the model wrote them.
         state: ``writing``, or a value of `tchat.engine.events.StepState`.
         seconds: How long it took, or takes so far.
+        sent_to: The host or server elsewhere that it is sent to, raw; empty on this machine.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     state: str = "done"
     seconds: float = 0.0
+    sent_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Entry:
         seconds: How long a reply took, from the end of loading to its last token.
         retry: Whether an error offers to try again.
         step: What was called, where the text is the result of a tool.
+        sent_to: The server elsewhere that wrote a reply, raw; empty on this machine.
     """
 
     key: Key
@@ -74,6 +77,7 @@ class Entry:
     seconds: float | None = None
     retry: bool = True
     step: Step | None = None
+    sent_to: str = ""
 
 
 GUTTER = 2  # cells on the left, for the bars and the cursor

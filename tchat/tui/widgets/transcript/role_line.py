@@ -16,6 +16,8 @@ from tchat.tui.widgets.transcript.lines import Line, Palette, cut, filled, line,
 
 ACTION = "action"  # the key of an action in a style's meta data
 SEPARATOR = " · "
+LEFT_MACHINE = "⇄"
+LONGEST_HOST = 24  # characters of a server or host
 
 _CHANGES, _PLACE = ("copy", "edit", "regenerate"), ("branch", "delete", "pin")
 _ACTIONS = {
@@ -133,6 +135,8 @@ def _name_style(entry: Entry, palette: Palette) -> Style:
 
 def _marks(entry: Entry, style: Style) -> list[list[Segment]]:
     marks: list[list[Segment]] = []
+    if entry.sent_to:
+        marks.append([Segment(sent_mark(entry.sent_to), style)])
     index, count = entry.sibling
     if count > 1:
         left = Segment("‹", style + action_style("previous"))
@@ -146,6 +150,11 @@ def _marks(entry: Entry, style: Style) -> list[list[Segment]]:
     if entry.by_person:
         marks.append([Segment(tr("by hand"), style)])
     return marks
+
+
+def sent_mark(name: str) -> str:
+    """The mark of what left this machine, with the server or host."""
+    return f"{LEFT_MACHINE} {single_line(name, LONGEST_HOST)}"
 
 
 def _scores(entry: Entry, style: Style) -> list[list[Segment]]:

@@ -23,7 +23,7 @@ from tchat.tui.widgets.transcript.document import Fence, PlainText
 from tchat.tui.widgets.transcript.entry import Entry, Format, Step
 from tchat.tui.widgets.transcript.layout import FOLD, TEXT, Fold, Shape
 from tchat.tui.widgets.transcript.lines import Line, cut, line, prefixed
-from tchat.tui.widgets.transcript.role_line import SEPARATOR
+from tchat.tui.widgets.transcript.role_line import SEPARATOR, sent_mark
 
 ARGUMENTS = Fold("arguments")  # folds together with the result
 NAMES = 16  # cells of the names of arguments
@@ -140,6 +140,8 @@ class StepLayout:
             Segment(start, tone if sign else palette.muted),
             Segment(one_line(step.name, NAME), palette.base),
         ]
+        if step.sent_to:
+            segments.append(Segment(f" {sent_mark(step.sent_to)}", palette.muted))
         arguments = short_arguments(step.arguments)
         if step.state in REASON_FIRST:
             rest.append(arguments)
