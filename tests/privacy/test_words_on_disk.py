@@ -152,7 +152,7 @@ def type_on_screen(stage: Stage, *flags: str) -> None:
     with Terminal((*COMMAND, *SHORT, *flags), folder=str(stage.user)) as terminal:
         terminal.until(PROMPT)
         terminal.send(f"{say()}\r")
-        terminal.until("tok/s")
+        terminal.until("cut off")
         draft = say()
         terminal.send(draft)
         terminal.until(draft.split()[0])
@@ -225,7 +225,7 @@ def test_a_running_process_maps_no_readable_file_with_words(locked: Stage) -> No
     with Terminal((*COMMAND, *SHORT), folder=str(locked.user)) as terminal:
         terminal.until(PROMPT)
         terminal.send(f"{locked.words.canary()}\r")
-        terminal.until("tok/s")
+        terminal.until("cut off")
         process = Path(f"/proc/{terminal.pid}")
         maps = (process / "maps").read_text().splitlines()
         files = {line.split(maxsplit=5)[5] for line in maps if "/" in line}
