@@ -119,6 +119,7 @@ def locked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
 def use(stage: Stage, rounds: int = 1) -> None:
     """Everything that words go into."""
     say = stage.words.canary
+    stage("config", "set", "tools.allow", "write_file")
     for _ in range(rounds):
         stage("-s", say(), f"Repeat {say()}", *SHORT)
         stage("-c", say(), *SHORT)
