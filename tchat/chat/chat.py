@@ -89,8 +89,8 @@ class Chat:
         self.tools = tools
         self._offered: OfferedTools | None = None
         self.paths = paths
-        is_private = store.path is None if is_private is None else is_private
-        self._handle = ModelHandle(paths, self.cancel, model, is_private=is_private, chat=self)
+        self.is_private = store.path is None if is_private is None else is_private
+        self._handle = ModelHandle(paths, self.cancel, model, is_private=self.is_private, chat=self)
         self._builder = PromptBuilder(store)
         self._questions = Questions(store, self._builder.branches)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from tchat.engine.events import (
     CandidateEvent,
@@ -18,12 +19,20 @@ from tchat.engine.events import (
     ReplyDelta,
     TextDelta,
 )
-from tchat.errors import DoesNotFit, ModelError, PromptTooLong, TchatError, UsageError
+from tchat.errors import (
+    DoesNotFit,
+    ModelError,
+    NetworkError,
+    PromptTooLong,
+    TchatError,
+    UsageError,
+)
 from tchat.humanize import size_text, speed_text
 from tchat.models.files import has_gguf_ending, short_model_name
 from tchat.models.sources.starter import STARTER
 from tchat.paths import Paths, expanded
 from tchat.sanitize import single_line
+from tchat.settings.schema import has_url_scheme
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -33,37 +42,47 @@ if TYPE_CHECKING:
 
 COMPARE = "compare"  # the kind of its notices
 LEAST, MOST = 2, 8  # models
+# Errors of one model, which leave the others as they are; of servers the last two.
+OF_ONE_MODEL = (ModelError, DoesNotFit, PromptTooLong, NetworkError, UsageError)
+NO_SERVERS: Mapping[str, Any] = MappingProxyType({})
 PULLED = ("qwen3:4b", "gemma3:4b")  # in the example where none are installed
 
 
-def parse_models(argument: str, paths: Paths) -> tuple[list[str], str]:
+def parse_models(
+    argument: str, paths: Paths, servers: Mapping[str, Any] = NO_SERVERS
+) -> tuple[list[str], str]:
     """Parse ``/compare MODEL MODEL… [QUESTION]``: the models, and the question or nothing.
 
-    The first two words are models; a later one is if it is written as one. Nothing is loaded.
+    The first two words are models; a later one is if it is written as one. Nothing is loaded, and
+    no server is asked. ``servers`` is the table ``[servers]`` of ``config.toml``.
 
     Raises:
         ModelError: No model has such a name, or it is not on this disk.
-        UsageError: There are too few, too many, or the same twice.
+        UsageError: There are too few, too many, or the same twice, or a server is not described
+            correctly.
     """
     from tchat.models.models_file import aliases
     from tchat.models.resolve import resolve
+    from tchat.servers.config import find_server_model
 
-    known = aliases(paths)
+    known = {*aliases(paths), *servers}
     names: list[str] = []
-    files = []
+    found: list[object] = []
     rest = argument.strip()
     while rest:
         word, *more = rest.split(maxsplit=1)
-        if len(names) >= LEAST and not _is_written_as_model(word, known):
+        if len(names) >= LEAST and not _is_written_as_model(word, known, servers):
             break
-        path = resolve(word, paths)
-        if path.resolve() in files:
+        served = find_server_model(word, servers, str(paths.config_file))
+        path = resolve(word, paths) if served is None else Path(word)
+        model = served or path.resolve()
+        if model in found:
             raise UsageError(
                 tr("{model} is named twice", model=single_line(word, 80)),
                 tr("/compare needs different models"),
             )
-        files.append(path.resolve())
-        is_path = path == expanded(word)
+        found.append(model)
+        is_path = served is None and path == expanded(word)
         names.append(str(path.absolute()) if is_path else word)
         rest = more[0] if more else ""
     if not LEAST <= len(names) <= MOST:
@@ -89,10 +108,19 @@ def _example(paths: Paths) -> Sequence[str]:
     return list(installed.values())[:LEAST] if len(installed) >= LEAST else PULLED
 
 
-def _is_written_as_model(word: str, aliases: Container[str]) -> bool:
+def _is_written_as_model(word: str, known: Container[str], servers: Container[str]) -> bool:
     name, colon, tag = word.partition(":")
     is_tagged = bool(colon and name and tag) and "//" not in word
-    return word == STARTER or word in aliases or is_tagged or has_gguf_ending(word)
+    server, slash, model = word.partition("/")
+    is_served = bool(slash and model) and server in servers
+    return word == STARTER or word in known or is_tagged or is_served or has_gguf_ending(word)
+
+
+def shown_model(name: str, servers: Container[str] = NO_SERVERS) -> str:
+    """What a model is called beside others: one on a server with that server. Raw."""
+    if has_url_scheme(name):
+        return name.partition("://")[2]
+    return name if name.partition("/")[0] in servers else short_model_name(name)
 
 
 def compare_models(
@@ -121,6 +149,7 @@ class _Comparison:
         self._ended: list[CandidateEvent] = []  # ends that come before the first reply begins
         self._ids: dict[int, int] = {}
         self._whole: list[int] = []  # those that ended by themselves
+        self._texts: dict[int, list[str]] = {}
         self._failure: TchatError | None = None
 
     def run(self, prompt: str) -> Iterator[Event]:
@@ -160,6 +189,9 @@ class _Comparison:
         parts, stays = [], True
         with MetadataCache(self._chat.paths) as metadata_cache:
             for name in self._names:
+                if self._settings(name).server:  # needs no memory here
+                    parts.append(self._shown(name))
+                    continue
                 try:
                     metadata = metadata_cache.metadata(resolve(name, self._chat.paths))
                     if name != self._chat.settings.model:
@@ -177,7 +209,7 @@ class _Comparison:
                 "One after the other, since memory holds one at a time: {models}; then {model} is "
                 "loaded again",
                 models=models,
-                model=_shown(self._chat.settings.model),
+                model=self._shown(self._chat.settings.model),
             ),
             False,
         )
@@ -200,17 +232,21 @@ class _Comparison:
         if not is_own:
             writer = Chat(
                 self._settings(name), chat.paths, chat.store, session=chat.session,
-                cancel=chat.cancel,
+                is_private=chat.is_private, cancel=chat.cancel,
             )  # fmt: skip
             writer.session_overrides = chat.session_overrides
         try:
             with closing(self._send(writer, prompt)) as events:
                 yield from self._reply_events(index, events)
-        except (ModelError, DoesNotFit, PromptTooLong) as error:
+        except OF_ONE_MODEL as error:
             self._failure = error
-            text = tr("{model} is left out: {reason}", model=_shown(name), reason=str(error))
+            model, written = self._shown(name), "".join(self._texts.get(index, ()))
+            if written:
+                text = tr("the reply of {model} ends here: {reason}", model=model, reason=error)
+            else:
+                text = tr("{model} is left out: {reason}", model=model, reason=error)
             yield Notice(COMPARE, text)
-            yield from self._finish(CandidateEvent(index, _empty("")))
+            yield from self._finish(CandidateEvent(index, _empty(written)))
         finally:
             chat.session = writer.session
             if not is_own:
@@ -221,7 +257,7 @@ class _Comparison:
 
     def _reply_events(self, index: int, events: Iterator[Event]) -> Iterator[Event]:
         """The events of one reply, until it ends or is stopped."""
-        text: list[str] = []
+        text = self._texts.setdefault(index, [])
         for event in events:
             if isinstance(event, MessageStored):
                 self._ids[index] = event.reply
@@ -241,6 +277,9 @@ class _Comparison:
                 yield from self._finish(CandidateEvent(index, _empty("".join(text))))
                 return
 
+    def _shown(self, name: str) -> str:
+        return single_line(shown_model(name, self._chat.settings.servers), 60)
+
     def _finish(self, event: CandidateEvent) -> Iterator[Event]:
         """The end of a reply; held back until one has begun, which the view waits for."""
         if self._ids:
@@ -256,19 +295,15 @@ def _described(name: str, metadata: ModelMetadata, metadata_cache: MetadataCache
     speed = metadata_cache.speed(metadata) or estimated_speed(
         metadata, known_machine(metadata_cache)
     )
-    size = size_text(metadata.size)
+    size, shown = size_text(metadata.size), single_line(short_model_name(name), 60)
     if not speed:
-        return f"{_shown(name)} ({size})"
+        return f"{shown} ({size})"
     return tr(
         "{model} ({size}, about {speed} tok/s)",
-        model=_shown(name),
+        model=shown,
         size=size,
         speed=speed_text(speed),
     )
-
-
-def _shown(name: str) -> str:
-    return single_line(short_model_name(name), 60)
 
 
 def _empty(text: str) -> Finished:

@@ -29,7 +29,6 @@ from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import run_on_engine_thread
 from tchat.engine.events import Event, Ranked, TextDelta
 from tchat.errors import Abandoned, Interrupted, StorageError, UsageError
-from tchat.models.files import short_model_name
 from tchat.paths import Paths, is_directory
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, Value, needs_loading, with_values
@@ -480,14 +479,14 @@ class LineChat:
 
     async def compare_models(self, models: Sequence[str], prompt: str) -> None:
         """Print the reply of each model, one after the other."""
-        from tchat.chat.compare import compare_models
+        from tchat.chat.compare import compare_models, shown_model
         from tchat.cli.output.candidates import CandidateOutput
 
         prompt = self._with_mentions(prompt)
         options = OutputOptions(markdown=self.settings.markdown, usage=self._details)
 
         def work() -> None:
-            names = [short_model_name(each) for each in models]
+            names = [shown_model(each, self.settings.servers) for each in models]
             with CandidateOutput(self.console, options, len(models), names=names) as output:
                 for event in compare_models(self._chat, models, prompt):
                     output.show(event)

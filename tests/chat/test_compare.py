@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from tchat.engine.events import CandidateEvent, Event, Finished, Notice, Reason,
 from tchat.errors import DoesNotFit, ModelNotFound, UsageError
 from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths
+from tchat.sessions.records import Message, Session, Status
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
+from tests.servers.fake_server import Answer, FakeServer, json_answer, piece, reply, serving, sse
 
 from .conftest import OpenChat
 
@@ -35,10 +38,18 @@ def notices(events: list[Event]) -> str:
     return "\n".join(each.text for each in events if isinstance(each, Notice))
 
 
-def stored_models(chat: Chat, store: SessionStore) -> list[str]:
+def last_session(chat: Chat) -> Session:
     assert chat.session is not None
-    tree = store.tree(chat.session.id).messages
-    return [each.model for each in tree if each.role == "assistant"]
+    return chat.session
+
+
+def written(chat: Chat, store: SessionStore) -> list[Message]:
+    tree = store.tree(last_session(chat).id).messages
+    return [each for each in tree if each.role == "assistant"]
+
+
+def stored_models(chat: Chat, store: SessionStore) -> list[str]:
+    return [each.model for each in written(chat, store)]
 
 
 def test_each_model_replies_and_is_stored_with_its_reply(
@@ -134,6 +145,104 @@ def test_cancelling_between_two_models_keeps_what_was_written(
     list(chat.send("On"))
     assert chat.metadata is not None
     assert str(chat.metadata.path) == chat.settings.model
+
+
+# Models on servers
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with serving() as server:
+        yield server
+
+
+def boxed(fake: FakeServer, **more: object) -> dict[str, dict[str, object]]:
+    return {"box": {"url": fake.url, "ctx_size": 1000, **more}}
+
+
+def test_models_here_and_on_servers_reply_to_one_question(
+    open_chat: OpenChat, store: SessionStore, models: list[str], fake: FakeServer
+) -> None:
+    fake.chat(reply("It is blue"))
+    chat = open_chat(servers=boxed(fake))
+    names = [models[0], "box/tiny", f"{fake.url}/tiny"]
+    events = list(compare_models(chat, names, "why?"))
+    assert stored_models(chat, store) == names
+    assert {replies(events)[index].text for index in (1, 2)} == {"It is blue"}
+    assert [body["messages"][-1]["content"] for body in fake.bodies()] == ["why?", "why?"]
+    assert f"tiny-spm (317 kB), box/tiny, {fake.host}/v1/tiny" in notices(events)
+    chat.close()
+
+
+def test_a_chat_on_a_server_compares_with_a_model_here(
+    open_chat: OpenChat, store: SessionStore, models: list[str], fake: FakeServer
+) -> None:
+    fake.chat(reply("It is blue"))
+    chat = open_chat(model="box", servers=boxed(fake))
+    list(compare_models(chat, ["box", models[0]], "why?"))
+    assert stored_models(chat, store) == ["box", models[0]]
+    list(chat.send("and now?"))
+    assert store.branch(last_session(chat).id)[-1].model == "box"
+    chat.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "says", "kept"),
+    [
+        ([Answer(sse(piece("It is"), done=False), cut=True)], "ends here: the connection", "It is"),
+        ([json_answer({"error": "no"}, 400)], "box/tiny is left out: box answers with", ""),
+    ],
+)
+def test_a_server_that_fails_leaves_the_others(
+    open_chat: OpenChat,
+    store: SessionStore,
+    models: list[str],
+    fake: FakeServer,
+    answers: list[Answer],
+    says: str,
+    kept: str,
+) -> None:
+    fake.chat(*answers)
+    chat = open_chat(servers=boxed(fake))
+    events = list(compare_models(chat, ["box/tiny", models[0]], "why?"))
+    assert says in notices(events)
+    assert replies(events)[0].text == kept
+    stored = [(each.model, each.text, each.status) for each in written(chat, store)]
+    assert [(each[1], each[2]) for each in stored if each[0] == "box/tiny"] == (
+        [(kept, Status.INTERRUPTED)] if kept else []
+    )
+    assert stored[-1][0] == models[0]
+    assert store.branch(last_session(chat).id)[-1].model == models[0]
+    chat.close()
+
+
+def test_a_private_chat_is_compared_with_no_server(
+    paths: Paths, store: SessionStore, models: list[str], fake: FakeServer
+) -> None:
+    fake.chat(reply("It is blue"))
+    settings = Settings(model=models[0], threads=1, servers=boxed(fake))
+    with Chat(settings, paths, store, is_private=True) as chat:
+        events = list(compare_models(chat, [models[0], "box/tiny"], "why?"))
+    assert "box/tiny is left out: this session is private" in notices(events)
+    assert fake.seen == []
+
+
+def test_servers_are_named_as_other_models_are(
+    paths: Paths, models: list[str], fake: FakeServer
+) -> None:
+    servers = boxed(fake, model="tiny")
+    line = f"{models[0]} box box/other why is box/not/here"
+    assert parse_models(line, paths, servers) == (
+        [models[0], "box", "box/other"],
+        "why is box/not/here",
+    )
+    assert parse_models(f"{models[0]} {fake.url}/tiny http://a.example says", paths, servers) == (
+        [models[0], f"{fake.url}/tiny"],
+        "http://a.example says",
+    )
+    with pytest.raises(UsageError, match="twice"):
+        parse_models("box box/tiny", paths, servers)
+    assert fake.seen == []
 
 
 # The command's argument

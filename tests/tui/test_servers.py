@@ -19,12 +19,15 @@ from tchat.sessions.records import Status
 from tchat.settings import Settings
 from tchat.tui.services.downloads import Downloads
 from tchat.tui.services.models import ModelService
+from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.status import StatusLine
 from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import shows, text
 from tests.tui.test_transcript import rows
+
+from .test_candidates import columns
 
 
 @pytest.fixture
@@ -210,3 +213,20 @@ async def test_a_private_session_is_not_sent(fake: FakeServer, paths: Paths) -> 
         await shown.idle()
         assert any("this session is private" in each.text for each in shown.all_entries)
         assert "secret" not in json.dumps(fake.bodies())
+
+
+async def test_a_model_here_and_one_on_a_server_are_compared(
+    fake: FakeServer, paths: Paths, tiny_model: Path
+) -> None:
+    settings = replace(settings_for(fake, str(tiny_model)), threads=1)
+    async with opened(settings, paths) as shown:
+        await shown.type(f"/compare {tiny_model} lab/Qwen3-0.6B why?")
+        await shown.until(lambda: bool(shown.screen.query(Candidates)))
+        await shown.idle()
+        labels = [each.standing.label for each in columns(shown)]
+        assert labels == ["tiny", "lab/Qwen3-0.6B"]
+        await shown.pilot.press("2", "enter")
+        await shown.until(lambda: not shown.screen.query(Candidates))
+        await shown.idle()
+        assert shown.branch == [("user", "why?"), ("assistant", "It is blue")]
+        assert shown.messages[-1].model == "lab/Qwen3-0.6B"

@@ -119,8 +119,8 @@ async def _write_best(host: CommandHost, argument: str) -> None:
 async def _compare_models(host: CommandHost, argument: str) -> None:
     from tchat.chat.compare import parse_models
 
-    paths = host.paths
-    models, prompt = await host.read_all(lambda _: parse_models(argument, paths))
+    paths, servers = host.paths, host.settings.servers
+    models, prompt = await host.read_all(lambda _: parse_models(argument, paths, servers))
     await host.compare_models(models, prompt)
 
 

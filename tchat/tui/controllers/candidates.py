@@ -22,7 +22,6 @@ from tchat.engine.events import (
     TextDelta,
 )
 from tchat.errors import TchatError, UsageError
-from tchat.models.files import short_model_name
 from tchat.sessions.records import Role, Status
 from tchat.translation import N_, tr
 from tchat.tui.background import background
@@ -148,6 +147,7 @@ class CandidatesController:
 
     async def _open(self, run: CandidateRun, first: MessageStored) -> None:
         """Put the candidates in the place of the messages."""
+        from tchat.chat.compare import shown_model
         from tchat.tui.widgets.candidates import Candidates
 
         message = await self._context.messages.message(first.question)
@@ -155,7 +155,8 @@ class CandidatesController:
         replies = (each for each in last if each.role is Role.ASSISTANT)
         run.before = next((each.id for each in replies if each.id != first.reply), None)
         self._transcript.drop_pending()  # the messages are read again at the end
-        names = [short_model_name(name) for name in run.names]
+        servers = self._context.settings.servers
+        names = [shown_model(name, servers) for name in run.names]
         keys = self._context.keys_in_force() if self._context.has_own_keys else ()
         run.view = Candidates(message.text, run.count, names, keys)
         self._transcript.view.display = False
