@@ -121,13 +121,18 @@ class ServerBackend:
             self._connection,
             self.cancel.is_set,
             self.redaction,
+            self._offered,
         )
 
     @contextmanager
     def counting(self) -> Iterator[ServerEncoder | None]:
         """Estimate prompts on any thread; a draft is not sent to be counted."""
         found = self._description
-        yield ServerEncoder(self.server.url, found, self._calibration) if found else None
+        yield (
+            ServerEncoder(self.server.url, found, self._calibration, offered=self._offered)
+            if found
+            else None
+        )
 
     # What only the engine in this process does
 
@@ -385,4 +390,4 @@ class ServerBackend:
 
     def _calibrate(self, messages: Sequence[ChatMessage], turn: ServerTurn) -> None:
         if turn.usage.prompt is not None:
-            self._calibration.record(messages, turn.usage.prompt)
+            self._calibration.record(messages, turn.usage.prompt, turn.offered)

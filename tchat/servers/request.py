@@ -62,7 +62,7 @@ class ChatRequest:
             messages=redacted_messages(self.messages, redaction),
             sampling=replace(self.sampling, stop=stop),
             schema=self.schema and redaction.redact_json(self.schema, numbers=False),
-            tools=[_redacted_tool(each, redaction) for each in self.tools],
+            tools=[redacted_tool(each, redaction) for each in self.tools],
         )
 
 
@@ -118,7 +118,8 @@ def redacted_messages(
     ]
 
 
-def _redacted_tool(tool: Mapping[str, Any], redaction: OutgoingRedaction) -> dict[str, Any]:
+def redacted_tool(tool: Mapping[str, Any], redaction: OutgoingRedaction) -> dict[str, Any]:
+    """The definition of a tool with placeholders."""
     function = tool["function"]
     return {
         **tool,

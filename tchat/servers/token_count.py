@@ -5,6 +5,7 @@ A draft is never sent to be counted: it leaves this machine when the user sends 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from tchat.engine.prompt.message_formats import ReplyPhase
 from tchat.errors import TchatError
 from tchat.servers.connection import ServerConnection, Stopped
 from tchat.servers.description import ServerDescription
-from tchat.servers.request import message_json, redacted_messages
+from tchat.servers.request import message_json, redacted_messages, redacted_tool
 
 if TYPE_CHECKING:
     from tchat.engine.prompt.template import Think
@@ -38,11 +39,17 @@ class Calibration:
 
     bytes_per_token: float = BYTES_PER_TOKEN
 
-    def record(self, messages: Sequence[ChatMessage], tokens: int) -> None:
-        """Learn from a prompt whose tokens the server has told."""
+    def record(
+        self,
+        messages: Sequence[ChatMessage],
+        tokens: int,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Learn from a prompt with ``tools``, whose tokens the server has told."""
         left = tokens - MARKS * len(messages)
         if left >= LEAST_MEASURED:
-            measured = sum(_size(each.content) for each in messages) / left
+            texts = (*map(_text_of, messages), _definitions(tools))
+            measured = sum(map(_size, texts)) / left
             self.bytes_per_token = min(max(measured, FEWEST), MOST)
 
 
@@ -57,6 +64,7 @@ class ServerEncoder:
         connection: Where to count; None to estimate.
         stopped: Whether to give up.
         redaction: Replaces values in what is sent to be counted; None for none.
+        offered: The tools that each prompt offers, as in the API.
     """
 
     url: str
@@ -65,6 +73,7 @@ class ServerEncoder:
     connection: ServerConnection | None = field(default=None, compare=False)
     stopped: Callable[[], bool] = field(default=never, compare=False)
     redaction: OutgoingRedaction | None = field(default=None, compare=False)
+    offered: Sequence[Mapping[str, Any]] = field(default=(), hash=False)
 
     @property
     def model(self) -> str:
@@ -77,9 +86,9 @@ class ServerEncoder:
         return self.url
 
     @property
-    def tools(self) -> None:
-        """None: they are no part of the count."""
-        return
+    def tools(self) -> Sequence[Mapping[str, Any]]:
+        """Those that are offered with each prompt."""
+        return self.offered
 
     @property
     def size(self) -> int:
@@ -115,7 +124,8 @@ class ServerEncoder:
             PromptTooLong: It cannot fit, by far.
             InterruptedError: ``stopped`` was True.
         """
-        about = sum(self.count(each.content) + MARKS for each in messages)
+        about = sum(self.count(_text_of(each)) + MARKS for each in messages)
+        about += self.count(_definitions(self.offered))
         if about > 2 * self.size:
             raise too_long(about, self.size, self.description.model.trained_context, about=True)
         tokens = None
@@ -131,23 +141,26 @@ class ServerEncoder:
         self, connection: ServerConnection, messages: Sequence[ChatMessage], *, continues: bool
     ) -> int | None:
         """What the server counts; None where its answer says nothing."""
+        tools = self.offered
         if self.redaction is not None:
             messages = redacted_messages(messages, self.redaction)
+            tools = [redacted_tool(each, self.redaction) for each in tools]
         turns = [message_json(each) for each in messages]
+        chat = {"messages": turns, **({"tools": tools} if tools else {})}
         begins = {"add_generation_prompt": not continues, "continue_final_message": continues}
         try:
             match self.description.kind.tokenize:
                 case "messages":
-                    body = {"model": self.description.model.id, "messages": turns, **begins}
+                    body = {"model": self.description.model.id, **chat, **begins}
                     return _count_in(self._post(connection, "//tokenize", body))
                 case "template":
-                    written = self._post(connection, "//apply-template", {"messages": turns})
+                    written = self._post(connection, "//apply-template", chat)
                     if not isinstance(written.get("prompt"), str):
                         return None
                     body = {"content": written["prompt"], "add_special": True}
                     return _count_in(self._post(connection, "//tokenize", body))
                 case _:
-                    text = "\n".join(each.content for each in messages)
+                    text = "\n".join((*map(_text_of, messages), _definitions(tools)))
                     found = _count_in(
                         self._post(connection, "//extras/tokenize/count", {"input": text})
                     )
@@ -167,6 +180,16 @@ def _count_in(found: Mapping[str, Any]) -> int | None:
     if type(count) is int and 0 <= count < 1 << 30:
         return count
     return len(tokens) if isinstance(tokens, list) else None
+
+
+def _text_of(message: ChatMessage) -> str:
+    """What a message adds to a prompt, besides its marks."""
+    calls = (text for call in message.tool_calls for text in (call.name, call.arguments))
+    return "\n".join((message.content, *calls))
+
+
+def _definitions(tools: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(tools, ensure_ascii=False) if tools else ""
 
 
 def _size(text: str) -> int:

@@ -126,6 +126,11 @@ class ServerTurn:
         else:
             yield from self._items_of(chunk, skipped)
 
+    @property
+    def offered(self) -> Sequence[Mapping[str, Any]]:
+        """The tools that were offered."""
+        return self._request.tools
+
     def close(self, index: int) -> list[ReplyDelta]:
         """End the reply ``index``; returns the text that was held back."""
         return self.replies[index].close()

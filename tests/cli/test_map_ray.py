@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tchat.cli.map.ray_rows import RayFleet
-from tchat.cli.map.spread import AHEAD, Chunk, WorkerLost
+from tchat.cli.map.spread import AHEAD, TRIES, Chunk, WorkerLost
 from tests.cli.test_map import FLAGS, WORDS, records, tchat_map
 
 pytestmark = [
@@ -203,11 +203,15 @@ def test_nodes_that_die_at_random_points_lose_nothing(
         ran = tchat_map(*call, "--ray", cluster.address, "-o", str(output))
     finally:
         cluster.shutdown()
-    assert ran.code == 0, ran.err
-    assert power.cuts == cuts
-    assert output.read_bytes() == whole.read_bytes()
-    assert power.asked == Counter(range(count)) + power.lost
+    assert power.cuts == cuts, ran.err
+    # A row that three workers were lost with is given up, as it may be the reason.
+    given_up = {index for index, times in power.lost.items() if times == TRIES}
+    failed = {each["index"] for each in records(output.read_text()) if "error" in each}
+    assert failed == given_up
+    assert power.asked + Counter(given_up) == Counter(range(count)) + power.lost
     assert sum(power.lost.values()) <= cuts * AHEAD * 4
+    assert tchat_map(*call, "-o", str(output)).code == 0
+    assert output.read_bytes() == whole.read_bytes()
     record("nodes removed", cuts)
     record("rows asked again", sum(power.lost.values()))
 

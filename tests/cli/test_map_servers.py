@@ -92,6 +92,28 @@ def test_what_was_answered_is_kept_and_the_call_resumes_elsewhere(
     assert "results of another call" in ran.err
 
 
+@pytest.mark.parametrize("down", ["then", "first"])
+def test_a_call_resumes_whichever_servers_are_up(
+    servers: list[FakeServer], rows: Path, tmp_path: Path, down: str
+) -> None:
+    _, second = servers
+    second.put("/v1/models", models("other", owner="vllm"))
+    output = tmp_path / "out.jsonl"
+    first_rows = tmp_path / "first.txt"
+    first_rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:8]))
+    call = ("--servers", "a,b", "-o", str(output))
+    if down == "first":
+        second.put("/v1/models", CUT)
+    assert tchat_map("why {}", str(first_rows), *call).code == 0
+    second.put("/v1/models", CUT if down == "then" else models("other", owner="vllm"))
+    ran = tchat_map("why {}", str(rows), *call)
+    assert ran.code == 0, ran.err
+    assert "8 of 20 rows are there already" in ran.err
+    assert [record["index"] for record in records(output.read_text())] == list(range(20))
+    ran = tchat_map("who {}", str(rows), *call)
+    assert "results of another call" in ran.err
+
+
 def test_one_that_is_not_there_is_told_and_left_out(servers: list[FakeServer], rows: Path) -> None:
     assert tchat("servers", "add", "c", "http://127.0.0.1:9").code == 0
     ran = tchat_map("why {}", str(rows), "--servers", "c,a")

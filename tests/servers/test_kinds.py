@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -17,13 +19,16 @@ from tchat.engine.events import (
     Reason,
     TextDelta,
 )
-from tchat.engine.prompt import ChatMessage
+from tchat.engine.prompt import ChatMessage, MessageCall
+from tchat.engine.prompt.tools import PromptTools, ToolDefinition
+from tchat.engine.tool_reply import ReplyReader, ToolReplies
 from tchat.errors import ModelNotFound, UsageError
 from tchat.servers.backend import ServerBackend
 from tchat.servers.description import describe
 from tchat.servers.errors import ServerError
 from tchat.servers.kinds import KINDS
 from tchat.settings import Sampling
+from tchat.tools.tool import object_schema
 from tests.servers.asking import (
     QUESTION,
     ask,
@@ -487,4 +492,82 @@ def test_a_server_without_logprobs_is_not_asked(fake: FakeServer) -> None:
     with pytest.raises(UsageError, match="gives no log-probabilities"):
         list(backend.score_labels(QUESTION, ["yes", "no"]))
     assert [each.path for each in fake.seen if each.path == CHAT] == []
+    backend.close()
+
+
+# Tools in the count
+
+
+def with_tools(backend: ServerBackend) -> list[Any]:
+    """Offer one; as it is sent."""
+    schema = object_schema(("city",), city={"type": "string"})
+    weather = ToolDefinition("weather", "Look up the weather of a city", json.dumps(schema))
+    backend.offer_tools(PromptTools((weather,)))
+    return [weather.as_json()]
+
+
+CALLED = [
+    *QUESTION,
+    ChatMessage("assistant", "", tool_calls=(MessageCall("1", "weather", '{"city": "Berlin"}'),)),
+    ChatMessage("tool", "cold", tool_call_id="1"),
+]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_tools_and_calls_are_part_of_an_estimate(fake: FakeServer, connected: bool) -> None:
+    backend = backend_of(fake)
+    list(backend.load())
+
+    def counted(messages: list[ChatMessage]) -> int:
+        with backend.counting() as encoder:
+            found = backend.encoder if connected else encoder
+            assert found is not None
+            return len(found.for_answer(messages).tokens)
+
+    without = counted(QUESTION)
+    definitions = with_tools(backend)
+    expected = len(json.dumps(definitions)) / 3.6
+    assert expected <= counted(QUESTION) - without <= expected + 1
+    plain = [replace(each, tool_calls=()) for each in CALLED]
+    assert counted(CALLED) - counted(plain) >= 6
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("vllm", "/tokenize"), ("llama-server", "/apply-template")]
+)
+def test_tools_are_part_of_what_a_server_counts(kind: str, path: str, fake: FakeServer) -> None:
+    fake.put("/apply-template", json_answer({"prompt": "<|user|>Why"}))
+    fake.put("/tokenize", json_answer({"count": 90, "tokens": [1] * 90}))
+    backend = backend_of(fake, kind=kind, ctx_size=120)
+    list(backend.load())
+    definitions = with_tools(backend)
+    assert len(backend.encoder.for_answer(CALLED).tokens) == 90
+    (body,) = fake.bodies(path)
+    assert body["tools"] == definitions
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "weather"
+    backend.close()
+
+
+def test_a_server_that_counts_texts_gets_tools_and_calls(fake: FakeServer) -> None:
+    fake.put("/extras/tokenize/count", json_answer({"count": 90}))
+    backend = backend_of(fake, kind="llama-cpp-python", ctx_size=120)
+    list(backend.load())
+    with_tools(backend)
+    backend.encoder.for_answer(CALLED)
+    (body,) = fake.bodies("/extras/tokenize/count")
+    assert "Look up the weather" in body["input"]
+    assert "Berlin" in body["input"]
+    backend.close()
+
+
+def test_estimates_learn_with_the_tools_that_were_offered(fake: FakeServer) -> None:
+    fake.chat(reply("yes", prompt_tokens=1300, completion_tokens=1))
+    backend = backend_of(fake)
+    question = [ChatMessage("user", "a word " * 500)]
+    list(backend.load())
+    with_tools(backend)
+    tools = ToolReplies(lambda *_: cast(ReplyReader, None))
+    list(backend.generate(question, Sampling(), tools=tools))
+    assert abs(len(backend.encoder.for_answer(question).tokens) - 1300) < 15
     backend.close()

@@ -228,12 +228,16 @@ class _MapJob:
                 PrintedResults(console, [row.index for row in rows] if ordered else ())
             )
         inputs = {row.index: self._input(row) for row in rows}
+        call = self._call()
         return open_results(
             expanded(self.request.output),
-            self._call(),
+            call,
             inputs,
             ordered=ordered,
             keep_errors=self.request.keep_errors,
+            resumes=partial(self.servers.resumes, self._call())
+            if self.servers
+            else lambda _: False,
         )
 
     def run(self, rows: Sequence[MapRow], results: Results, tally: Tally, console: Console) -> None:
@@ -379,15 +383,19 @@ class _MapJob:
             return record | {"error": str(error)}
 
     def _call(self) -> str:
-        """A hash of the call: all that determines results, except rows and seed."""
+        """A hash of the call: all that determines results, except rows and seed.
+
+        With servers, its end is that of their models alone.
+        """
         ask, settings = self.request.ask, self.settings
-        models = self.servers.models if self.servers else (Path(settings.model).name,)
+        models = () if self.servers else (Path(settings.model).name,)
         parts = (
             *(self.prompt.text, settings.system, *models, self.schema),
             *(settings.sampling.grammar, ask.labels, ask.threshold, settings.think),
             *((self.tools.names, settings.tools.tool_choice) if self.tools is not None else ()),
         )
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        return self.servers.call(name) if self.servers else name
 
 
 class MapCommand(SettingsCommand):

@@ -201,6 +201,7 @@ class RayFleet:
         except self._ray.exceptions.RayError as error:
             if worker in self._ready:
                 self._ready.remove(worker)
+                self._ray.kill(worker)  # it may live on where only the network failed
                 self.start(1)  # where there is room, as soon as there is
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise WorkerLost(single_line(reason[0], LONGEST_REASON)) from None

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -204,7 +204,13 @@ Results: TypeAlias = PrintedResults | ResultFile
 
 @contextmanager
 def open_results(
-    path: Path, call: str, inputs: Mapping[int, Any], *, ordered: bool, keep_errors: bool = False
+    path: Path,
+    call: str,
+    inputs: Mapping[int, Any],
+    *,
+    ordered: bool,
+    keep_errors: bool = False,
+    resumes: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[ResultFile]:
     """Open the file at ``path``, and resume what an earlier identical call wrote.
 
@@ -218,6 +224,7 @@ def open_results(
         inputs: Of each row.
         ordered: Whether to sort the file by them once it has every row.
         keep_errors: Whether rows that failed count as done; else they are tried again.
+        resumes: Whether ``call`` goes on with that of another name, which it takes over.
 
     Raises:
         UsageError: It holds something else, is not a regular file, or another call is writing it.
@@ -229,7 +236,7 @@ def open_results(
         output = _checked(path)
         file = _open_output(output, shown)
         try:
-            results = ResultFile(output, file, call, _found(file, call, inputs, shown))
+            results = ResultFile(output, file, *_found(file, call, inputs, shown, resumes))
         except BaseException:
             file.close()
             raise
@@ -304,8 +311,14 @@ def _open_output(path: Path, shown: str) -> io.FileIO:
     )
 
 
-def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) -> _Found:
-    """Read the file without changing it."""
+def _found(
+    file: io.FileIO,
+    call: str,
+    inputs: Mapping[int, Any],
+    shown: str,
+    resumes: Callable[[str], bool],
+) -> tuple[str, _Found]:
+    """Read the file without changing it; with the name of its call."""
     lines: dict[int, _Line] = {}
     failed: dict[int, str] = {}
     size = 0
@@ -316,6 +329,8 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
                 if line.endswith(b"\n") or not _begins(line, call, inputs, alone=not size):
                     raise foreign_file(shown)
                 break
+            if not size and resumes(record["call"]):
+                call = record["call"]
             _require_same(record, call, inputs, shown)
             index = record["index"]
             lines.pop(index, None)
@@ -326,7 +341,7 @@ def _found(file: io.FileIO, call: str, inputs: Mapping[int, Any], shown: str) ->
                 if "error" in record:
                     failed[index] = str(record["error"])
             size += len(line)
-    return _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
+    return call, _Found(lines, failed, size, os.fstat(file.fileno()).st_size)
 
 
 def result_lines(file: io.BufferedReader, shown: str) -> Iterator[bytes]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tchat.chat.server_model import open_server_model
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_SERVERS = 1000
+TAIL = 4  # characters of the name of a call that stand for the models
+MOST_TRIED = 1000  # sets of models of one size that may have answered before
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,30 @@ class ServerRows:
 
     Attributes:
         models: The names of the models that answer, sorted, each once.
+        has_unknown: Whether a server does not answer yet, whose model is not known so.
     """
 
     pool: ServerPool
     models: tuple[str, ...]
+    has_unknown: bool
     _cancel: Cancel
+
+    def call(self, name: str) -> str:
+        """The call ``name`` with these models."""
+        return name[:-TAIL] + _tail(self.models)
+
+    def resumes(self, call: str, earlier: str) -> bool:
+        """Whether ``call`` goes on with ``earlier``, for which other servers may have been up.
+
+        It had some of the models, or others that a server may have which does not answer now.
+        """
+        if call[:-TAIL] != earlier[:-TAIL]:
+            return False
+        some = (each for size in range(1, len(self.models)) for each in self._some(size))
+        return self.has_unknown or any(earlier.endswith(_tail(each)) for each in some)
+
+    def _some(self, size: int) -> Iterator[tuple[str, ...]]:
+        return islice(combinations(self.models, size), MOST_TRIED)
 
     def run(self, console: Console, work: Callable[[ServerPool, TerminalStatus], T]) -> T:
         """Run ``work``, which signals stop.
@@ -45,6 +69,10 @@ class ServerRows:
             Interrupted: A signal stopped it.
         """
         return run_on_engine_thread(lambda: _with_status(console, self.pool, work), self._cancel)
+
+
+def _tail(models: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(models).encode()).hexdigest()[:TAIL]
 
 
 def _with_status(
@@ -117,7 +145,7 @@ def open_server_rows(
             console.notice(
                 tr("the models have different names: {names}", names=_listed(sorted(known)))
             )
-        yield ServerRows(pool, tuple(sorted(known)), cancel)
+        yield ServerRows(pool, tuple(sorted(known)), len(up) < len(servers), cancel)
 
 
 def _print_server(console: Console, pool: ServerPool, server: PooledServer) -> None:
