@@ -67,7 +67,8 @@ def _find(settings: Settings, paths: Paths) -> ServerModel:
     found = find_server_model(settings.model, settings.servers, str(paths.config_file))
     if found is None:
         raise UsageError(
-            tr("no server is called {name}", name=settings.model), tr("see `tchat servers ls`")
+            tr("no model server is called {name}", name=settings.model),
+            tr("see `tchat servers ls`"),
         )
     return found
 

@@ -94,7 +94,7 @@ def server_of(name: str, listed: Iterable[ListedTool]) -> str:
 
 def source_text(tool: ListedTool) -> str:
     """Where a tool is from, in words."""
-    return tr("server {name}", name=tool.server) if tool.server else tr(tool.source.value)
+    return tr("MCP server {name}", name=tool.server) if tool.server else tr(tool.source.value)
 
 
 def effects_text(tool: ListedTool) -> str:

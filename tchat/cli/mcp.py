@@ -42,7 +42,7 @@ def complete_name(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-NAME = typer.Argument(..., help="Name of the server", autocompletion=complete_name)
+NAME = typer.Argument(..., help="Name of the MCP server", autocompletion=complete_name)
 
 
 @app.command()
@@ -68,7 +68,7 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def add(  # noqa: PLR0917 - Typer passes them by name
     ctx: typer.Context,
-    name: str = typer.Argument(..., help="Name of the new server"),
+    name: str = typer.Argument(..., help="Name of the new MCP server"),
     target: list[str] = typer.Argument(
         ..., help="Its URL, or the program that it is with its arguments", metavar="URL|COMMAND…"
     ),

@@ -41,13 +41,13 @@ def complete_name(incomplete: str) -> list[str]:
     return [name for name in server_tables(user_paths()) if name.startswith(incomplete)]
 
 
-NAME = typer.Argument(..., help="Server name", autocompletion=complete_name)
+NAME = typer.Argument(..., help="Name of the model server", autocompletion=complete_name)
 
 
 @app.command()
 def add(
     ctx: typer.Context,
-    name: str = typer.Argument(..., help="Name for the server, for `-m NAME/MODEL`"),
+    name: str = typer.Argument(..., help="Name for the model server, for `-m NAME/MODEL`"),
     url: str = typer.Argument(..., help="Base URL, as far as /v1"),
     *,
     model: str = typer.Option("", "-m", "--model", help="Model that NAME alone stands for"),
@@ -142,7 +142,12 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
         for server in servers
     ]
     header = (N_("NAME"), N_("URL"), N_("MODEL"), N_("KEY"), N_("KIND"), N_("PRIVATE"))
-    print_rows(console, header, rows, empty=tr("there is no server yet"))
+    print_rows(
+        console,
+        header,
+        rows,
+        empty=tr("there is no model server yet: `tchat servers add NAME URL` adds one"),
+    )
 
 
 @app.command()
@@ -164,7 +169,9 @@ def rm(ctx: typer.Context, name: str = NAME, dry_run: bool = DRY_RUN) -> None:
 @app.command("test")
 def check(
     ctx: typer.Context,
-    name: str = typer.Argument(..., help="Server name or URL", autocompletion=complete_name),
+    name: str = typer.Argument(
+        ..., help="Name or URL of the model server", autocompletion=complete_name
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Ask a server for its kind and its models; no chat is sent."""

@@ -20,7 +20,7 @@ class Capabilities:
         hidden_states: It gives those of the model.
         vision: Messages may hold images.
         tools: It is told of tools and gives their calls.
-        embeddings: It embeds texts.
+        embeddings: It embeds texts. Those of servers are not used: no part of tchat needs them.
     """
 
     exact_tokens: bool = False

@@ -234,7 +234,7 @@ def require_name(name: str) -> None:
         )
     if not NAME.fullmatch(name):
         raise UsageError(
-            tr("{name!r} is no name for a server", name=single_line(name, 64)),
+            tr("{name!r} is no name for a model server", name=single_line(name, 64)),
             tr("use letters, digits, dots, dashes and underscores"),
         )
 
@@ -274,7 +274,7 @@ def find_server(name: str, paths: Paths) -> Server:
     tables = server_tables(paths)
     if name not in tables:
         raise UsageError(
-            tr("no server is called {name}", name=single_line(name, 64)),
+            tr("no model server is called {name}", name=single_line(name, 64)),
             did_you_mean(name, tables) or tr("`tchat servers ls` lists them"),
         )
     return parse_server(name, tables[name], str(paths.config_file))

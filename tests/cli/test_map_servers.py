@@ -174,7 +174,7 @@ def test_a_row_that_fails_is_a_record_and_tried_again(
     ("flags", "why"),
     [
         (("--servers", "a,,b"), "separated by commas"),
-        (("--servers", "nobody"), "no server is called nobody"),
+        (("--servers", "nobody"), "no model server is called nobody"),
         (("--servers", "a", "-m", "b"), "--servers excludes -m"),
         (("--servers", "a", "-T", "calculator"), "--servers and -T cannot be combined"),
         (("--in-flight", "4"), "--in-flight needs --servers"),

@@ -60,7 +60,7 @@ def test_a_server_elsewhere_is_added_by_its_url(shell: Shell, home: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("add", "a b", "x"), 2, "cannot be the name of a server"),
+        (("add", "a b", "x"), 2, "cannot be the name of an MCP server"),
         (("add", "--env", "KEY", "a", "x"), 2, "--env takes NAME=VALUE, not `KEY`"),
         (("add", "--header", "K: v", "a", "x"), 2, "--header is for URLs"),
         (("add", "--env", "K=v", "a", "http://x"), 2, "a URL takes no arguments"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Shell, tchat
+from tests.servers.cuts import CUTS, TIMEOUT, WRITTEN, Cut
 from tests.servers.fake_server import (
     Answer,
     FakeServer,
@@ -158,13 +159,23 @@ def test_rows_are_mapped_with_tools_on_a_server(lab: FakeServer, tmp_path: Path)
     assert (first["output"], second["output"]) == ("It is 2", "It is 2")
 
 
-def test_a_cut_reply_is_printed_kept_and_ends_in_the_code_of_networks(lab: FakeServer) -> None:
-    lab.chat(Answer(sse(piece("It is"), done=False), cut=True))
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_a_cut_reply_is_printed_kept_and_ends_in_the_code_of_networks(
+    cut: Cut, fake: FakeServer, home: Path
+) -> None:
+    added = tchat("servers", "add", "lab", fake.url, "--timeout", str(TIMEOUT))
+    assert added.code == 0
+    fake.chat(cut.answer)
     ran = tchat("-m", "lab", "why?")
-    assert (ran.code, ran.out.strip()) == (5, "It is")
-    assert "the connection to lab was cut" in ran.err
+    assert (ran.code, ran.out.rstrip("\n")) == (5, WRITTEN)
+    assert cut.says in ran.err
+    assert len(ran.err.splitlines()) == 1
     (session,) = json.loads(tchat("sessions", "ls", "--json").out)
-    assert "It is" in tchat("sessions", "show", session["id"]).out
+    (kept,) = json.loads(tchat("sessions", "show", session["id"], "--json").out)["sessions"]
+    last = kept["messages"][-1]
+    assert (last["role"], last["text"], last["status"]) == ("assistant", WRITTEN, "interrupted")
+    fake.chat(reply(" blue", prompt_tokens=9, completion_tokens=1))
+    assert tchat("-c", "-m", "lab", "go on").code == 0
 
 
 def test_a_schema_goes_to_the_server_as_it_is(lab: FakeServer) -> None:

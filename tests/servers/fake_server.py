@@ -8,6 +8,8 @@ API").
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import time
 from collections import defaultdict, deque
@@ -32,6 +34,8 @@ class Answer:
         cut: Whether the connection is closed without the end of the body.
         hold: Waits for this after the pieces, before the end.
         is_open: Whether the body has no length and ends with the connection.
+        resets: Whether the connection is reset after the pieces.
+        seconds: Waits for ``hold`` so long at most.
     """
 
     body: Iterable[bytes] = ()
@@ -41,6 +45,8 @@ class Answer:
     cut: bool = False
     hold: threading.Event | None = None
     is_open: bool = False
+    resets: bool = False
+    seconds: float = 30.0
 
 
 def json_answer(value: object, status: int = 200, **headers: str) -> Answer:
@@ -194,7 +200,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data if answer.is_open else b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
         if answer.hold is not None:
-            answer.hold.wait(30)
+            answer.hold.wait(answer.seconds)
+        if answer.resets:
+            time.sleep(0.2)  # what was sent would be lost with it, if it came at once
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+            return
         if answer.cut or answer.is_open:
             self.close_connection = True
         else:

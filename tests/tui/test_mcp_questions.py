@@ -52,7 +52,7 @@ async def test_a_form_takes_answers_field_by_field_and_tells_what_is_wrong() -> 
         await pilot.press("h", "enter")
         await ready(app)
         assert typed == ["h"]
-        await shows(app, "The server shop asks")
+        await shows(app, "The MCP server shop asks")
         await shows(app, "small, large")
         await pilot.press("enter", *"old", "enter", "enter", "enter")
         await shows(app, "✗ this does not answer `Your name`")
@@ -102,7 +102,7 @@ async def test_a_server_gets_answers_and_a_reply_if_the_user_agrees(
 
     async with opened(settings, paths, (100, 36)) as shown_chat:
         shown_chat.screen.controllers.turn.run(turn)
-        await asked(shown_chat, FormDialog, "The server shop asks")
+        await asked(shown_chat, FormDialog, "The MCP server shop asks")
         if not agrees:
             await shown_chat.pilot.press("escape")
             await asked(shown_chat, ApprovalDialog, "Let your model reply")
@@ -153,7 +153,7 @@ async def test_a_stopped_turn_closes_a_form(settings: Settings, paths: Paths) ->
 
     async with opened(settings, paths, (100, 36)) as shown_chat:
         shown_chat.screen.controllers.turn.run(turn)
-        await asked(shown_chat, FormDialog, "The server shop asks")
+        await asked(shown_chat, FormDialog, "The MCP server shop asks")
         shown_chat.screen.controllers.turn.stop()
         await shown_chat.until(lambda: shown_chat.pilot.app.screen is shown_chat.screen)
         await shown_chat.idle()

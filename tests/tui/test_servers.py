@@ -22,6 +22,7 @@ from tchat.tui.services.models import ModelService
 from tchat.tui.widgets.candidates import Candidates
 from tchat.tui.widgets.header import ChatHeader
 from tchat.tui.widgets.status import StatusLine
+from tests.servers.cuts import CUTS, TIMEOUT, WRITTEN, Cut
 from tests.servers.fake_server import Answer, FakeServer, models, piece, reply, serving, sse
 from tests.tui.chat_stage import Shown, opened
 from tests.tui.stage import shows, text
@@ -58,6 +59,7 @@ async def test_a_reply_comes_from_the_server_whose_name_is_shown(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     async with opened(settings_for(fake), paths) as shown:
         assert "⇄ lab" in line(shown, ChatHeader)
+        assert line(shown, ChatHeader).count("lab") == 1
         assert "offline" not in line(shown, StatusLine)
         await shown.ask("why?")
         assert shown.branch == [("user", "why?"), ("assistant", "It is blue")]
@@ -127,13 +129,19 @@ async def test_escape_ends_the_request_at_once(fake: FakeServer, paths: Paths) -
     hold.set()
 
 
-async def test_a_cut_reply_is_kept_and_told(fake: FakeServer, paths: Paths) -> None:
-    fake.chat(Answer(sse(piece("It is"), done=False), cut=True))
-    async with opened(settings_for(fake), paths) as shown:
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+async def test_a_cut_reply_is_kept_and_told(cut: Cut, fake: FakeServer, paths: Paths) -> None:
+    fake.chat(cut.answer)
+    async with opened(settings_for(fake, timeout=TIMEOUT), paths) as shown:
         await shown.type("why?")
         await shown.idle()
-        assert shown.branch[-1] == ("assistant", "It is")
-        assert any("was cut" in each.text for each in shown.all_entries)
+        assert shown.branch[-1] == ("assistant", WRITTEN)
+        assert shown.messages[-1].status is Status.INTERRUPTED
+        assert any(cut.says in each.text for each in shown.all_entries)
+        fake.chat(reply(" blue", prompt_tokens=9, completion_tokens=1))
+        await shown.type("/continue")
+        await shown.idle()
+        assert shown.branch[-1] == ("assistant", f"{WRITTEN} blue")
 
 
 async def test_a_model_is_changed_to_one_on_a_server_and_back(

@@ -68,4 +68,4 @@ def _prompts(servers: McpServers) -> str:
 
 
 def _nothing() -> str:
-    return tr("There is none. `tchat mcp add NAME COMMAND…` adds a server.")
+    return tr("There is none. `tchat mcp add NAME COMMAND…` adds an MCP server.")

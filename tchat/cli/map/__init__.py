@@ -138,7 +138,7 @@ def _servers(request: MapRequest, settings: Settings, tools: ChatTools | None) -
         return (settings.model,) if settings.server and tools is None else ()
     if "model" in request.ask.settings:
         raise UsageError(
-            tr("--servers excludes -m"), tr("name the model behind the server: --servers lab/MODEL")
+            tr("--servers excludes -m"), tr("name the model after the server: --servers lab/MODEL")
         )
     if tools is not None:
         raise UsageError(
@@ -485,7 +485,7 @@ def command(
         None,
         "--servers",
         metavar="NAME,...",
-        help="Servers that answer the rows, each named as with -m: lab,gpu/qwen3:4b",
+        help="Model servers that answer the rows, each named as with -m: lab,gpu/qwen3:4b",
         callback=require_value,
     ),
     in_flight: int = typer.Option(

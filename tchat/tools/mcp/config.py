@@ -193,7 +193,7 @@ def _checked(document: Mapping[str, Any], path: Path) -> dict[str, ServerConfig]
     entries = _entries(document, path)
     servers = {name: _server(name, entry, path) for name, entry in entries.items()}
     if len(servers) > MAX_SERVERS:
-        raise _wrong(path, tr("it has more than {most} servers", most=MAX_SERVERS))
+        raise _wrong(path, tr("it has more than {most} MCP servers", most=MAX_SERVERS))
     known: dict[str, str] = {}
     for server in servers.values():
         names = (server.short_name, server.tool_prefix)
@@ -241,7 +241,7 @@ def add_server(path: Path, server: ServerConfig) -> None:
     """
     if not _NAME.fullmatch(server.name):
         raise UsageError(
-            tr("`{name}` cannot be the name of a server", name=single_line(server.name)),
+            tr("`{name}` cannot be the name of an MCP server", name=single_line(server.name)),
             tr("use letters, digits, _, - and ., at most 64"),
         )
     document = _document(path)

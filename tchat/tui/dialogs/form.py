@@ -81,7 +81,7 @@ class FormDialog(Dialog[Mapping[str, "FieldValue"]]):
 
     def opened(self) -> None:
         """Wait until the user has stopped typing something else."""
-        self.set_heading(tr("The server {name} asks", name=single_line(self._form.server, 40)))
+        self.set_heading(tr("The MCP server {name} asks", name=single_line(self._form.server, 40)))
         does = N_("done") if self._form.url else N_("send")
         self.show_hints((Hint("form.send", does), Hint("dialog.close", N_("decline"))))
         self.call_after_refresh(self._guard.begin)

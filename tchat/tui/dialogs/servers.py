@@ -93,9 +93,10 @@ class ServersScreen(Dialog[None]):
     def _show(self) -> None:
         count = len(self._rows)
         self.set_heading(
-            tr(self.HEADING), trn("{count:,} server", "{count:,} servers", count) if count else ""
+            tr(self.HEADING),
+            trn("{count:,} MCP server", "{count:,} MCP servers", count) if count else "",
         )
-        empty = tr("No server is set up: `tchat mcp add NAME` adds one.")
+        empty = tr("No MCP server is set up: `tchat mcp add NAME` adds one.")
         self.list.set_items(self._items(), empty=empty)
         self.tell_keys()
 

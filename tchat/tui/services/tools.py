@@ -205,10 +205,10 @@ def described(question: CallQuestion | ReplyQuestion) -> ShownQuestion:
 
     request, reply = question.request, question.reply
     if reply is not None:
-        heading = tr("Send this reply to the server?")
+        heading = tr("Send this reply to the MCP server?")
         return ShownQuestion(request.server, rows=[("", reply)], heading=heading)
     rows = [("system", request.system)] if request.system else []
-    heading = tr("Let your model reply to this server?")
+    heading = tr("Let your model reply to this MCP server?")
     return ShownQuestion(request.server, rows=[*rows, *request.messages], heading=heading)
 
 

@@ -194,6 +194,8 @@ def model_part(data: HeaderData) -> list[Part]:
     """The model, to be clicked."""
     if not data.model:
         return [_clicked("model", "$muted", tr("no model") + f" {DOWN}", keep=(), lead="  ")]
+    if data.model == data.server:  # it stands beside already
+        return [_clicked("model", "bold $assistant", DOWN, keep=(), lead=" ")]
     names = [f"{_cut(data.model, cells)} {DOWN}" for cells in MODELS]
     return [_clicked("model", "bold $assistant", *names, keep=(2, 5), lead="  ")]
 

@@ -131,7 +131,7 @@ def test_adding_and_removing_keep_everything_else(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "x" * 65, "\x1b"])
 def test_names_that_cannot_be_mentioned_are_not_added(path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be the name of a server"):
+    with pytest.raises(UsageError, match="cannot be the name of an MCP server"):
         add_server(path, ServerConfig(name, ("x",)))
     assert not path.exists()
 
