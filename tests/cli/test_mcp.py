@@ -156,7 +156,7 @@ def test_tools_tell_the_server_that_they_are_of(shell: Shell) -> None:
     rows = {
         line.split("\t")[0]: line.split("\t")[2] for line in shell("tools", "ls").out.splitlines()
     }
-    assert (rows["my_shop__*"], rows["my_shop__add"]) == ("server my.shop", "server my.shop")
+    assert (rows["my_shop__*"], rows["my_shop__add"]) == ("MCP server my.shop",) * 2
     assert rows["calculator"] == "built in"
     found = {
         each["name"]: each["server"] for each in json.loads(shell("tools", "ls", "--json").out)

@@ -146,6 +146,7 @@ def _served_record(row: ServedRow) -> dict[str, Any]:
         "context": row.context or None,
         "parts": [],
         "verdict": "on a server",
+        "rpc": "",
         "url": row.server.url,
     }
 
