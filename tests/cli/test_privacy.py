@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from tchat.egress.egress_log import Purpose
-from tests.cli.shell import tchat
+from tchat.paths import user_paths
+from tests.cli.shell import COMMAND, tchat
 from tests.egress.user_log import user_log
+from tests.encryption.locks import make_lock
+from tests.terminal import Terminal
 
 
 def test_the_first_sentence_says_that_nothing_left(home: Path) -> None:
@@ -24,6 +28,7 @@ def test_hosts_are_told_first() -> None:
         transfer = user_log().begin(Purpose.SERVER, host, name="work", sent=2000)
         transfer.received = 10
         transfer.end()
+        time.sleep(0.01)  # the log counts milliseconds
     out = tchat("privacy").out.splitlines()
     assert out[0].startswith("2 hosts were sent 4.0 kB in all since ")
     assert out[1].startswith("  hub.example: 1 request, sent 2.0 kB, received 10 B; first ")
@@ -97,3 +102,32 @@ def test_a_wipe_tells_what_it_cannot_do(home: Path) -> None:
     assert "SSD" in err
     assert "scrollback" in err
     assert not home.exists()
+
+
+def test_a_locked_store_is_wiped_without_its_passphrase(home: Path) -> None:
+    home.mkdir()
+    make_lock(user_paths())
+    (home / "history").write_bytes(b"tchatENC1\n...")
+    (home / "egress.jsonl").write_bytes(b"tchat1:xxxx\n")
+    for path in home.iterdir():
+        path.chmod(0o600)
+    code, out, err = tchat("privacy", start_new_session=True)
+    assert (code, err) == (0, "")
+    assert out.startswith("The store is locked")
+    found = json.loads(tchat("privacy", "--json", start_new_session=True).out)
+    assert (found["left"], found["sessions"], found["lock"]) == (None, None, "on")
+    assert tchat("privacy", "--log", start_new_session=True).code == 6
+    code, out, err = tchat("privacy", "wipe", "--yes", start_new_session=True)
+    assert code == 0
+    assert "The keys are gone" in err
+    assert not home.exists()
+
+
+def test_the_word_is_asked_for_on_a_terminal(home: Path) -> None:
+    user_log().begin(Purpose.HUB, "a.example").end()
+    for word, code in (("yes", 2), ("wipe", 0)):
+        with Terminal((*COMMAND, "privacy", "wipe")) as terminal:
+            terminal.until("Type wipe to do it:")
+            terminal.send(f"{word}\r")
+            assert terminal.ended() == code
+        assert home.exists() is (code != 0)
