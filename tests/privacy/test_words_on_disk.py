@@ -14,13 +14,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tchat.encryption.lock_file import EncryptionState
+from tchat.engine.binding import Cancel
+from tchat.engine.model import Model
 from tchat.paths import user_paths
 from tests.cli.shell import COMMAND, LONG_REPLY, Ran, tchat
 from tests.encryption.locks import PASSPHRASE, make_lock
@@ -29,12 +31,15 @@ from tests.terminal import Terminal
 from tests.tiny import write_tiny
 
 SHORT = ("--max-tokens", "4")
+LONG = "one two " * 400  # enough for a snapshot
 MEMORY = Path("/dev/shm")
 PROMPT = "Message · / commands"
 TURN_ON = """
 import os
 from tchat.chat.store_conversion import turn_on
 from tchat.encryption.lock_file import EncryptionState
+from tchat.engine.binding import Cancel
+from tchat.engine.model import Model
 from tchat.paths import user_paths
 paths = user_paths()
 paths.encryption.unlock(os.environ["TCHAT_PASSPHRASE"])
@@ -102,10 +107,14 @@ def stage(home: Path, tmp_path: Path, tiny_models: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("HOME", str(user_home))
     model = tiny_models / "words.gguf"
-    monkeypatch.setenv(
-        "TCHAT_MODEL", str(model if model.exists() else write_tiny(model, context=4096))
-    )
-    return Stage(ByteSearch(time.time_ns()), home, temporary, runtime, own, time.time())
+    if not model.exists():
+        write_tiny(model, context=4096)
+    monkeypatch.setenv("TCHAT_MODEL", str(model))
+    words = ByteSearch(time.time_ns())
+    with closing(Model(model, cancel=Cancel())) as vocabulary:
+        # What the first token is depends on what stands in front.
+        words.add_tokens(vocabulary.tokenize(f" {words.stem}", special=False)[1:])
+    return Stage(words, home, temporary, runtime, own, time.time())
 
 
 @pytest.fixture
@@ -122,7 +131,7 @@ def use(stage: Stage, rounds: int = 1) -> None:
     stage("config", "set", "tools.allow", "write_file")
     for _ in range(rounds):
         stage("-s", say(), f"Repeat {say()}", *SHORT)
-        stage("-c", say(), *SHORT)
+        stage("-c", f"{say()} {LONG}", *SHORT)
         stage("-f", str(stage.file("notes.txt")), say(), *SHORT)
         stage(say(), *SHORT, stdin=say().encode())
         stage("--title", say(), say(), *SHORT, code=None)
@@ -180,8 +189,9 @@ def finish_turning_on(stage: Stage, seconds: float | None = None) -> None:
 
 def test_words_are_found_where_nothing_hides_them(stage: Stage) -> None:
     """The search itself: in a store in clear it finds them."""
-    stage(stage.words.canary(), *SHORT)
-    assert {"sessions.db"} <= {each.path.name for each in stage.found()}
+    stage(f"{stage.words.canary()} {LONG}", *SHORT)
+    # The index of snapshots has them as tokens.
+    assert {each.path.name for each in stage.found()} >= {"sessions.db", "index.db"}
 
 
 def test_no_word_of_a_locked_store_is_found(locked: Stage) -> None:
@@ -211,7 +221,7 @@ def test_no_word_stays_in_clear_where_a_store_is_encrypted_later(
 
 def test_no_word_of_a_private_chat_is_found(stage: Stage) -> None:
     say = stage.words.canary
-    stage("-n", "-s", say(), say(), *SHORT)
+    stage("-n", "-s", say(), f"{say()} {LONG}", *SHORT)
     stage("-n", "-f", str(stage.file("notes.txt")), say(), *SHORT)
     stage("-n", say(), *SHORT, stdin=say().encode())
     stage("-n", "--plain", stdin=f"{say()}\n/system {say()}\n{say()}\n".encode())
