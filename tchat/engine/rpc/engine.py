@@ -351,6 +351,9 @@ class RpcEngine:
         """Nothing is saved: 0 tokens."""
         return 0
 
+    def close_snapshots(self) -> None:
+        """There are none."""
+
     def hidden_state_reader(self, layers: Sequence[int]) -> HiddenStateReader:  # noqa: ARG002
         """Refuse.
 
