@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from tchat.errors import StorageError, StoreLocked
-from tchat.private_files import is_on_read_only_disk, special_file
+from tchat.private_files import is_on_read_only_disk, is_writable, special_file
 from tchat.translation import N_, tr
 
 if TYPE_CHECKING:
@@ -329,7 +329,8 @@ def _read_only_uri(path: Path, key: bytes | None) -> str:
         ) from error
     log = _log_of(path)
     is_log_empty = not log.exists() or log.stat().st_size == 0
-    return f"{uri}&immutable=1" if has_log and is_log_empty and is_on_read_only_disk(path) else uri
+    is_shut = is_on_read_only_disk(path) or not is_writable(path.resolve())
+    return f"{uri}&immutable=1" if has_log and is_log_empty and is_shut else uri
 
 
 def _log_of(path: Path) -> Path:

@@ -15,7 +15,7 @@ from tchat.encryption.encryption import Encryption
 from tchat.encryption.lock_file import EncryptionState
 from tchat.errors import StorageError, StoreLocked
 from tchat.paths import Paths, user_paths
-from tchat.sessions import schema
+from tchat.sessions import database, schema
 from tchat.sessions.database import Database
 from tchat.sessions.fallback_store import FallbackStore
 from tchat.sessions.records import Role, Status
@@ -100,6 +100,19 @@ def test_another_key_changes_nothing(
     assert not list(file.parent.glob("*.corrupt-*"))
     with SessionStore(file, encryption, read_only=read_only) as store:
         assert store.sessions()[0].messages == 1
+
+
+@pytest.mark.parametrize("protected", ["is_on_read_only_disk", "is_writable"])
+def test_reading_only_makes_no_file_where_none_can_be_made(
+    file: Path, encryption: Encryption, monkeypatch: pytest.MonkeyPatch, protected: str
+) -> None:
+    with SessionStore(file, encryption) as store:
+        session, _ = store.begin(WORDS)
+    before = sorted(file.parent.rglob("*"))
+    monkeypatch.setattr(database, protected, lambda _: protected == "is_on_read_only_disk")
+    with SessionStore(file, encryption, read_only=True) as store:
+        assert [each.id for each in store.sessions()] == [session.id]
+        assert sorted(file.parent.rglob("*")) == before
 
 
 def test_a_file_in_clear_is_refused_in_a_locked_store(file: Path, encryption: Encryption) -> None:
