@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.chat.stored_files import convertible_files
@@ -26,6 +28,15 @@ def kinds_of(paths: Paths) -> tuple[Convertible, ...]:
     return (SessionsConversion(paths.sessions_db), *convertible_files(paths))
 
 
+def folders_of(paths: Paths) -> list[Path]:
+    """The folders that files with words are written to."""
+    trees = (paths.judge, paths.tool_undo, paths.snapshots)
+    return [
+        *dict.fromkeys((paths.config, paths.cache)),
+        *(Path(place) for tree in trees for place, _, _ in os.walk(tree)),
+    ]
+
+
 def require_convertible(paths: Paths) -> None:
     """Look whether the store can be converted, before it gets a lock.
 
@@ -44,7 +55,7 @@ def turn_on(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress
             stays done; call it again, or `turn_off`.
     """
     with alone_with(paths.sessions_db):
-        yield from encrypt_store(encryption, (paths.config, paths.cache), kinds_of(paths))
+        yield from encrypt_store(encryption, folders_of(paths), kinds_of(paths))
 
 
 def turn_off(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress]:
@@ -54,4 +65,4 @@ def turn_off(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgres
         StorageError: As `turn_on`.
     """
     with alone_with(paths.sessions_db):
-        yield from decrypt_store(encryption, (paths.config, paths.cache), kinds_of(paths))
+        yield from decrypt_store(encryption, folders_of(paths), kinds_of(paths))

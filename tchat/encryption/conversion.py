@@ -58,6 +58,8 @@ def encrypt_store(
 ) -> Iterator[ConversionProgress]:
     """Encrypt everything of an unlocked store; its lock file says "on" at the end.
 
+    ``folders`` are those that hold nothing but files of tchat.
+
     Raises:
         StorageError: Something stands in the way. Call it again, or `decrypt_store`.
     """
@@ -66,11 +68,11 @@ def encrypt_store(
         return
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_ON)
-    remove_leftovers(folders)
+    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
     for done, kind in enumerate(kinds):
         yield ConversionProgress(kind.name, done, len(kinds))
         kind.encrypt(keys)
-    remove_leftovers(folders)
+    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
     change_state(encryption, EncryptionState.ON)
 
 
@@ -85,11 +87,11 @@ def decrypt_store(
     keys = encryption.conversion_keys()
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_OFF)
-    remove_leftovers(folders)
+    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
     for done, kind in enumerate(kinds):
         yield ConversionProgress(kind.name, done, len(kinds))
         kind.decrypt(keys)
-    remove_leftovers(folders)
+    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
     remove_lock(encryption)
 
 

@@ -13,7 +13,7 @@ from tchat.private_files import private_file, writing
 
 _NEW, _OLD = ".converting", ".converted"  # endings of hidden files beside one that is replaced
 # What kills left of a replacement, and of `tchat.private_files.write_private`.
-_LEFTOVER = re.compile(r"\..+\.(?:converting|converted|\d+\.part)(?:-journal|-wal)?")
+_LEFTOVER = re.compile(r"\.(.+)\.(?:converting|converted|\d+\.part)(?:-journal|-wal)?")
 _PIECE = 1 << 20  # bytes
 
 
@@ -59,13 +59,29 @@ def put_in_place(new: Path, path: Path, *, overwrite: bool) -> None:
         old.unlink(missing_ok=True)
 
 
-def remove_leftovers(folders: Iterable[Path]) -> None:
-    """Remove what kills left of files that were being written; it may be in clear."""
+def remove_leftovers(folders: Iterable[Path], paths: Iterable[Path] = ()) -> None:
+    """Remove what kills left of files that were being written; it may be in clear.
+
+    Args:
+        folders: Where nobody else writes; those in them are not looked through.
+        paths: Files beside which it is looked for by name.
+    """
     for folder in folders:
-        for place, _, names in os.walk(folder):
-            for name in filter(_LEFTOVER.fullmatch, names):
-                with suppress(FileNotFoundError):
-                    erase_file(Path(place, name))
+        _erase_leftovers(folder, "")
+    for path in paths:
+        _erase_leftovers(path.parent, path.name)
+
+
+def _erase_leftovers(folder: Path, name: str) -> None:
+    if not folder.is_dir():
+        return
+    with writing(folder):
+        found = [entry.name for entry in folder.iterdir() if entry.name.startswith(f".{name}")]
+    for entry in found:
+        match = _LEFTOVER.fullmatch(entry)
+        if match and name in {"", match[1]}:
+            with suppress(FileNotFoundError):
+                erase_file(folder / entry)
 
 
 def erase_file(path: Path) -> None:

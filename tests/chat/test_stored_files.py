@@ -12,6 +12,7 @@ import numpy
 import pytest
 
 from tchat.chat.prompt_history import HistoryEntry, PromptHistory
+from tchat.chat.store_conversion import folders_of
 from tchat.chat.stored_files import convertible_files
 from tchat.egress.egress_log import EgressLog, Purpose
 from tchat.encryption import replacing
@@ -161,7 +162,7 @@ def test_a_conversion_that_is_killed_anywhere_goes_on(
             continue
         break
     assert 5 < kills < 39
-    replacing.remove_leftovers((paths.config, paths.cache))
+    replacing.remove_leftovers(folders_of(paths))
     assert bool(found_in(paths)) is back
     assert read_all(paths, None if back else encryption) == WRITTEN
 

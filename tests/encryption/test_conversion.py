@@ -22,6 +22,7 @@ from tests.encryption.converting import (
     WORD,
     check_clear,
     check_encrypted,
+    content_of,
     fill,
     finish,
     readable,
@@ -110,6 +111,22 @@ def test_a_disk_without_room_stops_it_before_anything_is_changed(
         require_convertible(paths)
 
 
+def test_a_linked_database_leaves_nothing_beside_it(paths: Paths, tmp_path: Path) -> None:
+    content = fill(paths)
+    place = tmp_path / "other-disk" / "chats.db"
+    place.parent.mkdir(mode=0o700)
+    paths.sessions_db.rename(place)
+    paths.sessions_db.symlink_to(place)
+    place.with_name(".chats.db.converted").write_text(WORD)
+    encryption = make_lock(paths, state=EncryptionState.TURNING_ON)
+    finish(turn_on, paths, encryption)
+    with SessionStore(paths.sessions_db, encryption) as store:
+        assert content_of(store) == content
+    assert paths.sessions_db.is_symlink()
+    found = [path for path in place.parent.rglob("*") if path.is_file()]
+    assert WORD.encode() not in b"".join(path.read_bytes() for path in found)
+
+
 def test_an_empty_store_is_converted_too(paths: Paths) -> None:
     encryption = make_lock(paths, state=EncryptionState.TURNING_ON)
     finish(turn_on, paths, encryption)
@@ -137,11 +154,18 @@ def test_what_was_before_is_overwritten_unless_it_is_a_copy(
 @pytest.mark.parametrize("name", [".words.77.part", ".words.converting", ".words.converted-wal"])
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path, name: str) -> None:
     leftover, words = tmp_path / "folder" / name, tmp_path / "folder" / "words.77.part"
+    others = tmp_path / "folder" / name.replace("words", "other"), tmp_path / name
     leftover.parent.mkdir()
     words.write_text(WORD)
     leftover.hardlink_to(words)
-    remove_leftovers([tmp_path])
+    for other in others:
+        other.write_text(WORD)
+    remove_leftovers([], [leftover.with_name("words")])
     assert not leftover.exists()
+    assert all(other.exists() for other in others)
+    remove_leftovers([leftover.parent])
+    assert not others[0].exists()
+    assert others[1].exists()  # in a folder above
     assert words.read_text() == WORD  # it has another name: nothing is overwritten
 
 
