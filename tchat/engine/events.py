@@ -116,8 +116,9 @@ class Notice:
     """Something the user should know, and no error.
 
     ``kind`` is one of ``template``, ``system``, ``think``, ``context``, ``window``, ``tool``,
-    ``judge``, ``length``, ``loop``, ``sampling``: the result is not what was asked for; ``model``,
-    ``reread``, ``price``, ``reloaded``: it takes longer; ``storage``: it is not saved.
+    ``judge``, ``length``, ``loop``, ``sampling``, ``redaction``: the result is not what was asked
+    for; ``model``, ``reread``, ``price``, ``reloaded``: it takes longer; ``storage``: it is not
+    saved.
     """
 
     kind: str
