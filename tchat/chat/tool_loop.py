@@ -190,6 +190,8 @@ class ToolLoop:
         groups = [calls] if self._only_read(step.calls) else [{n: calls[n]} for n in calls]
         for group in groups:
             yield from self._run_at_once(session, step.reply, group)
+        if problem := self._executor.registry.take_log_problem():
+            yield Notice("storage", problem)
         if self._cancel.is_set() or self._parent == step.reply:
             yield self._end(step, Reason.CANCELLED)
             return None

@@ -305,7 +305,7 @@ def _registry(
             roots=roots,
             undo=paths.tool_undo,
             encryption=paths.encryption,
-            egress=functools.partial(_open_egress_log, paths),
+            egress=functools.cache(functools.partial(_open_egress_log, paths)),
             sandbox=functools.cache(find_sandbox),
             search_chats=functools.partial(_search_chats, store),
             trusted_servers=frozenset(tools.trusted_servers),

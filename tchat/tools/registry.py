@@ -231,6 +231,11 @@ class ToolRegistry:
             self._tools[name] = self._load(name)
         return self._tools[name]
 
+    def take_log_problem(self) -> str:
+        """Why requests of tools are not logged, the first time; else empty."""
+        has_fetched = "fetch_url" in self._tools
+        return self.settings.egress().take_problem() if has_fetched else ""
+
     def _load(self, name: str) -> Tool:
         if name in BUILT_IN:
             return BUILT_IN[name](self.settings)

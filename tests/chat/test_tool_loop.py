@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tchat.chat.tool_protocol import CallReplyReader
+from tchat.egress import egress_log
 from tchat.engine.events import (
     Finished,
     MessageStored,
@@ -25,11 +26,13 @@ from tchat.engine.events import (
 from tchat.errors import Interrupted
 from tchat.sessions.records import ToolState
 from tchat.sessions.store import SessionStore
+from tchat.tools import http_fetch
 from tchat.tools.executor import Answer, ApprovalChoice, ApprovalRequest
 from tchat.tools.tool import Effect, Tool
 from tests.chat.conftest import OpenChat
 from tests.chat.forced_replies import hermes_call
 from tests.chat.tool_turns import OpenTools, answer, of_kind, tool
+from tests.tools.test_url_escapes import served
 
 CALL = hermes_call('{"expression": "2+2"}')
 
@@ -70,6 +73,30 @@ def test_a_call_runs_and_the_model_answers_behind_its_result(
     assert result.tool_outcome.call_id == call.tool_calls[0].id
     assert done.message == result.id
     assert of_kind(events, MessageStored)[1] == MessageStored(result.id, reply.id)
+
+
+def test_a_turn_tells_once_that_what_its_tools_send_is_not_logged(
+    open_chat: OpenChat,
+    open_tools: OpenTools,
+    force: Any,
+    hermes: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_fetch, "is_public", lambda _: True)
+    monkeypatch.setattr(egress_log, "is_loopback_name", lambda _: False)
+    (home / "egress.jsonl").mkdir(parents=True)
+    chat = open_chat(model=str(hermes), max_tokens=300)
+    chat.tools = open_tools(names=("fetch_url",))
+    with served() as pages:
+        calls = [hermes_call(f'{{"url": "http://127.0.0.1:{pages.port}/{n}"}}', "fetch_url")
+                 for n in range(2)]  # fmt: skip
+        force(*calls, "That is it.")
+        events = list(chat.send("What is there?"))
+    told = [each for each in of_kind(events, Notice) if each.kind == "storage"]
+    assert ["not logged" in each.text for each in told] == [True]
+    states = [each.state for each in of_kind(events, ToolStep)]
+    assert states.count(StepState.DONE) == 2
 
 
 def test_a_step_prefills_only_the_tokens_of_the_result(

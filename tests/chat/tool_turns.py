@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def open_tools(paths: Paths) -> OpenTools:
         settings = ToolSettings(
             lambda _: None,  # type: ignore[arg-type,return-value]
             paths.tool_undo,
-            user_log,
+            functools.cache(user_log),
         )
         registry = ToolRegistry(settings, paths.tools)
         for tool in tools:
