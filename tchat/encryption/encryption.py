@@ -227,7 +227,7 @@ class Encryption:
                 sources = (*self.sources, *([self.question] if self.question else ()))
                 any(source(self) for source in sources)
             if self._keys is None:
-                raise locked()
+                raise locked() if self.has_passphrase else _without_keyring()
             return self._keys
 
     def unlock_unattended(self) -> bool:
@@ -261,6 +261,14 @@ def _unfinished(state: EncryptionState) -> StoreLocked:
         )
     return StoreLocked(
         tr("the store is not decrypted to its end"), tr("run `tchat lock off` to finish it")
+    )
+
+
+def _without_keyring() -> StoreLocked:
+    """The error for a store without a passphrase that the keyring does not unlock."""
+    return StoreLocked(
+        tr("the store is locked, and the keyring does not unlock it"),
+        tr("use the session that has its key, or type the recovery key in a terminal"),
     )
 
 

@@ -113,7 +113,7 @@ def stop_keyring(encryption: Encryption) -> None:
         )
     lock_id = encryption.lock.id
     _change(encryption, lambda lock: lock.without(SlotKind.KEYRING))
-    system_keyring.delete_secret(keyring_account(lock_id))
+    _forget_in_keyring(lock_id)
 
 
 def change_state(encryption: Encryption, state: EncryptionState) -> None:
@@ -139,7 +139,13 @@ def remove_lock(encryption: Encryption) -> None:
     with suppress(OSError):
         _gate(encryption.lock_file).unlink(missing_ok=True)
     if lock.slot(SlotKind.KEYRING):
-        system_keyring.delete_secret(keyring_account(lock.id))
+        _forget_in_keyring(lock.id)
+
+
+def _forget_in_keyring(lock_id: str) -> None:
+    """Remove the key of a slot that is gone; where the keyring fails, it keeps a key to nothing."""
+    with suppress(UsageError):
+        system_keyring.delete_secret(keyring_account(lock_id))
 
 
 def _change(encryption: Encryption, change: Callable[[LockFile], LockFile]) -> None:

@@ -219,7 +219,9 @@ def test_a_keyring_alone_opens_a_store(keyring_env: dict[str, str]) -> None:
     ran = script("lock", "on", "--keyring", "--no-passphrase", **keyring_env)
     assert ran.code == 0
     assert script("lock", "recovery", **keyring_env).code == 0
-    assert script("lock", "recovery").err.startswith(LOCKED)  # another keyring
+    ran = script("lock", "recovery")  # another keyring
+    assert ran.code == ExitCode.STORAGE
+    assert "the keyring does not unlock it; use the session" in ran.err
     ran = script("lock", "keyring", "off", **keyring_env)
     assert ran.code == ExitCode.USAGE
     assert "set a passphrase first" in ran.err
@@ -240,6 +242,21 @@ def test_without_a_keyring_the_lock_says_so() -> None:
     )  # fmt: skip
     assert ran.code == ExitCode.USAGE
     assert "keyring of this system cannot be used" in ran.err
+    assert not user_paths().lock_file.exists()
+
+
+def test_a_keyring_that_fails_keeps_nobody_from_turning_it_off(
+    keyring_env: dict[str, str],
+) -> None:
+    fails = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    given = script(
+        "lock", "on", "--keyring", "--passphrase-fd", "{fd}", given=PASSPHRASE, **keyring_env
+    )
+    assert given.code == 0
+    ran = script("lock", "keyring", "off", "--unlock-fd", "{fd}", given=PASSPHRASE, **fails)
+    assert ran.code == 0
+    ran = script("lock", "off", "--yes", "--unlock-fd", "{fd}", given=PASSPHRASE, **fails)
+    assert ran.code == 0
     assert not user_paths().lock_file.exists()
 
 
