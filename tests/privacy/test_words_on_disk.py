@@ -202,9 +202,13 @@ def test_no_word_of_a_locked_store_is_found(locked: Stage) -> None:
     assert locked.found() == []
     # All of it is there, for who has the passphrase.
     assert locked.words.stem in locked("sessions", "export").out
-    kinds = {each["kind"]: each for each in json.loads(locked("privacy", "--json").out)["stored"]}
+    report = json.loads(locked("privacy", "--json").out)
+    assert report["other"] == []
+    kinds = {each["kind"]: each for each in report["stored"]}
     for name in ("sessions", "prompts", "tool-log", "undo", "snapshots"):
         assert kinds[name]["protection"] == "encrypted", name
+    locked("privacy", "wipe", "--all", "--yes")
+    assert not locked.home.exists()
 
 
 def test_no_word_stays_in_clear_where_a_store_is_encrypted_later(
