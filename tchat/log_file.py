@@ -54,6 +54,18 @@ class LogFile:
             if self.path.stat().st_size > LIMIT:
                 self.path.write_bytes(b"")
 
+    def damage(self) -> str:
+        """Which pieces `pieces` leaves out; empty for none.
+
+        Raises:
+            OSError, StorageError: As of `pieces`.
+        """
+        if self.encryption is None:
+            return ""
+        from tchat.encryption.stored_file import StoredFile
+
+        return StoredFile(self.path, self.encryption, PURPOSE).damage()
+
     def pieces(self) -> Iterator[str]:
         """What was appended, in pieces.
 

@@ -27,9 +27,11 @@ def log(
     console: Console = ctx.obj
     stored = console.paths.log
     try:
-        found = "".join(stored.pieces()).splitlines()
+        damage, found = stored.damage(), "".join(stored.pieces()).splitlines()
     except FileNotFoundError:
         console.say(tr("there is no log yet: {path}", path=path_text(stored.path)))
         return
+    if damage:
+        console.say(damage)
     for line in deque(found, maxlen=lines or None):
         console.out(printable(line))

@@ -140,7 +140,10 @@ def log(
     """List the calls of tools: when, with what, who allowed or refused them, what came of it."""
     console: Console = ctx.obj
     calls: dict[str, dict[str, Any]] = {}
-    for line in open_log(console.paths).lines():
+    logged = open_log(console.paths)
+    for damage in logged.damage():
+        console.say(damage)
+    for line in logged.lines():
         number = str(line.get("id"))
         if line.get("event") == "call":
             calls[number] = line

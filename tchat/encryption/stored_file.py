@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
 from tchat.private_files import private_file, write_private, writing
-from tchat.translation import tr
+from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
     from tchat.encryption.file_cipher import FileCipher
 
+NAMED = 10  # damaged lines whose numbers are told
 MAGICS = (b"tchatENC", b"tchat1:")  # begin an encrypted file, and an encrypted line
 
 
@@ -113,6 +114,27 @@ class StoredFile:
             StoreLocked: The store is locked.
             StorageError: It is encrypted, and there is no lock file.
         """
+        yield from (line for line in self._texts() if line is not None)
+
+    def damage(self) -> str:
+        """Which lines are damaged or in clear, so that `lines` leaves them out; empty for none.
+
+        Raises:
+            OSError, StoreLocked, StorageError: As of `lines`.
+        """
+        numbers = [number for number, line in enumerate(self._texts(), 1) if line is None]
+        if not numbers:
+            return ""
+        return trn(
+            "{count:,} line of {path} is damaged and left out: {numbers}",
+            "{count:,} lines of {path} are damaged and left out: {numbers}",
+            len(numbers),
+            path=self.path,
+            numbers=", ".join(f"{number:,}" for number in numbers[:NAMED]),
+        )
+
+    def _texts(self) -> Iterator[bytes | None]:
+        """The lines; None for one that is damaged, or in clear where it must not be."""
         found = self.path.read_bytes().split(b"\n")
         if found[-1] == b"":
             found.pop()
@@ -123,9 +145,8 @@ class StoredFile:
             return
         cipher = self._cipher()
         for line in found:
-            text = cipher.decrypt_line(line, self.purpose) if line.startswith(MAGICS) else None
-            if text is not None:
-                yield text
+            is_encrypted = line.startswith(MAGICS)
+            yield cipher.decrypt_line(line, self.purpose) if is_encrypted else None
 
     def _cipher(self) -> FileCipher:
         assert self.encryption is not None  # noqa: S101 - asked for in an encrypted store only

@@ -112,6 +112,13 @@ class AuditLog:
                     if isinstance(found := json.loads(line.decode(errors="replace")), dict):
                         yield found
 
+    def damage(self) -> Iterator[str]:
+        """Which lines `lines` leaves out, a text for each file with such."""
+        for path in (self._older, self.path):
+            with suppress(OSError):
+                if damage := StoredFile(path, self.encryption, PURPOSE).damage():
+                    yield damage
+
     @property
     def _older(self) -> Path:
         return self.path.with_name(f"{self.path.name}.1")

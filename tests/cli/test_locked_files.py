@@ -92,6 +92,13 @@ def test_tools_are_logged_and_undone(locked_home: Path, tmp_path: Path) -> None:
     [logged] = json.loads(tchat("tools", "log", "--json").out)
     assert logged["arguments"]["content"] == f"the {WORD} after"
     assert not found_in(locked_home)
+    stored = locked_home / "tool-log.jsonl"
+    kept = stored.read_bytes()
+    lines = kept.count(b"\n")
+    stored.write_bytes(b"tchat1:AAAA\n" + kept + b"in clear\n")
+    told = tchat("tools", "log", "--json")
+    assert f"2 lines of {stored} are damaged and left out: 1, {lines + 2}" in told.err
+    assert json.loads(told.out) == [logged]
     assert tchat("tools", "undo", "--yes", cwd=note.parent).code == 0
     assert note.read_text(encoding="utf-8") == f"the {WORD} before"
 
@@ -131,6 +138,9 @@ def test_the_log_is_shown_and_tells_nothing_on_the_disk(locked_home: Path) -> No
     encryption(f"a line\nanother of {WORD}\n")
     assert tchat("log").out == f"a line\nanother of {WORD}\n"
     assert tchat("log", "--lines", "1").out == f"another of {WORD}\n"
+    log = user_paths().log_file
+    log.write_bytes(log.read_bytes()[:-9] + b"AAAAAAAA\n")
+    assert tchat("log").err == f"tchat: 1 line of {log} is damaged and left out: 1\n"
     assert not found_in(locked_home)
 
 
