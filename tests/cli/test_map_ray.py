@@ -211,7 +211,11 @@ def test_nodes_that_die_at_random_points_lose_nothing(
     assert power.asked + Counter(given_up) == Counter(range(count)) + power.lost
     assert sum(power.lost.values()) <= cuts * AHEAD * 4
     assert tchat_map(*call, "-o", str(output)).code == 0
-    assert output.read_bytes() == whole.read_bytes()
+    found, expected = (records(path.read_text()) for path in (output, whole))
+    assert [each["index"] for each in found] == list(range(count))
+    # In a batch of another size the sums round otherwise, and greedy tokens may differ.
+    changed = {each["index"] for each, other in zip(found, expected, strict=True) if each != other}
+    assert changed <= set(power.lost)
     record("nodes removed", cuts)
     record("rows asked again", sum(power.lost.values()))
 
