@@ -226,7 +226,10 @@ class SessionState:
             UsageError: The chat was opened without.
         """
         if self.persistent.path is None:
-            raise UsageError(tr("this chat was opened with -n"), tr("open another without -n"))
+            raise UsageError(
+                tr("this chat was opened without stored sessions"),
+                tr("start tchat again to have them"),
+            )
 
     def change(self, values: Mapping[str, Value], settings: Settings | None = None) -> bool:
         """Change settings; return whether the model must be loaded anew.

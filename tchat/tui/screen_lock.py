@@ -54,10 +54,15 @@ class ScreenLock:
     # At the start
 
     async def try_sources(self) -> bool:
-        """Whether the store is unlocked, or something unlocks it without the user."""
+        """Whether the store is unlocked, or something unlocks it without the user.
+
+        Also where no passphrase would help: opening the store tells that it is half encrypted.
+        """
         return self.encryption.is_unlocked or await asyncio.to_thread(self._unlock_unattended)
 
     def _unlock_unattended(self) -> bool:
+        if self.encryption.state != "on":
+            return True
         try:
             return self.encryption.unlock_unattended()
         except StoreLocked:  # a wrong passphrase from elsewhere: the user is asked

@@ -51,6 +51,6 @@ def test_without_stored_sessions_private_mode_cannot_be_left() -> None:
     with SessionStore.in_memory() as store:
         state = SessionState(Settings(), store)
         assert state.is_private
-        with pytest.raises(UsageError, match="opened with -n"):
+        with pytest.raises(UsageError, match="opened without stored sessions"):
             state.require_stored_sessions()
         state.close()

@@ -11,14 +11,17 @@ import pytest
 from textual.widgets import Static
 
 from tchat.encryption.encryption import Encryption
-from tchat.errors import StoreLocked
+from tchat.encryption.lock_file import EncryptionState
+from tchat.errors import StorageError, StoreLocked
 from tchat.paths import Paths, user_paths
+from tchat.sessions.database import Database
 from tchat.sessions.store import SessionStore
 from tchat.settings import Settings
 from tchat.tui.app import TchatApp
 from tchat.tui.controllers import lock as lock_controller
 from tchat.tui.dialogs.settings import SettingsScreen
 from tchat.tui.dialogs.unlock import PassphraseField, UnlockScreen
+from tchat.tui.screen_lock import ScreenLock
 from tchat.tui.services.conversation import StartupState
 from tests.encryption.locks import PASSPHRASE, make_lock
 from tests.tui.chat_stage import ENDLESS, Shown, opened
@@ -279,18 +282,26 @@ def home_paths() -> Paths:
 
 
 @asynccontextmanager
-async def starting(settings: Settings, paths: Paths) -> AsyncIterator[tuple[Shown, list[str]]]:
+async def starting(
+    settings: Settings, paths: Paths, *, private: bool = False
+) -> AsyncIterator[tuple[Shown, list[str]]]:
     """The app before its store is open, and what was opened: `stored` or `private`."""
     opened_stores: list[str] = []
     stores: list[SessionStore] = []
 
     def store_of(kind: str) -> StartupState:
         opened_stores.append(kind)
-        stores.append(SessionStore(paths.sessions_db if kind == "stored" else None))
+        stored = kind == "stored"
+        file, encryption = (paths.sessions_db, paths.encryption) if stored else (None, None)
+        stores.append(SessionStore(file, encryption))
         return StartupState(settings, stores[-1])
 
     app = TchatApp(
-        settings, paths, lambda: store_of("stored"), open_private=lambda: store_of("private")
+        settings,
+        paths,
+        lambda: store_of("private" if private else "stored"),
+        open_private=lambda: store_of("private"),
+        private=private,
     )
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         try:
@@ -389,7 +400,87 @@ async def test_the_locked_start_can_be_left(settings: Settings, locked: Paths) -
 
 
 async def test_a_chat_with_n_asks_for_nothing(settings: Settings, locked: Paths) -> None:
-    async with opened(settings, locked, private=True) as shown:
+    async with starting(settings, locked, private=True) as (shown, _):
+        await shown.until(lambda: shown.screen.context.is_ready)
         assert not is_locked(shown)
         await shown.pilot.press("h", "i")
         assert shown.screen.prompt.draft.text == "hi"
+
+
+@pytest.mark.parametrize("state", [EncryptionState.TURNING_ON, EncryptionState.TURNING_OFF])
+async def test_no_passphrase_is_asked_for_a_half_encrypted_store(
+    settings: Settings, state: EncryptionState
+) -> None:
+    encryption = make_lock(user_paths(), state=state)
+    encryption.forget()
+    app = TchatApp(settings, user_paths(), lambda: StartupState(settings, SessionStore.in_memory()))
+    assert await ScreenLock(app, encryption).try_sources()
+
+
+@pytest.mark.parametrize("keymap", ["vim", "emacs"])
+async def test_it_is_locked_in_every_preset_by_both_keys(
+    settings: Settings, paths: Paths, keymap: str
+) -> None:
+    async with opened(replace(settings, keymap=keymap), paths) as shown:
+        await shown.pilot.press("a")
+        await lock(shown)
+        await unlock(shown)
+        await shown.pilot.press("ctrl+x", "0")
+        await shown.until(lambda: is_locked(shown))
+
+
+async def test_the_key_is_kept_for_messages_that_are_not_stored(
+    settings: Settings, paths: Paths, encryption: Encryption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask(WORDS)
+        with monkeypatch.context() as full:
+
+            def refuse(database: Database) -> None:
+                if database.path is not None:
+                    raise StorageError("no space left")
+
+            full.setattr(Database, "_require_same_file", refuse)
+            await shown.ask("and the oysters")
+            assert shown.screen.conversation.failure is not None
+            await lock(shown)
+            await shown.until(lambda: not shown.screen.controllers.lock.is_busy)
+            assert encryption.is_unlocked
+            await shown.pilot.press("ctrl+q")
+            await shown.until(lambda: "quit again" in told(shown))
+            await unlock(shown)
+        await shown.ask("and the sun")
+        assert shown.screen.conversation.failure is None
+        assert len(shown.branch) == 6
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "xterm"}])
+async def test_the_locked_screen_needs_no_colours(
+    settings: Settings, locked: Paths, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    async with starting(settings, locked) as (shown, _):
+        await shown.until(lambda: is_locked(shown) and "encrypted" in picture(shown))
+        await type_passphrase(shown, "wrong")
+        await shown.until(lambda: "The passphrase is wrong." in picture(shown))
+
+
+async def test_a_notification_of_a_locked_chat_tells_nothing_of_it(
+    settings: Settings, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "foot")
+    async with opened(settings, paths) as shown:
+        await shown.ask(WORDS)
+        app = shown.pilot.app
+        written: list[str] = []
+        assert app._driver is not None
+        monkeypatch.setattr(app._driver, "write", written.append)
+        await lock(shown)
+        app.app_focus = False
+        shown.screen.controllers.turn._notifier.notify("read_secrets waits for your approval")
+        notified = [each for each in written if "777;notify" in each]
+        assert len(notified) == 1
+        assert "the chat is locked" in notified[0]
+        assert "walrus" not in notified[0]
+        assert "secrets" not in notified[0]

@@ -22,6 +22,9 @@ class LockController:
     """Hides the chat at once; then, when nothing is written any more, the key is forgotten.
 
     Unlocking shows the chat as it was: its place, the draft, an open dialog.
+
+    Attributes:
+        is_busy: Whether something is written behind the lock, for which the key is needed.
     """
 
     def __init__(self, context: ChatContext, turn: TurnController) -> None:
@@ -31,7 +34,7 @@ class LockController:
         self._key_lock = asyncio.Lock()  # the key is forgotten, or comes back
         self._is_key_forgotten = False
         self._is_key_wanted = True  # whether the chat is unlocked
-        self._is_busy = False  # whether something keeps the key in memory
+        self.is_busy = False
         lock = context.lock
         if lock is not None:
             lock.idle_limit = lambda: 60.0 * context.settings.lock_after if context.is_ready else 0
@@ -68,13 +71,13 @@ class LockController:
     def _lock(self) -> None:
         lock = self._context.lock
         if lock is not None and not lock.is_locked:
-            self._is_busy, self._is_key_wanted = True, False
+            self.is_busy, self._is_key_wanted = True, False
             lock.show(
                 LockedChat(
                     self._unlock,
                     lock.wait,
                     is_lost_at_quit=lambda: self._context.conversation.is_lost_at_quit,
-                    is_busy=lambda: self._is_busy,
+                    is_busy=lambda: self.is_busy,
                 )
             )
             self._context.status.refresh()  # the title of the terminal
@@ -102,7 +105,7 @@ class LockController:
             except StorageError as error:  # the key is needed to store what is only in memory
                 self._context.notify_error(error)
             finally:
-                self._is_busy = False
+                self.is_busy = False
         lock = self._context.lock
         if lock is not None:
             lock.show_state()
