@@ -353,6 +353,7 @@ async def test_the_model_loads_while_the_passphrase_is_typed(
 ) -> None:
     async with opened(settings, replace(user_paths(), encryption=encryption)):
         pass  # the file is checked: only then it is loaded unseen
+    locked.sessions_db.unlink(missing_ok=True)
     async with starting(settings, locked) as (shown, _):
         await shown.until(lambda: is_locked(shown))
         app = shown.pilot.app
