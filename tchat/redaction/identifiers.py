@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tchat.redaction.sensitive_span import DataKind, SensitiveSpan
 
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{1,4}){3,9}(?![A-Za-z0-9])")
-_CARD = re.compile(r"(?<![\d.,-])(?:\d[ -]?){12,18}\d(?![\d-]|[.,]\d)")
+_CARD = re.compile(r"(?<![\d.,+-])(?:\d[ -]?){12,18}\d(?![\d-]|[.,]\d)")
 # Visa, Mastercard, American Express, Diners Club, Discover, UnionPay, JCB: beginning and length.
 _BRANDS = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}"
@@ -89,7 +89,7 @@ _PASSPORT = re.compile(
 _PATTERNS = tuple(
     (
         module,
-        re.compile(rf"(?<![A-Za-z0-9_.-])(?:{form})(?![A-Za-z0-9_-]|\.\d)"),
+        re.compile(rf"(?<![A-Za-z0-9_.+-])(?:{form})(?![A-Za-z0-9_-]|\.\d)"),
         words and re.compile(words, re.IGNORECASE),
     )
     for module, (form, words) in _FORMS.items()

@@ -52,8 +52,13 @@ _HOME = re.compile(
     r"(?:(?<![A-Za-z0-9_.])/(?:home|Users|export/home|var/home)/|(?<![A-Za-z0-9])[A-Za-z]:[\\/]+Users[\\/]+|(?<![\w/])~(?=[A-Za-z]))"
     r"([^\s/\\:*?\"'<>|,;)\]]{1,64})"
 )
+# Who logs in, in the log of sshd.
+_LOGGED_IN = re.compile(
+    r"\b(?:(?:Accepted|Failed) [a-z/-]{1,32} for (?:invalid user )?|Invalid user |"
+    r"(?:authenticating|invalid) user )([A-Za-z_][\w.-]{0,31})(?= )"
+)
 _NO_USERS = frozenset(
-    {"shared", "public", "default", "runner", "user", "username", "you", "name", "me"}
+    {"shared", "public", "default", "runner", "user", "username", "you", "name", "me", "root"}
 )
 
 
@@ -106,8 +111,9 @@ def _is_network(text: str) -> bool:
 
 
 def find_users(text: str) -> Iterator[SensitiveSpan]:
-    """Names of users in paths."""
-    for match in _HOME.finditer(text):
-        name = match.group(1).rstrip(".")
-        if name.lower() not in _NO_USERS and not name.startswith(("$", "{", "<", "%", "[")):
-            yield SensitiveSpan(match.start(1), match.start(1) + len(name), DataKind.USER)
+    """Names of users in paths, and in logs of logins."""
+    for pattern in (_HOME, _LOGGED_IN):
+        for match in pattern.finditer(text):
+            name = match.group(1).rstrip(".")
+            if name.lower() not in _NO_USERS and not name.startswith(("$", "{", "<", "%", "[")):
+                yield SensitiveSpan(match.start(1), match.start(1) + len(name), DataKind.USER)

@@ -49,25 +49,41 @@ _URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:([^\s/@]{3,})@
 _BEARER = re.compile(r"\b(?:Bearer|Basic|Token)\s+([A-Za-z0-9._~+/=-]{16,})")
 # A word for a secret, a sign of assignment, a value: in configuration, code and plain sentences.
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase|code)|passwort|kennwort|mot\ de\ passe|secret|api[ _-]?key|"
-    r"access[ _-]?key|auth[ _-]?token|token|pin|contraseña|clave(?:\ de\ acceso|\ secreta|\ api)?|"
-    r"senha|jeton|schlüssel|zugangscode|密码|口令|密钥|令牌|暗号)"
+    r"(?:pass(?:word|wd|phrase|code)|pwd?|passwort|kennwort|mot\ de\ passe|secret|api[ _-]?key|"
+    r"access[ _-]?key|auth[ _-]?token|token|pin|contrase[ñn]a|"
+    r"clave(?:\ de\ acceso|\ secreta|\ api)?|"
+    r"senha|jeton|schl(?:ü|ue)ssel|zugangscode)"
 )
+_CHINESE_NAMES = r"(?:密码|口令|密钥|令牌|暗号)"  # "wifi密码" has no blank before
+_NAME = rf"(?:(?:(?<![A-Za-z0-9])|(?<=[_-])){_NAMES}|{_CHINESE_NAMES})"
+_IS = r"(?:\b(?:is|ist|lautet|est|es)\b|c['’]est\b|是|为)"
+_BARE = rf"([^\s\"'`,;(){{}}<>\[\]\u2018-\u201f\u3000-\u303f\uff00-\uff65{CJK}]{{4,}}+)(?!\()"
 _ASSIGNED = re.compile(
-    rf"""(?:(?<![A-Za-z0-9])|(?<=[_-])){_NAMES}(?:[_-][A-Za-z0-9_-]+)?["']?
-    \s*(?:[:=：]=?|\bis\b|\bist\b|\blautet\b|\best\b|\bes\b|是|为)\s*
-    (?:"([^"\n]{{4,}})"|'([^'\n]{{4,}})'|([^\s"'`,;(){{}}<>\[\]\u2018-\u201f\u3000-\u303f\uff00-\uff65{CJK}]{{4,}}+)(?!\())""",
+    rf"""{_NAME}(?:[_-][A-Za-z0-9_-]+)?["']?
+    \s*(?P<sign>[:=：]=?|{_IS})\s*
+    (?:"([^"\n]{{4,}})"|'([^'\n]{{4,}})'|{_BARE})""",
     re.VERBOSE | re.IGNORECASE,
 )
+# Words may say what it is for: "the password of the printer is …".
+_ASSIGNED_FAR = re.compile(
+    rf"""{_NAME}(?:\s(?:for|of|to|on|from|für|fürs|von|vom|zu|zum|zur|der|des|du|de|del|para|au|pour|a|al)
+    (?:\s[\w.-]{{1,24}}){{1,4}}?|[的]?[{CJK}]{{0,6}}),?\s*{_IS}\s*["'“«]?\s?{_BARE}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+# A name of code that says what it holds: ``expected_token``, ``settings.password``.
+_VARIABLE = re.compile(rf"(?:[a-z]+[._])+{_NAMES}", re.VERBOSE | re.IGNORECASE)
+_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*")
 # Digits of a hash may be a secret where a word says so: "the token 3f9a…".
 _NAMED_HEX = re.compile(
-    rf"(?<![A-Za-z0-9]){_NAMES}\s(?=[a-f]*\d)([0-9a-f]{{32,128}})(?![A-Za-z0-9])",
+    rf"(?:(?<![A-Za-z0-9]){_NAMES}|{_CHINESE_NAMES})\s(?=[a-f]*\d)([0-9a-f]{{32,128}})(?![A-Za-z0-9])",
     re.VERBOSE | re.IGNORECASE,
 )
 _PATH_PART = re.compile(r"[A-Z]?[a-z]*(?:[-_][A-Z]?[a-z]+)*|\d{1,4}")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/_=.-])[A-Za-z0-9+/_-]{24,}={0,2}(?![A-Za-z0-9+/_=-])")
 _HASH = re.compile(r"[0-9a-f]+|[0-9A-F]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _VOWEL_WORD = re.compile(r"[A-Z]?[a-z]{4,}")
+_BARE_GROUP = 4  # of `_ASSIGNED`: a value without quotation marks
+_SHORTEST_FAR = 6  # characters of a secret that does not stand beside its name
 MIN_ENTROPY = 4.0  # bits a character, of a token that stands alone
 
 
@@ -79,18 +95,39 @@ def find_secret_keys(text: str) -> Iterator[SensitiveSpan]:
     for pattern in (_URL_PASSWORD, _BEARER):
         for match in pattern.finditer(text):
             yield SensitiveSpan(match.start(1), match.end(1), DataKind.KEY)
-    for match in _ASSIGNED.finditer(text):
-        group = match.lastindex or 0
-        value = match.group(group)
-        start = match.start(group)
-        bare = value.rstrip(".?:)") if group == 3 else value
-        if _may_be_secret(bare):
-            yield SensitiveSpan(start, start + len(bare), DataKind.KEY)
+    yield from _assigned(text)
     for match in _NAMED_HEX.finditer(text):
         yield SensitiveSpan(match.start(1), match.end(1), DataKind.KEY)
     for match in _TOKEN.finditer(text):
         if is_random(match.group()):
             yield SensitiveSpan(match.start(), match.end(), DataKind.KEY)
+
+
+def _assigned(text: str) -> Iterator[SensitiveSpan]:
+    """Values that stand behind a word for a secret."""
+    for match in _ASSIGNED.finditer(text):
+        group = match.lastindex or 0
+        value = match.group(group)
+        start = match.start(group)
+        bare = value
+        if group == _BARE_GROUP:
+            bare = value.rstrip(".?:)")
+            if _is_variable(bare, match.group("sign")):
+                continue
+        if _may_be_secret(bare):
+            # A question mark may end the sentence or the password.
+            end = len(bare) + value.startswith("?", len(bare))
+            yield SensitiveSpan(start, start + end, DataKind.KEY)
+    for match in _ASSIGNED_FAR.finditer(text):
+        bare = match.group(1).rstrip(".:)")
+        if len(bare) >= _SHORTEST_FAR and any(each.isdigit() for each in bare):
+            yield SensitiveSpan(match.start(1), match.start(1) + len(bare), DataKind.KEY)
+
+
+def _is_variable(value: str, sign: str) -> bool:
+    """Whether a value without quotation marks is a name of code."""
+    pattern = _IDENTIFIER if sign == "==" else _VARIABLE
+    return pattern.fullmatch(value) is not None
 
 
 def _may_be_secret(value: str) -> bool:

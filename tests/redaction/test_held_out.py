@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 
 import pytest
 
@@ -10,16 +11,28 @@ from tchat.redaction.redactor import Redactor
 from tchat.redaction.sensitive_span import DataKind
 from tests.redaction.held_out import held_out
 from tests.redaction.held_out_values import WORDS
+from tests.redaction.second_held_out import second_held_out
+from tests.redaction.second_values import OWN_WORDS
+from tests.redaction.sentences import Sentence
 
 
 @pytest.mark.parametrize("seed", [2026, 7, 11])
 def test_values_are_found_among_look_alikes(seed: int) -> None:
-    redactor = Redactor(words=WORDS)
+    _require_reach(held_out(seed=seed), WORDS, at_least=1000)
+
+
+@pytest.mark.parametrize("seed", [41, 88])
+def test_values_are_found_in_logs_code_and_chats(seed: int) -> None:
+    _require_reach(second_held_out(seed=seed), OWN_WORDS, at_least=300)
+
+
+def _require_reach(sentences: Iterable[Sentence], words: Collection[str], *, at_least: int) -> None:
+    redactor = Redactor(words=words)
     wanted: Counter[DataKind] = Counter()
     recalled: Counter[DataKind] = Counter()
     false: Counter[DataKind] = Counter()
     texts = 0
-    for sentence in held_out(seed=seed):
+    for sentence in sentences:
         texts += 1
         found = redactor.find(sentence.text)
         for start, end, kind in sentence.expected:
@@ -32,7 +45,7 @@ def test_values_are_found_among_look_alikes(seed: int) -> None:
             )
             # More text than value is taken away: as bad as a look-alike.
             false[each.kind] += inside * 2 < each.end - each.start
-    assert texts > 1000
+    assert texts > at_least
     for kind, count in wanted.items():
         assert recalled[kind] / count >= 0.97, kind
         assert recalled[kind] / (recalled[kind] + false[kind]) >= 0.95, kind
@@ -47,6 +60,7 @@ def test_values_are_found_among_look_alikes(seed: int) -> None:
         ("密码是Falcon994!，别说", "密码是[KEY_1]，别说"),
         ("日志在C:\\Users\\wang\\logs里", "日志在C:\\Users\\[USER_1]\\logs里"),
         ("总结Kestrel的合同", "总结[WORD_1]的合同"),
+        ("wifi密码是hunter22x", "wifi密码是[KEY_1]"),
         ("Kestrels fly", "Kestrels fly"),
     ],
 )
@@ -55,8 +69,36 @@ def test_values_stand_among_letters_without_blanks(text: str, redacted: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (
+            "the password for the router is Fern-2041",
+            "the password for the router is [KEY_1]",
+        ),
+        ("Le mot de passe du wifi, c'est Fern2041", "Le mot de passe du wifi, c'est [KEY_1]"),
+        ("pw: Fern2041?", "pw: [KEY_1]"),
+        ("call +44 7700 566658 now", "call [PHONE_1] now"),
+        ('"movil": "693 726 201"', '"movil": "[PHONE_1]"'),
+        ("die Nummer ist 030 / 20394421", "die Nummer ist [PHONE_1]"),
+        (
+            "Invalid user lina from",
+            "Invalid user [USER_1] from",
+        ),
+        ("ftp://me:Fern2041@files.example.com/x", "ftp://me:[KEY_1]@files.example.com/x"),
+    ],
+)
+def test_values_are_found_beside_words_of_chats_and_logs(text: str, redacted: str) -> None:
+    assert Redactor().redact(text) == redacted
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "assert token == expected_token, reason",
+        "login(password=settings.password)",
+        "The password for the site is required.",
+        "The secret of a good soup is patience.",
+        "耗时0.006274321139秒",
         "loss 0.041264848469 after 3 steps",
         "El pedido K-0603-80211 llega mañana.",
         "password = getpass.getpass()",
@@ -69,7 +111,8 @@ def test_pieces_of_numbers_calls_and_ranges_stay(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0." * 60_000, "a@" * 60_000, "Calle " * 20_000, "token " * 20_000]
+    "text",
+    ["0." * 60_000, "a@" * 60_000, "Calle " * 20_000, "token " * 20_000, "pw of a " * 9_000],
 )
 def test_long_texts_take_time_by_their_length(text: str) -> None:
     assert Redactor().redact(text) == text
