@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tchat.private_files import LOCK_COPY
 from tchat.translation import N_
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Paths:
     def lock_file(self) -> Path:
         """The wrapped keys of an encrypted store."""
         return self.config / LOCK_FILE
+
+    @property
+    def lock_copy(self) -> Path:
+        """Its copy, for when one of them is damaged."""
+        return self.config / f"{LOCK_FILE}{LOCK_COPY}"
 
     @property
     def sessions_db(self) -> Path:
@@ -167,7 +173,7 @@ def user_paths(environ: Mapping[str, str] = os.environ) -> Paths:
         config = platformdirs.user_config_path("tchat", appauthor=False)
         cache = platformdirs.user_cache_path("tchat", appauthor=False)
     lock_file = config / LOCK_FILE
-    if not os.path.lexists(lock_file):
+    if not any(os.path.lexists(f"{lock_file}{ending}") for ending in ("", LOCK_COPY)):
         return Paths(config, cache)
     from tchat.encryption.unlock_sources import shared_encryption
 

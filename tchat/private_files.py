@@ -15,6 +15,7 @@ from tchat.translation import N_, tr
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+LOCK_COPY = ".copy"  # ends the name of the copy of the lock file
 BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
 

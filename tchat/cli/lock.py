@@ -98,7 +98,7 @@ def status(ctx: typer.Context, as_json: bool = JSON) -> None:
     lock = encryption.lock if encryption else None
     record = _record(encryption, lock)
     if as_json:
-        print_json(console, record | {"lock_file": str(console.paths.lock_file)})
+        print_json(console, record | _files(console))
         return
     rows = [(tr("encrypted"), _state_text(lock))]
     if encryption and lock:
@@ -106,6 +106,7 @@ def status(ctx: typer.Context, as_json: bool = JSON) -> None:
         rows.append((tr("unlocked by"), ", ".join(sorted(kinds))))
         rows += [(tr("key derivation"), text) for text in _derivations(lock)]
         rows.append((tr("lock file"), printable(str(encryption.lock_file))))
+        rows.append((tr("its copy"), printable(str(console.paths.lock_copy))))
         if wait := int(-(-encryption.wait // 1)):
             text = trn("in {count:,} second", "in {count:,} seconds", wait)
             rows.append((tr("next try"), text))
@@ -251,6 +252,10 @@ def _derivations(lock: LockFile) -> list[str]:
         for slot in lock.slots
         if slot.derivation
     ]  # fmt: skip
+
+
+def _files(console: Console) -> dict[str, str]:
+    return {"lock_file": str(console.paths.lock_file), "lock_copy": str(console.paths.lock_copy)}
 
 
 def _record(encryption: Encryption | None, lock: LockFile | None) -> dict[str, Any]:

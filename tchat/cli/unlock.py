@@ -28,6 +28,7 @@ SHORTEST, SHORT = 8, 14  # characters of a passphrase: fewer are refused, fewer 
 def prepare_unlock(encryption: Encryption, console: Console) -> None:
     """Tell an encrypted store what this call has to unlock it; nobody is asked yet."""
     from tchat.encryption.hardening import protect_process
+    from tchat.encryption.lock_copies import repair_lock
     from tchat.encryption.permissions import repair_permissions
 
     protect_process()
@@ -39,6 +40,8 @@ def prepare_unlock(encryption: Encryption, console: Console) -> None:
         console.say(tr("others could read {names}: only you can now", names=names))
     number = console.unlock_fd
     given = () if number is None else (from_descriptor(number),)
+    if told := repair_lock(encryption.lock_file):
+        console.say(told)
     encryption.sources = (unlock_from_keyring, *given, from_command(console.environ))
     encryption.question = question_on_terminal(console)
 

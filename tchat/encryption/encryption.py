@@ -10,7 +10,8 @@ from pathlib import Path
 from tchat.encryption.derivation import subkey
 from tchat.encryption.file_cipher import FileCipher
 from tchat.encryption.key_slots import SlotKind
-from tchat.encryption.lock_file import EncryptionState, LockFile, read_lock_file, refused
+from tchat.encryption.lock_copies import Stamp, read_lock, stamps
+from tchat.encryption.lock_file import EncryptionState, LockFile, refused
 from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
 from tchat.encryption.secret_bytes import SecretBytes
 from tchat.encryption.wrong_tries import WrongTries
@@ -83,22 +84,21 @@ class Encryption:
         self._guard = threading.RLock()
         self._keys: StoreKeys | None = None
         self._lock: LockFile | None = None
-        self._read_from: tuple[int, int, int] | None = None
+        self._read_from: tuple[Stamp, Stamp] | None = None
         self._is_asking_allowed = True
 
     @property
     def lock(self) -> LockFile:
-        """The content of the lock file, read again when it changed.
+        """The content of the lock file or its copy, read again when it changed.
 
         Raises:
             StorageError: It cannot be used, or is gone.
         """
         with self._guard:
             try:
-                status = self.lock_file.stat()
-                found = (status.st_ino, status.st_mtime_ns, status.st_size)
+                found = stamps(self.lock_file)
                 if self._lock is None or found != self._read_from:
-                    self._use(read_lock_file(self.lock_file))
+                    self._use(read_lock(self.lock_file))
                     self._read_from = found
             except FileNotFoundError:
                 raise refused(self.lock_file, tr("it is gone")) from None

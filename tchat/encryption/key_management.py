@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tchat.encryption import system_keyring
 from tchat.encryption.derivation import KEY_SIZE, Calibration, calibrated
 from tchat.encryption.encryption import Encryption
 from tchat.encryption.key_slots import SlotKind, wrap
+from tchat.encryption.lock_copies import changing, is_there, remove_lock_files, write_lock
 from tchat.encryption.lock_file import (
     EncryptionState,
     LockFile,
     new_lock_file,
     new_lock_id,
-    write_lock_file,
 )
 from tchat.encryption.recovery_key import new_recovery_key, recovery_bytes
 from tchat.encryption.unlock_sources import keyring_account, shared_encryption
 from tchat.errors import StorageError, UsageError
-from tchat.private_files import acquire_lock, private_folder
+from tchat.private_files import private_folder
 from tchat.translation import tr
-
-CHANGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,8 @@ def create_lock(
         StorageError: It cannot be written.
     """
     private_folder(path.parent)
-    with _changing(path):
-        if os.path.lexists(path):
+    with changing(path):
+        if is_there(path):
             raise UsageError(tr("the store is encrypted already"))
         data_key, lock_id = os.urandom(KEY_SIZE), new_lock_id()
         lock = new_lock_file(data_key, state, lock_id)
@@ -69,7 +67,7 @@ def create_lock(
             lock = _with_passphrase(lock, data_key, passphrase, calibration)
         if keyring:
             lock = _with_keyring(lock, data_key)
-        write_lock_file(path, lock)
+        write_lock(path, lock)
     encryption = shared_encryption(path)
     encryption.unlock_with_key(SlotKind.RECOVERY, recovery_bytes(recovery_key))
     return NewLock(encryption, recovery_key)
@@ -126,8 +124,8 @@ def remove_lock(encryption: Encryption) -> None:
     """Remove the lock file and what the keyring holds: for a store that is in clear again."""
     lock = encryption.lock
     try:
-        with _changing(encryption.lock_file):
-            encryption.lock_file.unlink()
+        with changing(encryption.lock_file):
+            remove_lock_files(encryption.lock_file)
     except OSError as error:
         raise StorageError(
             tr("cannot delete {failed}: {reason}", failed=encryption.lock_file,
@@ -136,8 +134,6 @@ def remove_lock(encryption: Encryption) -> None:
         ) from error  # fmt: skip
     encryption.forget()
     encryption.tries.clear()
-    with suppress(OSError):
-        _gate(encryption.lock_file).unlink(missing_ok=True)
     if lock.slot(SlotKind.KEYRING):
         _forget_in_keyring(lock.id)
 
@@ -149,36 +145,9 @@ def _forget_in_keyring(lock_id: str) -> None:
 
 
 def _change(encryption: Encryption, change: Callable[[LockFile], LockFile]) -> None:
-    with _changing(encryption.lock_file):
-        write_lock_file(encryption.lock_file, change(encryption.lock))
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    """Hold back other processes that would change the lock file.
-
-    Raises:
-        StorageError: One does so for half a minute, or locks do not work here.
-    """
-    try:
-        held = acquire_lock(_gate(path), CHANGE_SECONDS)
-    except (OSError, NotImplementedError) as error:
-        raise StorageError(
-            tr("cannot lock files in {folder}: {error}", folder=path.parent, error=error),
-            tr("set TCHAT_HOME to a folder on a local disk"),
-        ) from error
-    if held is None:
-        raise StorageError(
-            tr("another process is changing {path}", path=path), tr("wait for it, or end it")
-        )
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def _gate(path: Path) -> Path:
-    return path.with_name(path.name + ".gate")
+    with changing(encryption.lock_file):
+        lock = encryption.lock
+        write_lock(encryption.lock_file, replace(change(lock), generation=lock.generation + 1))
 
 
 def _with_passphrase(

@@ -1,11 +1,13 @@
 """The lock file: which slots open the store, and how far its encryption is.
 
-JSON without a secret in clear. Who can write it can destroy the store, as with any file, but not
-read it: the slots are bound to the file's ID, and its state is sealed with the data key.
+JSON without a secret in clear; its checksum finds damage, see `lock_copies`. Who can write it can
+destroy the store, as with any file, but not read it: the slots are bound to the file's ID, and its
+state is sealed with the data key.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import os
@@ -27,6 +29,11 @@ LARGEST = 64 << 10  # bytes
 MOST_SLOTS = 8
 ID_SIZE = 16
 SEAL_SIZE = 32
+MOST_CHANGES = 1 << 53
+
+
+class LockIsNewer(StorageError):
+    """A lock file was written by a newer tchat."""
 
 
 class EncryptionState(StrEnum):
@@ -44,12 +51,14 @@ class LockFile:
     Attributes:
         id: Hexadecimal, random: another lock has another.
         seal: Proves with the data key that ``state`` was written by who has that key.
+        generation: How often it was changed.
     """
 
     id: str
     state: EncryptionState
     seal: bytes
     slots: tuple[KeySlot, ...]
+    generation: int = 0
 
     def slot(self, kind: SlotKind) -> KeySlot | None:
         """The slot of that kind, if there is one."""
@@ -92,15 +101,23 @@ def write_lock_file(path: Path, lock: LockFile) -> None:
     Raises:
         StorageError: It cannot be written; what was there is unchanged.
     """
-    record = {
+    record: dict[str, Any] = {
         "version": VERSION,
         "id": lock.id,
+        "generation": lock.generation,
         "state": str(lock.state),
         "seal": lock.seal.hex(),
         "slots": [slot.record() for slot in lock.slots],
     }
+    record["checksum"] = checksum(record)
     write_private(path, json.dumps(record, indent=2).encode() + b"\n")
     sync_folder(path.parent)
+
+
+def checksum(record: dict[str, Any]) -> str:
+    """What the record of a lock has as its checksum: it finds damage, and no forgery."""
+    values = {name: value for name, value in record.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
@@ -133,6 +150,7 @@ def read_lock_file(path: Path) -> LockFile:
     try:
         record = json.loads(data)
         if isinstance(record, dict) and isinstance(record.get("version"), int):
+            _require_checksum(record)
             _require_version(path, record["version"])
         lock = _lock_of(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -172,10 +190,18 @@ def _read(path: Path) -> bytes:
 
 def _require_version(path: Path, version: int) -> None:
     if version > VERSION:
-        raise StorageError(
+        raise LockIsNewer(
             tr("the lock file {path} was written by a newer tchat", path=path),
             tr("upgrade: pip install -U tchat"),
         )
+
+
+def _require_checksum(record: dict[str, Any]) -> None:
+    """Raise ValueError where the record changed; those before there were generations have none."""
+    if ("generation" in record or "checksum" in record) and (
+        record.get("checksum") != checksum(record)
+    ):
+        raise ValueError
 
 
 def _lock_of(record: Any) -> LockFile:
@@ -187,9 +213,12 @@ def _lock_of(record: Any) -> LockFile:
         EncryptionState(record["state"]),
         bytes.fromhex(record["seal"]),
         tuple(_slots(record["slots"][: MOST_SLOTS + 1])),
+        record.get("generation", 0),
     )
     kinds = [slot.kind for slot in lock.slots]
     has_sizes = len(bytes.fromhex(lock.id)) == ID_SIZE and len(lock.seal) == SEAL_SIZE
+    if type(lock.generation) is not int or not 0 <= lock.generation < MOST_CHANGES:
+        raise ValueError
     if not has_sizes or not kinds or len(set(kinds)) != len(kinds):
         raise ValueError
     return lock

@@ -65,13 +65,14 @@ def wipe(paths: Paths, contents: Collection[Content] = DATA) -> Wiped:
         StorageError: Something cannot be removed; the rest is.
     """
     found = to_be_wiped(paths, contents)
-    has_key = paths.lock_file in (entry for each in found for entry in each.paths)
+    keys = (paths.lock_file, paths.lock_copy)
+    has_key = any(entry in keys for each in found for entry in each.paths)
     if has_key:
         _forget_key(paths)
     failure: OSError | None = None
     for each in found:
-        # The lock file before all others.
-        for entry in sorted(each.paths, key=lambda path: path != paths.lock_file):
+        # The lock file and its copy before all others.
+        for entry in sorted(each.paths, key=lambda path: path not in keys):
             try:
                 _remove(entry)
             except OSError as error:

@@ -285,7 +285,8 @@ def test_commands_that_need_no_store_ask_nothing(args: tuple[str, ...]) -> None:
 
 def test_other_commands_of_a_damaged_lock_file_are_one_line(home: Path) -> None:
     make_lock(user_paths())
-    user_paths().lock_file.write_text("{}")
+    for path in (user_paths().lock_file, user_paths().lock_copy):
+        path.write_text("{}")
     ran = script("lock", "recovery")
     assert ran.code == ExitCode.STORAGE
     assert ran.err.count("\n") == 1

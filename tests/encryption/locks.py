@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
+from typing import Any
 
 from tchat.encryption.derivation import ARGON2ID, SALT_SIZE, KeyDerivation
 from tchat.encryption.encryption import Encryption
 from tchat.encryption.key_management import create_lock
-from tchat.encryption.lock_file import EncryptionState
+from tchat.encryption.lock_copies import copy_of
+from tchat.encryption.lock_file import EncryptionState, checksum
 from tchat.paths import Paths
 
 PASSPHRASE = "correct horse battery staple"
@@ -30,3 +34,9 @@ def make_lock(
         paths.lock_file, passphrase, keyring=keyring, state=state, calibration=cheap_derivation
     )
     return made.encryption
+
+
+def rewrite(lock_file: Path, record: dict[str, Any]) -> None:
+    """Put a record in place of a lock, as who knows how one is written."""
+    lock_file.write_text(json.dumps(record | {"checksum": checksum(record)}))
+    copy_of(lock_file).unlink()

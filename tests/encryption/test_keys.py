@@ -32,6 +32,7 @@ from tchat.encryption.key_management import (
     create_lock,
 )
 from tchat.encryption.key_slots import SlotKind
+from tchat.encryption.lock_copies import copy_of, remove_lock_files
 from tchat.encryption.lock_file import EncryptionState, read_lock_file
 from tchat.encryption.recovery_key import (
     is_recovery_key,
@@ -41,7 +42,7 @@ from tchat.encryption.recovery_key import (
 )
 from tchat.errors import StorageError, StoreLocked, UsageError, WrongPassphrase
 from tchat.paths import user_paths
-from tests.encryption.locks import PASSPHRASE, cheap_derivation, make_lock
+from tests.encryption.locks import PASSPHRASE, cheap_derivation, make_lock, rewrite
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -142,7 +143,7 @@ def test_a_store_in_conversion_is_closed_to_all_but_the_conversion() -> None:
 
 def test_another_lock_in_its_place_is_not_opened_with_the_old_keys() -> None:
     encryption = make_lock(user_paths())
-    encryption.lock_file.unlink()
+    remove_lock_files(encryption.lock_file)
     with pytest.raises(StorageError, match="it is gone"):
         encryption.keys()
     create_lock(encryption.lock_file, "another passphrase", calibration=cheap_derivation)
@@ -206,7 +207,7 @@ def test_a_hostile_lock_file_is_refused_in_one_line(change: Change) -> None:
     encryption = make_lock(user_paths())
     record = json.loads(encryption.lock_file.read_text())
     change(record)
-    encryption.lock_file.write_text(json.dumps(record))
+    rewrite(encryption.lock_file, record)
     with pytest.raises(StorageError) as caught:
         opened_again(encryption).unlock(PASSPHRASE)
     assert "lock file" in caught.value.message
@@ -220,14 +221,15 @@ def test_a_hostile_lock_file_is_refused_in_one_line(change: Change) -> None:
 )
 def test_a_lock_file_that_is_no_json_of_ours_is_refused(data: bytes) -> None:
     encryption = make_lock(user_paths())
-    encryption.lock_file.write_bytes(data)
+    for path in (encryption.lock_file, copy_of(encryption.lock_file)):
+        path.write_bytes(data)
     with pytest.raises(StorageError, match="cannot use the lock file"):
         opened_again(encryption).unlock(PASSPHRASE)
 
 
 def test_a_lock_file_that_is_no_file_is_refused() -> None:
     encryption = make_lock(user_paths())
-    encryption.lock_file.unlink()
+    remove_lock_files(encryption.lock_file)
     for make in (os.mkfifo, os.mkdir):
         make(encryption.lock_file)
         with pytest.raises(StorageError, match=r"lock\.json"):
@@ -253,7 +255,7 @@ def test_a_state_that_somebody_else_wrote_is_refused(change: Change) -> None:
     encryption = make_lock(user_paths())
     record = json.loads(encryption.lock_file.read_text())
     change(record)
-    encryption.lock_file.write_text(json.dumps(record))
+    rewrite(encryption.lock_file, record)
     with pytest.raises(StorageError, match="was not written by tchat"):
         opened_again(encryption).unlock(PASSPHRASE)
     with pytest.raises(StorageError, match="was not written by tchat"):
@@ -272,7 +274,7 @@ def test_a_slot_is_bound_to_its_parameters_and_its_lock(change: Change) -> None:
     encryption = make_lock(user_paths())
     record = json.loads(encryption.lock_file.read_text())
     change(record)
-    encryption.lock_file.write_text(json.dumps(record))
+    rewrite(encryption.lock_file, record)
     with pytest.raises(WrongPassphrase):
         opened_again(encryption).unlock(PASSPHRASE)
 
