@@ -10,11 +10,14 @@ import typer
 from tchat.cli.app import JSON, command_group
 from tchat.cli.console import Console, confirm
 from tchat.cli.output.columns import fields, print_json, print_rows
-from tchat.errors import UsageError
+from tchat.errors import StorageError, UsageError
 from tchat.sanitize import printable
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from tchat.encryption.encryption import Encryption
     from tchat.encryption.lock_file import EncryptionState, LockFile
 
@@ -75,7 +78,10 @@ def off(
     ctx: typer.Context,
     yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask"),
 ) -> None:
-    """Decrypt what is stored, and remove the keys."""
+    """Decrypt what is stored, and remove the keys.
+
+    A damaged file is kept as NAME.damaged, and the exit code is 6.
+    """
     from tchat.encryption.lock_file import EncryptionState
 
     console: Console = ctx.obj
@@ -213,8 +219,12 @@ def _convert(console: Console, encryption: Encryption, target: EncryptionState) 
     from tchat.encryption.lock_file import EncryptionState
 
     is_on = target is EncryptionState.TURNING_ON
+    damaged: Sequence[Path] = ()
     with TerminalStatus(console) as status:
         for progress in (turn_on if is_on else turn_off)(console.paths, encryption):
+            if progress.damaged:
+                damaged = progress.damaged
+                continue
             count = trn(
                 "{done:,} of {count:,} kind of files is done",
                 "{done:,} of {count:,} kinds of files are done",
@@ -230,8 +240,18 @@ def _convert(console: Console, encryption: Encryption, target: EncryptionState) 
                 "backups may still have it"
             )
         )
-    else:
-        console.say(tr("the store is in clear"))
+        return
+    console.say(tr("the store is in clear"))
+    if damaged:
+        raise StorageError(
+            trn(
+                "{count:,} file is damaged, and stays encrypted: {names}",
+                "{count:,} files are damaged, and stay encrypted: {names}",
+                len(damaged),
+                names=", ".join(map(str, damaged)),
+            ),
+            tr("delete them, unless you have a copy of lock.json, which alone opens them"),
+        )
 
 
 def _state_text(lock: LockFile | None) -> str:

@@ -40,17 +40,22 @@ class Convertible(Protocol):
     def encrypt(self, keys: StoreKeys) -> None:
         """Encrypt each that is in clear."""
 
-    def decrypt(self, keys: StoreKeys) -> None:
-        """Decrypt each that is encrypted."""
+    def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
+        """Decrypt each that is encrypted; returns those that cannot be, which are moved aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionProgress:
-    """The kind of files that comes next, and how many of all kinds are done."""
+    """The kind of files that comes next, and how many of all kinds are done.
+
+    Attributes:
+        damaged: At the end, files that cannot be decrypted; they are as they were, under new names.
+    """
 
     name: str
     done: int
     total: int
+    damaged: tuple[Path, ...] = ()
 
 
 def encrypt_store(
@@ -81,17 +86,22 @@ def decrypt_store(
 ) -> Iterator[ConversionProgress]:
     """Decrypt everything of an unlocked store; there is no lock file at the end.
 
+    What is damaged is moved aside, and named by the last progress.
+
     Raises:
         StorageError: Something stands in the way. Call it again, or `encrypt_store`.
     """
     keys = encryption.conversion_keys()
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_OFF)
+    damaged: list[Path] = []
     remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
     for done, kind in enumerate(kinds):
         yield ConversionProgress(kind.name, done, len(kinds))
-        kind.decrypt(keys)
+        damaged += kind.decrypt(keys)
     remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
+    if damaged:
+        yield ConversionProgress("", len(kinds), len(kinds), tuple(damaged))
     remove_lock(encryption)
 
 

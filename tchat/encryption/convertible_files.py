@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import count
 from pathlib import Path
 
 from tchat.encryption.encryption import StoreKeys
 from tchat.encryption.file_cipher import MAGIC, FileCipher, is_encrypted, is_encrypted_line
 from tchat.encryption.replacing import erase_file, replace_file
+from tchat.private_files import writing
 
+DAMAGED = ".damaged"  # ends the name of a file that could not be decrypted
 PIECE = 1 << 20  # bytes read at once
 
 
@@ -58,21 +61,25 @@ class ConvertibleFiles:
                 if not all(map(is_encrypted_line, lines)):
                     replace_file(path, self._encrypted(lines, cipher), overwrite=True)
 
-    def decrypt(self, keys: StoreKeys) -> None:
+    def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
         """Decrypt each that is encrypted; of damaged lines nothing is left.
 
+        Returns whole files that cannot be decrypted, under the names that they got.
+
         Raises:
-            DamagedFile: A whole file cannot be decrypted; it is unchanged.
             StorageError: One cannot be written.
         """
         cipher = keys.files()
+        damaged = []
         for path in self.paths():
             if self.form is Form.WHOLE:
-                self._decrypt_whole(path, cipher)
+                if not self._decrypt_whole(path, cipher):
+                    damaged.append(_moved_aside(path))
             else:
                 lines = _lines(path)
                 if any(map(is_encrypted_line, lines)):
                     replace_file(path, self._decrypted(lines, cipher), overwrite=False)
+        return damaged
 
     def _encrypt_whole(self, path: Path, cipher: FileCipher) -> None:
         with path.open("rb") as file:
@@ -82,18 +89,20 @@ class ConvertibleFiles:
             pieces = iter(lambda: file.read(PIECE), b"")
             replace_file(path, cipher.encrypt(pieces, self.purpose), overwrite=True)
 
-    def _decrypt_whole(self, path: Path, cipher: FileCipher) -> None:
+    def _decrypt_whole(self, path: Path, cipher: FileCipher) -> bool:
+        """Whether that was possible."""
         from tchat.encryption.file_cipher import DamagedFile
 
         with path.open("rb") as file:
             if not is_encrypted(file.read(len(MAGIC))):
-                return
+                return True
             file.seek(0)
             try:
                 pieces = cipher.decrypt_stream(file, self.purpose)
                 replace_file(path, pieces, overwrite=False)
-            except DamagedFile as damage:
-                raise DamagedFile(damage.segment, str(path)) from None
+            except DamagedFile:
+                return False
+        return True
 
     def _encrypted(self, lines: list[bytes], cipher: FileCipher) -> Iterator[bytes]:
         for line in lines:
@@ -132,7 +141,7 @@ class RemovedFiles:
             if os.path.lexists(path):
                 erase_file(path)
 
-    def decrypt(self, _: StoreKeys) -> None:
+    def decrypt(self, _: StoreKeys) -> Sequence[Path]:
         """Remove them.
 
         Raises:
@@ -140,6 +149,18 @@ class RemovedFiles:
         """
         for path in self.find():
             path.unlink(missing_ok=True)
+        return ()
+
+
+def _moved_aside(path: Path) -> Path:
+    """Give a damaged file a name that nothing is read from; returns it."""
+    new = path.with_name(f"{path.name}{DAMAGED}")
+    numbers = count(2)
+    while os.path.lexists(new):
+        new = path.with_name(f"{path.name}{DAMAGED}-{next(numbers)}")
+    with writing(path):
+        path.replace(new)
+    return new
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -71,7 +71,7 @@ KINDS: Sequence[StoredKind] = (
         "facts",
         N_("facts about models"),
         Content.FACTS,
-        (*_MODELS, "palette.json", "better-model-suggested", "rpc", "ray-models"),
+        (*_MODELS, "palette.json*", "better-model-suggested", "rpc", "ray-models"),
         is_cache=True,
     ),
     StoredKind(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -57,8 +57,8 @@ class SessionsConversion:
         for copy in find_backups(self._path):
             _encrypt_copy(copy, key, keys.files())
 
-    def decrypt(self, keys: StoreKeys) -> None:
-        """Decrypt them; a damaged database is salvaged first."""
+    def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
+        """Decrypt them; a damaged database is salvaged first, so that nothing is moved aside."""
         self._remove_passing()
         key = keys.database_key(KEY_NAME)
         if first_bytes(self._path) not in {CLEAR, b""}:
@@ -66,6 +66,7 @@ class SessionsConversion:
             decrypt_database(self._path, key)
         for copy in find_backups(self._path):
             _decrypt_copy(copy, key, keys.files())
+        return ()
 
     def _remove_passing(self) -> None:
         for ending in _PASSING:

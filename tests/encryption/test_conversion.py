@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tchat.chat.store_conversion import require_convertible, turn_off, turn_on
+from tchat.chat.store_conversion import kinds_of, require_convertible, turn_off, turn_on
+from tchat.chat.stored_files import HEADS
 from tchat.encryption import conversion
+from tchat.encryption.file_cipher import is_encrypted
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.replacing import erase_file, remove_leftovers, replace_file
-from tchat.errors import StorageError
+from tchat.errors import ExitCode, StorageError
 from tchat.paths import Paths, user_paths
 from tchat.sessions.store import SessionStore
+from tchat.tools import undo_history
+from tests.cli.locked_store import script
 from tests.encryption.converting import (
     WORD,
     check_clear,
@@ -27,7 +31,7 @@ from tests.encryption.converting import (
     finish,
     readable,
 )
-from tests.encryption.locks import make_lock
+from tests.encryption.locks import PASSPHRASE, make_lock
 
 LONG_KILLS, SHORT_KILLS = 300, 6
 
@@ -125,6 +129,32 @@ def test_a_linked_database_leaves_nothing_beside_it(paths: Paths, tmp_path: Path
     assert paths.sessions_db.is_symlink()
     found = [path for path in place.parent.rglob("*") if path.is_file()]
     assert WORD.encode() not in b"".join(path.read_bytes() for path in found)
+
+
+def test_a_damaged_file_stays_as_it_is_and_the_rest_is_decrypted(paths: Paths) -> None:
+    fill(paths)
+    finish(turn_on, paths, make_lock(paths, state=EncryptionState.TURNING_ON))
+    damaged = [
+        *paths.tool_undo.glob(f"*{undo_history.SAVED}"),
+        *(path for name in HEADS for path in paths.judge.glob(f"*/{name}")),
+    ]
+    assert {path.parent.parent for path in damaged} == {paths.config, paths.judge}
+    before = {}
+    for path in damaged:
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        before[path.with_name(f"{path.name}.damaged")] = bytes(data)
+    ran = script("--unlock-fd", "{fd}", "lock", "off", "-y", given=PASSPHRASE)
+    assert ran.code == ExitCode.STORAGE
+    assert "the store is in clear" in ran.err
+    for path, kept in before.items():
+        assert path.read_bytes() == kept
+        assert str(path) in ran.err
+    assert not any(path.exists() for path in damaged)
+    assert not paths.lock_file.exists()
+    kinds = kinds_of(user_paths())
+    assert not any(is_encrypted(path.read_bytes()) for kind in kinds for path in kind.paths())
 
 
 def test_an_empty_store_is_converted_too(paths: Paths) -> None:
