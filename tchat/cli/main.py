@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 SIGNALLED = 128  # exit codes above it name the signal that ended the work
+WITH_STORE = (["ask"], ["sessions"])  # commands that read the sessions, whatever follows
 ENGINE_THREADS = frozenset({"engine", "loader"})
 
 
@@ -124,7 +125,11 @@ def _dispatch(argv: list[str], console: Console) -> int:
 
             return print_topic(topic, console)
     words = _plain_words(argv)
-    if words is None or "_TCHAT_COMPLETE" in console.environ:
+    is_completing = "_TCHAT_COMPLETE" in console.environ
+    needs_store = bool(words) or argv[:1] in WITH_STORE
+    if console.paths.encryption is not None and needs_store and not is_completing:
+        console.paths.encryption.start_unlocking()  # while modules are imported
+    if words is None or is_completing:
         from tchat.cli.app import call
 
         return call(argv, console)

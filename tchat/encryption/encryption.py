@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tchat.encryption.derivation import subkey
-from tchat.encryption.file_cipher import FileCipher
 from tchat.encryption.key_slots import SlotKind
 from tchat.encryption.lock_copies import Stamp, read_lock, stamps
 from tchat.encryption.lock_file import EncryptionState, LockFile, refused
-from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
 from tchat.encryption.secret_bytes import SecretBytes
-from tchat.encryption.wrong_tries import WrongTries
 from tchat.errors import StoreLocked, TchatError, WrongPassphrase
 from tchat.translation import tr
+
+if TYPE_CHECKING:
+    from tchat.encryption.file_cipher import FileCipher
+    from tchat.encryption.wrong_tries import WrongTries
 
 
 class StoreKeys:
@@ -24,7 +27,8 @@ class StoreKeys:
 
     def __init__(self, data_key: bytes) -> None:
         self._data_key = SecretBytes(data_key)
-        self._files: FileCipher | None = FileCipher(subkey(data_key, b"files"))
+        self._files: FileCipher | None = None
+        self._is_forgotten = False
 
     def database_key(self, name: str) -> bytes:
         """The key of the database ``name``: `sessions`, `snapshots-index`, `models`.
@@ -42,7 +46,10 @@ class StoreKeys:
         """
         files = self._files
         if files is None:
-            raise locked()
+            from tchat.encryption.file_cipher import FileCipher
+
+            files = FileCipher(subkey(self.data_key(), b"files"))
+            self._files = None if self._is_forgotten else files
         return files
 
     def data_key(self) -> bytes:
@@ -51,12 +58,14 @@ class StoreKeys:
         Raises:
             StoreLocked: The keys were forgotten.
         """
-        if self._files is None:
+        key = bytes(self._data_key)
+        if self._is_forgotten:  # looked at last: else another thread may have wiped it meanwhile
             raise locked()
-        return bytes(self._data_key)
+        return key
 
     def forget(self) -> None:
         """Overwrite the data key."""
+        self._is_forgotten = True
         self._files = None
         self._data_key.wipe()
 
@@ -73,19 +82,24 @@ class Encryption:
         sources: What unlocks it without a question, in this order; see
             `tchat.encryption.unlock_sources`.
         question: Asks the user, after all of them.
-        tries: The wrong tries so far.
     """
 
     def __init__(self, lock_file: Path) -> None:
         self.lock_file = lock_file
         self.sources: tuple[UnlockSource, ...] = ()
         self.question: UnlockSource | None = None
-        self.tries = WrongTries(lock_file.with_name("lock-tries.json"))
         self._guard = threading.RLock()
         self._keys: StoreKeys | None = None
         self._lock: LockFile | None = None
         self._read_from: tuple[Stamp, Stamp] | None = None
         self._is_asking_allowed = True
+
+    @cached_property
+    def tries(self) -> WrongTries:
+        """The wrong tries so far."""
+        from tchat.encryption.wrong_tries import WrongTries
+
+        return WrongTries(self.lock_file.with_name("lock-tries.json"))
 
     @property
     def lock(self) -> LockFile:
@@ -169,6 +183,8 @@ class Encryption:
 
     def _opened(self, lock: LockFile, passphrase: str) -> tuple[SlotKind, bytes]:
         """The kind of the slot that ``passphrase`` opens, and the data key; counts the tries."""
+        from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
+
         secret: str | bytes = passphrase
         kind = SlotKind.PASSPHRASE
         if is_recovery_key(passphrase) and lock.slot(SlotKind.RECOVERY):
@@ -229,6 +245,15 @@ class Encryption:
             if self._keys is None:
                 raise locked() if self.has_passphrase else _without_keyring()
             return self._keys
+
+    def start_unlocking(self) -> None:
+        """Ask the first source, the keyring, on a thread; whoever needs the keys waits for it."""
+        threading.Thread(target=self._ask_first_source, name="unlock").start()
+
+    def _ask_first_source(self) -> None:
+        with self._guard, suppress(TchatError):  # `keys` asks again, and tells what is wrong
+            if self._keys is None and self._is_asking_allowed and self.sources:
+                self.sources[0](self)
 
     def unlock_unattended(self) -> bool:
         """Unlock the store without a question; False where nothing does that.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
 from typing import Any
 
 from tchat.errors import UsageError
@@ -55,16 +54,11 @@ def _from_secret_service(account: str) -> str:
     if sys.platform != "linux" or os.environ.get(BACKEND):
         return ""
     try:
-        import secretstorage
+        from tchat.encryption.secret_service import find_password
 
-        with closing(secretstorage.dbus_init()) as bus:
-            wanted = {"service": SERVICE, "username": account}
-            for item in secretstorage.search_items(bus, wanted):
-                if not item.is_locked():
-                    return str(item.get_secret(), "ascii")
+        return find_password({"service": SERVICE, "username": account})
     except Exception:  # noqa: BLE001 - whatever is wrong with it, `keyring` tells
         return ""
-    return ""
 
 
 def _call(function: str, *arguments: str) -> Any:

@@ -7,14 +7,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from shutil import which
 
 from tchat.encryption.derivation import calibrated
 from tchat.encryption.key_management import stop_keyring, use_keyring
 from tchat.paths import Paths
 from tests.benchmarks.peers import TCHAT
 from tests.benchmarks.rows import Row, alternated, first_byte, ratio, wall
-from tests.encryption import file_keyring
+from tests.encryption import file_keyring, secret_service
 from tests.encryption.locks import PASSPHRASE, make_lock
 
 ROUNDS = 11
@@ -24,26 +26,34 @@ PROMPT = "Why is the sky blue?"
 def rows() -> Iterator[Row]:
     """Whole processes: a list of chats, and the first byte of an answer.
 
-    The keyring is that of the session, where there is one; else one in a file, whose figures hold
-    the import of the package `keyring`, which Linux's own service does without.
+    The keyring is that of the session, where there is one, else a Secret Service on a bus of its
+    own. Without `dbus-daemon` it is one in a file, whose figures hold the import of `keyring`.
     """
-    has_service = "DBUS_SESSION_BUS_ADDRESS" in os.environ
-    name = "the keyring of the session" if has_service else "a keyring in a file"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        name = _use_some_keyring(Path(folder), stack)
         clear, locked = (_home(Path(folder) / name) for name in ("clear", "locked"))
-        in_file = {**file_keyring.ENVIRONMENT, file_keyring.VARIABLE: str(Path(folder) / "ring")}
-        ring = {} if has_service else in_file
-        os.environ.update(ring)
         made = make_lock(Paths(Path(locked["TCHAT_HOME"]), Path(folder) / "cache"))
         command = {**locked, "TCHAT_PASSPHRASE_COMMAND": f"echo '{PASSPHRASE}'"}
         yield from _opening("a passphrase that costs nothing", clear, command, 200)
         use_keyring(made)
         try:
-            yield from _opening(name, clear, {**locked, **ring}, 30)
-            yield _first_byte(name, clear, {**locked, **ring})
+            yield from _opening(name, clear, locked, 30)
+            yield _first_byte(name, clear, locked)
         finally:
             stop_keyring(made)
     yield _derivation()
+
+
+def _use_some_keyring(folder: Path, stack: ExitStack) -> str:
+    """Put a keyring into the environment of this process and its children; returns its name."""
+    if secret_service.BUS in os.environ:
+        return "the keyring of the session"
+    if which("dbus-daemon"):
+        os.environ.update(stack.enter_context(secret_service.running()))
+        return "a Secret Service"
+    os.environ.update(file_keyring.ENVIRONMENT)
+    os.environ[file_keyring.VARIABLE] = str(folder / "ring")
+    return "a keyring in a file"
 
 
 def _home(folder: Path) -> dict[str, str]:

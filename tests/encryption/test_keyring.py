@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from typing import Any
 
 import keyring
 import pytest
@@ -12,8 +12,10 @@ from keyring.backend import KeyringBackend
 
 from tchat.encryption import system_keyring
 from tchat.errors import UsageError
+from tests.encryption.secret_service import Service, reply_to
 
 SECRET = bytes(range(32))
+OWN = bytes(range(32, 64))  # what the service holds
 
 
 class RecordingKeyring(KeyringBackend):
@@ -33,21 +35,21 @@ class RecordingKeyring(KeyringBackend):
         raise OSError
 
 
-class Item:
-    def __init__(self, secret: bytes, *, locked: bool = False) -> None:
-        self._secret, self._locked = secret, locked
-
-    def is_locked(self) -> bool:
-        return self._locked
-
-    def get_secret(self) -> bytes:
-        assert not self._locked
-        return self._secret
-
-
 class Bus:
-    def close(self) -> None:
+    """A connection to a service in this process."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Nothing is held."""
+
+    def send_and_get_reply(self, call: Any, *, timeout: float) -> Any:
+        assert timeout
+        return reply_to(self._service, call)
 
 
 @pytest.fixture
@@ -59,51 +61,63 @@ def ring(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingKeyring]:
     keyring.set_keyring(before)
 
 
-def use_service(
-    monkeypatch: pytest.MonkeyPatch, search: Callable[[object, dict[str, str]], list[Item]]
-) -> None:
-    """Put a Secret Service that answers with ``search`` in the place of the session's."""
-    service = ModuleType("secretstorage")
-    service.dbus_init = Bus  # type: ignore[attr-defined]
-    service.search_items = search  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "secretstorage", service)
+def use_service(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    """Put ``service`` in the place of the session's."""
+    monkeypatch.setattr("jeepney.io.blocking.open_dbus_connection", lambda: Bus(service))
     monkeypatch.setattr(sys, "platform", "linux")
+
+
+def holding(secret: bytes, *, account: str = "lock a", is_locked: bool = False) -> Service:
+    service = Service()
+    service.add({"service": "tchat", "username": account, "application": "keyring"}, secret)
+    service.is_locked = is_locked
+    return service
 
 
 def test_linuxs_own_service_answers_alone(
     ring: RecordingKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = []
-
-    def search(_: object, attributes: dict[str, str]) -> list[Item]:
-        wanted.append(attributes)
-        return [Item(b"", locked=True), Item(SECRET.hex().encode())]
-
-    use_service(monkeypatch, search)
-    assert system_keyring.find_secret("lock a") == SECRET
-    assert wanted == [{"service": "tchat", "username": "lock a"}]
+    use_service(monkeypatch, holding(OWN.hex().encode()))
+    assert system_keyring.find_secret("lock a") == OWN
     assert ring.asked == 0
 
 
-def failing(_: object, __: object) -> list[Item]:
-    raise RuntimeError
+class KnownKey(Service):
+    """Answers with a public key that makes the shared one known to who listens."""
+
+    def answer(self, path: str, method: str, body: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        signature, found = super().answer(path, method, body)
+        return signature, (("ay", bytes([1])), found[1]) if method == "OpenSession" else found
+
+
+class Failing(Service):
+    """Knows no call."""
+
+    def answer(self, path: str, method: str, body: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        raise KeyError(method)
+
+
+def known_key() -> Service:
+    service = KnownKey()
+    service.add({"service": "tchat", "username": "lock a"}, OWN.hex().encode())
+    return service
 
 
 @pytest.mark.parametrize(
-    "search",
+    "make",
     [
-        failing,
-        lambda _, __: [],
-        lambda _, __: [Item(b"", locked=True)],
-        lambda _, __: [Item("ä".encode())],
+        Failing,
+        Service,
+        known_key,
+        lambda: holding(OWN.hex().encode(), is_locked=True),
+        lambda: holding(OWN.hex().encode(), account="lock b"),
+        lambda: holding("ä".encode()),
     ],
 )
 def test_where_it_has_nothing_the_package_is_asked(
-    ring: RecordingKeyring,
-    monkeypatch: pytest.MonkeyPatch,
-    search: Callable[[object, dict[str, str]], list[Item]],
+    ring: RecordingKeyring, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Service]
 ) -> None:
-    use_service(monkeypatch, search)
+    use_service(monkeypatch, make())
     assert system_keyring.find_secret("lock a") == SECRET
     assert ring.asked == 1
 
@@ -111,7 +125,7 @@ def test_where_it_has_nothing_the_package_is_asked(
 def test_the_users_choice_of_another_keyring_counts(
     ring: RecordingKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_service(monkeypatch, lambda _, __: [Item(b"00")])
+    use_service(monkeypatch, holding(OWN.hex().encode()))
     monkeypatch.setenv(system_keyring.BACKEND, "another.Keyring")
     assert system_keyring.find_secret("lock a") == SECRET
 

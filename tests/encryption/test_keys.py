@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -125,6 +126,46 @@ def test_forgotten_keys_are_gone_until_somebody_unlocks() -> None:
     assert not encryption.unlock_unattended()
     encryption.unlock(PASSPHRASE)
     assert encryption.keys().files().decrypt(b"".join(files.encrypt(b"a", "a")), "a") == b"a"
+
+
+def test_who_needs_the_keys_waits_for_the_source_that_is_asked_already() -> None:
+    encryption = opened_again(make_lock(user_paths()))
+    is_asked, may_answer = threading.Event(), threading.Event()
+    asking: list[str] = []
+
+    def unlock_slowly(encryption: Encryption) -> bool:
+        asking.append(threading.current_thread().name)
+        is_asked.set()
+        may_answer.wait()
+        return unlock_with_passphrase(encryption)
+
+    encryption.sources = (unlock_slowly,)
+    encryption.start_unlocking()
+    is_asked.wait()
+    threading.Timer(0.1, may_answer.set).start()
+    encryption.keys()
+    assert asking == ["unlock"]
+
+
+def test_what_failed_early_is_told_to_who_needs_the_keys() -> None:
+    encryption = opened_again(make_lock(user_paths()))
+
+    def fail(_: Encryption) -> bool:
+        raise StorageError("it fails")
+
+    encryption.sources = (fail,)
+    encryption.start_unlocking()
+    with pytest.raises(StorageError, match="it fails"):
+        encryption.keys()
+
+
+def test_a_store_that_was_locked_by_its_user_is_not_unlocked_early() -> None:
+    encryption = make_lock(user_paths())
+    encryption.sources = (unlock_with_passphrase,)
+    encryption.forget()
+    encryption.start_unlocking()
+    with pytest.raises(StoreLocked):
+        encryption.keys()
 
 
 def test_a_store_in_conversion_is_closed_to_all_but_the_conversion() -> None:
