@@ -12,6 +12,8 @@ from tchat.encryption.unlock_sources import (
     from_descriptor,
     read_descriptor,
     unlock_from_keyring,
+    unlock_from_open_keyring,
+    without_wait,
 )
 from tchat.errors import UsageError, WrongPassphrase
 from tchat.paths import path_text
@@ -43,6 +45,7 @@ def prepare_unlock(encryption: Encryption, console: Console) -> None:
     if told := repair_lock(encryption.lock_file):
         console.say(told)
     encryption.sources = (unlock_from_keyring, *given, from_command(console.environ))
+    encryption.silent_sources = (unlock_from_open_keyring, *map(without_wait, given))
     encryption.question = question_on_terminal(console)
 
 
@@ -76,6 +79,8 @@ def question_on_terminal(console: Console) -> UnlockSource:
     def unlock(encryption: Encryption) -> bool:
         if not has_terminal():
             return False
+        if encryption.failure is not None:  # of a command, say: the user can type it all the same
+            console.say(str(encryption.failure))
         for left in reversed(range(TRIES)):
             _wait(encryption, console)
             typed = ask_secret(tr("Passphrase or recovery key:"))
@@ -83,14 +88,11 @@ def question_on_terminal(console: Console) -> UnlockSource:
                 return False
             try:
                 encryption.unlock(typed)
-            except WrongPassphrase as error:
+            except (WrongPassphrase, UsageError) as error:
                 if not left:
                     raise
-                console.say(error.message)
-            except UsageError as error:
-                if not left:
-                    raise
-                console.say(str(error))
+                is_wrong = isinstance(error, WrongPassphrase)  # then how long to wait comes next
+                console.say(error.message if is_wrong else str(error))
             else:
                 return True
         return False

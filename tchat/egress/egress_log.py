@@ -123,7 +123,7 @@ class EgressLog:
 
     Args:
         path: The file.
-        encryption: Of the store that it belongs to. It is never unlocked by a question for a line.
+        encryption: Of the store that it belongs to. A line unlocks it only where nobody is asked.
         now: The time.
     """
 
@@ -218,7 +218,7 @@ class EgressLog:
     def _add(self, values: Mapping[str, Any]) -> None:
         line = json.dumps({"time": self._now().isoformat(timespec="milliseconds"), **values})
         try:
-            if self._encryption is not None and not self._encryption.unlock_unattended():
+            if self._encryption is not None and not self._encryption.unlock_silently():
                 raise StoreLocked(tr("the store is locked"))
             with writing(self._path):
                 if self._path.is_file() and self._path.stat().st_size > MAX_SIZE:

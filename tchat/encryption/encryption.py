@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.encryption.derivation import subkey
-from tchat.encryption.key_slots import SlotKind
+from tchat.encryption.key_slots import KeySlot, SlotKind
 from tchat.encryption.lock_copies import Stamp, read_lock, stamps
 from tchat.encryption.lock_file import EncryptionState, LockFile, refused
 from tchat.encryption.secret_bytes import SecretBytes
-from tchat.errors import StoreLocked, TchatError, WrongPassphrase
+from tchat.errors import StoreLocked, TchatError, UsageError, WrongPassphrase
 from tchat.translation import tr
 
 if TYPE_CHECKING:
@@ -79,20 +78,27 @@ class Encryption:
 
     Attributes:
         lock_file: The path of the lock file.
-        sources: What unlocks it without a question, in this order; see
-            `tchat.encryption.unlock_sources`.
-        question: Asks the user, after all of them.
+        sources: What unlocks it, in this order; see `tchat.encryption.unlock_sources`. Each is
+            asked once, and again only after the store was unlocked.
+        silent_sources: Those of them that neither show anything nor take their time.
+        question: Asks the user, after all of them. None where the terminal belongs to the screen.
+        failure: Why a source did not unlock the store, if one failed.
     """
 
     def __init__(self, lock_file: Path) -> None:
         self.lock_file = lock_file
         self.sources: tuple[UnlockSource, ...] = ()
+        self.silent_sources: tuple[UnlockSource, ...] = ()
         self.question: UnlockSource | None = None
+        self.failure: TchatError | None = None
         self._guard = threading.RLock()
         self._keys: StoreKeys | None = None
         self._lock: LockFile | None = None
         self._read_from: tuple[Stamp, Stamp] | None = None
         self._is_asking_allowed = True
+        self._asking = threading.RLock()  # held while sources are asked, which may take minutes
+        self._asked: set[UnlockSource] = set()
+        self._forgotten = 0  # how often `forget` was called
 
     @cached_property
     def tries(self) -> WrongTries:
@@ -124,7 +130,7 @@ class Encryption:
     def _use(self, lock: LockFile) -> None:
         if self._lock is not None and lock.id != self._lock.id:
             self.forget()  # another store is in its place
-            self._is_asking_allowed = True
+            self._allow_asking()
         if self._keys is not None:
             self._require_seal(lock, self._keys.data_key())
         self._lock = lock
@@ -185,18 +191,25 @@ class Encryption:
         """The kind of the slot that ``passphrase`` opens, and the data key; counts the tries."""
         from tchat.encryption.recovery_key import is_recovery_key, recovery_bytes
 
-        secret: str | bytes = passphrase
-        kind = SlotKind.PASSPHRASE
-        if is_recovery_key(passphrase) and lock.slot(SlotKind.RECOVERY):
-            kind, secret = SlotKind.RECOVERY, recovery_bytes(passphrase)
+        secrets: list[tuple[KeySlot, str | bytes]] = []
+        mistake: UsageError | None = None
+        recovery, slot = lock.slot(SlotKind.RECOVERY), lock.slot(SlotKind.PASSPHRASE)
+        if recovery is not None and is_recovery_key(passphrase):
+            try:
+                secrets.append((recovery, recovery_bytes(passphrase)))
+            except UsageError as error:  # or a passphrase that looks like one
+                mistake = error
+        if slot is not None:
+            secrets.append((slot, passphrase))
+        elif mistake is not None:
+            raise mistake
         if wait := self.tries.begin():
             raise WrongPassphrase(wait, is_early=True)
-        slot = lock.slot(kind)
-        key = slot.opened(lock.id, secret) if slot else None
-        if key is None:
-            raise WrongPassphrase(self.tries.wait())
-        self.tries.clear()
-        return kind, key
+        for each, secret in secrets:
+            if (key := each.opened(lock.id, secret)) is not None:
+                self.tries.clear()
+                return each.kind, key
+        raise mistake or WrongPassphrase(self.tries.wait())
 
     def unlock_with_key(self, kind: SlotKind, secret: bytes) -> bool:
         """Unlock the store with the random key of a slot; False when it is another.
@@ -216,7 +229,11 @@ class Encryption:
         self._require_seal(lock, data_key)
         if self._keys is None:
             self._keys = StoreKeys(data_key)
-        self._is_asking_allowed = True
+        self._allow_asking()
+
+    def _allow_asking(self) -> None:
+        self._is_asking_allowed, self.failure = True, None
+        self._asked.clear()
 
     def _require_seal(self, lock: LockFile, data_key: bytes) -> None:
         if not lock.is_sealed_with(data_key):
@@ -237,12 +254,12 @@ class Encryption:
 
     def conversion_keys(self) -> StoreKeys:
         """As `keys`, also while the store is being converted: for who converts it."""
+        _ = self.lock
+        self._ask((*self.sources, *([self.question] if self.question else ())))
         with self._guard:
-            _ = self.lock
-            if self._keys is None and self._is_asking_allowed:
-                sources = (*self.sources, *([self.question] if self.question else ()))
-                any(source(self) for source in sources)
             if self._keys is None:
+                if self.failure is not None:
+                    raise self.failure.with_traceback(None)
                 raise locked() if self.has_passphrase else _without_keyring()
             return self._keys
 
@@ -251,28 +268,61 @@ class Encryption:
         threading.Thread(target=self._ask_first_source, name="unlock").start()
 
     def _ask_first_source(self) -> None:
-        with self._guard, suppress(TchatError):  # `keys` asks again, and tells what is wrong
-            if self._keys is None and self._is_asking_allowed and self.sources:
-                self.sources[0](self)
+        self._ask(self.sources[:1])
 
     def unlock_unattended(self) -> bool:
-        """Unlock the store without a question; False where nothing does that.
+        """Unlock the store without a question; False where nothing does that, or it fails.
+
+        It may take a minute: a command may ask the user on its own.
 
         Raises:
             StorageError: The lock file cannot be used.
         """
+        return self._unlock_by(self.sources)
+
+    def unlock_silently(self) -> bool:
+        """Unlock the store so that nobody notices; False where nothing does that, or it fails.
+
+        Raises:
+            StorageError: The lock file cannot be used.
+        """
+        return self._unlock_by(self.silent_sources)
+
+    def _unlock_by(self, sources: tuple[UnlockSource, ...]) -> bool:
         _ = self.lock
-        with self._guard:
-            for source in self.sources if self._keys is None and self._is_asking_allowed else ():
-                with suppress(TchatError):  # the user is asked, and told what is wrong
-                    if source(self):
-                        break
-            return self._keys is not None
+        self._ask(sources)
+        return self.is_unlocked
+
+    def _ask(self, sources: tuple[UnlockSource, ...]) -> None:
+        """Ask those of ``sources`` that were not asked yet, until one unlocks the store.
+
+        Another thread waits for the outcome. `_guard` is free meanwhile: the screen must be able to
+        look at the lock, and to lock itself.
+        """
+        if self.is_unlocked:
+            return
+        with self._asking:
+            for source in sources:
+                with self._guard:
+                    if self._keys is not None or not self._is_asking_allowed:
+                        return
+                    if source in self._asked:
+                        continue
+                    self._asked.add(source)
+                    forgotten = self._forgotten
+                try:
+                    source(self)
+                except TchatError as error:
+                    self.failure = error
+                with self._guard:
+                    if forgotten != self._forgotten and self._keys is not None:
+                        self.forget()  # the user locked it while the source was asked
 
     def forget(self) -> None:
         """Lock the store: the keys are overwritten. Only `unlock` opens it again."""
         with self._guard:
             self._is_asking_allowed = False
+            self._forgotten += 1
             if self._keys is not None:
                 self._keys.forget()
                 self._keys = None

@@ -13,13 +13,19 @@ SERVICE = "tchat"  # under which the keyring keeps them
 BACKEND = "PYTHON_KEYRING_BACKEND"  # the user's choice of another keyring
 
 
-def find_secret(account: str) -> bytes | None:
+def find_secret(account: str, *, may_ask: bool = True) -> bytes | None:
     """The key of ``account``; None where there is none.
+
+    Args:
+        account: Whose key.
+        may_ask: Whether the keyring may ask the user to open it.
 
     Raises:
         UsageError: There is no keyring here, or it refuses.
     """
-    found = _from_secret_service(account) or _call("get_password", account)
+    found = _from_secret_service(account)
+    if not found and (may_ask or not _has_secret_service()):
+        found = _call("get_password", account)
     try:
         return bytes.fromhex(found) if found else None
     except ValueError:
@@ -51,7 +57,7 @@ def _from_secret_service(account: str) -> str:
     Importing that package and looking for its backends takes several times as long as the answer.
     Nothing is unlocked here: where the service must ask the user, `keyring` lets it.
     """
-    if sys.platform != "linux" or os.environ.get(BACKEND):
+    if not _has_secret_service():
         return ""
     try:
         from tchat.encryption.secret_service import find_password
@@ -59,6 +65,11 @@ def _from_secret_service(account: str) -> str:
         return find_password({"service": SERVICE, "username": account})
     except Exception:  # noqa: BLE001 - whatever is wrong with it, `keyring` tells
         return ""
+
+
+def _has_secret_service() -> bool:
+    """Whether the keyring is Linux's own service, as far as can be told without asking it."""
+    return sys.platform == "linux" and not os.environ.get(BACKEND)
 
 
 def _call(function: str, *arguments: str) -> Any:

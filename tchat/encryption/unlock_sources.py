@@ -17,6 +17,7 @@ COMMAND = "TCHAT_PASSPHRASE_COMMAND"
 STDERR = 2
 LONGEST = 8192  # bytes of a passphrase that is handed over
 COMMAND_SECONDS = 60.0
+PATIENCE = 150.0  # seconds that a passphrase waits for its turn, at most
 
 
 def keyring_account(lock: str) -> str:
@@ -26,26 +27,48 @@ def keyring_account(lock: str) -> str:
 
 def unlock_from_keyring(encryption: Encryption) -> bool:
     """Unlock with what the keyring holds; False where it holds nothing, or cannot be asked."""
+    return _unlock_from_keyring(encryption, may_ask=True)
+
+
+def unlock_from_open_keyring(encryption: Encryption) -> bool:
+    """As `unlock_from_keyring`, where the keyring does not ask the user to open it."""
+    return _unlock_from_keyring(encryption, may_ask=False)
+
+
+def _unlock_from_keyring(encryption: Encryption, *, may_ask: bool) -> bool:
     lock = encryption.lock
     if lock.slot(SlotKind.KEYRING) is None:
         return False
     from tchat.encryption.system_keyring import find_secret
 
     try:
-        secret = find_secret(keyring_account(lock.id))
+        secret = find_secret(keyring_account(lock.id), may_ask=may_ask)
     except UsageError:  # the next source is asked, and `tchat lock status` tells
         return False
     return secret is not None and encryption.unlock_with_key(SlotKind.KEYRING, secret)
 
 
 def from_descriptor(descriptor: int) -> UnlockSource:
-    """Unlocks with the first line that the file descriptor gives, which is closed then."""
+    """Unlocks with the first line that the file descriptor gives, which is closed then.
+
+    It is read once: later its number may be that of another file.
+    """
+    unread = [descriptor]
 
     def unlock(encryption: Encryption) -> bool:
-        _unlock_patiently(encryption, read_descriptor(descriptor))
+        try:
+            number = unread.pop()
+        except IndexError:
+            return False
+        _unlock_patiently(encryption, read_descriptor(number))
         return True
 
     return unlock
+
+
+def without_wait(source: UnlockSource) -> UnlockSource:
+    """``source``, asked only where a passphrase is looked at without a wait."""
+    return lambda encryption: not encryption.wait and source(encryption)
 
 
 def read_descriptor(descriptor: int) -> str:
@@ -87,12 +110,17 @@ def from_command(environ: Mapping[str, str]) -> UnlockSource:
 
 
 def _unlock_patiently(encryption: Encryption, passphrase: str) -> None:
-    """Unlock with a passphrase that nobody types again: wait where it is too early for it."""
+    """Unlock with a passphrase that nobody types again: wait where it is too early for it.
+
+    Not for ever: another process may go on trying wrong ones.
+    """
+    patience = PATIENCE
     while True:
         try:
             encryption.unlock(passphrase)
         except WrongPassphrase as error:
-            if not error.is_early:
+            patience -= error.wait
+            if not error.is_early or patience < 0:
                 raise
             time.sleep(error.wait)
         else:
@@ -144,4 +172,5 @@ def shared_encryption(lock_file: Path) -> Encryption:
     """The encryption of this process with a lock file."""
     encryption = Encryption(lock_file)
     encryption.sources = (unlock_from_keyring, from_command(os.environ))
+    encryption.silent_sources = (unlock_from_open_keyring,)
     return encryption

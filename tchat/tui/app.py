@@ -537,6 +537,8 @@ def run_screen(
         UsageError: The session to go on with is not there.
         Exception: What nobody foresaw; the terminal is restored, and what was written stored.
     """
+    if paths.encryption is not None:
+        paths.encryption.question = None  # the terminal is the screen's, which asks for itself
     app = TchatApp(
         settings, paths, open_sessions, open_private=open_private, private=private, draft=draft
     )

@@ -66,6 +66,14 @@ def test_the_question_is_asked_once_and_the_data_is_the_prompt(locked_home: Path
     assert [each["title"] for each in json.loads(listed.out)] == [PROMPT] * 2
 
 
+def test_after_a_command_that_fails_the_user_can_type_it(locked_home: Path) -> None:
+    with terminal(*ASK, PROMPT, TCHAT_PASSPHRASE_COMMAND="false") as child:
+        child.expect_exact("TCHAT_PASSPHRASE_COMMAND failed with exit code 1")
+        child.expect_exact(QUESTION)
+        child.sendline(PASSPHRASE)
+        assert end_of(child) == 0
+
+
 @pytest.mark.parametrize("flag", ["-n", "--no-log"])
 def test_a_prompt_that_is_not_saved_needs_no_store(locked_home: Path, flag: str) -> None:
     ran = script(*ASK, flag, PROMPT)
