@@ -58,7 +58,8 @@ def tr(message: str, /, **values: object) -> str:
     later. Text that comes from outside belongs into ``values``, which are not parsed.
     """
     catalog = _catalog()
-    text = catalog.gettext(message) if catalog else message
+    # The empty text is the header of a catalog.
+    text = catalog.gettext(message) if catalog and message else message
     return Translated(text.format(**values) if values else text, (message,), values)
 
 

@@ -153,6 +153,7 @@ def test_texts_are_in_the_language_of_the_user(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TCHAT_LANG", "zh")
     assert tr("try again") == "请重试"
     assert tr("no such text in any catalog") == "no such text in any catalog"
+    assert tr("") == ""
     assert trn("{count:,} session", "{count:,} sessions", 1200) == "1,200 个会话"
     assert tr("did you mean `{name}`?", name="{x}") == "您是指 `{x}` 吗？"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LISTED = 20  # values that are shown before they are replaced
 SHOWN = 80  # characters of one
+HIDDEN = "[…]"  # for a value whose name is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,16 @@ def session_texts(store: Store, session: Session) -> Iterator[str]:
         yield from (message.text, message.reasoning)
 
 
+def _replacement(table: Mapping[str, str]) -> Callable[[str], str]:
+    """Replaces the values of ``table`` by their names: in any case, the longest first."""
+    if not table:
+        return str
+    names = {value.casefold(): name for name, value in table.items()}
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+    return lambda text: pattern.sub(lambda match: names.get(match[0].casefold(), HIDDEN), text)
+
+
 def redact_histories(paths: Paths, table: dict[str, str]) -> None:
     """Replace values in the prompts that were typed, which Up goes back to.
 
@@ -146,11 +158,7 @@ def redact_histories(paths: Paths, table: dict[str, str]) -> None:
     from tchat.chat.stored_files import TYPED_LINES, TYPED_LINES_PURPOSE
     from tchat.encryption.stored_file import StoredFile
 
-    def changed(text: str) -> str:
-        for name, value in table.items():
-            text = text.replace(value, name)
-        return text
-
+    changed = _replacement(table)
     PromptHistory(paths.config, paths.encryption).rewrite(changed)
     stored = StoredFile(paths.config / TYPED_LINES, paths.encryption, TYPED_LINES_PURPOSE)
     if stored.path.is_file():

@@ -43,6 +43,7 @@ _RANGES = frozenset(
     ipaddress.ip_network(each)
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
 )
+_BEFORE = 32  # characters in front of an address that may say it is a version
 _VERSION = re.compile(
     r"(?:\bv|version|release|build|firmware|版本|chapter|section|§|kapitel|chapitre|abschnitt|第|ratio)\s*\Z",
     re.IGNORECASE,
@@ -81,7 +82,8 @@ def find_hosts(text: str) -> Iterator[SensitiveSpan]:
             prefix = _PREFIX.match(text, match.end())
             if prefix is not None and _is_network(match.group() + prefix.group()):
                 continue
-            if not _VERSION.search(text[: match.start()]) and _is_address(match.group()):
+            before = text[max(0, match.start() - _BEFORE) : match.start()]
+            if not _VERSION.search(before) and _is_address(match.group()):
                 yield SensitiveSpan(match.start(), match.end(), DataKind.HOST)
 
 

@@ -199,4 +199,5 @@ def _normal(kind: DataKind, value: str) -> str:
     """What two spellings of one value share."""
     if kind in (DataKind.PHONE, DataKind.IBAN, DataKind.CARD, DataKind.ID):
         return re.sub(r"[^\dA-Za-z+]", "", value).upper()
-    return value if kind is DataKind.KEY else value.casefold()
+    # Others are put back as they were: in a path and in a file that a tool writes, case counts.
+    return value.casefold() if kind in (DataKind.EMAIL, DataKind.HOST) else value

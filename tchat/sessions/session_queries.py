@@ -406,3 +406,18 @@ def rewrite(
             raise UsageError(tr("a reply of this session is being written"), tr("wait for its end"))
         after = change(before)
         message_tree.rewrite(connection, before, after)
+
+
+def change(connection: sqlite3.Connection, session_id: str, **values: Any) -> Session:
+    """Change the title, the system prompt or the settings of a session."""
+    unchanged = {"title": None, "system": None, "settings": None}
+    by_id(connection, session_id)
+    connection.execute(
+        """
+        UPDATE sessions SET title = coalesce(:title, title),
+            system = coalesce(:system, system), settings = coalesce(:settings, settings)
+        WHERE id = :id
+        """,
+        to_row(unchanged | values | {"id": session_id}),
+    )
+    return by_id(connection, session_id)

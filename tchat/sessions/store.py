@@ -142,18 +142,8 @@ class Store(ABC):
         return self._change(session_id, system=system, settings=settings)
 
     def _change(self, session_id: str, **values: Any) -> Session:
-        unchanged = {"title": None, "system": None, "settings": None}
         with self._database.writing() as connection:
-            session_queries.by_id(connection, session_id)
-            connection.execute(
-                """
-                UPDATE sessions SET title = coalesce(:title, title),
-                    system = coalesce(:system, system), settings = coalesce(:settings, settings)
-                WHERE id = :id
-                """,
-                to_row(unchanged | values | {"id": session_id}),
-            )
-            return session_queries.by_id(connection, session_id)
+            return session_queries.change(connection, session_id, **values)
 
     def delete(self, session_id: str) -> Deletion:
         """Delete a session with all its messages; `restore` undoes it, `erase` makes it last."""
@@ -363,7 +353,7 @@ class Store(ABC):
             table = session_queries.placeholders(connection, session_id)
             left = {name: value for name, value in table.items() if value not in gone}
             session_queries.keep_placeholders(connection, session_id, left)
-        return self._change(session_id, title=title, system=system)
+            return session_queries.change(connection, session_id, title=title, system=system)
 
     # What the user makes of replies
 

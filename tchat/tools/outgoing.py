@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from tchat.settings.endpoints import is_loopback_name
 
@@ -42,13 +42,15 @@ def redact_url(arguments: Mapping[str, Any], redaction: OutgoingRedaction) -> Ma
         return arguments
     path = "/".join(_redacted_segment(each, redaction) for each in parts.path.split("/"))
     query = "&".join(
-        "=".join(_redacted_segment(each, redaction) for each in pair.split("=", 1))
+        "=".join(_redacted_segment(each, redaction, unquote_plus) for each in pair.split("=", 1))
         for pair in parts.query.split("&")
     )
     return {**arguments, "url": parts._replace(path=path, query=query).geturl()}
 
 
-def _redacted_segment(segment: str, redaction: OutgoingRedaction) -> str:
-    text = unquote(segment)
+def _redacted_segment(
+    segment: str, redaction: OutgoingRedaction, decode: Callable[[str], str] = unquote
+) -> str:
+    text = decode(segment)
     redacted = redaction.redact(text)
     return segment if redacted == text else quote(redacted, safe="")

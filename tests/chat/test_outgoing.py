@@ -192,6 +192,10 @@ def test_a_tool_gets_the_value_and_one_elsewhere_the_placeholder(
         (f"https://{HOST}/x", f"https://{HOST}/x"),
         ("https://example.org/u/ann%40example.com/x", "https://example.org/u/%5BEMAIL_1%5D/x"),
         ("https://example.org/?q=ann@example.com", "https://example.org/?q=%5BEMAIL_1%5D"),
+        (
+            "https://example.org/?p=%2B49+170+1234567&x=1",
+            "https://example.org/?p=%5BPHONE_1%5D&x=1",
+        ),
         ("https://example.org/?ann@example.com", "https://example.org/?%5BEMAIL_1%5D"),
         ("http://localhost:8080/?q=ann@example.com", "http://localhost:8080/?q=ann@example.com"),
     ],

@@ -132,6 +132,39 @@ def test_a_stored_session_is_redacted_for_good(shell: Shell, home: Path, session
     assert "nothing was replaced" in shell("sessions", "redact", session_id, "--yes").err
 
 
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [("acme", "Ask ACME and Acme."), ("Ann Lee", "ann lee was here"), ("a.b", "axb a.b")],
+)
+def test_a_text_leaves_the_histories_however_it_is_written(
+    shell: Shell, home: Path, session_id: str, text: str, typed: str
+) -> None:
+    with SessionStore(user_paths().sessions_db) as store:
+        session, _ = store.begin(f"Is {text} {text.upper()} there?")
+    history = PromptHistory(user_paths().config)
+    history.add(HistoryEntry(typed), private=False)
+    (user_paths().config / TYPED_LINES).write_text(f"{typed}\n")
+    assert shell("sessions", "redact", session.id, "--text", text, "--yes").code == 0
+    [entry] = history.entries()
+    for left in (entry.text, (user_paths().config / TYPED_LINES).read_text()):
+        assert text.casefold() not in left.casefold()
+        assert "[WORD_" in left
+    assert ("axb" in typed) == ("axb" in entry.text)
+
+
+def test_a_longer_value_is_replaced_before_a_part_of_it(
+    shell: Shell, home: Path, session_id: str
+) -> None:
+    (user_paths().config / "config.toml").write_text('redact_words = ["Ann", "Ann Lee"]\n')
+    with SessionStore(user_paths().sessions_db) as store:
+        session, _ = store.begin("Ann and Ann Lee met.")
+    history = PromptHistory(user_paths().config)
+    history.add(HistoryEntry("Write to Ann Lee, not to Ann."), private=False)
+    assert shell("sessions", "redact", session.id, "--yes").code == 0
+    [entry] = history.entries()
+    assert not {"Ann", "Lee"} & set(entry.text.replace(",", "").replace(".", "").split())
+
+
 def test_a_text_or_a_message_is_redacted_alone(shell: Shell, session_id: str) -> None:
     ran = shell("sessions", "redact", session_id, "--text", CUSTOMER, "--yes")
     assert ran.code == 0
