@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from tchat.encryption import stored_paths
 from tchat.encryption.sqlcipher_pages import CLEAR, MARK, PageCipher
 from tchat.errors import StorageError
 from tchat.translation import tr
@@ -98,9 +99,9 @@ def require_own_key(path: Path, key: bytes | None) -> None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """What tells whether a file is encrypted; nothing where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MARK))
-    except OSError:
-        return b""  # SQLite reports it
+    """What tells whether a file is encrypted; nothing where there is none.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    return stored_paths.first_bytes(path, len(MARK))

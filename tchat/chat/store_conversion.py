@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from tchat.encryption.conversion import (
     encrypt_store,
     require_room,
 )
+from tchat.encryption.stored_kinds import kind_of
+from tchat.encryption.stored_paths import find_folders
 from tchat.sessions.conversion import SessionsConversion
 from tchat.sessions.database_file import alone_with
 
@@ -29,12 +31,23 @@ def kinds_of(paths: Paths) -> tuple[Convertible, ...]:
 
 
 def folders_of(paths: Paths) -> list[Path]:
-    """The folders that files with words are written to."""
+    """The folders that files with words are written to.
+
+    Raises:
+        StorageError: One cannot be read.
+    """
     trees = (paths.judge, paths.tool_undo, paths.snapshots)
     return [
         *dict.fromkeys((paths.config, paths.cache)),
-        *(Path(place) for tree in trees for place, _, _ in os.walk(tree)),
+        *(folder for tree in trees for folder in find_folders(tree)),
     ]
+
+
+def is_own(paths: Paths, path: Path) -> bool:
+    """Whether ``path``, in one of those folders, is a file that tchat writes, by its name."""
+    if path.parent not in (paths.config, paths.cache):
+        return True
+    return kind_of(path.name, is_cache=path.parent == paths.cache) is not None
 
 
 def require_convertible(paths: Paths) -> None:
@@ -55,7 +68,9 @@ def turn_on(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress
             stays done; call it again, or `turn_off`.
     """
     with alone_with(paths.sessions_db):
-        yield from encrypt_store(encryption, folders_of(paths), kinds_of(paths))
+        yield from encrypt_store(
+            encryption, folders_of(paths), kinds_of(paths), partial(is_own, paths)
+        )
 
 
 def turn_off(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress]:
@@ -65,4 +80,6 @@ def turn_off(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgres
         StorageError: As `turn_on`.
     """
     with alone_with(paths.sessions_db):
-        yield from decrypt_store(encryption, folders_of(paths), kinds_of(paths))
+        yield from decrypt_store(
+            encryption, folders_of(paths), kinds_of(paths), partial(is_own, paths)
+        )

@@ -36,7 +36,7 @@ def prepare_unlock(encryption: Encryption, console: Console) -> None:
     protect_process()
     paths = console.paths
     has_own_folders = "TCHAT_HOME" not in console.environ  # that one may hold other things, too
-    repaired = repair_permissions((paths.config, paths.cache), with_folders=has_own_folders)
+    repaired = repair_permissions(paths.config, paths.cache, with_folders=has_own_folders)
     if repaired:
         names = ", ".join(sorted(map(path_text, repaired)))
         console.say(tr("others could read {names}: only you can now", names=names))

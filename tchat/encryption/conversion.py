@@ -7,21 +7,27 @@ takes its place. Which files there are is known to the rooms that write them: `C
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tchat.encryption.convertible_files import DAMAGED
 from tchat.encryption.encryption import Encryption, StoreKeys
+from tchat.encryption.file_cipher import LINE_MARK, MAGIC
 from tchat.encryption.key_management import change_state, remove_lock
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.replacing import remove_leftovers
+from tchat.encryption.sqlcipher_pages import MARK
+from tchat.encryption.stored_paths import find_files, first_bytes, reading
 from tchat.errors import StorageError
 from tchat.humanize import size_text
 from tchat.translation import tr
 
 _SPARE = 16 << 20  # bytes on the disk that are left free
+MARKS = (MARK, MAGIC, LINE_MARK)  # what encrypted files begin with
 
 
 class Convertible(Protocol):
@@ -36,6 +42,12 @@ class Convertible(Protocol):
 
     def paths(self) -> Iterable[Path]:
         """Those that there are."""
+
+    def find_clear(self, keys: StoreKeys) -> Iterable[Path]:
+        """Those that are in clear, if only in part."""
+
+    def opens(self, path: Path, keys: StoreKeys) -> bool:
+        """Whether something in the file is encrypted as it is in files of this kind."""
 
     def encrypt(self, keys: StoreKeys) -> None:
         """Encrypt each that is in clear."""
@@ -59,11 +71,18 @@ class ConversionProgress:
 
 
 def encrypt_store(
-    encryption: Encryption, folders: Sequence[Path], kinds: Sequence[Convertible]
+    encryption: Encryption,
+    folders: Sequence[Path],
+    kinds: Sequence[Convertible],
+    is_own: Callable[[Path], bool],
 ) -> Iterator[ConversionProgress]:
     """Encrypt everything of an unlocked store; its lock file says "on" at the end.
 
-    ``folders`` are those that hold nothing but files of tchat.
+    Args:
+        encryption: Its keys.
+        folders: Where its files are.
+        kinds: What they are.
+        is_own: Whether a file in the folders is one that tchat writes, by its name.
 
     Raises:
         StorageError: Something stands in the way. Call it again, or `decrypt_store`.
@@ -73,20 +92,26 @@ def encrypt_store(
         return
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_ON)
-    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
+    _clean(folders, kinds, is_own)
     for done, kind in enumerate(kinds):
         yield ConversionProgress(kind.name, done, len(kinds))
         kind.encrypt(keys)
-    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
+    _clean(folders, kinds, is_own)
+    _require_encrypted(keys, kinds)
     change_state(encryption, EncryptionState.ON)
 
 
 def decrypt_store(
-    encryption: Encryption, folders: Sequence[Path], kinds: Sequence[Convertible]
+    encryption: Encryption,
+    folders: Sequence[Path],
+    kinds: Sequence[Convertible],
+    is_own: Callable[[Path], bool],
 ) -> Iterator[ConversionProgress]:
     """Decrypt everything of an unlocked store; there is no lock file at the end.
 
     What is damaged is moved aside, and named by the last progress.
+
+    Args: As of `encrypt_store`.
 
     Raises:
         StorageError: Something stands in the way. Call it again, or `encrypt_store`.
@@ -95,21 +120,65 @@ def decrypt_store(
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_OFF)
     damaged: list[Path] = []
-    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
+    _clean(folders, kinds, is_own)
     for done, kind in enumerate(kinds):
         yield ConversionProgress(kind.name, done, len(kinds))
         damaged += kind.decrypt(keys)
-    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()))
+    _clean(folders, kinds, is_own)
+    _require_decrypted(keys, folders, kinds)
     if damaged:
         yield ConversionProgress("", len(kinds), len(kinds), tuple(damaged))
     remove_lock(encryption)
 
 
-def require_room(kinds: Iterable[Convertible]) -> None:
-    """Require room on the disk for the largest file once more.
+def _clean(
+    folders: Iterable[Path], kinds: Iterable[Convertible], is_own: Callable[[Path], bool]
+) -> None:
+    remove_leftovers(folders, (path for kind in kinds for path in kind.paths()), is_own)
+
+
+def _require_encrypted(keys: StoreKeys, kinds: Iterable[Convertible]) -> None:
+    """Look at every file once more.
 
     Raises:
-        StorageError: There is less.
+        StorageError: One is in clear, or cannot be read.
+    """
+    for path in (each for kind in kinds for each in kind.find_clear(keys)):
+        raise StorageError(
+            tr("{path} is not encrypted yet", path=path),
+            tr("run `tchat lock on` again, or move the file away"),
+        )
+
+
+def _require_decrypted(
+    keys: StoreKeys, folders: Iterable[Path], kinds: Sequence[Convertible]
+) -> None:
+    """Look at every file once more, whatever its name is: without the key it would be lost.
+
+    Raises:
+        StorageError: One is encrypted with the key, or cannot be read.
+    """
+    found = [path for kind in kinds for path in kind.paths()]
+    others = (each for folder in folders for each in find_files(folder, "*"))
+    found += [each for each in others if DAMAGED not in each.name and _is_marked(each)]
+    for path in dict.fromkeys(found):
+        if any(kind.opens(path, keys) for kind in kinds):
+            raise StorageError(
+                tr("{path} is still encrypted, and would be lost with the key", path=path),
+                tr("run `tchat lock off` again, or move the file away if you do not need it"),
+            )
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file begins as tchat's encrypted ones."""
+    return first_bytes(path, len(MARK)).startswith(MARKS)
+
+
+def require_room(kinds: Iterable[Convertible]) -> None:
+    """Require that each file can be read, and room on the disk for the largest once more.
+
+    Raises:
+        StorageError: One cannot be read, or there is less room.
     """
     sizes = [(_size(path), path) for kind in kinds for path in kind.paths()]
     size, largest = max(sizes, default=(0, None))
@@ -129,7 +198,6 @@ def require_room(kinds: Iterable[Convertible]) -> None:
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    with reading(path), path.open("rb") as file:
+        file.read(1)
+        return os.fstat(file.fileno()).st_size

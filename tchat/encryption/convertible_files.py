@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import count
 from pathlib import Path
 
 from tchat.encryption.encryption import StoreKeys
-from tchat.encryption.file_cipher import MAGIC, FileCipher, is_encrypted, is_encrypted_line
+from tchat.encryption.file_cipher import (
+    MAGIC,
+    FileCipher,
+    is_encrypted,
+    is_encrypted_line,
+    purpose_of_file,
+)
 from tchat.encryption.replacing import erase_file, replace_file
+from tchat.encryption.stored_kinds import Form
+from tchat.encryption.stored_paths import is_file, reading
 from tchat.private_files import writing
 
 DAMAGED = ".damaged"  # ends the name of a file that could not be decrypted
 PIECE = 1 << 20  # bytes read at once
-
-
-class Form(Enum):
-    """How a file is encrypted."""
-
-    WHOLE = auto()
-    LINES = auto()  # each line for itself
-    PIECES = auto()  # as lines, whose texts hold their own ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,47 @@ class ConvertibleFiles:
     find: Callable[[], Iterable[Path]]
 
     def paths(self) -> list[Path]:
-        """Those that are there; links are followed, as for writing."""
-        return [Path(os.path.realpath(path)) for path in self.find() if path.is_file()]
+        """Those that are there; links are followed, as for writing.
+
+        Raises:
+            StorageError: That cannot be told.
+        """
+        return list(self._places())
+
+    def _places(self) -> dict[Path, str]:
+        """Where they are, and their names: a link has one of its own."""
+        return {Path(os.path.realpath(path)): path.name for path in self.find() if is_file(path)}
+
+    def find_clear(self, keys: StoreKeys) -> Iterator[Path]:
+        """Those that are not encrypted to their end.
+
+        Raises:
+            StorageError: One cannot be read.
+        """
+        cipher = keys.files()
+        for path, name in self._places().items():
+            if self.form is Form.WHOLE:
+                is_clear = not self._opens_whole(path, name, cipher)
+            else:
+                is_clear = not all(cipher.opens_line(line, self.purpose) for line in _lines(path))
+            if is_clear:
+                yield path
+
+    def opens(self, path: Path, keys: StoreKeys) -> bool:
+        """Whether something in the file is encrypted as it is in these.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        cipher = keys.files()
+        if self.form is Form.WHOLE:
+            names = dict.fromkeys((*self._places().values(), path.name))
+            return any(self._opens_whole(path, name, cipher) for name in names)
+        return any(cipher.opens_line(line, self.purpose) for line in _lines(path))
+
+    def _opens_whole(self, path: Path, name: str, cipher: FileCipher) -> bool:
+        with reading(path), path.open("rb") as file:
+            return cipher.opens(file, cipher.purpose_of(file, self.purpose, name))
 
     def encrypt(self, keys: StoreKeys) -> None:
         """Encrypt each that is in clear.
@@ -53,12 +91,12 @@ class ConvertibleFiles:
             StorageError: One cannot be written.
         """
         cipher = keys.files()
-        for path in self.paths():
+        for path, name in self._places().items():
             if self.form is Form.WHOLE:
-                self._encrypt_whole(path, cipher)
+                self._encrypt_whole(path, name, cipher)
             else:
                 lines = _lines(path)
-                if not all(map(is_encrypted_line, lines)):
+                if not all(cipher.opens_line(line, self.purpose) for line in lines):
                     replace_file(path, self._encrypted(lines, cipher), overwrite=True)
 
     def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
@@ -71,9 +109,9 @@ class ConvertibleFiles:
         """
         cipher = keys.files()
         damaged = []
-        for path in self.paths():
+        for path, name in self._places().items():
             if self.form is Form.WHOLE:
-                if not self._decrypt_whole(path, cipher):
+                if not self._decrypt_whole(path, name, cipher):
                     damaged.append(_moved_aside(path))
             else:
                 lines = _lines(path)
@@ -81,15 +119,15 @@ class ConvertibleFiles:
                     replace_file(path, self._decrypted(lines, cipher), overwrite=False)
         return damaged
 
-    def _encrypt_whole(self, path: Path, cipher: FileCipher) -> None:
-        with path.open("rb") as file:
-            if is_encrypted(file.read(len(MAGIC))):
-                return
-            file.seek(0)
+    def _encrypt_whole(self, path: Path, name: str, cipher: FileCipher) -> None:
+        if self._opens_whole(path, name, cipher):
+            return
+        with reading(path), path.open("rb") as file:
             pieces = iter(lambda: file.read(PIECE), b"")
-            replace_file(path, cipher.encrypt(pieces, self.purpose), overwrite=True)
+            encrypted = cipher.encrypt(pieces, purpose_of_file(self.purpose, name))
+            replace_file(path, encrypted, overwrite=True)
 
-    def _decrypt_whole(self, path: Path, cipher: FileCipher) -> bool:
+    def _decrypt_whole(self, path: Path, name: str, cipher: FileCipher) -> bool:
         """Whether that was possible."""
         from tchat.encryption.file_cipher import DamagedFile
 
@@ -98,7 +136,8 @@ class ConvertibleFiles:
                 return True
             file.seek(0)
             try:
-                pieces = cipher.decrypt_stream(file, self.purpose)
+                purpose = cipher.purpose_of(file, self.purpose, name)
+                pieces = cipher.decrypt_stream(file, purpose)
                 replace_file(path, pieces, overwrite=False)
             except DamagedFile:
                 return False
@@ -106,7 +145,7 @@ class ConvertibleFiles:
 
     def _encrypted(self, lines: list[bytes], cipher: FileCipher) -> Iterator[bytes]:
         for line in lines:
-            if is_encrypted_line(line):
+            if cipher.opens_line(line, self.purpose):
                 yield line + b"\n"
             else:
                 text = line + b"\n" if self.form is Form.PIECES else line
@@ -131,6 +170,14 @@ class RemovedFiles:
         """Those that need room for another form: none."""
         return []
 
+    def find_clear(self, _: StoreKeys) -> Iterator[Path]:
+        """Those that are left."""
+        yield from filter(os.path.lexists, self.find())
+
+    def opens(self, _path: Path, _: StoreKeys) -> bool:
+        """Whether words that are not elsewhere are in the file: never."""
+        return False
+
     def encrypt(self, _: StoreKeys) -> None:
         """Overwrite and remove them.
 
@@ -145,10 +192,11 @@ class RemovedFiles:
         """Remove them.
 
         Raises:
-            OSError: One cannot be removed.
+            StorageError: One cannot be removed.
         """
         for path in self.find():
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
         return ()
 
 
@@ -164,5 +212,6 @@ def _moved_aside(path: Path) -> Path:
 
 
 def _lines(path: Path) -> list[bytes]:
-    lines = path.read_bytes().split(b"\n")
+    with reading(path):
+        lines = path.read_bytes().split(b"\n")
     return lines[:-1] if lines[-1] == b"" else lines

@@ -118,6 +118,32 @@ class FileCipher:
             done += len(text)
         return done
 
+    def opens(self, source: BinaryIO, purpose: str) -> bool:
+        """Whether ``source`` begins as a file of this cipher, for the purpose."""
+        try:
+            next(self.decrypt_stream(source, purpose))
+        except DamagedFile:
+            return False
+        return True
+
+    def purpose_of(self, source: BinaryIO, purpose: str, name: str) -> str:
+        """The purpose that the file ``name`` was written with.
+
+        That of the name, or, in files of older versions, that of all of its kind. ``source`` is at
+        its beginning, and is left there.
+        """
+        own = purpose_of_file(purpose, name)
+        for each in (own, purpose):
+            is_it = self.opens(source, each)
+            source.seek(0)
+            if is_it:
+                return each
+        return own
+
+    def opens_line(self, line: bytes, purpose: str) -> bool:
+        """Whether ``line`` is one of this cipher, for the purpose: text may begin as one, too."""
+        return is_encrypted_line(line) and self.decrypt_line(line, purpose) is not None
+
     def encrypt_line(self, line: bytes, purpose: str) -> bytes:
         """``line`` encrypted, itself one line without its end, padded so that its length tells
         little.
@@ -161,6 +187,11 @@ def is_encrypted(data: bytes) -> bool:
 def is_encrypted_line(line: bytes) -> bool:
     """Whether ``line`` is an encrypted one."""
     return line.startswith(LINE_MARK)
+
+
+def purpose_of_file(purpose: str, name: str) -> str:
+    """The purpose of one file of a kind, so that no other of the kind is read in its place."""
+    return f"{purpose}/{name}"
 
 
 def encrypted_size(size: int) -> int:

@@ -29,7 +29,8 @@ class StoredFile:
     Attributes:
         path: Where it is.
         encryption: None for a store in clear.
-        purpose: What the file is for; one of another purpose in its place is refused.
+        purpose: What the file is for; one of another purpose, or written whole with another name,
+            is refused in its place.
     """
 
     path: Path
@@ -56,10 +57,14 @@ class StoredFile:
                 tr("{path} is not encrypted, so tchat did not write it", path=self.path),
                 tr("move it away"),
             )
+        import io
+
         from tchat.encryption.file_cipher import DamagedFile
 
+        cipher = self._cipher()
+        purpose = cipher.purpose_of(io.BytesIO(data), self.purpose, self.path.name)
         try:
-            return self._cipher().decrypt(data, self.purpose)
+            return cipher.decrypt(data, purpose)
         except DamagedFile as damage:
             raise DamagedFile(damage.segment, str(self.path)) from None
 
@@ -73,7 +78,10 @@ class StoredFile:
         if self.encryption is None:
             write_private(self.path, data)
         else:
-            write_private(self.path, self._cipher().encrypt(data, self.purpose))
+            from tchat.encryption.file_cipher import purpose_of_file
+
+            purpose = purpose_of_file(self.purpose, self.path.name)
+            write_private(self.path, self._cipher().encrypt(data, purpose))
 
     def append_line(self, line: bytes) -> None:
         """Append ``line``, given without its end; several processes may do so at once.

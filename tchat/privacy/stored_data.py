@@ -1,8 +1,4 @@
-"""Every kind of file that tchat writes into its folders: where it is, how big, encrypted or not.
-
-The one list of them, for `tchat privacy` and for wiping. A file that it does not name is not
-touched: `TCHAT_HOME` may be a folder with other files in it.
-"""
+"""The files of each kind that are there: where, how big, encrypted or not."""
 
 from __future__ import annotations
 
@@ -10,80 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tchat.encryption.stored_file import MAGICS
-from tchat.paths import LOCK_FILE, Paths
+from tchat.encryption.stored_kinds import KINDS, StoredKind, kind_of
+from tchat.paths import Paths
 from tchat.private_files import BESIDE
-from tchat.translation import N_
 
 CLEAR_DATABASE = b"SQLite format 3\x00"
 HEAD = 16  # bytes of a file that tell whether it is encrypted
-
-
-class Content(StrEnum):
-    """What a kind of file holds."""
-
-    WORDS = "words"  # of chats, and what comes of them
-    FACTS = "facts"  # about models and this machine; no words
-    KEYS = "keys"
-    CONFIGURATION = "configuration"  # written by the user
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKind:
-    """One kind of file.
-
-    Attributes:
-        name: In JSON.
-        title: For people.
-        content: What it holds.
-        patterns: Names in its folder; a folder counts with all that is in it.
-        is_cache: Whether the folder is that of the cache.
-    """
-
-    name: str
-    title: str
-    content: Content
-    patterns: tuple[str, ...]
-    is_cache: bool = False
-
-
-_DATABASE = tuple(f"sessions.db{suffix}" for suffix in BESIDE)
-_MODELS = tuple(f"models.db{suffix}" for suffix in BESIDE)
-
-# A file belongs to the first that names it.
-KINDS: Sequence[StoredKind] = (
-    StoredKind(
-        "sessions", N_("sessions"), Content.WORDS, (*_DATABASE, "sessions.db.writers", "drafts*")
-    ),
-    StoredKind("backups", N_("backups of the sessions"), Content.WORDS, ("sessions.db.*",)),
-    StoredKind("prompts", N_("typed prompts"), Content.WORDS, ("history*",)),
-    StoredKind("snapshots", N_("snapshots"), Content.WORDS, ("snapshots",), is_cache=True),
-    StoredKind("judge", N_("judge"), Content.WORDS, ("judge",)),
-    StoredKind("tool-log", N_("tool log"), Content.WORDS, ("tool-log.jsonl*",)),
-    StoredKind("undo", N_("files before tools changed them"), Content.WORDS, ("tool-undo",)),
-    StoredKind("egress", N_("egress log"), Content.WORDS, ("egress*",)),
-    StoredKind("log", N_("log"), Content.WORDS, ("tchat.log*",), is_cache=True),
-    StoredKind("keys", N_("keys"), Content.KEYS, ("snapshot.key", f"{LOCK_FILE}*", "lock-tries*")),
-    StoredKind(
-        "facts",
-        N_("facts about models"),
-        Content.FACTS,
-        (*_MODELS, "palette.json*", "better-model-suggested", "rpc", "ray-models"),
-        is_cache=True,
-    ),
-    StoredKind(
-        "configuration",
-        N_("configuration"),
-        Content.CONFIGURATION,
-        (
-            *("config.toml", "models.toml", "catalogue.toml", "mcp.json"),
-            *("prompts", "themes", "tools"),
-        ),
-    ),
-)
 
 
 class Protection(StrEnum):
@@ -121,7 +52,9 @@ def find_data(paths: Paths) -> Iterator[StoredData]:
     for kind in KINDS:
         folder = paths.cache if kind.is_cache else paths.config
         found = [
-            each for each in by_folder[folder] if each not in taken and _is_of(kind, each.name)
+            each
+            for each in by_folder[folder]
+            if each not in taken and kind_of(each.name, is_cache=kind.is_cache) is kind
         ]
         taken.update(found)
         files = [file for each in found for file in files_below(each)]
@@ -150,12 +83,6 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
-
-
-def _is_of(kind: StoredKind, name: str) -> bool:
-    if name.startswith(".") and name.endswith(".part"):  # a write that was interrupted
-        name = name[1:].removesuffix(".part").rpartition(".")[0]
-    return any(fnmatchcase(name, pattern) for pattern in kind.patterns)
 
 
 def _size(path: Path) -> int:

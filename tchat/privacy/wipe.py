@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tchat.encryption.stored_kinds import Content
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
 from tchat.privacy.processes import find_processes
-from tchat.privacy.stored_data import Content, StoredData, find_data
+from tchat.privacy.stored_data import StoredData, find_data
 from tchat.translation import tr
 
 ALL = frozenset(Content)

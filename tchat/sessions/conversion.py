@@ -11,13 +11,15 @@ from typing import BinaryIO
 
 from tchat.encrypted_sqlite import first_bytes
 from tchat.encryption.encryption import StoreKeys
-from tchat.encryption.file_cipher import DamagedFile, FileCipher, is_encrypted
+from tchat.encryption.file_cipher import DamagedFile, FileCipher
 from tchat.encryption.replacing import erase_file, replace_file
+from tchat.encryption.sqlcipher_logs import any_authentic, decrypted_log
 from tchat.encryption.sqlcipher_pages import CLEAR, PageCipher
+from tchat.encryption.stored_paths import find_files, is_file, reading
 from tchat.errors import StorageError
 from tchat.sessions import schema
 from tchat.sessions.database import KEY_NAME, Database, DatabaseDamaged, KeySource
-from tchat.sessions.database_file import find_backups
+from tchat.sessions.database_file import ENDINGS
 from tchat.sqlite_conversion import decrypt_database, encrypt_database
 from tchat.translation import N_
 
@@ -41,11 +43,32 @@ class SessionsConversion:
     name = N_("sessions")
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute().resolve()
+        self._place = path.absolute()
+        self._path = self._place.resolve()
 
     def paths(self) -> Iterable[Path]:
-        """The database and its copies."""
-        return [path for path in (self._path, *find_backups(self._path)) if path.is_file()]
+        """The database and its copies.
+
+        Raises:
+            StorageError: They cannot be looked at.
+        """
+        database = [self._path] if is_file(self._place) else []
+        endings = (self._path.name + ending for ending in ENDINGS)
+        return [*database, *find_files(self._path.parent, *endings)]
+
+    def find_clear(self, keys: StoreKeys) -> Iterator[Path]:
+        """Those that are in clear."""
+        for path in self.paths():
+            if first_bytes(path) and not self.opens(path, keys):
+                yield path
+
+    def opens(self, path: Path, keys: StoreKeys) -> bool:
+        """Whether a page of the file is encrypted, or it is as a copy."""
+        pages = PageCipher(keys.database_key(KEY_NAME))
+        if pages.any_authentic(path) or any_authentic(pages, path):
+            return True
+        with reading(path), path.open("rb") as file:
+            return keys.files().opens(file, _PURPOSE)
 
     def encrypt(self, keys: StoreKeys) -> None:
         """Encrypt them; a damaged database is salvaged first."""
@@ -54,7 +77,7 @@ class SessionsConversion:
         if first_bytes(self._path) and not PageCipher(key).any_authentic(self._path):
             self._salvage_if_damaged(None)
             encrypt_database(self._path, key)
-        for copy in find_backups(self._path):
+        for copy in self._copies():
             _encrypt_copy(copy, key, keys.files())
 
     def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
@@ -64,14 +87,19 @@ class SessionsConversion:
         if first_bytes(self._path) not in {CLEAR, b""}:
             self._salvage_if_damaged(_KeysAtHand(keys))
             decrypt_database(self._path, key)
-        for copy in find_backups(self._path):
+        for copy in self._copies():
             _decrypt_copy(copy, key, keys.files())
         return ()
 
+    def _copies(self) -> Iterator[Path]:
+        """The copies; converting one may remove the journals beside it."""
+        yield from (path for path in self.paths() if path != self._path and is_file(path))
+
     def _remove_passing(self) -> None:
-        for ending in _PASSING:
-            for path in self._path.parent.glob(self._path.name + ending):
-                erase_file(path)
+        for path in find_files(
+            self._path.parent, *(self._path.name + ending for ending in _PASSING)
+        ):
+            erase_file(path)
 
     def _salvage_if_damaged(self, keys: KeySource | None) -> None:
         try:
@@ -86,14 +114,12 @@ class SessionsConversion:
 def _encrypt_copy(path: Path, key: bytes, cipher: FileCipher) -> None:
     """Encrypt a sound copy as a database, and anything else as a file."""
     if ".backup-v" in path.name:
-        try:
+        with suppress(StorageError):  # what is damaged is encrypted as it is
             encrypt_database(path, key)
-        except StorageError:
-            pass  # what is damaged is encrypted as it is
-        else:
-            return
-    with path.open("rb") as file:
-        if is_encrypted(file.read(len(CLEAR))) or PageCipher(key).any_authentic(path):
+    if PageCipher(key).any_authentic(path):
+        return
+    with reading(path), path.open("rb") as file:
+        if cipher.opens(file, _PURPOSE):
             return
         file.seek(0)
         pieces = cipher.encrypt(iter(partial(file.read, 1 << 20), b""), _PURPOSE)
@@ -110,12 +136,14 @@ def _decrypt_copy(path: Path, key: bytes, cipher: FileCipher) -> None:
         else:
             return
     pages = PageCipher(key)
-    with path.open("rb") as file:
-        if is_encrypted(file.read(len(CLEAR))):
+    with reading(path), path.open("rb") as file:
+        if cipher.opens(file, _PURPOSE):
             file.seek(0)
             replace_file(path, _sound_part(cipher, file), overwrite=False)
         elif pages.any_authentic(path):
             replace_file(path, pages.decrypted(path), overwrite=False)
+        elif any_authentic(pages, path):
+            replace_file(path, decrypted_log(pages, path), overwrite=False)
 
 
 def _sound_part(cipher: FileCipher, file: BinaryIO) -> Iterator[bytes]:

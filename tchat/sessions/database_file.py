@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GATE_SECONDS = 30.0
 _CHECK = 2  # grows when the rows are looked at more closely: then each file is checked once more
-_ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patched")
+ENDINGS = (".backup-v*", ".corrupt-*", ".salvaged", ".salvaged-journal", ".patched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +303,7 @@ def _remove(path: Path) -> None:
 
 def find_backups(database: Path) -> list[Path]:
     """List the copies, by name."""
-    beside = (database.parent.glob(database.name + ending) for ending in _ENDINGS)
+    beside = (database.parent.glob(database.name + ending) for ending in ENDINGS)
     return sorted(path for paths in beside for path in paths if path.is_file())
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.store_conversion import kinds_of, require_convertible, turn_off, turn_on
-from tchat.chat.stored_files import HEADS
 from tchat.encryption import conversion
 from tchat.encryption.file_cipher import is_encrypted
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.replacing import erase_file, remove_leftovers, replace_file
+from tchat.encryption.stored_kinds import HEADS
 from tchat.errors import ExitCode, StorageError
 from tchat.paths import Paths, user_paths
 from tchat.sessions.store import SessionStore

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tchat.egress.egress_log import Purpose
+from tchat.encryption.stored_kinds import Content
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths, user_paths
 from tchat.privacy import wipe as wipe_module
-from tchat.privacy.stored_data import Content, Protection, find_data, other_entries
+from tchat.privacy.stored_data import Protection, find_data, other_entries
 from tchat.privacy.wipe import ALL, require_alone, wipe
 from tests.egress.user_log import user_log
 from tests.encryption.locks import make_lock

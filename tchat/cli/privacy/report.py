@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from tchat.cli.console import Console
 from tchat.cli.output.columns import print_json, print_rows
 from tchat.egress.egress_log import PURPOSES, EgressLog, HostTotal
+from tchat.encryption.stored_kinds import Content
 from tchat.errors import StorageError, StoreLocked, TchatError
 from tchat.humanize import size_text, when
 from tchat.privacy.processes import TchatProcess, find_processes
-from tchat.privacy.stored_data import Content, Protection, StoredData, find_data, other_entries
+from tchat.privacy.stored_data import Protection, StoredData, find_data, other_entries
 from tchat.sanitize import printable, single_line
 from tchat.settings import Settings, load
 from tchat.translation import N_, joined, tr, trn
