@@ -16,7 +16,7 @@ from tchat.encryption.conversion import (
     require_room,
 )
 from tchat.encryption.stored_kinds import kind_of
-from tchat.encryption.stored_paths import find_folders
+from tchat.encryption.stored_paths import find_folders, reading
 from tchat.sessions.conversion import SessionsConversion
 from tchat.sessions.database_file import alone_with
 
@@ -58,6 +58,20 @@ def require_convertible(paths: Paths) -> None:
     """
     with alone_with(paths.sessions_db):
         require_room(kinds_of(paths))
+
+
+def find_linked(paths: Paths) -> list[Path]:
+    """The files that have another name somewhere, so that their content is not overwritten.
+
+    Raises:
+        StorageError: One cannot be looked at.
+    """
+    found = []
+    for path in (each for kind in kinds_of(paths) for each in kind.paths()):
+        with reading(path):
+            if path.stat().st_nlink > 1:
+                found.append(path)
+    return found
 
 
 def turn_on(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress]:

@@ -62,6 +62,9 @@ def on(
                 tr("the store is encrypted already"), tr("`tchat lock status` tells more")
             )
         _convert(console, encryption, EncryptionState.TURNING_ON)
+        console.say(
+            tr("if you have no recovery key of this store, make one: `tchat lock recovery`")
+        )
         return
     from tchat.chat.store_conversion import require_convertible
 
@@ -214,12 +217,13 @@ def _show_recovery_key(console: Console, key: str) -> None:
 
 def _convert(console: Console, encryption: Encryption, target: EncryptionState) -> None:
     """Encrypt or decrypt what is stored, and record that it is done."""
-    from tchat.chat.store_conversion import turn_off, turn_on
+    from tchat.chat.store_conversion import find_linked, turn_off, turn_on
     from tchat.cli.output.status import TerminalStatus
     from tchat.encryption.lock_file import EncryptionState
 
     is_on = target is EncryptionState.TURNING_ON
     damaged: Sequence[Path] = ()
+    linked = find_linked(console.paths) if is_on else []
     with TerminalStatus(console) as status:
         for progress in (turn_on if is_on else turn_off)(console.paths, encryption):
             if progress.damaged:
@@ -240,6 +244,16 @@ def _convert(console: Console, encryption: Encryption, target: EncryptionState) 
                 "backups may still have it"
             )
         )
+        if linked:
+            console.say(
+                trn(
+                    "{count:,} file has another name, where its content is still in clear: {names}",
+                    "{count:,} files have other names, where their content is still in clear: "
+                    "{names}",
+                    len(linked),
+                    names=printable(", ".join(map(str, linked))),
+                )
+            )
         return
     console.say(tr("the store is in clear"))
     if damaged:

@@ -81,9 +81,9 @@ def overwriting(paths: Iterable[Path]) -> Iterator[None]:
 def _overwriting(path: Path) -> Iterator[None]:
     link = path.with_name(f".{path.name}{_OLD}")
     with writing(path):
-        link.unlink(missing_ok=True)
         try:
             file = path.open("r+b")
+            link.unlink(missing_ok=True)
         except FileNotFoundError:
             file = None
     if file is None:

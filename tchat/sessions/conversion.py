@@ -12,11 +12,12 @@ from typing import BinaryIO
 from tchat.encrypted_sqlite import first_bytes
 from tchat.encryption.encryption import StoreKeys
 from tchat.encryption.file_cipher import DamagedFile, FileCipher
-from tchat.encryption.replacing import erase_file, replace_file
+from tchat.encryption.replacing import erase_file, overwriting, replace_file
 from tchat.encryption.sqlcipher_logs import any_authentic, decrypted_log
 from tchat.encryption.sqlcipher_pages import CLEAR, PageCipher
 from tchat.encryption.stored_paths import find_files, is_file, reading
 from tchat.errors import StorageError
+from tchat.private_files import BESIDE
 from tchat.sessions import schema
 from tchat.sessions.database import KEY_NAME, Database, DatabaseDamaged, KeySource
 from tchat.sessions.database_file import ENDINGS
@@ -75,8 +76,11 @@ class SessionsConversion:
         self._remove_passing()
         key = keys.database_key(KEY_NAME)
         if first_bytes(self._path) and not PageCipher(key).any_authentic(self._path):
-            self._salvage_if_damaged(None)
-            encrypt_database(self._path, key)
+            # Whoever opens it first merges its journals, and removes them.
+            logs = [self._path.with_name(self._path.name + suffix) for suffix in BESIDE[1:]]
+            with overwriting(logs):
+                self._salvage_if_damaged(None)
+                encrypt_database(self._path, key)
         for copy in self._copies():
             _encrypt_copy(copy, key, keys.files())
 

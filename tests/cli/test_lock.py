@@ -310,6 +310,22 @@ def test_what_is_stored_is_encrypted_and_decrypted_where_it_lies(home: Path) -> 
     assert "the heron waits" in script("sessions", "show", "last").out
 
 
+def test_files_with_other_names_are_told_when_they_are_encrypted(home: Path) -> None:
+    SessionStore(user_paths().sessions_db).close()
+    home.joinpath("copy").hardlink_to(user_paths().sessions_db)
+    ran = script("lock", "on", "--passphrase-fd", "{fd}", given=PASSPHRASE)
+    assert ran.code == 0
+    assert "1 file has another name" in ran.err
+    assert str(user_paths().sessions_db) in ran.err
+
+
+def test_who_finishes_a_conversion_hears_of_the_recovery_key(home: Path) -> None:
+    make_lock(user_paths(), state=EncryptionState.TURNING_ON)
+    ran = script("--unlock-fd", "{fd}", "lock", "on", given=PASSPHRASE)
+    assert ran.code == 0
+    assert "`tchat lock recovery`" in ran.err
+
+
 @pytest.mark.parametrize("command", ["on", "off"])
 def test_a_conversion_that_was_interrupted_is_finished(home: Path, command: str) -> None:
     with SessionStore(user_paths().sessions_db) as store:
