@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK_COPY = ".copy"  # ends the name of the copy of the lock file
+RANDOM_DIGITS = 10  # that follow the process in the name of a part
 BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
 
@@ -130,25 +131,32 @@ def write_private(path: Path, data: bytes | Iterable[bytes]) -> None:
     """
     target = Path(os.path.realpath(path))
     private_folder(path.parent)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_stale(target)
+    with _part_of(target, data) as part, writing(target):
+        part.replace(target)
+
+
+@contextmanager
+def _part_of(target: Path, data: bytes | Iterable[bytes]) -> Iterator[Path]:
+    """A new file beside ``target`` with ``data``, on the disk; it is removed in the end.
+
+    Its name cannot be guessed, and nothing that is there already is opened: others may write to the
+    folder.
+    """
+    number = f"{os.getpid()}{int.from_bytes(os.urandom(4)):0{RANDOM_DIGITS}}"
+    part = target.with_name(f".{target.name}.{number}.part")
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    with writing(target):
+        descriptor = os.open(part, flags | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        with writing(target):
-            descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines([data] if isinstance(data, bytes) else data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-    except BaseException:
-        _discard(part)
-        raise
-
-
-def _discard(part: Path) -> None:
-    """Remove ``part``; a failure never hides the error that led here."""
-    with suppress(OSError):
-        part.unlink(missing_ok=True)
+        with writing(target), os.fdopen(descriptor, "wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        with suppress(OSError):  # never hides the error that led here
+            part.unlink(missing_ok=True)
 
 
 def _remove_stale(target: Path) -> None:
@@ -160,7 +168,8 @@ def _remove_stale(target: Path) -> None:
         for entry in entries:
             number = entry.name[len(begin) : -len(end)]
             named = entry.name.startswith(begin) and entry.name.endswith(end)
-            if named and number.isdecimal() and not is_alive(int(number)):
+            process = number[:-RANDOM_DIGITS] or number  # alone, in names by older versions
+            if named and number.isdecimal() and not is_alive(int(process)):
                 (target.parent / entry.name).unlink(missing_ok=True)
 
 
@@ -176,18 +185,40 @@ def is_alive(process: int) -> bool:
 
 
 def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write ``data`` to a new file at ``path``, with mode 0600.
+    """Write ``data`` to a new file at ``path``, with mode 0600; nothing is ever replaced.
 
     Raises:
         UsageError: The file exists, or its folder does not.
         StorageError: It cannot be written.
     """
     if os.path.lexists(path):
-        raise UsageError(
-            tr("{path} is already there", path=path), tr("choose another name or delete it first")
-        )
+        raise _already_there(path)
     require_folder(path)
-    write_private(path, data)
+    with _part_of(path, data) as part:
+        try:
+            with writing(path):
+                _link(part, path)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                raise _already_there(path) from None
+            raise
+
+
+def _link(part: Path, path: Path) -> None:
+    """Give ``part`` the name ``path``, which must be free."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: take the name first
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        part.replace(path)
+
+
+def _already_there(path: Path) -> UsageError:
+    return UsageError(
+        tr("{path} is already there", path=path), tr("choose another name or delete it first")
+    )
 
 
 def require_folder(path: Path) -> None:

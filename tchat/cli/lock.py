@@ -67,8 +67,10 @@ def on(
         )
         return
     from tchat.chat.store_conversion import require_convertible
+    from tchat.encryption.hardening import protect_process
 
     require_convertible(console.paths)
+    protect_process()
     passphrase = None if no_passphrase else new_passphrase(console, passphrase_fd)
     lock_file = console.paths.lock_file
     made = create_lock(lock_file, passphrase, keyring=keyring, state=EncryptionState.TURNING_ON)

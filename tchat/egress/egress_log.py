@@ -220,15 +220,29 @@ class EgressLog:
         try:
             if self._encryption is not None and not self._encryption.unlock_silently():
                 raise StoreLocked(tr("the store is locked"))
+            self._try_rotating()
+            self._stored(self._path).append_line(line.encode())
+        except StorageError as error:
+            self._set_problem(
+                tr("what leaves this machine is not logged: {reason}", reason=error.message)
+            )
+
+    def _set_problem(self, text: str) -> None:
+        """Let ``text`` be told, unless another problem was."""
+        if self._problem is None:
+            self._problem = text
+
+    def _try_rotating(self) -> None:
+        """Begin a new file where this one is full; if that fails, it goes on growing."""
+        try:
             with writing(self._path):
                 if self._path.is_file() and self._path.stat().st_size > MAX_SIZE:
                     self._rotate()
-            self._stored(self._path).append_line(line.encode())
-        except StorageError as error:
-            if self._problem is None:
-                self._problem = tr(
-                    "what leaves this machine is not logged: {reason}", reason=error.message
-                )
+        except (StorageError, NotImplementedError) as error:
+            reason = getattr(error, "message", str(error))
+            self._set_problem(
+                tr("the log of what leaves this machine only grows: {reason}", reason=reason)
+            )
 
     def _rotate(self) -> None:
         """Begin a new file, after adding up what leaves the older one."""
@@ -261,25 +275,29 @@ class EgressLog:
                     yield found
 
     def _read_totals(self) -> tuple[dict[str, HostTotal], str]:
-        """The totals of what left the log, and the id of its last line."""
-        totals: dict[str, HostTotal] = {}
-        if not self._sums.is_file():
-            return totals, ""
-        with suppress(ValueError, TypeError, KeyError):
+        """The totals of what left the log, and the id of its last line.
+
+        Damaged ones are told, and begin again.
+
+        Raises:
+            StorageError: They are locked.
+        """
+        try:
             found = json.loads(self._stored(self._sums).read())
-            for each in found["hosts"]:
-                totals[each["host"]] = HostTotal(
-                    host=each["host"],
-                    first=datetime.fromisoformat(each["first"]),
-                    last=datetime.fromisoformat(each["last"]),
-                    purposes={Purpose(name) for name in each["for"]},
-                    requests=each["requests"],
-                    sent=each["sent"],
-                    received=each["received"],
-                    uncounted=each["uncounted"],
-                )
+            totals = {each["host"]: _total_of(each) for each in found["hosts"]}
             return totals, str(found["last"])
-        return totals, ""
+        except FileNotFoundError:
+            return {}, ""
+        except StoreLocked:
+            raise
+        except (StorageError, OSError) as error:
+            reason = getattr(error, "message", str(error))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            reason = tr("{path} is damaged", path=self._sums)
+        self._set_problem(
+            tr("the sums of what left this machine begin again: {reason}", reason=reason)
+        )
+        return {}, ""
 
     def _write_totals(self, totals: Mapping[str, HostTotal], last: str) -> None:
         hosts = [
@@ -311,9 +329,9 @@ def _joined(lines: Iterable[Mapping[str, Any]]) -> Iterator[EgressRequest]:
         (begun if "for" in line else ended)[line["id"]] = line
     for number, line in begun.items():
         end = ended.get(number)
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, OverflowError):
             yield EgressRequest(
-                time=datetime.fromisoformat(line["time"]),
+                time=_time(line["time"]),
                 purpose=Purpose(line["for"]),
                 host=str(line["host"]),
                 name=str(line.get("name", "")),
@@ -322,6 +340,27 @@ def _joined(lines: Iterable[Mapping[str, Any]]) -> Iterator[EgressRequest]:
                 received=_count(end.get("received")) if end else None,
                 is_ended=end is not None,
             )
+
+
+def _total_of(record: Mapping[str, Any]) -> HostTotal:
+    """The total that ``record`` holds; raises what wrong ones raise."""
+    counts = [_count(record[name]) for name in ("requests", "sent", "received", "uncounted")]
+    requests, sent, received, uncounted = (each for each in counts if each is not None)
+    return HostTotal(
+        host=str(record["host"]),
+        first=_time(record["first"]),
+        last=_time(record["last"]),
+        purposes={Purpose(name) for name in record["for"]},
+        requests=requests,
+        sent=sent,
+        received=received,
+        uncounted=uncounted,
+    )
+
+
+def _time(text: str) -> datetime:
+    """A time with its zone, so that it can be compared."""
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _count(value: object) -> int | None:

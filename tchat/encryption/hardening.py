@@ -6,13 +6,14 @@ import os
 import sys
 from contextlib import suppress
 
-PR_SET_DUMPABLE = 4  # of <linux/prctl.h>
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4  # of <linux/prctl.h>
 
 
 def protect_process() -> None:
     """Write no core dumps, and let no other process of this user read the memory of this one.
 
-    Where the system refuses, nothing happens: it is one more wall, not the only one.
+    Where the system refuses, nothing happens. A program that this process starts is not protected,
+    but for the core dumps: it calls this itself.
     """
     if os.name != "posix":
         return
@@ -26,3 +27,15 @@ def protect_process() -> None:
 
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def is_protected() -> bool:
+    """Whether no other process may read the memory of this one; known on Linux only."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tchat.errors import UsageError
 from tchat.translation import tr
 
+T = TypeVar("T")
 SERVICE = "tchat"  # under which the keyring keeps them
 BACKEND = "PYTHON_KEYRING_BACKEND"  # the user's choice of another keyring
+RECOMMENDED = 1  # the least priority of a keyring that protects what it keeps
 
 
 def find_secret(account: str, *, may_ask: bool = True) -> bytes | None:
@@ -36,9 +39,13 @@ def save_secret(account: str, secret: bytes) -> None:
     """Keep the key of ``account``.
 
     Raises:
-        UsageError: There is no keyring here, or it refuses.
+        UsageError: There is no keyring here, it refuses, does not keep what it is given, or keeps
+            it in clear without the user's choice of it.
     """
+    _require_protection()
     _call("set_password", account, secret.hex())
+    if _call("get_password", account) != secret.hex():
+        raise UsageError(tr("the keyring of this system keeps nothing"), tr("use the passphrase"))
 
 
 def delete_secret(account: str) -> None:
@@ -72,7 +79,32 @@ def _has_secret_service() -> bool:
     return sys.platform == "linux" and not os.environ.get(BACKEND)
 
 
+def _require_protection() -> None:
+    """Raise UsageError where the only keyring is a file in clear, say, that nobody chose.
+
+    The package `keyring` gives such ones a priority below 1.
+    """
+
+    def priority(keyring: Any) -> float:
+        if os.environ.get(BACKEND) or keyring.core.load_config() is not None:
+            return RECOMMENDED  # the user's choice
+        found = keyring.get_keyring()
+        best = next(iter(getattr(found, "backends", ())), found)  # of several, the first is used
+        return float(best.priority)
+
+    if _guarded(priority) < RECOMMENDED:
+        raise UsageError(
+            tr("the keyring of this system does not protect what it keeps"),
+            tr("use the passphrase"),
+        )
+
+
 def _call(function: str, *arguments: str) -> Any:
+    return _guarded(lambda keyring: getattr(keyring, function)(SERVICE, *arguments))
+
+
+def _guarded(use: Callable[[Any], T]) -> T:
+    """What ``use`` returns for the package `keyring`."""
     try:
         import keyring
         from keyring.errors import KeyringError
@@ -82,7 +114,7 @@ def _call(function: str, *arguments: str) -> Any:
         ) from None
     passphrase = tr("use the passphrase")
     try:
-        return getattr(keyring, function)(SERVICE, *arguments)
+        return use(keyring)
     except KeyringError:  # its text may name what was stored
         raise UsageError(tr("the keyring of this system cannot be used"), passphrase) from None
     except Exception:  # noqa: BLE001 - backends raise what their system does; none may show a key

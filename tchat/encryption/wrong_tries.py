@@ -35,7 +35,8 @@ class WrongTries:
         if count < FREE:
             return 0.0
         delay = min(LONGEST, 2.0 ** (count - FREE))
-        return min(delay, max(0.0, last + delay - self.now()))  # the clock may have been set back
+        passed = self.now() - last
+        return max(0.0, delay - passed) if passed >= 0 else 0.0  # the clock may have been set back
 
     def begin(self) -> float:
         """Count a try before its outcome is known; returns the seconds to wait where it is too
@@ -72,8 +73,8 @@ class WrongTries:
             with self.path.open("rb") as file:
                 record = json.loads(file.read(LARGEST))
             count, last = record["wrong"], record["at"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            if type(count) is not int or type(last) not in (int, float) or count < 0:
+                return 0, 0.0
+            return min(count, 1000), float(last)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return 0, 0.0
-        if type(count) is not int or type(last) not in (int, float) or count < 0:
-            return 0, 0.0
-        return min(count, 1000), float(last)

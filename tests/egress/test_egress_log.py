@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -178,3 +179,53 @@ def test_a_locked_store_gets_no_line_and_is_not_asked_for(home: Path) -> None:
     (home / "egress.jsonl").write_bytes(b"tchat1:x\n")
     with pytest.raises(StoreLocked):
         log.totals()
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: b"[]",
+        lambda data: b"[" * 100_000,
+        lambda data: data.replace(b'"requests": ', b'"requests": -'),
+        lambda data: data.replace(b"+00:00", b""),
+    ],
+)
+def test_damaged_sums_begin_again_and_no_request_is_lost(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes], bytes],
+    encrypted: bool,
+) -> None:
+    monkeypatch.setattr(egress_log, "MAX_SIZE", 800)
+    encryption = make_lock(user_paths()) if encrypted else None
+    log = EgressLog(home / "egress.jsonl", encryption)
+    for _ in range(20):
+        log.begin(Purpose.TOOL, "saffron.example", sent=2).end()
+    sums = home / "egress-hosts.json"
+    sums.write_bytes(damage(sums.read_bytes()))
+    log = EgressLog(home / "egress.jsonl", encryption)
+    assert log.totals()
+    for number in range(20):
+        log.begin(Purpose.TOOL, f"{number}.example", sent=2).end()
+    assert {f"{number}.example" for number in range(20)} <= {each.host for each in log.totals()}
+    assert log.take_problem().count("\n") == 0
+
+
+def test_a_request_is_logged_where_the_log_cannot_begin_a_new_file(
+    log: EgressLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress_log, "MAX_SIZE", 100)
+    for fault in (NotImplementedError("no locks here"), PermissionError(1, "refused")):
+
+        def acquire(*_: object, fault: Exception = fault) -> None:
+            raise fault
+
+        monkeypatch.setattr(egress_log, "acquire_lock", acquire)
+        for _ in range(5):
+            log.begin(Purpose.TOOL, "a.example")
+    assert len(list(log.requests())) == 10
+    assert "no locks here" in log.take_problem()

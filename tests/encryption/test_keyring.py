@@ -130,7 +130,51 @@ def test_the_users_choice_of_another_keyring_counts(
     assert system_keyring.find_secret("lock a") == SECRET
 
 
-def test_no_message_of_a_backend_shows_a_key(ring: RecordingKeyring) -> None:
+def test_no_message_of_a_backend_shows_a_key(
+    ring: RecordingKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring, "priority", 5, raising=False)
     with pytest.raises(UsageError) as caught:
         system_keyring.save_secret("lock a", SECRET)
     assert SECRET.hex() not in str(caught.value)
+
+
+class ForgetfulKeyring(RecordingKeyring):
+    """Takes keys, and keeps none."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Forget it."""
+
+
+@pytest.mark.parametrize("account", ["lock a", "lock b"])
+def test_a_keyring_that_keeps_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, ring: RecordingKeyring, account: str
+) -> None:
+    forgetful = ForgetfulKeyring()
+    monkeypatch.setattr(forgetful, "priority", 5, raising=False)
+    keyring.set_keyring(forgetful)
+    with pytest.raises(UsageError, match="keeps nothing"):
+        system_keyring.save_secret(account, bytes(32))
+
+
+def test_a_keyring_in_clear_is_refused_unless_the_user_chose_it(
+    monkeypatch: pytest.MonkeyPatch, ring: RecordingKeyring
+) -> None:
+    class Clear(RecordingKeyring):
+        kept = ""
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept = password
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return self.kept or None
+
+    clear = Clear()
+    monkeypatch.setattr(clear, "priority", 0.5, raising=False)
+    keyring.set_keyring(clear)
+    with pytest.raises(UsageError, match="does not protect"):
+        system_keyring.save_secret("lock b", SECRET)
+    assert clear.kept == ""
+    monkeypatch.setenv(system_keyring.BACKEND, "its.Name")
+    system_keyring.save_secret("lock b", SECRET)
+    assert clear.kept == SECRET.hex()

@@ -74,8 +74,10 @@ def test_a_clock_that_was_set_back_locks_nobody_out(tries: WrongTries, clock: Cl
     for _ in range(3):
         clock.seconds += tries.wait()
         tries.begin()
-    clock.seconds -= 1e6
-    assert tries.wait() == 2
+    clock.seconds -= 1e5
+    assert tries.wait() == 0  # nobody knows how long it was
+    assert tries.begin() == 0
+    assert tries.wait() == 4
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,16 @@ def test_a_folder_that_cannot_be_written_locks_nobody_out(tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(b"")
     tries = WrongTries(tmp_path / "file" / "tries.json")
     assert tries.begin() == tries.begin() == 0
+
+
+@pytest.mark.parametrize(
+    "at", ["9" * 400, "-" + "9" * 400, "1e999", "-1e999", "NaN", "2000000", "true", "null", '"x"']
+)
+@pytest.mark.parametrize("wrong", ["5", "9" * 400, "-1", "1.5", "NaN"])
+def test_a_hostile_record_locks_nobody_out(tries: WrongTries, at: str, wrong: str) -> None:
+    tries.path.write_text(f'{{"wrong": {wrong}, "at": {at}}}')
+    assert tries.wait() == 0
+    assert tries.begin() == 0
 
 
 def test_tries_side_by_side_are_one_after_the_other(tries: WrongTries) -> None:

@@ -1,5 +1,8 @@
 """The child process that holds the engine: ``python -m tchat.engine.rpc.child_process DESCRIPTOR``.
 
+A second argument, `PROTECTED`, keeps its memory from other processes: the texts of an encrypted
+store come here.
+
 The connection on that file descriptor carries `tchat.engine.rpc.messages`. When it closes, the
 process ends, whatever llama.cpp is doing.
 """
@@ -24,6 +27,7 @@ from tchat.engine.engine import Engine
 from tchat.engine.engine_thread import on_large_stack
 from tchat.engine.loading import EngineOptions
 from tchat.engine.rpc.messages import (
+    PROTECTED,
     Alive,
     Broken,
     Done,
@@ -188,8 +192,12 @@ class EngineChild:
         return self._engine
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, *, is_protected: bool = False) -> None:
     """Serve the connection on ``descriptor``; does not return."""
+    if is_protected:
+        from tchat.encryption.hardening import protect_process
+
+        protect_process()
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -198,4 +206,4 @@ def main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), is_protected=sys.argv[2:] == [PROTECTED])

@@ -16,6 +16,8 @@ from tchat.engine.prompt import ChatMessage
 from tchat.engine.prompt.message_formats import PieceKind, ReplyPhase
 from tchat.engine.tool_reply import Hold
 
+PROTECTED = "protected"  # an argument of the child: no other process may read its memory
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from typing import Any
 
+from tchat.encryption.hardening import is_protected
 from tchat.engine.binding import Cancel
 from tchat.engine.rpc.messages import (
+    PROTECTED,
     Alive,
     Broken,
     Done,
@@ -63,9 +65,12 @@ class EngineProcess:
         self.cached: tuple[int, ...] = ()
         self.is_alive = True
         self._connection, other = Pipe()
+        command = [sys.executable, "-m", "tchat.engine.rpc.child_process", str(other.fileno())]
+        if is_protected():
+            command.append(PROTECTED)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tchat.engine.rpc.child_process", str(other.fileno())],
+                command,
                 pass_fds=(other.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -325,3 +327,41 @@ def test_it_is_a_backend_of_a_chat(open_rpc_engine: OpenRpcEngine, tiny_model: P
         public = {name for name in dir(Engine) if not name.startswith("_")}
         assert public - {*dir(engine)} == set()
     assert not backend.is_loaded
+
+
+def test_the_child_of_a_protected_process_is_protected() -> None:
+    code = """
+import subprocess
+from tchat.encryption.hardening import is_protected, protect_process
+from tchat.engine.binding import Cancel
+from tchat.engine.rpc import child_process, process
+
+def started(command, **_):
+    print(command[4:])
+    raise OSError
+
+child_process.EngineChild = lambda _: type("Child", (), {"run": None})
+child_process.Connection = child_process.on_large_stack = lambda _: None
+subprocess.Popen = started
+for protect in (lambda: None, protect_process):
+    protect()
+    try:
+        process.EngineProcess(("a:7",), Cancel())
+    except Exception as error:
+        print(type(error).__name__)
+"""
+    child = """
+child_process.main(3, is_protected=False)
+print(is_protected())
+child_process.main(3, is_protected=True)
+print(is_protected())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout.split() == ["[]", "TchatError", "['protected']", "TchatError"]
+    head = code.partition("for protect")[0]
+    ran = subprocess.run(
+        [sys.executable, "-c", head + child], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout.split() == ["False", "True"]
