@@ -74,13 +74,18 @@ class StoredRedaction:
         changed = self.store.rewrite(
             self.session.id,
             lambda message: reader.texts(message) if self._is_meant(message) else message,
-            title=self.session.title if self.only else self.redactor.redact(self.session.title),
+            title=self._title(),
             system=self.session.system if self.only else self.redactor.redact(self.session.system),
             gone=set(self.table.values()),
         )
         if self.store.path is not None:
             redact_histories(paths, self.table)
         return changed
+
+    def _title(self) -> str:
+        """The title; of one that began as a message, the values of that message are replaced."""
+        title = self.session.title
+        return _replacement(self.table)(title) if self.only else self.redactor.redact(title)
 
     def _is_meant(self, message: Message) -> bool:
         return not self.only or message.id in self.only

@@ -255,7 +255,10 @@ class ChatScreen(Screen[None]):
     # Other widgets
 
     def _on_transcript_action_requested(self, event: Transcript.ActionRequested) -> None:
-        self.controllers.messages.act_on(event.key, event.action)
+        if event.action == "redact":
+            self.controllers.commands.redact(event.key)
+        else:
+            self.controllers.messages.act_on(event.key, event.action)
 
     def _on_transcript_cursor_moved(self, event: Transcript.CursorMoved) -> None:
         self._complete(self.controllers.find.show_cursor(event.key))

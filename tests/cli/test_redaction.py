@@ -177,6 +177,10 @@ def test_a_text_or_a_message_is_redacted_alone(shell: Shell, session_id: str) ->
     [question, answer] = exported["sessions"][0]["messages"]
     assert question["text"] == f"Write to {MAIL} about [WORD_1]."
     assert answer["text"] == "Done: [EMAIL_1]."
+    ran = shell("sessions", "redact", session_id, "--message", str(question["id"]), "--yes")
+    assert ran.code == 0
+    [exported] = json.loads(shell("sessions", "export", session_id).out)["sessions"]
+    assert exported["title"] == "Mail to [EMAIL_1]"  # it began as that message
     ran = shell("sessions", "redact", session_id, "--message", "999", "--yes")
     assert ran.code == 2
 

@@ -15,7 +15,7 @@ from tchat.tui.dialogs.dialog import Confirm, Picker
 from tchat.tui.widgets.prompt_draft import Draft
 
 from .chat_stage import ENDLESS, Shown, opened
-from .stage import shows, text
+from .stage import lines, shows, text
 
 HOT = Sampling(temp=2, max_tokens=12)
 
@@ -370,6 +370,55 @@ async def test_the_palette_tells_that_there_is_no_message_and_finds_ratings(
         await palette(shown, "branch from")
         await shown.pilot.press("enter")
         await shown.until(lambda: "There is no message yet." in shown.toasts)
+
+
+async def test_only_the_message_under_the_cursor_is_redacted(
+    settings: Settings, paths: Paths
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("write to ann@example.com")
+        await shown.ask("or to bob@example.com")
+        await shown.point_at(2)
+        await shown.pilot.press("x")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        assert "[EMAIL_1]  bob@example.com" in text(shown.pilot.app)
+        assert "[EMAIL_2]" not in text(shown.pilot.app)
+        await shown.pilot.press("y")
+        await shown.until(lambda: shown.branch[2] == ("user", "or to [EMAIL_1]"))
+        await shown.until(lambda: shown.entries == shown.branch)
+        assert shown.branch[0] == ("user", "write to ann@example.com")
+        await shown.point_at(2)
+        await shown.pilot.press("x")
+        await shown.until(lambda: "nothing to replace in this message" in shown.notices)
+
+
+@pytest.mark.parametrize("keys", ["x", "/redact"])
+async def test_selected_text_is_redacted_wherever_it_stands(
+    settings: Settings, paths: Paths, keys: str
+) -> None:
+    async with opened(settings, paths) as shown:
+        await shown.ask("the **Kestrel** flies")
+        await shown.ask("and Kestrel lands")
+        if keys == "x":
+            await shown.point_at(0)
+            await shown.pilot.pause()
+        drawn = lines(shown.pilot.app)
+        row = next(place for place, each in enumerate(drawn) if "Kestrel lands" in each)
+        column = drawn[row].index("Kestrel lands")
+        await shown.pilot.mouse_down(offset=(column, row))
+        await shown.pilot.hover(offset=(column + 7, row))
+        await shown.pilot.mouse_up(offset=(column + 7, row))
+        await shown.until(lambda: shown.screen.get_selected_text() == "Kestrel")
+        if keys == "/redact":
+            await shown.type("/redact")
+        else:
+            await shown.pilot.press("x")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        assert "[WORD_1]  Kestrel" in text(shown.pilot.app)
+        await shown.pilot.press("y")
+        await shown.until(lambda: shown.branch[2] == ("user", "and [WORD_1] lands"))
+        assert shown.branch[0] == ("user", "the **[WORD_1]** flies")
+        await shown.until(lambda: not shown.screen.get_selected_text())
 
 
 async def test_a_secret_is_replaced_after_a_question(settings: Settings, paths: Paths) -> None:

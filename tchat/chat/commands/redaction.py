@@ -10,6 +10,8 @@ from tchat.sanitize import single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tchat.chat.commands.command import CommandHost
 
 
@@ -37,12 +39,35 @@ async def export_session(host: CommandHost, name: str) -> None:
 
 async def redact_session(host: CommandHost, text: str) -> None:
     """Replace personal data and secrets, or ``text``, in the stored session, after a yes."""
+    await _redact(host, tr("There is nothing to replace in this session."), text=text)
+
+
+async def redact_message(host: CommandHost, message_id: int) -> None:
+    """Replace personal data and secrets in one message, after a yes."""
+    nothing = tr("There is nothing to replace in this message.")
+    await _redact(host, nothing, only=frozenset({message_id}))
+
+
+async def redact_selected(host: CommandHost, text: str) -> None:
+    """Replace ``text``, as it was selected on the screen, wherever it stands, after a yes."""
+    nothing = tr(
+        "The selected text is not stored as it is shown: select whole words of one line, or type "
+        "/redact TEXT."
+    )
+    await _redact(host, nothing, text=text)
+
+
+async def _redact(
+    host: CommandHost, nothing: str, *, text: str = "", only: Collection[int] = ()
+) -> None:
     from tchat.chat.stored_redaction import find_stored
 
     session = require_session(host)
-    found = await host.read(lambda store: find_stored(store, session, host.settings, text=text))
+    found = await host.read(
+        lambda store: find_stored(store, session, host.settings, text=text, only=only)
+    )
     if found.is_empty:
-        host.show(tr("There is nothing to replace in this session."))
+        host.show(nothing)
         return
     if not await host.confirm(found.question, found.lines):
         host.show(tr("Nothing was replaced."))

@@ -107,6 +107,9 @@ class CommandController:
         What begins a turn does so now, before what is typed behind it.
         """
         self._typed = draft or Draft("")
+        if call.command.name == "redact" and not call.argument and self._selected:
+            self.redact("")
+            return
         if not call.command.takes_prompt:
             self._running = True
             self._run(call)
@@ -134,6 +137,28 @@ class CommandController:
             self._running = False
             while self._waiting and not self._running and self.screen.is_running:
                 self._submit(self._waiting.popleft())
+
+    def redact(self, key: int | str) -> None:
+        """Redact the text that is selected, wherever it stands, else the message ``key``."""
+        if not self._running and not self._turn.reject_if_busy():
+            self._redact(key, self._selected)
+
+    @property
+    def _selected(self) -> str:
+        return (self.screen.get_selected_text() or "").strip()
+
+    @background(group="command")
+    async def _redact(self, key: int | str, selected: str) -> None:
+        from tchat.chat.commands.redaction import redact_message, redact_selected
+
+        try:
+            if selected:
+                await redact_selected(self, selected)
+                self.screen.clear_selection()
+            elif isinstance(key, int):
+                await redact_message(self, key)
+        except TchatError as error:
+            self._context.notify_error(error, timeout=LONG)
 
     # What the commands see
 

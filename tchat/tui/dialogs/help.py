@@ -40,7 +40,8 @@ NAVIGATION = frozenset(
 
 # Keys of the message cursor that the palette offers for the last message: no command does the same.
 ON_LAST_MESSAGE = frozenset(
-    f"transcript.{name}" for name in ("edit", "branch", "copy-code", "older", "newer", "fold")
+    f"transcript.{name}"
+    for name in ("edit", "branch", "copy-code", "older", "newer", "fold", "redact")
 )
 
 

@@ -121,6 +121,9 @@ class Transcript(ColumnView, can_focus=True):
         Binding(
             "greater_than_sign,right", "ask('next')", N_("Next sibling"), id="transcript.newer"
         ),
+        Binding(
+            "x", "ask('redact')", N_("Redact it, or the selected text"), id="transcript.redact"
+        ),
         Binding("space", "fold", N_("Fold or unfold a long message"), id="transcript.fold"),
         Binding("t", "reasoning", N_("Show or hide its reasoning"), id="transcript.reasoning"),
         Binding("escape", "leave", N_("Leave the messages"), show=False, id="transcript.leave"),
@@ -131,7 +134,7 @@ class Transcript(ColumnView, can_focus=True):
         """The user wants an action on a message.
 
         ``action`` is copy, edit, regenerate, branch, delete, pin, good, bad, previous, next
-        (sibling), continue, stop or retry.
+        (sibling), continue, stop, retry or redact.
         """
 
         key: Key
