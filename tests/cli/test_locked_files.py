@@ -13,7 +13,10 @@ from typing import Any
 import pexpect
 import pytest
 
+from tchat.chat.store_conversion import turn_off
+from tchat.encryption.encryption import Encryption
 from tchat.paths import user_paths
+from tchat.sessions.store import SessionStore
 from tests.cli.shell import COMMAND, tchat
 from tests.cli.test_judge import dialogues
 from tests.encryption.locks import PASSPHRASE, make_lock
@@ -177,3 +180,35 @@ def test_what_is_imported_from_a_pipe_lies_in_no_file(locked_home: Path, tmp_pat
     os.close(writing)
     assert not [name for name in opened if str(name).startswith(str(temporary))]
     assert not found_in(locked_home, temporary)
+
+
+@pytest.mark.parametrize("way", ["command", "chat"])
+def test_redacted_words_are_in_no_file_of_an_encrypted_store(locked_home: Path, way: str) -> None:
+    child = line_chat()
+    child.send(f"tell me of {WORD}\r")
+    child.expect_exact("You: ")
+    if way == "chat":
+        child.send(f"/redact {WORD}\r")
+        child.expect_exact("cannot be undone")
+        child.send("y\r")
+        child.expect_exact("Replaced 1 value")
+        child.expect_exact("You: ")
+    child.send("/exit\r")
+    child.expect(pexpect.EOF)
+    child.close()
+    [session] = json.loads(tchat("sessions", "ls", "--json").out)
+    if way == "command":
+        assert WORD in tchat("sessions", "export", session["id"]).out
+        ran = tchat("sessions", "redact", session["id"], "--text", WORD, "--yes")
+        assert ran.code == 0, ran.err
+    assert "tell me of [WORD_1]" in tchat("sessions", "export", session["id"]).out
+    assert not list(locked_home.rglob("*.kv"))
+    paths = user_paths()
+    encryption = Encryption(paths.lock_file)
+    encryption.unlock(PASSPHRASE)
+    with SessionStore(paths.sessions_db, encryption) as store:
+        connection = store._database._connection
+        assert [*connection.execute("PRAGMA freelist_count").fetchone()] == [0]
+    for _ in turn_off(paths, encryption):
+        pass
+    assert not found_in(locked_home)

@@ -392,16 +392,14 @@ async def test_only_the_message_under_the_cursor_is_redacted(
         await shown.until(lambda: "nothing to replace in this message" in shown.notices)
 
 
-@pytest.mark.parametrize("keys", ["x", "/redact"])
 async def test_selected_text_is_redacted_wherever_it_stands(
-    settings: Settings, paths: Paths, keys: str
+    settings: Settings, paths: Paths
 ) -> None:
     async with opened(settings, paths) as shown:
         await shown.ask("the **Kestrel** flies")
         await shown.ask("and Kestrel lands")
-        if keys == "x":
-            await shown.point_at(0)
-            await shown.pilot.pause()
+        await shown.point_at(0)
+        await shown.pilot.pause()
         drawn = lines(shown.pilot.app)
         row = next(place for place, each in enumerate(drawn) if "Kestrel lands" in each)
         column = drawn[row].index("Kestrel lands")
@@ -409,10 +407,7 @@ async def test_selected_text_is_redacted_wherever_it_stands(
         await shown.pilot.hover(offset=(column + 7, row))
         await shown.pilot.mouse_up(offset=(column + 7, row))
         await shown.until(lambda: shown.screen.get_selected_text() == "Kestrel")
-        if keys == "/redact":
-            await shown.type("/redact")
-        else:
-            await shown.pilot.press("x")
+        await shown.pilot.press("x")
         await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
         assert "[WORD_1]  Kestrel" in text(shown.pilot.app)
         await shown.pilot.press("y")

@@ -107,9 +107,6 @@ class CommandController:
         What begins a turn does so now, before what is typed behind it.
         """
         self._typed = draft or Draft("")
-        if call.command.name == "redact" and not call.argument and self._selected:
-            self.redact("")
-            return
         if not call.command.takes_prompt:
             self._running = True
             self._run(call)
@@ -141,11 +138,7 @@ class CommandController:
     def redact(self, key: int | str) -> None:
         """Redact the text that is selected, wherever it stands, else the message ``key``."""
         if not self._running and not self._turn.reject_if_busy():
-            self._redact(key, self._selected)
-
-    @property
-    def _selected(self) -> str:
-        return (self.screen.get_selected_text() or "").strip()
+            self._redact(key, (self.screen.get_selected_text() or "").strip())
 
     @background(group="command")
     async def _redact(self, key: int | str, selected: str) -> None:
