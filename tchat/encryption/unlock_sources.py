@@ -132,15 +132,12 @@ def _printed(command: str, environ: Mapping[str, str]) -> str:
     import shlex
     import subprocess
 
+    from tchat.encryption.passphrase_command import run_passphrase_command
+
     hint = tr("try it in the shell")
     try:
-        ran = subprocess.run(
-            shlex.split(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=COMMAND_SECONDS,
-            check=False,
-            env=dict(environ),
+        printed, code = run_passphrase_command(
+            shlex.split(command), environ, COMMAND_SECONDS, LONGEST
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -152,12 +149,11 @@ def _printed(command: str, environ: Mapping[str, str]) -> str:
             tr("{variable} took longer than {seconds:.0f} seconds", variable=COMMAND,
                seconds=COMMAND_SECONDS), hint
         ) from None  # fmt: skip
-    if ran.returncode:
+    if code:
         raise StorageError(
-            tr("{variable} failed with exit code {code}", variable=COMMAND, code=ran.returncode),
-            hint,
+            tr("{variable} failed with exit code {code}", variable=COMMAND, code=code), hint
         )
-    return _first_line(ran.stdout[:LONGEST], tr("{variable} printed nothing", variable=COMMAND))
+    return _first_line(printed, tr("{variable} printed nothing", variable=COMMAND))
 
 
 def _first_line(data: bytes, nothing: str) -> str:
