@@ -26,6 +26,7 @@ from tchat.settings.keys import FORMER_THEMES, renamed_theme
 from tchat.translation import N_, tr, trn
 from tchat.tui.background import background
 from tchat.tui.chat_screen import ChatScreen
+from tchat.tui.lock_keys import LockKeys
 from tchat.tui.terminal import can_be_resumed, guarded
 from tchat.tui.textual_patches import (
     LOOK,
@@ -112,6 +113,7 @@ class TchatApp(App[None]):
         self._open_private = open_private or open_sessions
         self._private = private
         self.lock = self._screen_lock()
+        self._lock_keys = LockKeys()
         self._early_model: EarlyModel | None = None
         self._draft = draft
         # Typed before the prompt, or a dialog, is there.
@@ -196,30 +198,38 @@ class TchatApp(App[None]):
             await super().on_event(event)
         elif self._delayed_input is not None and not self._acts_at_once(event):
             self._delayed_input.append(event)
-        elif self.is_locked:
+        elif self.lock is not None and self.lock.takes_keys:
             await super().on_event(event)
-        elif self._dialog.is_awaited:
+        elif self.is_locked or self._dialog.is_awaited:
             self._delayed_input = [event]
             self._delay_keys()
         else:
-            if isinstance(event, Key):
-                await let_earlier_keys_act(self, event.key)
-            chat = self.screen
-            if isinstance(chat, ChatScreen) and chat.needs_sessions(event):
-                self._delayed_input = [event]
-                self._await_sessions(chat)
-                return
-            with self._dialog.noted():
-                if not isinstance(chat, ChatScreen) or not await chat.follow_leader(event):
-                    may_move = isinstance(chat, ChatScreen) and chat.may_move_focus
-                    await super().on_event(event)
-                    if may_move:  # the next letter belongs to what has the focus then
-                        await let_queued_keys_act(self)
+            await self._handle_key(event)
+
+    async def _handle_key(self, event: Key | Paste) -> None:
+        if isinstance(event, Key):
+            await let_earlier_keys_act(self, event.key)
+        chat = self.screen
+        if isinstance(chat, ChatScreen) and chat.needs_sessions(event):
+            self._delayed_input = [event]
+            self._await_sessions(chat)
+            return
+        if self._lock_keys.follow(event, chat, self.chat):
+            return
+        with self._dialog.noted():
+            if not isinstance(chat, ChatScreen) or not await chat.follow_leader(event):
+                may_move = isinstance(chat, ChatScreen) and chat.may_move_focus
+                await super().on_event(event)
+                if may_move:  # the next letter belongs to what has the focus then
+                    await let_queued_keys_act(self)
 
     @background(group="keys")
     async def _delay_keys(self) -> None:
-        """Delay keys until the opening dialog is there and has the focus."""
-        await self._dialog.wait()
+        """Delay keys until the opening dialog, or the lock, is there and has the focus."""
+        if self.lock is not None and self.lock.is_locked:
+            await self.lock.wait_for_field()
+        else:
+            await self._dialog.wait()
         self.call_later(self._release_keys)
 
     @background(group="keys")
@@ -318,6 +328,7 @@ class TchatApp(App[None]):
 
         keymap, warnings = remap(self._settings.keys, ALL_BINDINGS, preset)
         self.set_keymap(keymap)
+        self._lock_keys.apply_keymap(keymap)
         return warnings
 
     @property

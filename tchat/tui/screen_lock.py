@@ -12,6 +12,7 @@ from textual.widget import AwaitMount
 
 from tchat.errors import StoreLocked
 from tchat.tui.dialogs.unlock import LockedChat, UnlockScreen
+from tchat.tui.textual_patches import LOOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,16 @@ class ScreenLock:
         for toast in toasts:
             self._app.post_message(toast)
         return is_unlocked
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the chat is hidden, and the field for the passphrase gets what is typed."""
+        return self.is_locked and self._screen is not None and self._screen.takes_keys
+
+    async def wait_for_field(self) -> None:
+        """Wait until what is typed goes into the field."""
+        while self.is_locked and not self.takes_keys and self._app.is_running:
+            await asyncio.sleep(LOOK)
 
     def delay_toast(self, toast: Notify) -> bool:
         """Let a toast wait until the chat is seen; False where it is."""

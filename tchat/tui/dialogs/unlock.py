@@ -129,6 +129,13 @@ class UnlockScreen(Screen[bool]):
         self._is_checking = False
         self._fault = ""  # why the last try was refused
         self._quit_asked = -math.inf
+        self._had_focus = False
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the field was there and had the focus: before, keys would be lost."""
+        self._had_focus = self._had_focus or self._field.has_focus
+        return self._had_focus
 
     def _extend_compose(self, widgets: list[Widget]) -> None:
         """No toasts, which may hold words of the chat."""
