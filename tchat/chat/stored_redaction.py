@@ -85,7 +85,11 @@ class StoredRedaction:
     def _title(self) -> str:
         """The title; of one that began as a message, the values of that message are replaced."""
         title = self.session.title
-        return _replacement(self.table)(title) if self.only else self.redactor.redact(title)
+        return self.without_values(title) if self.only else self.redactor.redact(title)
+
+    def without_values(self, text: str) -> str:
+        """``text`` with the values replaced."""
+        return _replacement(self.table)(text)
 
     def _is_meant(self, message: Message) -> bool:
         return not self.only or message.id in self.only

@@ -309,7 +309,7 @@ class LineChat:
         with suppress(StorageError):  # no room, or another process: then the next deletion does it
             self.session_state.persistent.erase()
 
-    async def show_rewritten(self, session: Session) -> None:
+    async def show_rewritten(self, session: Session, change: Callable[[str], str]) -> None:  # noqa: ARG002
         """Go on with the texts that the session has now."""
         self._chat.session = session
         self._forget_texts(session.id)

@@ -430,3 +430,27 @@ async def test_a_secret_is_replaced_after_a_question(settings: Settings, paths: 
         await shown.ask("two")
         assert len(shown.branch) == 4
     assert b"ann@example.com" not in paths.sessions_db.read_bytes()
+
+
+async def test_no_key_brings_back_what_was_replaced(settings: Settings, paths: Paths) -> None:
+    async with opened(settings, paths) as shown:
+        prompt = shown.screen.prompt
+        await shown.ask("write to ann@example.com")
+        prompt.load("killed ann@example.com")
+        await shown.pilot.press("ctrl+u")
+        await shown.type("/redact")
+        await shown.until(lambda: isinstance(shown.pilot.app.screen, Confirm))
+        prompt.load("a draft for ann@example.com")
+        shown.pilot.app._clipboard = "ann@example.com"
+        await shown.pilot.press("y")
+        await shown.until(lambda: prompt.draft.text == "a draft for [EMAIL_1]")
+        assert [each.text for each in prompt.remembered] == ["write to [EMAIL_1]", "/redact"]
+        assert shown.pilot.app.clipboard == "[EMAIL_1]"
+        prompt.focus()
+        for key in ("ctrl+y", "ctrl+underscore", "ctrl+underscore", "ctrl+underscore"):
+            await shown.pilot.press(key)
+            assert "ann@example.com" not in prompt.draft.text
+        prompt.load("")
+        await shown.pilot.press("ctrl+r")
+        await shown.until(lambda: "write to [EMAIL_1]" in text(shown.pilot.app))
+        assert "ann@example.com" not in text(shown.pilot.app)

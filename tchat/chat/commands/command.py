@@ -177,8 +177,11 @@ class CommandHost(Protocol):
     async def undo_delete(self) -> None:
         """Bring back what was deleted last, or tell that nothing was."""
 
-    async def show_rewritten(self, session: Session) -> None:
-        """Show the open session with the texts that it has now, and forget the former ones."""
+    async def show_rewritten(self, session: Session, change: Callable[[str], str]) -> None:
+        """Show the open session with the texts that it has now, and forget the former ones.
+
+        ``change`` does to a text what was done to those that are stored.
+        """
 
     async def pick(self, message_id: int) -> None:
         """Go on with one of several replies; the judge learns from that."""

@@ -74,5 +74,5 @@ async def _redact(
         return
     paths = host.paths
     changed = await host.read(lambda _: found.apply(paths))
-    await host.show_rewritten(changed)
+    await host.show_rewritten(changed, found.without_values)
     host.show(found.summary)

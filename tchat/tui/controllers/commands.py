@@ -242,8 +242,11 @@ class CommandController:
         """Bring back what was deleted."""
         await self._messages.undo_delete()
 
-    async def show_rewritten(self, session: Session) -> None:
+    async def show_rewritten(self, session: Session, change: Callable[[str], str]) -> None:
         """Show the open session anew, and forget what was made from its former texts."""
+        app = self.screen.app
+        app._clipboard = change(app.clipboard)
+        self._context.prompt.rewrite(change)
         await self._messages.show_rewritten(session)
 
     async def pick(self, message_id: int) -> None:

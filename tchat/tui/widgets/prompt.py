@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -187,6 +187,10 @@ class Prompt(Vertical):
     def remembered(self) -> list[Draft]:
         """The prompts that Up goes back through, the newest last."""
         return self._area.remembered
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Change the draft, earlier prompts and all that keys bring back."""
+        self._area.rewrite(change)
 
     @property
     def draft(self) -> Draft:

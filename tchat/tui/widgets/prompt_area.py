@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar, Protocol
@@ -206,6 +206,15 @@ class PromptArea(TextArea):
     def remembered(self) -> list[Draft]:
         """The prompts that Up goes back through, the newest last."""
         return self._recall.entries
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Change the draft and all texts that keys bring back; what was undone is forgotten."""
+        draft, self._replaceable = self.draft.rewritten(change), change(self._replaceable)
+        self._recall.rewrite(change)
+        self._kill_ring.rewrite(change)
+        self._chips.clear()
+        self.load_text("")
+        self.load(draft)
 
     def insert_text(self, text: str) -> None:
         """Put ``text`` at the cursor as if pasted: made printable, or a chip when it is large."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tchat.sanitize import single_line
@@ -63,6 +63,11 @@ class Draft:
     def attachments(self) -> tuple[str, ...]:
         """Names of the files mentioned, each once."""
         return tuple(dict.fromkeys(name for _, name in self.files))
+
+    def rewritten(self, change: Callable[[str], str]) -> Draft:
+        """The draft with its texts changed."""
+        pastes = tuple((label, change(text)) for label, text in self.pastes)
+        return replace(self, text=change(self.text), pastes=pastes)
 
 
 def _default(blank: str) -> str | None:
@@ -199,6 +204,11 @@ class Recall:
         self._changed.clear()
         self._at = len(self._entries)
 
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Change the texts of all prompts."""
+        self._entries = [each.rewritten(change) for each in self._entries]
+        self._changed = {at: each.rewritten(change) for at, each in self._changed.items()}
+
     def _move(self, step: int, shown: Draft) -> Draft | None:
         target = self._at + step
         if not 0 <= target <= len(self._entries):
@@ -231,6 +241,10 @@ class KillRing:
                 first.blanks + second.blanks,
             )
         self._entries.append(killed)
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Change all texts."""
+        self._entries = deque((each.rewritten(change) for each in self._entries), KILLS)
 
     @property
     def latest(self) -> Draft | None:
