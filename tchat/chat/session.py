@@ -247,6 +247,14 @@ class SessionState:
                 self.base = key.put(self.base, key.value_in(self.settings))
         return needs_loading(before, self.settings)
 
+    def use_servers(self, servers: Mapping[str, Any]) -> None:
+        """Use another table ``[servers]``; the server in use stays known."""
+        known, used = self.settings.servers, self.settings.server
+        if used in known:
+            servers = {used: known[used], **servers}
+        self.settings = replace(self.settings, servers=servers)
+        self.base = replace(self.base, servers=servers)
+
     def save_settings(self, session: Session, changed: Collection[str]) -> Session:
         """Store the ``changed`` settings that are the session's own; return it as it is then.
 

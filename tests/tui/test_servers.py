@@ -14,7 +14,7 @@ import pytest
 
 from tchat.egress.egress_log import open_egress_log
 from tchat.paths import Paths, user_paths
-from tchat.servers.config import Server, save_server
+from tchat.servers.config import Server, remove_server, save_server
 from tchat.sessions.records import Status
 from tchat.settings import Settings
 from tchat.tui.services.downloads import Downloads
@@ -174,6 +174,24 @@ async def test_the_models_of_servers_can_be_chosen(
     assert rows["lab/Qwen3-0.6B"].here
     assert "vLLM" in rows["lab/Qwen3-0.6B"].about
     assert not [name for name in (row.choice for row in await service.rows(False)) if "lab" in name]
+
+
+async def test_a_server_that_was_added_meanwhile_is_known(
+    fake: FakeServer, paths: Paths, settings: Settings
+) -> None:
+    fake.chat(Answer(sse(piece("Yes"))))
+    async with opened(settings, paths) as shown:
+        save_server(paths, Server("lab", fake.url))
+        await shown.type("/model lab")
+        await shown.until(lambda: "sent to lab" in shown.notices)
+        await shown.idle()
+        remove_server(paths, "lab")
+        await shown.type(f"/model {settings.model}")
+        await shown.until(lambda: shown.screen.context.settings.model == settings.model)
+        await shown.idle()
+        await shown.type("/model lab")
+        await shown.until(lambda: "lab" in shown.toasts)
+        assert shown.screen.context.settings.model == settings.model
 
 
 @pytest.mark.parametrize("model", ["lab/Qwen3-0.6B", "lab"])

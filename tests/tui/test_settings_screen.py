@@ -272,6 +272,23 @@ async def test_origins_are_words(
     assert {name: words[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("before", ["", "lock_after = 7\n"])
+async def test_a_value_that_the_file_got_after_the_start_is_no_flag(
+    settings: Settings, paths: Paths, before: str
+) -> None:
+    paths.config.mkdir(exist_ok=True)
+    paths.config_file.write_text(before, encoding="utf-8")
+    base = replace(load(paths).settings, model=settings.model)
+    async with opened(base, paths) as chat:
+        paths.config_file.write_text("lock_after = 5\n", encoding="utf-8")
+        await chat.pilot.press("f3")
+        await chat.until(lambda: isinstance(chat.pilot.app.screen, SettingsScreen))
+        top = chat.pilot.app.screen
+        assert isinstance(top, SettingsScreen)
+        words = {item.key: item.columns[1] for item in top.list.shown}
+    assert words["lock_after"] == "at the start; config.toml: 5"
+
+
 async def test_what_the_model_recommends_is_shown_as_such(paths: Paths, tmp_path: Path) -> None:
     own = {"general.sampling.temp": 0.25, "general.sampling.top_k": 9}
     path = write_tiny(tmp_path / "own.gguf", metadata=own)

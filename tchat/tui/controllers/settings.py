@@ -132,6 +132,7 @@ class SettingsController:
         if "theme" in values:
             values = {**values, "theme": self._present_theme(str(values["theme"]))}
         if "model" in values:
+            await self._context.conversation.read_servers()
             await self._context.conversation.find_model(str(values["model"]))
         before = self._context.conversation.settings
         after = with_values(before, values)
@@ -213,7 +214,7 @@ class SettingsController:
 
     def _origins(self, stored: Settings, now: Settings) -> dict[str, str]:
         """Where the values come from that are not those of ``stored``."""
-        from tchat.settings.schema import FLAG, SESSION
+        from tchat.settings.schema import SESSION
 
         state = self._context.conversation.session_state
         found = {}
@@ -222,7 +223,9 @@ class SettingsController:
             if value != key.value_in(state.settings):
                 found[key.name] = now.origins[key.name]
             elif value != key.value_in(stored):
-                found[key.name] = FLAG if value == key.value_in(state.base) else SESSION
+                found[key.name] = SESSION
+                if value == key.value_in(state.base):
+                    found[key.name] = _origin_at_start(key, state.base)
         return found
 
     async def _apply(self, key: Key, value: Value, save: bool) -> None:
@@ -270,6 +273,16 @@ class SettingsController:
             await self._save(find_key("theme"), name)
         except TchatError as error:
             self._context.notify(str(error), severity="warning")
+
+
+def _origin_at_start(key: Key, base: Settings) -> str:
+    """Where a value of ``base`` comes from, which ``config.toml`` holds no more."""
+    from tchat.settings.schema import CONFIG_FILE, FLAG
+    from tchat.tui.dialogs.settings import DEFAULT, START
+
+    is_default = key.value_in(base) == key.value_in(Settings())
+    origin = base.origins.get(key.name, DEFAULT if is_default else FLAG)
+    return START if origin in (DEFAULT, CONFIG_FILE) else origin
 
 
 def _is_same(one: TchatError, other: TchatError) -> bool:

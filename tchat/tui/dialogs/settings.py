@@ -38,6 +38,7 @@ NARROW, SHOWN_NARROW = 80, 10  # cells of a screen and of a value, so that its s
 WHOLE = 120  # characters of a value below the list, where the list cuts it
 HELD = 12  # characters of another one that the file holds
 DEFAULT, SAVED, CHANGED = "default", CONFIG_FILE, SESSION
+START = "start"  # it was so when tchat started; config.toml was changed since
 ORIGINS = {
     DEFAULT: N_("default"),
     MODEL_FILE: N_("model file"),
@@ -47,6 +48,7 @@ ORIGINS = {
     ENVIRONMENT: N_("environment"),
     FLAG: N_("flag"),
     CHANGED: N_("session"),
+    START: N_("at the start"),
 }
 """Where a value comes from, and the word for it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -16,7 +17,7 @@ from tchat.chat.session import SessionState
 from tchat.engine.binding import Cancel
 from tchat.engine.engine_thread import EngineWorker, Request
 from tchat.engine.events import Event, Notice, PromptProgress
-from tchat.errors import StorageError
+from tchat.errors import StorageError, TchatError
 from tchat.paths import Paths
 from tchat.settings import Settings, Value, with_values
 from tchat.tui.services.mcp_host import ScreenMcpHost
@@ -319,6 +320,18 @@ class Conversation:
                 self.session_state.session_overrides,
             )
         return loads
+
+    async def read_servers(self) -> None:
+        """Know the model servers that were added, changed or removed meanwhile.
+
+        Where they cannot be read, those that are known stay.
+        """
+        from tchat.servers.config import server_tables
+
+        with suppress(TchatError):
+            found = await asyncio.to_thread(server_tables, self.paths)
+            self.session_state.use_servers(found)
+            self.chat.settings = replace(self.chat.settings, servers=self.settings.servers)
 
     def show_stored(self, session: Session) -> None:
         """Hold the open session as it is stored now; nothing if another was opened meanwhile."""
