@@ -158,10 +158,7 @@ def new_passphrase(console: Console, descriptor: int | None) -> str:
             tr("hand it over: --passphrase-fd 3 3< FILE"),
         )
     else:
-        text = ask_secret(tr("New passphrase (not shown):"))
-        _require_length(text)
-        if ask_secret(tr("Once more:")) != text:
-            raise UsageError(tr("the two passphrases differ"), tr("nothing was changed"))
+        text = _typed_twice(console)
     if is_weak(text):
         console.say(
             tr(
@@ -170,6 +167,33 @@ def new_passphrase(console: Console, descriptor: int | None) -> str:
             )
         )
     return text
+
+
+def _typed_twice(console: Console) -> str:
+    """A new passphrase that was typed twice, asked for three times at most.
+
+    Else what is typed after a slip would go to the shell, and be seen there.
+    """
+    console.say(tr("a passphrase has {count:,} characters or more", count=SHORTEST))
+    for left in reversed(range(TRIES)):
+        text = ask_secret(tr("New passphrase (not shown):"))
+        if not text:
+            raise UsageError(tr("no passphrase was typed"), tr("nothing was changed"))
+        try:
+            _require_length(text)
+            _require_equal(text, ask_secret(tr("Once more:")))
+        except UsageError as error:
+            if not left:
+                raise
+            console.say(tr("{reason}; try again", reason=error.message))
+        else:
+            break
+    return text
+
+
+def _require_equal(text: str, again: str) -> None:
+    if again != text:
+        raise UsageError(tr("the two passphrases differ"), tr("nothing was changed"))
 
 
 def _require_length(text: str) -> None:

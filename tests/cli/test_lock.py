@@ -78,13 +78,38 @@ def test_what_is_no_passphrase_makes_no_lock(args: tuple[str, ...], given: str, 
     assert not user_paths().lock_file.exists()
 
 
-def test_two_ways_to_type_it_make_no_lock() -> None:
+def test_a_slip_of_the_new_passphrase_is_asked_again_three_times_at_most() -> None:
+    with terminal("lock", "on") as child:
+        child.expect_exact("a passphrase has 8 characters or more")
+        child.expect_exact("New passphrase (not shown):")
+        child.sendline("short")
+        child.expect_exact("8 characters or more; try again")
+        for told in ("differ; try again", "differ; nothing was changed"):
+            child.expect_exact("New passphrase (not shown):")
+            child.sendline(PASSPHRASE)
+            child.expect_exact("Once more:")
+            child.sendline(OTHER)
+            child.expect_exact(f"the two passphrases {told}")
+        assert end_of(child) == ExitCode.USAGE
+    assert not user_paths().lock_file.exists()
+
+
+def test_a_passphrase_that_was_mistyped_once_is_taken_when_it_is_typed_twice() -> None:
+    with terminal("lock", "on") as child:
+        for second in (OTHER, PASSPHRASE):
+            child.expect_exact("New passphrase (not shown):")
+            child.sendline(PASSPHRASE)
+            child.expect_exact("Once more:")
+            child.sendline(second)
+        child.expect_exact("the store is encrypted")
+        assert end_of(child) == 0
+
+
+def test_no_passphrase_at_all_ends_the_question() -> None:
     with terminal("lock", "on") as child:
         child.expect_exact("New passphrase (not shown):")
-        child.sendline(PASSPHRASE)
-        child.expect_exact("Once more:")
-        child.sendline(OTHER)
-        child.expect_exact("the two passphrases differ")
+        child.sendline("")
+        child.expect_exact("no passphrase was typed; nothing was changed")
         assert end_of(child) == ExitCode.USAGE
     assert not user_paths().lock_file.exists()
 
