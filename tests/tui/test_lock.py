@@ -139,6 +139,20 @@ async def test_a_reply_under_way_is_stored_before_the_key_is_forgotten(
         assert shown.entries == shown.branch
 
 
+async def test_a_reply_of_a_private_chat_is_not_said_to_be_stored(
+    settings: Settings, paths: Paths, slowly: None
+) -> None:
+    async with opened(replace(settings, sampling=LONG), paths) as shown:
+        await shown.pilot.press("f8")
+        await shown.until(lambda: shown.screen.conversation.private)
+        await shown.idle()
+        await shown.type(WORDS)
+        await shown.until(lambda: bool(shown.messages) and shown.last.role == "assistant")
+        await lock(shown)
+        assert "and not stored" in told(shown)
+        await unlock(shown)
+
+
 async def test_a_reply_goes_on_where_the_chat_is_unlocked_before_its_end(
     settings: Settings, paths: Paths, encryption: Encryption, slowly: None
 ) -> None:

@@ -78,6 +78,7 @@ class LockController:
                     lock.wait,
                     is_lost_at_quit=lambda: self._context.conversation.is_lost_at_quit,
                     is_busy=lambda: self.is_busy,
+                    is_private=self._context.conversation.private,
                 )
             )
             self._context.status.refresh()  # the title of the terminal

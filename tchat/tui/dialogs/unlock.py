@@ -40,6 +40,7 @@ class LockedChat:
         is_starting: Whether there is no chat yet; then one without history can be begun.
         is_lost_at_quit: Whether something is lost when tchat ends now.
         is_busy: Whether a reply is still being written or stored behind the screen.
+        is_private: Whether nothing of the chat is stored.
     """
 
     unlock: Callable[[str], Awaitable[None]]
@@ -47,6 +48,7 @@ class LockedChat:
     is_starting: bool = False
     is_lost_at_quit: Callable[[], bool] = lambda: False
     is_busy: Callable[[], bool] = lambda: False
+    is_private: bool = False
 
 
 class PassphraseField(Input):
@@ -194,6 +196,8 @@ class UnlockScreen(Screen[bool]):
             text = tr("Too many wrong tries: wait {seconds} s.", seconds=seconds)
         elif self._fault:
             text = self._fault
+        elif is_busy and self._chat.is_private:
+            text = tr("A reply is being written, and not stored; then the key is forgotten.")
         elif is_busy:
             text = tr("A reply is being written; it is stored, then the key is forgotten.")
         else:
