@@ -117,11 +117,17 @@ def ask_secret(question: str) -> str:
     Raises:
         UsageError: It is no text.
     """
+    from contextlib import suppress
     from getpass import getpass
+    from pathlib import Path
 
     try:
         return getpass(f"{question} ")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt) as error:
+        with suppress(OSError), Path(TERMINAL).open("w", encoding="utf-8") as terminal:
+            terminal.write("\n")  # what is printed next begins a line
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return ""
     except UnicodeDecodeError:
         raise UsageError(tr("the passphrase is no text in UTF-8")) from None

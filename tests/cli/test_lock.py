@@ -222,11 +222,13 @@ def test_the_terminal_asks_three_times_and_never_reads_the_data() -> None:
         assert "possible in" not in child.before
         child.sendeof()
         child.expect_exact("the store is locked")
+        assert "\n" in child.before  # it begins a line
         assert end_of(child) == ExitCode.STORAGE
     with terminal("lock", "recovery") as child:
         child.expect_exact(QUESTION)
         child.sendintr()
         assert end_of(child) == ExitCode.INTERRUPTED
+        assert "\n" in child.before
 
 
 def test_the_recovery_key_can_be_tried_as_it_was_written_down(home: Path) -> None:
