@@ -164,7 +164,7 @@ def rm(
         copies = store.backup_files()
     if deleted:
         console.say(trn("deleted {count:,} session", "deleted {count:,} sessions", len(deleted)))
-    _report_copies(console, copies)
+    _report_copies(console, copies, _histories(console))
 
 
 @app.command()
@@ -269,7 +269,7 @@ def redact(
             found.apply(console.paths)
         copies = store.backup_files()
     console.say(found.summary)
-    _report_copies(console, copies)
+    _report_copies(console, copies, ())
 
 
 def _redactor(console: Console, sessions: Sequence[str], names: bool | None) -> Redactor:
@@ -482,7 +482,7 @@ def _histories(console: Console) -> list[Path]:
     return [path for name in (FILE, TYPED_LINES) if (path := config / name).is_file()]
 
 
-def _report_copies(console: Console, copies: Sequence[Path]) -> None:
+def _report_copies(console: Console, copies: Sequence[Path], histories: Sequence[Path]) -> None:
     """Report files that may still contain deleted text."""
     if copies:
         names = ", ".join(single_line(path.name) for path in copies)
@@ -493,7 +493,7 @@ def _report_copies(console: Console, copies: Sequence[Path]) -> None:
                 names=names,
             )
         )
-    if histories := _histories(console):
+    if histories:
         names = ", ".join(single_line(path.name) for path in histories)
         console.say(
             tr(

@@ -119,6 +119,7 @@ def test_a_stored_session_is_redacted_for_good(shell: Shell, home: Path, session
     assert MAIL in shell("sessions", "export", session_id).out
     assert shell("sessions", "redact", session_id).code == 2  # nobody can be asked
     ran = shell("sessions", "redact", session_id, "--yes")
+    assert "input history" not in ran.err  # the values were replaced there, too
     assert ran.code == 0
     assert "Replaced 2 values in 2 messages." in ran.err
     assert files_with(home, MAIL) == []
