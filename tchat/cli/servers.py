@@ -130,6 +130,10 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
     if as_json:
         print_json(console, [asdict(server) for server in servers])
         return
+    from tchat.chat.outgoing import is_redacted
+    from tchat.settings import load
+
+    settings = load(console.paths, console.environ).settings
     rows = [
         (
             server.name,
@@ -138,10 +142,19 @@ def ls(ctx: typer.Context, as_json: bool = JSON) -> None:
             server.key_env or (tr("keyring") if server.keyring else ""),
             server.kind,
             tr("yes") if server.private else tr("no"),
+            tr("yes") if is_redacted(server, settings) else tr("no"),
         )
         for server in servers
     ]
-    header = (N_("NAME"), N_("URL"), N_("MODEL"), N_("KEY"), N_("KIND"), N_("PRIVATE"))
+    header = (
+        N_("NAME"),
+        N_("URL"),
+        N_("MODEL"),
+        N_("KEY"),
+        N_("KIND"),
+        N_("PRIVATE"),
+        N_("REDACT"),
+    )
     print_rows(
         console,
         header,

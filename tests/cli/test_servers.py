@@ -46,8 +46,8 @@ def test_servers_are_added_listed_and_removed(shell: Shell) -> None:
     shell("servers", "add", "b", "http://127.0.0.1:1/v1", "--private", "--timeout", "5")
     rows = [line.split("\t") for line in shell("servers", "ls").out.splitlines()]
     assert rows == [
-        ["lab", "https://lab.example/v1", "q/w", "LAB", "", "no"],
-        ["b", "http://127.0.0.1:1/v1", "", "", "", "yes"],
+        ["lab", "https://lab.example/v1", "q/w", "LAB", "", "no", "no"],
+        ["b", "http://127.0.0.1:1/v1", "", "", "", "yes", "no"],
     ]
     listed = json.loads(shell("servers", "ls", "--json").out)
     assert [each["name"] for each in listed] == ["lab", "b"]
