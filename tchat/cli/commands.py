@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tchat.errors import with_hint
-from tchat.manual import TOPICS, most_hits
+from tchat.manual import OTHER_WORDS, TOPICS, most_hits
 from tchat.translation import N_, tr
 
 # name: (module, and where it is not `app` the name, of its Typer app; help; subcommands)
@@ -186,7 +186,8 @@ def _unknown_help(words: list[str]) -> tuple[str, str] | None:
 
     command, subcommand = [*words[1:], ""][:2]
     if command not in COMMANDS:
-        meant = nearest(command, COMMANDS if subcommand else [*TOPICS, *COMMANDS])
+        meant = "" if subcommand else OTHER_WORDS.get(command.casefold(), "")
+        meant = meant or nearest(command, COMMANDS if subcommand else [*TOPICS, *COMMANDS])
         if subcommand and not (meant and subcommand in COMMANDS[meant][2]):
             return None
         if not meant:

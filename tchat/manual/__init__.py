@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
@@ -17,6 +18,15 @@ TOPICS = (
     *("lock", "privacy"),
     "internals",
 )
+
+OTHER_WORDS = MappingProxyType(
+    {
+        **dict.fromkeys(("encrypt", "encryption", "encrypted", "passphrase", "password"), "lock"),
+        **dict.fromkeys(("unlock", "recovery", "keyring"), "lock"),
+        **dict.fromkeys(("wipe", "redact", "redaction", "anonymize", "egress"), "privacy"),
+    }
+)
+"""The topic that somebody means by another word."""
 
 
 def page(topic: str) -> str:

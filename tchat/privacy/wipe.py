@@ -50,7 +50,7 @@ def require_alone(paths: Paths) -> None:
         if not each.is_own and each.config in (None, paths.config):
             raise UsageError(
                 tr("tchat is running elsewhere (process {pid})", pid=each.pid),
-                tr("end it first: kill {pid}", pid=each.pid),
+                tr("close it first (Ctrl+Q), or end it: kill {pid}", pid=each.pid),
             )
     for lock in _held_locks(paths):
         raise UsageError(

@@ -53,6 +53,10 @@ def test_a_screen_reader_gets_plain_text(home: Path, monkeypatch: pytest.MonkeyP
         ("setings", "settings"),
         ("sessoins", "sessions"),
         ("telemetry", "privacy"),
+        ("encryption", "lock"),
+        ("passphrase", "lock"),
+        ("wipe", "privacy"),
+        ("redaction", "privacy"),
     ],
 )
 def test_another_word_names_the_page_that_has_it(home: Path, words: str, page: str) -> None:
