@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from tchat.encryption import stored_paths
-from tchat.encryption.sqlcipher_pages import CLEAR, MARK, PageCipher
+from tchat.encryption.sqlcipher_pages import CLEAR, MARK, PAGE, PageCipher
 from tchat.errors import StorageError
 from tchat.translation import tr
 
@@ -41,10 +41,13 @@ def driver() -> ModuleType:
     return cast(ModuleType, dbapi2)
 
 
-def connect(database: Path | str, key: bytes | None, **options: Any) -> sqlite3.Connection:
+def connect(
+    database: Path | str, key: bytes | None, *, is_lenient: bool = False, **options: Any
+) -> sqlite3.Connection:
     """Connect to an encrypted file; ``options`` are those of `sqlite3.connect`.
 
-    Without a key it is in clear, and still SQLCipher's driver that reads it.
+    Without a key it is in clear, and still SQLCipher's driver that reads it. A lenient connection
+    reads what it can of a file with a damaged schema, or one that is shorter than its header says.
     """
     connection = cast("sqlite3.Connection", driver().connect(database, **options))
     try:
@@ -52,6 +55,8 @@ def connect(database: Path | str, key: bytes | None, **options: Any) -> sqlite3.
         connection.execute("PRAGMA cipher_log = off")
         if key is not None:
             connection.execute(f"PRAGMA key = {key_literal(key)}")
+        if is_lenient:  # before the first statement that reads the file
+            connection.execute("PRAGMA writable_schema = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA cache_size = -{_CACHE}")
     except BaseException:
@@ -73,7 +78,8 @@ def is_encrypted(path: Path) -> bool:
 def require_own_key(path: Path, key: bytes | None) -> None:
     """Require that the file is of this key, or in clear without one; a new file is of any.
 
-    A damaged file is of a key as long as one page of it is.
+    A damaged file is of a key as long as one page of it is. What is too short to be checked is of
+    any: there is nothing in it to lose.
 
     Raises:
         OtherKey: It is not: nothing may be salvaged from it or written to it.
@@ -91,11 +97,15 @@ def require_own_key(path: Path, key: bytes | None) -> None:
             tr("{path} is not encrypted, although the store is locked", path=path),
             tr("encrypt it if it is yours: tchat lock on"),
         )
-    if first and not PageCipher(key).any_authentic(path):
+    if first and _has_page(path) and not PageCipher(key).any_authentic(path):
         raise OtherKey(
             tr("{path} is encrypted with another key", path=path),
             tr("put the lock.json back that it was written with, or move the file away"),
         )
+
+
+def _has_page(path: Path) -> bool:
+    return len(stored_paths.first_bytes(path, PAGE)) == PAGE
 
 
 def first_bytes(path: Path) -> bytes:

@@ -273,7 +273,7 @@ def connect(
             tr("move it away"),
         )
     name = _read_only_uri(path, key) if path and read_only else path or ":memory:"
-    connection = _opener(path, key)(
+    connection = _opener(path, key, is_lenient=not defensive)(
         name,
         timeout=BUSY_SECONDS,
         isolation_level=None,
@@ -289,13 +289,15 @@ def connect(
     return connection
 
 
-def _opener(path: Path | None, key: bytes | None) -> Callable[..., sqlite3.Connection]:
+def _opener(
+    path: Path | None, key: bytes | None, *, is_lenient: bool
+) -> Callable[..., sqlite3.Connection]:
     if key is None or path is None:
         return sqlite3.connect
     from tchat import encrypted_sqlite
 
     encrypted_sqlite.require_own_key(path, key)
-    return partial(encrypted_sqlite.connect, key=key)
+    return partial(encrypted_sqlite.connect, key=key, is_lenient=is_lenient)
 
 
 @contextmanager

@@ -191,6 +191,39 @@ def test_garbage_on_the_first_page_and_a_cut_end(
         assert store.notices == []
 
 
+@pytest.mark.parametrize(
+    ("end", "damage"),
+    [
+        *((end, 0) for end in (5000, PAGE)),
+        *(
+            (end, damage)
+            for end in (-1, -PAGE, -PAGE - 100, -7 * PAGE, -30 * PAGE, PAGE - 1, 100, 16, 3)
+            for damage in (0, 40, PAGE)
+        ),
+    ],
+)
+def test_a_file_that_was_cut_off_is_salvaged(
+    written: dict[int, tuple[str, str]], file: Path, other: Encryption, end: int, damage: int
+) -> None:
+    """Wherever it ends: what is left is found, and the file is kept."""
+    sound = other.lock_file.with_name("sessions.db").read_bytes()
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes((random.Random(0).randbytes(damage) + sound[damage:])[:end])
+    broken = file.read_bytes()
+    with SessionStore(file, other) as store:
+        rest = content_of(store)
+        assert rest.items() <= written.items()
+        assert len(rest) > (0.7 if -PAGE * 8 < end < 0 else 0.1 if end < 0 else -1) * len(written)
+        assert "the session database was damaged" in store.notices[0]
+        session = new_session(store, title="after")
+    (kept,) = file.parent.glob("*.corrupt-*")
+    assert kept.read_bytes() == broken
+    assert not list(file.parent.glob("*.salvaged*"))
+    with SessionStore(file, other) as store:
+        assert store.notices == []
+        assert store.latest() == session
+
+
 def test_damage_behind_a_log_that_was_not_merged(file: Path, encryption: Encryption) -> None:
     with SessionStore(file, encryption) as store:
         store.begin("first")
