@@ -112,7 +112,7 @@ class ConvertibleFiles:
         for path, name in self._places().items():
             if self.form is Form.WHOLE:
                 if not self._decrypt_whole(path, name, cipher):
-                    damaged.append(_moved_aside(path))
+                    damaged.append(moved_aside(path))
             else:
                 lines = _lines(path)
                 if any(map(is_encrypted_line, lines)):
@@ -200,7 +200,7 @@ class RemovedFiles:
         return ()
 
 
-def _moved_aside(path: Path) -> Path:
+def moved_aside(path: Path) -> Path:
     """Give a damaged file a name that nothing is read from; returns it."""
     new = path.with_name(f"{path.name}{DAMAGED}")
     numbers = count(2)

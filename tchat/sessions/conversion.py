@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from tchat.encrypted_sqlite import first_bytes
+from tchat.encrypted_sqlite import OtherKey, first_bytes, require_own_key
+from tchat.encryption.convertible_files import moved_aside
 from tchat.encryption.encryption import StoreKeys
 from tchat.encryption.file_cipher import DamagedFile, FileCipher
 from tchat.encryption.replacing import erase_file, overwriting, replace_file
 from tchat.encryption.sqlcipher_logs import any_authentic, decrypted_log
-from tchat.encryption.sqlcipher_pages import CLEAR, PageCipher
+from tchat.encryption.sqlcipher_pages import CLEAR, MARK, PageCipher
 from tchat.encryption.stored_paths import find_files, is_file, reading
 from tchat.errors import StorageError
 from tchat.private_files import BESIDE
@@ -72,10 +73,16 @@ class SessionsConversion:
             return keys.files().opens(file, _PURPOSE)
 
     def encrypt(self, keys: StoreKeys) -> None:
-        """Encrypt them; a damaged database is salvaged first."""
+        """Encrypt them; a damaged database is salvaged first.
+
+        Raises:
+            OtherKey: It is encrypted with another key: it stays as it is.
+        """
         self._remove_passing()
         key = keys.database_key(KEY_NAME)
         if first_bytes(self._path) and not PageCipher(key).any_authentic(self._path):
+            if first_bytes(self._path) == MARK:
+                require_own_key(self._path, key)
             # Whoever opens it first merges its journals, and removes them.
             logs = [self._path.with_name(self._path.name + suffix) for suffix in BESIDE[1:]]
             with overwriting(logs):
@@ -85,15 +92,29 @@ class SessionsConversion:
             _encrypt_copy(copy, key, keys.files())
 
     def decrypt(self, keys: StoreKeys) -> Sequence[Path]:
-        """Decrypt them; a damaged database is salvaged first, so that nothing is moved aside."""
+        """Decrypt them; a damaged database is salvaged first.
+
+        Only one of another key is moved aside: else nothing would open the store any more.
+        """
         self._remove_passing()
         key = keys.database_key(KEY_NAME)
+        aside: list[Path] = []
         if first_bytes(self._path) not in {CLEAR, b""}:
-            self._salvage_if_damaged(_KeysAtHand(keys))
-            decrypt_database(self._path, key)
+            try:
+                self._salvage_if_damaged(_KeysAtHand(keys))
+                decrypt_database(self._path, key)
+            except OtherKey:
+                aside.append(self._moved_aside())
         for copy in self._copies():
             _decrypt_copy(copy, key, keys.files())
-        return ()
+        return aside
+
+    def _moved_aside(self) -> Path:
+        moved = moved_aside(self._path)
+        for suffix in BESIDE[1:]:
+            with suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + suffix).replace(f"{moved}{suffix}")
+        return moved
 
     def _copies(self) -> Iterator[Path]:
         """The copies; converting one may remove the journals beside it."""

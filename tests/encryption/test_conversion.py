@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tchat.chat.store_conversion import kinds_of, require_convertible, turn_off, turn_on
+from tchat.encrypted_sqlite import OtherKey
 from tchat.encryption import conversion
 from tchat.encryption.file_cipher import is_encrypted
 from tchat.encryption.lock_file import EncryptionState
@@ -32,6 +33,7 @@ from tests.encryption.converting import (
     readable,
 )
 from tests.encryption.locks import PASSPHRASE, make_lock
+from tests.sessions.stores import new_session
 
 LONG_KILLS, SHORT_KILLS = 300, 6
 
@@ -68,6 +70,50 @@ def test_a_copy_of_a_damaged_encrypted_database_is_readable_in_the_end(paths: Pa
         assert sum(each.messages for each in store.sessions()) > 0.9 * len(content)
     newest = max(paths.config.glob("*.corrupt-*"), key=lambda path: path.stat().st_mtime)
     assert WORD.encode() in newest.read_bytes()
+
+
+@pytest.mark.parametrize("end", [-4096, -10_000, 5000, 100, 1])
+def test_a_cut_off_database_is_decrypted(paths: Paths, end: int) -> None:
+    content = fill(paths)
+    finish(turn_on, paths, make_lock(paths, state=EncryptionState.TURNING_ON))
+    paths.sessions_db.write_bytes(paths.sessions_db.read_bytes()[:end])
+    encryption = user_paths().encryption
+    assert encryption is not None
+    encryption.unlock(PASSPHRASE)
+    finish(turn_off, paths, encryption)
+    assert not paths.lock_file.exists()
+    with SessionStore(paths.sessions_db) as store:
+        assert content_of(store).items() <= content.items()
+        assert len(content_of(store)) > (0.9 * len(content) if end < 0 else -1)
+
+
+def test_a_database_of_another_key_is_kept_aside(paths: Paths, tmp_path: Path) -> None:
+    fill(paths)
+    encryption = make_lock(paths, state=EncryptionState.TURNING_ON)
+    finish(turn_on, paths, encryption)
+    foreign = tmp_path / "other" / "sessions.db"
+    with SessionStore(foreign, make_lock(Paths(foreign.parent, tmp_path))) as store:
+        new_session(store)
+    paths.sessions_db.write_bytes(foreign.read_bytes())
+    *_, last = turn_off(paths, encryption)
+    (kept,) = last.damaged
+    assert kept.read_bytes() == foreign.read_bytes()
+    assert not paths.lock_file.exists()
+    with SessionStore(paths.sessions_db) as store:
+        assert store.sessions() == []
+
+
+def test_a_database_of_another_key_is_not_encrypted_once_more(paths: Paths, tmp_path: Path) -> None:
+    fill(paths)
+    finish(turn_on, paths, make_lock(paths, state=EncryptionState.TURNING_ON))
+    before = {path: path.read_bytes() for path in paths.config.glob("sessions.db*")
+              if path.is_file()}  # fmt: skip
+    for lock in (paths.lock_file, paths.lock_copy):
+        lock.rename(tmp_path / lock.name)
+    other = make_lock(paths, state=EncryptionState.TURNING_ON)
+    with pytest.raises(OtherKey, match="another key"):
+        finish(turn_on, paths, other)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_damaged_database_in_clear_is_salvaged_on_the_way(paths: Paths) -> None:

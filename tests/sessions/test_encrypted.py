@@ -197,7 +197,7 @@ def test_garbage_on_the_first_page_and_a_cut_end(
         *((end, 0) for end in (5000, PAGE)),
         *(
             (end, damage)
-            for end in (-1, -PAGE, -PAGE - 100, -7 * PAGE, -30 * PAGE, PAGE - 1, 100, 16, 3)
+            for end in (-1, -PAGE, -PAGE - 100, -7 * PAGE, -16 * PAGE, PAGE - 1, 100, 16, 3)
             for damage in (0, 40, PAGE)
         ),
     ],
@@ -213,7 +213,8 @@ def test_a_file_that_was_cut_off_is_salvaged(
     with SessionStore(file, other) as store:
         rest = content_of(store)
         assert rest.items() <= written.items()
-        assert len(rest) > (0.7 if -PAGE * 8 < end < 0 else 0.1 if end < 0 else -1) * len(written)
+        if end < 0:
+            assert len(rest) > 0.4 * len(written)
         assert "the session database was damaged" in store.notices[0]
         session = new_session(store, title="after")
     (kept,) = file.parent.glob("*.corrupt-*")
