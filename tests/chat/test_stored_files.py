@@ -11,19 +11,30 @@ from pathlib import Path
 import numpy
 import pytest
 
+from tchat import log_file
+from tchat.chat import prompt_history
 from tchat.chat.prompt_history import HistoryEntry, PromptHistory
 from tchat.chat.store_conversion import folders_of
-from tchat.chat.stored_files import convertible_files
+from tchat.chat.stored_files import (
+    PALETTE_PURPOSE,
+    TYPED_LINES,
+    TYPED_LINES_PURPOSE,
+    convertible_files,
+)
+from tchat.egress import egress_log
 from tchat.egress.egress_log import EgressLog, Purpose
 from tchat.encryption import replacing
 from tchat.encryption.encryption import Encryption
 from tchat.encryption.file_cipher import DamagedFile
 from tchat.encryption.lock_file import EncryptionState
+from tchat.encryption.stored_kinds import KINDS
 from tchat.errors import StorageError, StoreLocked
+from tchat.judge import discriminator
 from tchat.judge.discriminator import read_arrays, write_arrays
 from tchat.judge.training import ReplyCache
 from tchat.log_file import LogFile
 from tchat.paths import Paths, user_paths
+from tchat.tools import audit_log, undo_history
 from tchat.tools.approval import Decider, Decision
 from tchat.tools.approval_rule import Verdict
 from tchat.tools.audit_log import AuditLog
@@ -249,3 +260,27 @@ def test_snapshots_are_removed_when_the_store_is_encrypted() -> None:
     assert not found_in(paths)
     assert not list(paths.snapshots.iterdir())
     assert not paths.snapshot_key.exists()
+
+
+def test_files_are_converted_for_the_purpose_that_they_are_read_with() -> None:
+    listed = {
+        pattern: each.purpose
+        for kind in KINDS
+        for each in kind.encrypted
+        for pattern in each.patterns
+    }
+    rooms = {
+        "history.jsonl": prompt_history.PURPOSE,
+        TYPED_LINES: TYPED_LINES_PURPOSE,
+        "judge/*/generations.jsonl": discriminator.PURPOSE,
+        "judge/*/human.npz": discriminator.PURPOSE,
+        "judge/*/games/*/report.md": discriminator.PURPOSE,
+        "tool-log.jsonl": audit_log.PURPOSE,
+        f"tool-undo/{undo_history.INDEX}": undo_history.PURPOSE,
+        f"tool-undo/*{undo_history.SAVED}": undo_history.PURPOSE,
+        "egress.jsonl": egress_log.STORED_AS,
+        "egress-hosts.json": egress_log.STORED_AS,
+        "tchat.log": log_file.PURPOSE,
+        "palette.json": PALETTE_PURPOSE,
+    }
+    assert listed | rooms == listed
