@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.private_files import private_file
+from tchat.private_files import private_file, require_clear
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
@@ -33,6 +33,7 @@ class LogFile:
         """Append ``text`` as it is; returns whether that was possible."""
         if self.encryption is None:
             with suppress(OSError, StorageError):
+                require_clear(self.path)
                 log = private_file(self.path)
                 with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(text)

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tchat.private_files import LOCK_COPY
+from tchat.private_files import LOCK_COPY, LOCK_FILE
 from tchat.translation import N_
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
     from tchat.log_file import LogFile
-
-LOCK_FILE = "lock.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,11 @@ from tchat.translation import N_, tr
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+LOCK_FILE = "lock.json"
 LOCK_COPY = ".copy"  # ends the name of the copy of the lock file
 RANDOM_DIGITS = 10  # that follow the process in the name of a part
+MAGICS = (b"tchatENC", b"tchat1:")  # begin an encrypted file, and an encrypted line
+STORE_DEPTH = 5  # folders between a file of the store and the lock file, at most
 BESIDE = ("", "-journal", "-wal", "-shm")  # suffixes of SQLite's files for one database
 
 
@@ -182,6 +185,31 @@ def is_alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def require_clear(path: Path) -> None:
+    """Require that the store of the file is in clear still, for a process that began so.
+
+    Raises:
+        StorageError: `tchat lock on` ran meanwhile: what this process writes would be in clear.
+    """
+    if is_encrypted_now(path):
+        raise StorageError(
+            tr("{path} is not touched: the store was encrypted while tchat ran", path=path),
+            tr("end this tchat and start it again"),
+        )
+
+
+def is_encrypted_now(path: Path) -> bool:
+    """Whether the file is encrypted, or lies in a store that has a lock."""
+    lock = f"{LOCK_FILE}{LOCK_COPY}"
+    if any(os.path.lexists(folder / lock) for folder in path.parents[:STORE_DEPTH]):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(MAGICS)
+    except OSError:
+        return False  # there is none, or writing it tells what is wrong
 
 
 def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:

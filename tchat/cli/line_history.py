@@ -9,7 +9,7 @@ from tchat.chat.stored_files import TYPED_LINES, TYPED_LINES_PURPOSE
 from tchat.cli.console import Console
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError
-from tchat.private_files import private_file, writing
+from tchat.private_files import private_file, require_clear, writing
 from tchat.translation import tr
 
 HISTORY_LENGTH = 1000
@@ -83,6 +83,7 @@ def _write(stored: StoredFile) -> None:
     if stored.encryption is not None:  # readline would write it in clear
         stored.write("".join(f"{line}\n" for line in _last_lines()).encode())
         return
+    require_clear(path)
     private_file(path)
     readline.set_history_length(HISTORY_LENGTH)
     with writing(path):  # readline's error names no file

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.private_files import private_file, write_private, writing
+from tchat.private_files import MAGICS, private_file, require_clear, write_private, writing
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tchat.encryption.file_cipher import FileCipher
 
 NAMED = 10  # damaged lines whose numbers are told
-MAGICS = (b"tchatENC", b"tchat1:")  # begin an encrypted file, and an encrypted line
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ class StoredFile:
             StorageError: It cannot be written; what was there is unchanged.
         """
         if self.encryption is None:
+            require_clear(self.path)
             write_private(self.path, data)
         else:
             from tchat.encryption.file_cipher import purpose_of_file
@@ -90,7 +90,11 @@ class StoredFile:
             StoreLocked: The store is locked.
             StorageError: It cannot be written.
         """
-        text = line if self.encryption is None else self._cipher().encrypt_line(line, self.purpose)
+        if self.encryption is None:
+            require_clear(self.path)
+            text = line
+        else:
+            text = self._cipher().encrypt_line(line, self.purpose)
         private_file(self.path)
         with writing(self.path), self.path.open("a+b", buffering=0) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
@@ -110,6 +114,8 @@ class StoredFile:
         if self.encryption is not None:
             cipher = self._cipher()
             lines = (cipher.encrypt_line(line, self.purpose) for line in lines)
+        else:
+            require_clear(self.path)
         write_private(self.path, b"".join(line + b"\n" for line in lines))
 
     def lines(self) -> Iterator[bytes]:

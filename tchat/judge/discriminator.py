@@ -28,7 +28,7 @@ from tchat.judge.features import SCALAR_FEATURES
 from tchat.judge.linear_head import HeldOutQuality, LinearHead, LinearModel, PlattScaling
 from tchat.models.metadata import ModelMetadata
 from tchat.paths import Paths
-from tchat.private_files import private_file, writing
+from tchat.private_files import private_file, require_clear, writing
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
@@ -265,6 +265,7 @@ def write_arrays(
         numpy.savez(memory, allow_pickle=False, **arrays, **{_FACTS: encoded})
         StoredFile(path, encryption, PURPOSE).write(memory.getvalue())
         return
+    require_clear(path)
     with whole(path) as partial, private_file(partial).open("wb") as file:
         numpy.savez(file, allow_pickle=False, **arrays, **{_FACTS: encoded})
         file.flush()

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tchat.encryption.stored_file import MAGICS
 from tchat.encryption.stored_kinds import KINDS, StoredKind, kind_of
 from tchat.paths import Paths
-from tchat.private_files import BESIDE
+from tchat.private_files import BESIDE, MAGICS
 
 CLEAR_DATABASE = b"SQLite format 3\x00"
 HEAD = 16  # bytes of a file that tell whether it is encrypted
