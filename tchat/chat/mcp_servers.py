@@ -163,6 +163,10 @@ class ChatServers:
         """
         return [Attachment(each, self.open(settings).read_resource(each)) for each in mentions]
 
+    def take_log_problem(self) -> str:
+        """Why what the servers are sent is not logged, the first time; else empty."""
+        return self._servers.take_log_problem() if self._servers is not None else ""
+
     def close(self) -> None:
         """End the servers that were started; takes a few seconds at most."""
         with self._lock:

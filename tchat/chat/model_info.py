@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tchat.chat.machine import measured_machine, with_workers
-from tchat.egress.egress_log import open_egress_log
+from tchat.egress.egress_log import EgressLog, open_egress_log
 from tchat.engine.binding import build_name
 from tchat.errors import TchatError
 from tchat.models.fit_report import FitReport, fit_rows, report_fit
@@ -97,10 +97,11 @@ def inspect_model(
     paths: Paths,
     environ: Mapping[str, str] = os.environ,
     asking: Callable[[], object] = lambda: None,
+    egress: EgressLog | None = None,
 ) -> ModelInfo:
     """Inspect the model called ``name``; of one on the hub, only the header is fetched.
 
-    ``asking`` is called before the hub is asked.
+    ``asking`` is called before the hub is asked; ``egress`` logs that, else the log of the user.
 
     Raises:
         ModelError: None has the name, several have, or the file is damaged.
@@ -112,9 +113,8 @@ def inspect_model(
             row, details = library.show(name)
         except ModelNotDownloaded as absent:
             asking()
-            remote_model = inspect_remote(
-                absent.remote, HubApi(open_egress_log(paths), environ), measured_machine(paths)
-            )
+            hub = HubApi(egress or open_egress_log(paths), environ)
+            remote_model = inspect_remote(absent.remote, hub, measured_machine(paths))
             judged = None if remote_model.refusal else remote_model.report
             return ModelInfo(remote_model, remote_model.details, judged)
     metadata = row.metadata

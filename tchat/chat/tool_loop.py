@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tchat.chat.branch import StoredQuestion
@@ -59,12 +59,19 @@ class ChatTools:
         names: The tools, in the order in which the model is told of them.
         choice: Whether the model has to call one, before it may answer; None offers no tools.
         max_steps: Replies of one turn that may call tools.
+        server_log_problem: Why what MCP servers are sent is not logged, the first time; else empty.
     """
 
     executor: ToolExecutor
     names: tuple[str, ...]
     choice: ToolChoice | None
     max_steps: int = MAX_STEPS
+    server_log_problem: Callable[[], str] = field(default=lambda: "")
+
+    def take_log_problem(self) -> str:
+        """Why requests of tools are not logged, the first time; else empty."""
+        of_servers = self.server_log_problem()
+        return self.executor.registry.take_log_problem() or of_servers
 
 
 class _Outcome(NamedTuple):
@@ -190,7 +197,7 @@ class ToolLoop:
         groups = [calls] if self._only_read(step.calls) else [{n: calls[n]} for n in calls]
         for group in groups:
             yield from self._run_at_once(session, step.reply, group)
-        if problem := self._executor.registry.take_log_problem():
+        if problem := self._tools.take_log_problem():
             yield Notice("storage", problem)
         if self._cancel.is_set() or self._parent == step.reply:
             yield self._end(step, Reason.CANCELLED)

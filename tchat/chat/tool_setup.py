@@ -104,6 +104,7 @@ def open_tools(
         names=chosen,
         choice=_choice(settings.tools.tool_choice, chosen),
         max_steps=settings.tools.max_steps,
+        server_log_problem=servers.take_log_problem if servers is not None else lambda: "",
     )
 
 

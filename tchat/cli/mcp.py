@@ -151,6 +151,8 @@ def try_server(ctx: typer.Context, name: str = NAME, as_json: bool = JSON) -> No
             hint = tr("check its entry in {path}", path=path_text(console.paths.mcp_file))
         raise kind(error.message, hint) from error
     finally:
+        if problem := server.take_log_problem():
+            console.notice(problem)
         server.close()
     if as_json:
         print_json(console, found)

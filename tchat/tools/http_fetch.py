@@ -97,15 +97,21 @@ class HttpFetcher:
         for _ in range(MAX_REDIRECTS + 1):
             target = _parsed(url)
             place = f"{target.host}:{target.port}"
-            connection = self._open(target.host, target.port, end, is_trusted=place in trusted)
-            page, location = self._exchange(connection, target, end)
+            addresses = self._addresses(target.host, target.port, is_trusted=place in trusted)
+            transfer = self.egress.begin(Purpose.TOOL, target.host, name="fetch_url")
+            try:
+                connection = self._open(target.host, addresses, end)
+                page, location = self._exchange(connection, target, end, transfer)
+            finally:
+                transfer.end()
             if location is None:
                 return page
             trusted &= {place}
             url = urljoin(url, location)
         raise ToolError(tr("there are too many redirects"), tr("name the page itself"))
 
-    def _open(self, host: str, port: int, end: float, *, is_trusted: bool) -> socket.socket:
+    def _addresses(self, host: str, port: int, *, is_trusted: bool) -> Sequence[SocketAddress]:
+        """Where a connection may go."""
         try:
             addresses = self.resolve(host, port)
         except (OSError, UnicodeError) as error:
@@ -115,6 +121,9 @@ class HttpFetcher:
                 tr("{host} is not on the internet", host=single_line(host)),
                 tr("only public addresses are fetched"),
             )
+        return addresses
+
+    def _open(self, host: str, addresses: Sequence[SocketAddress], end: float) -> socket.socket:
         failure: OSError = OSError(tr("it has no address"))
         for address in addresses:
             try:
@@ -124,11 +133,10 @@ class HttpFetcher:
         raise _unreachable(host, failure) from failure
 
     def _exchange(
-        self, connection: socket.socket, target: _Target, end: float
+        self, connection: socket.socket, target: _Target, end: float, transfer: Transfer
     ) -> tuple[HttpPage, str | None]:
         """Ask for a page; with the place that it redirects to, if it does."""
         parts, host, _ = target
-        transfer = self.egress.begin(Purpose.TOOL, host, name="fetch_url")
         # A server that sends a byte now and then would outlast any limit of one read.
         sockets = [connection]
         watchdog = threading.Timer(max(0.0, end - time.monotonic()), _shut_down, [sockets])
@@ -152,7 +160,6 @@ class HttpFetcher:
             watchdog.cancel()
             for each in sockets:
                 each.close()
-            transfer.end()
 
     def _ask(
         self, stream: socket.socket, target: _Target, end: float, transfer: Transfer

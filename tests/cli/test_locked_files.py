@@ -17,6 +17,7 @@ from tchat.chat.store_conversion import turn_off
 from tchat.encryption.encryption import Encryption
 from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
+from tests.cli.locked_store import QUESTION, end_of, script, terminal
 from tests.cli.shell import COMMAND, tchat
 from tests.cli.test_judge import dialogues
 from tests.encryption.locks import PASSPHRASE, make_lock
@@ -128,6 +129,25 @@ def test_a_judge_is_trained_and_scores(locked_home: Path, tmp_path: Path) -> Non
     assert "The weights of the model were not touched." in report.out
     assert WORD in report.out
     assert not found_in(locked_home)
+
+
+def test_a_passphrase_typed_once_serves_a_whole_training_and_a_duel(
+    tiny_home: Path, tmp_path: Path
+) -> None:
+    make_lock(user_paths())
+    data = tmp_path / "people.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in dialogues(18)), encoding="utf-8")
+    duel = ("judge", "duel", "--data", str(data), "--batch", "4", "--rounds", "1")
+    for args in (("judge", "train", str(data)), duel):
+        with terminal(*args, TCHAT_MAX_TOKENS="8") as child:
+            child.expect_exact(QUESTION)
+            child.sendline(PASSPHRASE)
+            assert end_of(child) == 0, child.before
+            assert QUESTION not in child.before
+    assert script("--unlock-fd", "{fd}", *duel, given=PASSPHRASE, TCHAT_MAX_TOKENS="8").code == 0
+    heads = list(tiny_home.glob("judge/*/*.npz"))
+    assert heads
+    assert all(path.read_bytes().startswith(b"tchatENC1") for path in heads)
 
 
 def test_a_judge_has_no_report_of_a_duel_that_was_not_played(locked_home: Path) -> None:

@@ -19,7 +19,7 @@ from tests.terminal import Terminal
 def test_the_first_sentence_says_that_nothing_left(home: Path) -> None:
     code, out, err = tchat("privacy")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "Nothing has left this machine."
+    assert out.splitlines()[0] == "Nothing has left this machine since this log began."
     assert not home.exists()
 
 

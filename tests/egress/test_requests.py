@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tchat.chat.mcp_servers import ChatServers
+from tchat.chat.tool_setup import open_tools
+from tchat.cli.main import program
 from tchat.egress import egress_log
 from tchat.egress.egress_log import EgressRequest, Purpose
 from tchat.engine.binding import Cancel
 from tchat.engine.events import Notice
+from tchat.errors import TchatError
 from tchat.models.hub.api import HubApi
+from tchat.paths import user_paths
 from tchat.servers.backend import ServerBackend
 from tchat.servers.config import Server, ServerModel
 from tchat.servers.errors import ServerError
+from tchat.settings import Settings
 from tchat.tools.http_fetch import HttpFetcher
+from tchat.tools.tool import ToolError
+from tchat.tui.services.downloads import Downloads
+from tchat.tui.services.models import ModelService
 from tests.egress.user_log import hub_api, user_log
+from tests.models.gguf_builder import gguf
 from tests.models.hub_server import HubServer
 from tests.servers.asking import ask
-from tests.servers.fake_server import FakeServer, reply, serving
+from tests.servers.fake_server import FakeServer, models, reply, serving
 from tests.tools.mcp.stage import HERE, McpStage, served_over_http
 from tests.tools.test_url_escapes import Pages, served
 
@@ -146,6 +159,96 @@ def test_a_page_that_a_tool_fetches_is_logged(pages: Pages, home: Path) -> None:
     assert request.received is not None
     assert request.received > len(page.data)
     assert SECRET not in log_text(home)
+
+
+def test_a_connection_that_fails_is_a_request_without_bytes(pages: Pages) -> None:
+    def refused(*_: object) -> socket.socket:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    fetcher = HttpFetcher(user_log(), resolve=pages.resolve, connect=refused)
+    with pytest.raises(ToolError):
+        fetcher.fetch("http://public.example/a")
+    (request,) = logged()
+    assert (request.host, request.sent, request.received) == ("public.example", 0, 0)
+    assert request.is_ended
+
+
+def test_an_address_that_is_refused_is_no_request(pages: Pages) -> None:
+    fetcher = HttpFetcher(user_log(), connect=pages.connect)
+    with pytest.raises(ToolError):
+        fetcher.fetch("http://127.0.0.1/a")
+    assert logged() == []
+
+
+@pytest.fixture
+def no_log(home: Path) -> None:
+    """A log that cannot be written."""
+    (home / "egress.jsonl").mkdir(parents=True)
+
+
+@pytest.mark.usefixtures("no_log")
+def test_an_mcp_server_tells_once_that_it_is_not_logged(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress_log, "is_loopback_name", lambda host: False)
+    stage = McpStage(home)
+    with served_over_http(str(HERE / "official_server.py")) as url:
+        stage.open(far={"type": "http", "url": url})
+        servers = ChatServers(user_paths())
+        assert servers.take_log_problem() == ""
+        opened = open_tools(
+            Settings(), user_paths(), None, ask=None, names=("far__*",), servers=servers
+        )
+        assert opened is not None
+        told = [opened.take_log_problem() for _ in range(2)]
+        servers.close()
+    assert ["not logged" in each for each in told] == [True, False]
+
+
+@pytest.mark.usefixtures("no_log")
+def test_the_screen_tells_once_that_a_search_is_not_logged(hub: HubApi, home: Path) -> None:
+    downloads = Downloads(user_paths())
+    service = ModelService(user_paths(), None, downloads, pull=lambda *_, **__: None)
+    asyncio.run(service.search("x"))
+    assert "not logged" in service.take_log_problem()
+    asyncio.run(service.search("x"))
+    assert service.take_log_problem() == ""
+
+
+@pytest.mark.usefixtures("no_log", "hub")
+@pytest.mark.parametrize("pulled", ["owner/repo", "owner/none"])
+def test_a_download_of_the_screen_tells_that_it_is_not_logged(pulled: str) -> None:
+    downloads = Downloads(user_paths())
+
+    async def agree(_: str) -> bool:
+        return False
+
+    with suppress(TchatError):
+        asyncio.run(downloads.run(pulled, lambda: None, agree))
+    assert ["not logged" in each for each in downloads.remarks] == [True]
+
+
+@pytest.mark.usefixtures("no_log")
+def test_lists_of_models_on_servers_tell_that_it_is_not_logged(
+    fake: FakeServer, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.put("/v1/models", models("m"))
+    (home / "config.toml").write_text(
+        f'[servers.box]\nurl = "{elsewhere(fake.url)}"\n', encoding="utf-8"
+    )
+    assert program(["models", "ls", "--all"]) == 0
+    assert capsys.readouterr().err.count("not logged") == 1
+
+
+@pytest.mark.usefixtures("no_log", "hub")
+def test_facts_of_a_model_on_the_hub_tell_that_it_is_not_logged(
+    hub_server: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub_server.add("owner/repo", {"m-Q4_K_M.gguf": gguf()})
+    assert program(["models", "show", "owner/repo"]) == 0
+    assert capsys.readouterr().err.count("not logged") == 1
+    assert program(["models", "show", "owner/none"]) != 0
+    assert capsys.readouterr().err.count("not logged") == 1
 
 
 def test_a_redirect_is_a_request_of_its_own(pages: Pages) -> None:

@@ -119,11 +119,10 @@ def _served(console: Console) -> Sequence[ServedRow]:
     from tchat.servers.config import read_servers
     from tchat.servers.listing import list_models
 
-    listing = list_models(
-        [*read_servers(console.paths).values()],
-        open_egress_log(console.paths),
-        console.environ,
-    )
+    egress = open_egress_log(console.paths)
+    listing = list_models([*read_servers(console.paths).values()], egress, console.environ)
+    if problem := egress.take_problem():
+        console.notice(problem)
     for error in listing.errors:
         console.say(tr("warning: {warning}", warning=error.message))
     return listing.rows

@@ -40,12 +40,22 @@ def show(
     header is downloaded.
     """
     from tchat.chat.model_info import inspect_model
+    from tchat.egress.egress_log import open_egress_log
 
     console: Console = ctx.obj
-    with TerminalStatus(console) as line:
-        view = inspect_model(
-            model, console.paths, console.environ, lambda: line.show(tr("asking the hub"))
-        )
+    egress = open_egress_log(console.paths)
+    try:
+        with TerminalStatus(console) as line:
+            view = inspect_model(
+                model,
+                console.paths,
+                console.environ,
+                lambda: line.show(tr("asking the hub")),
+                egress,
+            )
+    finally:
+        if problem := egress.take_problem():
+            console.notice(problem)
     if template:
         console.out(printable(view.details.template))
     elif as_json:

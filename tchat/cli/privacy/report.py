@@ -92,7 +92,7 @@ def _sentence(totals: Sequence[HostTotal] | None) -> str:
     if totals is None:
         return tr("The store is locked, and with it the log of what left this machine.")
     if not totals:
-        return tr("Nothing has left this machine.")
+        return tr("Nothing has left this machine since this log began.")
     sent = sum(each.sent for each in totals)
     since = min(each.first for each in totals)
     return trn(

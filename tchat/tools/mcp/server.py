@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcp import Client
     from mcp.shared.dispatcher import ProgressFnT
 
+    from tchat.egress.egress_log import EgressLog
     from tchat.paths import Paths
     from tchat.tools.mcp.connection import McpConnection, Work
     from tchat.tools.mcp.host import McpHost
@@ -82,6 +83,7 @@ class McpServer:
         self._starts = 0
         self._error = ""
         self._were_tools_wanted = False
+        self._egress: EgressLog | None = None
 
     @property
     def name(self) -> str:
@@ -310,6 +312,10 @@ class McpServer:
             single_line(error, 400),
         )
 
+    def take_log_problem(self) -> str:
+        """Why what it is sent is not logged, the first time; else empty."""
+        return self._egress.take_problem() if self._egress is not None else ""
+
     def _call(self, work: Work[T], limit: float, *, may_ask: bool = False) -> T:
         connection = self.start()
         connection.wait_ready()
@@ -326,7 +332,9 @@ class McpServer:
             ) from error
         from tchat.egress.egress_log import open_egress_log
 
+        if self._egress is None:
+            self._egress = open_egress_log(self._paths)
         config = self.config.with_variables()
         log = ServerLog(self._paths.log, self.name)
         environment = {**program_environment(), **config.env}
-        return McpConnection(config, environment, open_egress_log(self._paths), log, self._host)
+        return McpConnection(config, environment, self._egress, log, self._host)

@@ -111,6 +111,11 @@ class McpServers:
         listings = (server.listing for server in self.servers.values())
         return [tool for listing in listings if listing is not None for tool in listing.tools]
 
+    def take_log_problem(self) -> str:
+        """Why what they are sent is not logged, the first time; else empty."""
+        found = [server.take_log_problem() for server in self.servers.values()]
+        return next(filter(None, found), "")
+
     def status(self) -> list[ServerStatus]:
         """All servers as they are now; does not wait."""
         return [server.status() for server in self.servers.values()]

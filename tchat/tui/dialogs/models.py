@@ -217,6 +217,7 @@ class ModelPicker(ListDialog):
         if not all(row.speed for row in self._own):  # the machine is measured by now
             self._own = await self._service.rows(self._everything)
         self._show()
+        self._tell_log_problem()
 
     def _current(self) -> str:
         """The key of the model in use; empty where it is not listed."""
@@ -313,6 +314,11 @@ class ModelPicker(ListDialog):
     def _work(self, text: str) -> None:
         self._working = text
         self._tell()
+        self._tell_log_problem()
+
+    def _tell_log_problem(self) -> None:
+        if problem := self._service.take_log_problem():
+            self.notify(single_line(problem, 400), severity="warning", markup=False)
 
     @background(group="pull", exclusive=True)
     async def _pull(self, name: str) -> None:
@@ -388,6 +394,7 @@ class ModelPicker(ListDialog):
         """Show what the highlighted model says about itself."""
         if row := self._row():
             lines = await self._service.details(row.choice)
+            self._tell_log_problem()
             self.app.push_screen(ModelDetails(row.name or row.choice, lines))
 
     @background(group="files")

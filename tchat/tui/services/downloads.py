@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from tchat.sanitize import single_line
 from tchat.translation import tr
 
 if TYPE_CHECKING:
+    from tchat.egress.egress_log import EgressLog
     from tchat.models.hub.api import HubApi
     from tchat.models.hub.pull import Pulled, PullEvent
     from tchat.models.hub.repository import HubName, RepoListing
@@ -155,8 +157,10 @@ class Downloads:
         from tchat.models.metadata import MetadataCache
         from tchat.models.name_lookup import resolve_remote
 
-        hub, listing = HubApi(open_egress_log(self._paths), self._environ), None
-        with MetadataCache(self._paths) as store:
+        egress = open_egress_log(self._paths)
+        hub, listing = HubApi(egress, self._environ), None
+        with ExitStack() as stack, MetadataCache(self._paths) as store:
+            stack.callback(self._remark_on, egress)
             wanted = newer or resolve_remote(name, self._paths, self._environ)
             for event in self._events(wanted, hub, store, judged=newer is None):
                 if isinstance(event, Pulled):
@@ -172,6 +176,10 @@ class Downloads:
                 if objection and not agrees(objection.message):
                     raise UsageError(tr("{model} is not downloaded", model=single_line(name, 80)))
         return None
+
+    def _remark_on(self, egress: EgressLog) -> None:
+        if problem := egress.take_problem():
+            self.remarks.append(problem)
 
     def _beside(self, name: str, pulled: Pulled, listing: RepoListing) -> Sequence[HubName]:
         """The projector and the draft model of a model."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
+from tchat.egress.egress_log import open_egress_log
 from tchat.errors import ModelNotFound
 from tchat.humanize import size_text
 from tchat.models.disk import DiskUsage, DuplicateSet, RemovalPlan
@@ -107,6 +108,11 @@ class ModelService:
         self._pull = pull
         self._keep = keep
         self._writing = writing
+        self._egress = open_egress_log(paths)
+
+    def take_log_problem(self) -> str:
+        """Why requests are not logged, the first time; else empty."""
+        return self._egress.take_problem()
 
     # Lists
 
@@ -134,13 +140,12 @@ class ModelService:
 
     def _served(self) -> list[ModelRow]:
         """The models of servers; those that cannot be asked are left out."""
-        from tchat.egress.egress_log import open_egress_log
         from tchat.servers.config import read_servers
         from tchat.servers.listing import list_models
 
         servers = read_servers(self._paths)
         busy = servers.pop(self._writing(), None)
-        listing = list_models([*servers.values()], open_egress_log(self._paths))
+        listing = list_models([*servers.values()], self._egress)
         rows = [server_row(row, is_current=self._is_used(row, listing)) for row in listing.rows]
         if busy is not None:
             rows.append(busy_server_row(str(self._current), busy.host, busy.name))
@@ -178,10 +183,9 @@ class ModelService:
         file_key(path)
 
     def _hub(self) -> HubApi:
-        from tchat.egress.egress_log import open_egress_log
         from tchat.models.hub.api import HubApi
 
-        return HubApi(open_egress_log(self._paths))
+        return HubApi(self._egress)
 
     def _known_machine(self) -> Machine:
         """This machine, with its speed where that was measured before."""
@@ -260,7 +264,7 @@ class ModelService:
         """What a model says about itself, on this disk or on the hub."""
         from tchat.chat.model_info import inspect_model
 
-        return list(inspect_model(choice, self._paths).rows())
+        return list(inspect_model(choice, self._paths, egress=self._egress).rows())
 
     @off_loop
     def plan_removal(self, choice: str) -> RemovalPlan:
