@@ -105,6 +105,15 @@ def test_an_unknown_variable_is_told_with_the_nearest(paths: Paths) -> None:
     )
 
 
+@pytest.mark.parametrize("meant", ["TCHAT_HOME", "TCHAT_PASSPHRASE_COMMAND"])
+def test_a_variable_that_is_no_setting_is_known_and_suggested(paths: Paths, meant: str) -> None:
+    assert load(paths, {meant: "/nowhere"}).warnings == ()
+    typed = meant[:-1]
+    assert load(paths, {typed: "/nowhere"}).warnings == (
+        f"unknown environment variable {typed}; did you mean `{meant}`?",
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 KEY_BINDINGS = "keys"
 NOT_SETTINGS = frozenset({"TCHAT_HOME", "TCHAT_PASSPHRASE_COMMAND"})
+VERY_NEAR = 0.9  # of names that have `TCHAT_` in common, by `difflib`
 LONGEST = 14_000  # bits of an integer; Python shows one of 4,300 digits
 EDIT_HINT = N_("correct it with an editor; nothing was changed")
 
@@ -251,10 +252,11 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             )
             warnings.append(tr("environment variable {renamed}", renamed=renamed(variable)))
         else:
+            # A key is short: what is as near to one may be nearer to a longer name.
+            named = nearest(variable, NOT_SETTINGS, cutoff=VERY_NEAR)
             near = nearest_key(variable.removeprefix("TCHAT_"))
-            hint = (
-                tr("did you mean `{variable_of}`?", variable_of=variable_of(near)) if near else ""
-            )
+            meant = named or (variable_of(near) if near else "")
+            hint = tr("did you mean `{variable_of}`?", variable_of=meant) if meant else ""
             unknown = tr("unknown environment variable {variable}", variable=variable)
             warnings.append(with_hint(unknown, hint))
     return former | values
