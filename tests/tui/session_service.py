@@ -147,7 +147,12 @@ class FakeModelService(ModelService):
         self.gone: set[Path] = set()  # files that were removed behind the list
         self.listed: list[bool] = []  # whether with other programs, each time
         self.revision = revision("old", "old")
+        self.log_problem = ""
         self._refusal = refusal
+
+    def take_log_problem(self) -> str:
+        problem, self.log_problem = self.log_problem, ""
+        return problem
 
     async def rows(self, everything: bool) -> Sequence[ModelRow]:
         self.listed.append(everything)
