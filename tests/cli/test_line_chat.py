@@ -187,6 +187,13 @@ def test_an_export_can_be_redacted(store: Path, tmp_path: Path, form: str) -> No
     assert "redact_words" in told[-1]
 
 
+def test_an_export_tells_that_no_names_were_guessed(store: Path, tmp_path: Path) -> None:
+    (store.parent / "config.toml").write_text("redact_names = true\n")
+    told = said("I am ann.lee@example.com.", f"/export --redact {tmp_path / 'a.md'}")
+    assert "No names were guessed" in told[-1]
+    assert "--redact --names" in told[-1]
+
+
 def test_an_export_never_replaces_a_file(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.md"
     path.write_text("mine")

@@ -35,6 +35,13 @@ async def export_session(host: CommandHost, name: str) -> None:
     host.show(tr("Written to {written}.", written=single_line(path_text(written))))
     if redactor is not None:
         host.show(redaction_summary(redactor))
+        if host.settings.redact_names:
+            host.show(
+                tr(
+                    "No names were guessed: `tchat sessions export {name} --redact --names` does.",
+                    name=session.id,
+                )
+            )
 
 
 async def redact_session(host: CommandHost, text: str) -> None:
