@@ -28,6 +28,7 @@ from tchat.encryption.encryption import Encryption
 from tchat.encryption.file_cipher import DamagedFile
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.stored_kinds import KINDS
+from tchat.encryption.unlock_sources import from_command
 from tchat.errors import StorageError, StoreLocked
 from tchat.judge import discriminator
 from tchat.judge.discriminator import read_arrays, write_arrays
@@ -231,7 +232,9 @@ def test_a_locked_store_has_no_history_and_asks_nobody() -> None:
 def _append(home: Path, number: int) -> None:
     paths = Paths(home, home / "cache")
     encryption = Encryption(home / "lock.json")
-    encryption.unlock(PASSPHRASE)
+    # As a command: it waits for the tries of the others.
+    encryption.sources = (from_command({"TCHAT_PASSPHRASE_COMMAND": f"echo '{PASSPHRASE}'"}),)
+    assert encryption.unlock_unattended()
     log = AuditLog(paths.tool_log, encryption=encryption)
     for index in range(50):
         log.add_call(f"tool-{number}-{index}", {"text": "x" * 500}, ALLOWED)
