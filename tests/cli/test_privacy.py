@@ -10,6 +10,7 @@ import pytest
 
 from tchat.egress.egress_log import Purpose
 from tchat.paths import user_paths
+from tchat.private_files import acquire_lock
 from tests.cli.shell import COMMAND, tchat
 from tests.egress.user_log import user_log
 from tests.encryption.locks import make_lock
@@ -131,3 +132,17 @@ def test_the_word_is_asked_for_on_a_terminal(home: Path) -> None:
             terminal.send(f"{word}\r")
             assert terminal.ended() == code
         assert home.exists() is (code != 0)
+
+
+def test_a_wipe_looks_again_for_others_after_its_question(home: Path) -> None:
+    user_log().begin(Purpose.HUB, "a.example").end()
+    folder = home / "sessions.db.writers"
+    with Terminal((*COMMAND, "privacy", "wipe")) as terminal:
+        terminal.until("Type wipe to do it:")
+        folder.mkdir(exist_ok=True)
+        held = acquire_lock(folder / "another.lock", 0)
+        assert held is not None
+        terminal.send("wipe\r")
+        assert terminal.ended() == 2
+        held.release()
+    assert (home / "egress.jsonl").exists()

@@ -461,6 +461,7 @@ async def test_the_key_is_kept_for_messages_that_are_not_stored(
             await lock(shown)
             await shown.until(lambda: not shown.screen.controllers.lock.is_busy)
             assert encryption.is_unlocked
+            await shown.until(lambda: "The key is still in memory: " in told(shown))
             await shown.pilot.press("ctrl+q")
             await shown.until(lambda: "quit again" in told(shown))
             await unlock(shown)

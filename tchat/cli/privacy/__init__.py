@@ -81,8 +81,8 @@ def wipe(
 ) -> None:
     """Remove all sessions, snapshots, histories, logs, judges and backups.
 
-    An encrypted store loses its keys first, so that copies of it cannot be read either. If it is
-    interrupted, run it again.
+    Downloaded models go first, with --models; then the keys of an encrypted store, so that copies
+    of it cannot be read either. If it is interrupted, run it again.
     """
     from tchat.privacy.wipe import ALL, DATA, require_alone, to_be_wiped
     from tchat.privacy.wipe import wipe as remove
@@ -97,6 +97,7 @@ def wipe(
     require_alone(console.paths)
     if not yes:
         _require_word(console, found, models=models)
+        require_alone(console.paths)  # the answer may have taken long
     freed = _remove_models(console) if models else None
     _tell_wiped(console, remove(console.paths, contents), freed)
 

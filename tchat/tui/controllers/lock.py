@@ -35,6 +35,7 @@ class LockController:
         self._is_key_forgotten = False
         self._is_key_wanted = True  # whether the chat is unlocked
         self.is_busy = False
+        self._key_fault = ""  # why the key could not be forgotten
         lock = context.lock
         if lock is not None:
             lock.idle_limit = lambda: 60.0 * context.settings.lock_after if context.is_ready else 0
@@ -71,7 +72,7 @@ class LockController:
     def _lock(self) -> None:
         lock = self._context.lock
         if lock is not None and not lock.is_locked:
-            self.is_busy, self._is_key_wanted = True, False
+            self.is_busy, self._is_key_wanted, self._key_fault = True, False, ""
             lock.show(
                 LockedChat(
                     self._unlock,
@@ -79,6 +80,7 @@ class LockController:
                     is_lost_at_quit=lambda: self._context.conversation.is_lost_at_quit,
                     is_busy=lambda: self.is_busy,
                     is_private=self._context.conversation.private,
+                    key_fault=lambda: self._key_fault,
                 )
             )
             self._context.status.refresh()  # the title of the terminal
@@ -104,6 +106,7 @@ class LockController:
                 await self._context.conversation.lock()
                 self._is_key_forgotten = True
             except StorageError as error:  # the key is needed to store what is only in memory
+                self._key_fault = error.message
                 self._context.notify_error(error)
             finally:
                 self.is_busy = False

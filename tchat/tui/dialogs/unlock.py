@@ -41,6 +41,7 @@ class LockedChat:
         is_lost_at_quit: Whether something is lost when tchat ends now.
         is_busy: Whether a reply is still being written or stored behind the screen.
         is_private: Whether nothing of the chat is stored.
+        key_fault: Why the key could not be forgotten; empty where it was.
     """
 
     unlock: Callable[[str], Awaitable[None]]
@@ -49,6 +50,7 @@ class LockedChat:
     is_lost_at_quit: Callable[[], bool] = lambda: False
     is_busy: Callable[[], bool] = lambda: False
     is_private: bool = False
+    key_fault: Callable[[], str] = lambda: ""
 
 
 class PassphraseField(Input):
@@ -200,6 +202,8 @@ class UnlockScreen(Screen[bool]):
             text = tr("A reply is being written, and not stored; then the key is forgotten.")
         elif is_busy:
             text = tr("A reply is being written; it is stored, then the key is forgotten.")
+        elif fault := self._chat.key_fault():
+            text = tr("The key is still in memory: {reason}", reason=printable(single_line(fault)))
         else:
             text = ""
         told.update(text)
