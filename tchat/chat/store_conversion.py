@@ -13,12 +13,16 @@ from tchat.encryption.conversion import (
     Convertible,
     decrypt_store,
     encrypt_store,
+    is_marked,
     require_room,
 )
+from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.stored_kinds import kind_of
-from tchat.encryption.stored_paths import find_folders, reading
+from tchat.encryption.stored_paths import find_folders, first_bytes, reading
+from tchat.errors import StorageError
 from tchat.sessions.conversion import SessionsConversion
 from tchat.sessions.database_file import alone_with
+from tchat.translation import tr
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
@@ -54,10 +58,49 @@ def require_convertible(paths: Paths) -> None:
     """Look whether the store can be converted, before it gets a lock.
 
     Raises:
-        StorageError: Another process has it open, or the disk has no room.
+        StorageError: Another process has it open, the disk has no room, or it has a lock that is
+            missing.
     """
+    require_no_lost_lock(paths)
     with alone_with(paths.sessions_db):
         require_room(kinds_of(paths))
+
+
+def require_no_lost_lock(paths: Paths) -> None:
+    """Look whether a store without a lock file is in clear.
+
+    Raises:
+        StorageError: A file is encrypted: with another lock it could not be opened any more.
+    """
+    for path in (each for kind in kinds_of(paths) for each in kind.paths()):
+        if is_marked(path):
+            raise StorageError(
+                tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
+                tr(
+                    "put lock.json back into {folder}, from a backup, or move that folder away to "
+                    "begin anew",
+                    folder=paths.config,
+                ),
+            )
+
+
+def find_clear(paths: Paths, encryption: Encryption) -> list[Path]:
+    """The files of an encrypted store that are in clear, so that it does not read them.
+
+    Nobody is asked for the passphrase where each file begins as an encrypted one.
+
+    Raises:
+        StorageError: The store cannot be unlocked, or a file not be read.
+    """
+    return [path for kind in kinds_of(paths) for path in _clear_of(kind, encryption)]
+
+
+def _clear_of(kind: Convertible, encryption: Encryption) -> list[Path]:
+    found = {path for path in kind.paths() if first_bytes(path, 1) and not is_marked(path)}
+    return [
+        path for path in (kind.find_clear(encryption.conversion_keys()) if found else ())
+        if path in found
+    ]  # fmt: skip
 
 
 def find_linked(paths: Paths) -> list[Path]:
@@ -77,14 +120,19 @@ def find_linked(paths: Paths) -> list[Path]:
 def turn_on(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress]:
     """Encrypt everything; what was interrupted goes on. The store must be unlocked.
 
+    In a store that is encrypted, only kinds of which files are in clear.
+
     Raises:
         StorageError: Another process has it open, or something cannot be written. What is done
             stays done; call it again, or `turn_off`.
     """
     with alone_with(paths.sessions_db):
-        yield from encrypt_store(
-            encryption, folders_of(paths), kinds_of(paths), partial(is_own, paths)
-        )
+        kinds = kinds_of(paths)
+        if encryption.state is EncryptionState.ON:
+            kinds = tuple(kind for kind in kinds if _clear_of(kind, encryption))
+            if not kinds:
+                return
+        yield from encrypt_store(encryption, folders_of(paths), kinds, partial(is_own, paths))
 
 
 def turn_off(paths: Paths, encryption: Encryption) -> Iterator[ConversionProgress]:

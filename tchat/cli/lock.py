@@ -40,10 +40,11 @@ def on(
         False, "--no-passphrase", help="With --keyring: without a passphrase"
     ),
     passphrase_fd: int = PASSPHRASE_FD,
+    yes: bool = typer.Option(False, "-y", "--yes", help="Encrypt files put there in clear, too"),
 ) -> None:
     """Encrypt what is stored; ask for a passphrase, and print the recovery key.
 
-    Goes on where it was interrupted.
+    Goes on where it was interrupted. In an encrypted store it encrypts what was put there in clear.
     """
     from tchat.cli.unlock import new_passphrase
     from tchat.encryption.key_management import create_lock
@@ -58,9 +59,8 @@ def on(
     encryption = console.paths.encryption
     if encryption is not None:
         if encryption.state is EncryptionState.ON:
-            raise UsageError(
-                tr("the store is encrypted already"), tr("`tchat lock status` tells more")
-            )
+            _encrypt_rest(console, encryption, yes=yes)
+            return
         _convert(console, encryption, EncryptionState.TURNING_ON)
         console.say(
             tr("if you have no recovery key of this store, make one: `tchat lock recovery`")
@@ -107,6 +107,8 @@ def status(ctx: typer.Context, as_json: bool = JSON) -> None:
     console: Console = ctx.obj
     encryption = console.paths.encryption
     lock = encryption.lock if encryption else None
+    if encryption is None:
+        _require_no_lost_lock(console)
     record = _record(encryption, lock)
     if as_json:
         print_json(console, record | _files(console))
@@ -190,9 +192,39 @@ _KINDS = {
 }
 
 
+def _encrypt_rest(console: Console, encryption: Encryption, *, yes: bool) -> None:
+    """Encrypt files of an encrypted store that are in clear, once the user says that they are his.
+
+    Raises:
+        UsageError: There is none, or the answer is no.
+    """
+    from tchat.chat.store_conversion import find_clear
+    from tchat.encryption.lock_file import EncryptionState
+
+    found = find_clear(console.paths, encryption)
+    if not found:
+        raise UsageError(tr("the store is encrypted already"), tr("`tchat lock status` tells more"))
+    if not yes:
+        lines = [
+            tr("In clear, so that tchat did not write them:"),
+            *(f"  {path}" for path in found),
+            tr("Who put them there may have changed what they say."),
+        ]
+        confirm(console, lines, tr("Encrypt them as yours?"))
+    _convert(console, encryption, EncryptionState.TURNING_ON)
+
+
+def _require_no_lost_lock(console: Console) -> None:
+    """Raise StorageError where something is encrypted and there is no lock file."""
+    from tchat.chat.store_conversion import require_no_lost_lock
+
+    require_no_lost_lock(console.paths)
+
+
 def _encryption(console: Console) -> Encryption:
     encryption = console.paths.encryption
     if encryption is None:
+        _require_no_lost_lock(console)
         raise UsageError(tr("the store is not encrypted"), tr("encrypt it: tchat lock on"))
     return encryption
 

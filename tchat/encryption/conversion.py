@@ -88,8 +88,6 @@ def encrypt_store(
         StorageError: Something stands in the way. Call it again, or `decrypt_store`.
     """
     keys = encryption.conversion_keys()
-    if encryption.state is EncryptionState.ON:
-        return
     require_room(kinds)
     change_state(encryption, EncryptionState.TURNING_ON)
     _clean(folders, kinds, is_own)
@@ -160,7 +158,7 @@ def _require_decrypted(
     """
     found = [path for kind in kinds for path in kind.paths()]
     others = (each for folder in folders for each in find_files(folder, "*"))
-    found += [each for each in others if DAMAGED not in each.name and _is_marked(each)]
+    found += [each for each in others if DAMAGED not in each.name and is_marked(each)]
     for path in dict.fromkeys(found):
         if any(kind.opens(path, keys) for kind in kinds):
             raise StorageError(
@@ -169,7 +167,7 @@ def _require_decrypted(
             )
 
 
-def _is_marked(path: Path) -> bool:
+def is_marked(path: Path) -> bool:
     """Whether a file begins as tchat's encrypted ones."""
     return first_bytes(path, len(MARK)).startswith(MARKS)
 

@@ -12,6 +12,7 @@ from tchat.encryption.encryption import Encryption
 from tchat.encryption.key_management import create_lock
 from tchat.encryption.key_slots import SlotKind
 from tchat.encryption.lock_file import EncryptionState
+from tchat.encryption.stored_file import StoredFile
 from tchat.errors import ExitCode
 from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
@@ -365,6 +366,53 @@ def test_a_conversion_that_was_interrupted_is_finished(home: Path, command: str)
     assert finished.code == 0, finished.err
     shown = script("sessions", "show", "last", "--unlock-fd", "{fd}", given=PASSPHRASE)
     assert "the heron waits" in shown.out
+
+
+def content_of(home: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and ".writers" not in str(path)
+    }
+
+
+@pytest.mark.parametrize("kept", ["sessions.db", "history.jsonl", "history", "egress.jsonl"])
+@pytest.mark.parametrize("command", ["on", "status", "status --json", "off", "test", "recovery"])
+def test_a_lock_file_that_is_lost_is_asked_for(home: Path, kept: str, command: str) -> None:
+    encryption = make_lock(user_paths())
+    if kept == "sessions.db":
+        with SessionStore(home / kept, encryption) as store:
+            store.begin("the heron waits")
+    elif kept == "history":
+        StoredFile(home / kept, encryption, "typed lines").write(b"heron")
+    else:
+        StoredFile(home / kept, encryption, "any").append_line(b"heron")
+    for lock in (user_paths().lock_file, user_paths().lock_copy):
+        lock.unlink()
+    before = content_of(home)
+    ran = script("lock", *command.split(), given=PASSPHRASE)
+    assert ran.code == ExitCode.STORAGE
+    assert f"{home / kept} is encrypted, and the lock file that opens it is missing" in ran.err
+    assert "put lock.json back" in ran.err
+    assert content_of(home) == before
+
+
+def test_a_database_that_was_put_there_in_clear_is_encrypted_on_request(home: Path) -> None:
+    make_lock(user_paths())
+    with SessionStore(user_paths().sessions_db) as store:
+        store.begin("the heron waits")
+    show = ("--unlock-fd", "{fd}", "sessions", "show", "last")
+    refused = script(*show, given=PASSPHRASE)
+    assert "encrypt it if it is yours: tchat lock on" in refused.err
+    before = content_of(home)
+    asked = script("--unlock-fd", "{fd}", "lock", "on", given=PASSPHRASE)
+    assert (asked.code, content_of(home)) == (ExitCode.USAGE, before)
+    assert "add --yes" in asked.err
+    ran = script("--unlock-fd", "{fd}", "lock", "on", "--yes", given=PASSPHRASE)
+    assert ran.code == 0, ran.err
+    assert "the heron waits" in script(*show, given=PASSPHRASE).out
+    assert b"heron" not in b"".join(content_of(home).values())
+    assert "already" in script("lock", "on", "--yes").err
 
 
 def test_another_open_tchat_keeps_the_lock_from_being_made(home: Path) -> None:
