@@ -150,7 +150,7 @@ class ForgetfulKeyring(RecordingKeyring):
 def test_a_keyring_that_keeps_nothing_is_refused(
     monkeypatch: pytest.MonkeyPatch, ring: RecordingKeyring, account: str
 ) -> None:
-    forgetful = ForgetfulKeyring()
+    forgetful = ForgetfulKeyring()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(forgetful, "priority", 5, raising=False)
     keyring.set_keyring(forgetful)
     with pytest.raises(UsageError, match="keeps nothing"):
@@ -169,7 +169,7 @@ def test_a_keyring_in_clear_is_refused_unless_the_user_chose_it(
         def get_password(self, service: str, username: str) -> str | None:
             return self.kept or None
 
-    clear = Clear()
+    clear = Clear()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(clear, "priority", 0.5, raising=False)
     keyring.set_keyring(clear)
     with pytest.raises(UsageError, match="does not protect"):

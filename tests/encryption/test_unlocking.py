@@ -69,7 +69,12 @@ def test_a_command_runs_once(tmp_path: Path, command: str) -> None:
 def test_sources_are_asked_again_for_another_store_in_its_place() -> None:
     encryption = locked_store()
     asked = []
-    encryption.sources = (lambda _: bool(asked.append(1)),)
+
+    def ask(_: Encryption) -> bool:
+        asked.append(1)
+        return False
+
+    encryption.sources = (ask,)
     assert not encryption.unlock_unattended()
     remove_lock_files(encryption.lock_file)
     create_lock(encryption.lock_file, PASSPHRASE, calibration=cheap_derivation)
