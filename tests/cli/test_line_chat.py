@@ -194,6 +194,15 @@ def test_an_export_tells_that_no_names_were_guessed(store: Path, tmp_path: Path)
     assert "--redact --names" in told[-1]
 
 
+def test_an_export_that_guesses_names_is_left_to_the_command(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "chat.md"
+    for flags in ("--redact --names", "--names --redact", "--names"):
+        told = "\n".join(said("one", f"/export {path} {flags}"))
+        assert "tchat sessions export" in told
+        assert "--redact --names" in told
+    assert [*tmp_path.glob("chat*")] == []
+
+
 def test_an_export_never_replaces_a_file(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.md"
     path.write_text("mine")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tchat.chat.commands.command import CommandDialog, without_flag
 from tchat.chat.commands.lookup import require_session
+from tchat.errors import UsageError
 from tchat.sanitize import single_line
 from tchat.translation import tr
 
@@ -24,6 +25,12 @@ async def export_session(host: CommandHost, name: str) -> None:
     if not name and host.open_dialog(CommandDialog.EXPORT):
         return
     name, is_redacted = without_flag(name, "--redact")
+    name, has_names = without_flag(name, "--names")
+    if has_names:
+        raise UsageError(
+            tr("/export does not guess names"),
+            tr("run: tchat sessions export {id} --redact --names -o FILE", id=session.id),
+        )
     redactor = None
     if is_redacted:
         from tchat.chat.redaction import open_redactor, redaction_summary
