@@ -177,11 +177,10 @@ def keyring(
 @app.command()
 def test(ctx: typer.Context) -> None:
     """Try the passphrase, or the recovery key as you wrote it down; nothing is unlocked."""
-    from tchat.cli.unlock import secret_to_test
+    from tchat.cli.unlock import try_secret
 
     console: Console = ctx.obj
-    encryption = _encryption(console)
-    kind = encryption.kind_of(secret_to_test(console))
+    kind = try_secret(_encryption(console), console)
     console.say(tr("right: this is the {kind} of the store", kind=tr(_KINDS[kind])))
 
 

@@ -21,6 +21,7 @@ from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption, UnlockSource
+    from tchat.encryption.key_slots import SlotKind
 
 TERMINAL = "/dev/tty"
 TRIES = 3
@@ -133,14 +134,31 @@ def ask_secret(question: str) -> str:
         raise UsageError(tr("the passphrase is no text in UTF-8")) from None
 
 
-def secret_to_test(console: Console) -> str:
-    """The passphrase or recovery key to try, from ``--unlock-fd`` or the terminal.
+def try_secret(encryption: Encryption, console: Console) -> SlotKind:
+    """What the passphrase or recovery key of ``--unlock-fd``, or of the terminal, opens.
+
+    On the terminal it is asked for three times at most.
 
     Raises:
         UsageError: There is none.
+        WrongPassphrase: It opens nothing.
     """
     if console.unlock_fd is not None:
-        return read_descriptor(console.unlock_fd)
+        return encryption.kind_of(read_descriptor(console.unlock_fd))
+    for _ in range(TRIES - 1):
+        _wait(encryption, console)
+        typed = _secret_to_test()
+        try:
+            return encryption.kind_of(typed)
+        except WrongPassphrase as error:
+            console.say(error.message)
+        except UsageError as error:
+            console.say(str(error))
+    _wait(encryption, console)
+    return encryption.kind_of(_secret_to_test())
+
+
+def _secret_to_test() -> str:
     typed = ask_secret(tr("Passphrase or recovery key:")) if has_terminal() else ""
     if not typed:
         raise UsageError(

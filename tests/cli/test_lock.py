@@ -236,6 +236,9 @@ def test_the_recovery_key_can_be_tried_as_it_was_written_down(home: Path) -> Non
     made = create_lock(home / "lock.json", PASSPHRASE, calibration=cheap_derivation)
     with terminal("lock", "test") as child:
         child.expect_exact(QUESTION)
+        child.sendline("mistyped")
+        child.expect_exact("the passphrase is wrong")
+        child.expect_exact(QUESTION)
         child.sendline(made.recovery_key.lower().replace("-", " "))
         child.expect_exact("right: this is the recovery key")
         assert end_of(child) == 0
