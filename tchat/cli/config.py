@@ -134,6 +134,25 @@ def set_(
         console.say(
             tr("warning: the environment variable {variable} overrides it", variable=key.variable)
         )
+    _report_open_chats(console)
+
+
+def _report_open_chats(console: Console) -> None:
+    """Tell that what runs now read the file before."""
+    from tchat.privacy.processes import find_processes
+
+    found = find_processes() or ()
+    running = [
+        each.pid for each in found if not each.is_own and each.config == console.paths.config
+    ]
+    if running:
+        console.say(
+            tr(
+                "what runs now keeps its value until it is started again (process {pids}); F3 on "
+                "the screen changes it at once",
+                pids=", ".join(map(str, running)),
+            )
+        )
 
 
 @app.command()

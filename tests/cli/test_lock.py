@@ -106,6 +106,14 @@ def test_a_passphrase_that_was_mistyped_once_is_taken_when_it_is_typed_twice() -
         assert end_of(child) == 0
 
 
+def test_a_changed_setting_tells_that_what_runs_does_not_follow() -> None:
+    assert "keeps its value" not in script("config", "set", "lock_after", "4").err
+    with terminal("lock", "on") as child:
+        child.expect_exact("New passphrase (not shown):")
+        told = script("config", "set", "lock_after", "5").err
+        assert f"keeps its value until it is started again (process {child.pid})" in told
+
+
 def test_no_passphrase_at_all_ends_the_question() -> None:
     with terminal("lock", "on") as child:
         child.expect_exact("New passphrase (not shown):")
