@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.private_files import private_file, require_clear
+from tchat.private_files import (
+    has_magic,
+    is_encrypted_now,
+    private_file,
+    require_clear,
+    without_lock,
+)
 
 if TYPE_CHECKING:
     from tchat.encryption.encryption import Encryption
@@ -52,7 +58,7 @@ class LogFile:
     def truncate(self) -> None:
         """Empty it if it is larger than `LIMIT`."""
         with suppress(OSError):
-            if self.path.stat().st_size > LIMIT:
+            if self.path.stat().st_size > LIMIT and not self._is_without_keys:
                 self.path.write_bytes(b"")
 
     def damage(self) -> str:
@@ -75,6 +81,8 @@ class LogFile:
             OSError, StorageError: It cannot be read.
         """
         if self.encryption is None:
+            if has_magic(self.path):
+                raise without_lock(self.path)
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 yield from file
             return
@@ -82,3 +90,8 @@ class LogFile:
 
         for piece in StoredFile(self.path, self.encryption, PURPOSE).lines():
             yield piece.decode("utf-8", "replace")
+
+    @property
+    def _is_without_keys(self) -> bool:
+        """Whether it is encrypted, and nothing here opens it: then it is left as it is."""
+        return self.encryption is None and is_encrypted_now(self.path)

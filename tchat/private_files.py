@@ -191,25 +191,44 @@ def require_clear(path: Path) -> None:
     """Require that the store of the file is in clear still, for a process that began so.
 
     Raises:
-        StorageError: `tchat lock on` ran meanwhile: what this process writes would be in clear.
+        StorageError: `tchat lock on` ran meanwhile, or the file is encrypted and its lock file is
+            missing: what this process writes would be in clear.
     """
-    if is_encrypted_now(path):
-        raise StorageError(
-            tr("{path} is not touched: the store was encrypted while tchat ran", path=path),
-            tr("end this tchat and start it again"),
-        )
+    if not is_encrypted_now(path):
+        return
+    if not _has_lock(path):
+        raise without_lock(path)
+    raise StorageError(
+        tr("{path} is not touched: the store was encrypted while tchat ran", path=path),
+        tr("end this tchat and start it again"),
+    )
+
+
+def without_lock(path: Path) -> StorageError:
+    """The error for an encrypted file where no lock file is."""
+    return StorageError(
+        tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
+        tr("restore lock.json from a backup"),
+    )
 
 
 def is_encrypted_now(path: Path) -> bool:
     """Whether the file is encrypted, or lies in a store that has a lock."""
-    lock = f"{LOCK_FILE}{LOCK_COPY}"
-    if any(os.path.lexists(folder / lock) for folder in path.parents[:STORE_DEPTH]):
-        return True
+    return _has_lock(path) or has_magic(path)
+
+
+def has_magic(path: Path) -> bool:
+    """Whether the file is encrypted, or its first line is; False where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(8).startswith(MAGICS)
     except OSError:
         return False  # there is none, or writing it tells what is wrong
+
+
+def _has_lock(path: Path) -> bool:
+    lock = f"{LOCK_FILE}{LOCK_COPY}"
+    return any(os.path.lexists(folder / lock) for folder in path.parents[:STORE_DEPTH])
 
 
 def write_new(path: Path, data: bytes | Iterable[bytes]) -> None:

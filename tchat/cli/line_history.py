@@ -9,7 +9,7 @@ from tchat.chat.stored_files import TYPED_LINES, TYPED_LINES_PURPOSE
 from tchat.cli.console import Console
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError
-from tchat.private_files import private_file, require_clear, writing
+from tchat.private_files import has_magic, private_file, require_clear, without_lock, writing
 from tchat.translation import tr
 
 HISTORY_LENGTH = 1000
@@ -69,6 +69,8 @@ def _read(stored: StoredFile, *, private: bool) -> None:
                 readline.add_history(line)
         return
     if not private:
+        if has_magic(path):
+            raise without_lock(path)
         private_file(path)
     with suppress(OSError):  # there is none; an empty one is an error to libedit
         readline.read_history_file(path)

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tchat.errors import StorageError
-from tchat.private_files import MAGICS, private_file, require_clear, write_private, writing
+from tchat.private_files import (
+    MAGICS,
+    private_file,
+    require_clear,
+    without_lock,
+    write_private,
+    writing,
+)
 from tchat.translation import tr, trn
 
 if TYPE_CHECKING:
@@ -165,11 +172,3 @@ class StoredFile:
     def _cipher(self) -> FileCipher:
         assert self.encryption is not None  # noqa: S101 - asked for in an encrypted store only
         return self.encryption.keys().files()
-
-
-def without_lock(path: Path) -> StorageError:
-    """The error for an encrypted file where no lock file is."""
-    return StorageError(
-        tr("{path} is encrypted, and the lock file that opens it is missing", path=path),
-        tr("restore lock.json from a backup"),
-    )

@@ -15,6 +15,7 @@ import pytest
 
 from tchat.chat.store_conversion import turn_off
 from tchat.encryption.encryption import Encryption
+from tchat.encryption.lock_copies import remove_lock_files
 from tchat.paths import user_paths
 from tchat.sessions.store import SessionStore
 from tests.cli.locked_store import QUESTION, end_of, script, terminal
@@ -72,6 +73,25 @@ def test_a_line_is_recalled_in_a_later_chat(locked_home: Path) -> None:
     assert [each["title"] for each in found] == [f"tell me of {WORD}"] * 2
     assert (locked_home / "history").read_bytes().startswith(b"tchatENC1")
     assert not found_in(locked_home)
+
+
+def test_typed_lines_outlive_a_lock_file_that_is_gone_for_a_while(locked_home: Path) -> None:
+    pytest.importorskip("readline")
+    child = line_chat()
+    child.send(f"tell me of {WORD}\r")
+    child.expect_exact("You: ")
+    child.send("/exit\r")
+    child.expect(pexpect.EOF)
+    before = (locked_home / "history").read_bytes()
+    remove_lock_files(locked_home / "lock.json")
+    (locked_home / "sessions.db").unlink()
+    child = line_chat()
+    assert "typed lines are not saved" in child.before
+    child.send("hello\r")
+    child.expect_exact("You: ")
+    child.send("/exit\r")
+    child.expect(pexpect.EOF)
+    assert (locked_home / "history").read_bytes() == before
 
 
 def test_a_long_chat_reopens_from_its_snapshot(locked_home: Path) -> None:

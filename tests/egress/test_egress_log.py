@@ -13,6 +13,7 @@ import pytest
 
 from tchat.egress import egress_log
 from tchat.egress.egress_log import EgressLog, Purpose, open_egress_log
+from tchat.encryption.lock_copies import remove_lock_files
 from tchat.errors import StoreLocked
 from tchat.paths import user_paths
 from tchat.settings.endpoints import is_loopback_name
@@ -229,3 +230,15 @@ def test_a_request_is_logged_where_the_log_cannot_begin_a_new_file(
             log.begin(Purpose.TOOL, "a.example")
     assert len(list(log.requests())) == 10
     assert "no locks here" in log.take_problem()
+
+
+def test_an_encrypted_log_gets_no_line_in_clear_where_the_lock_file_is_missing(home: Path) -> None:
+    path = home / "egress.jsonl"
+    EgressLog(path, make_lock(user_paths())).begin(Purpose.HUB, "hub.example").end()
+    before = path.read_bytes()
+    remove_lock_files(home / "lock.json")
+    log = EgressLog(path)
+    log.begin(Purpose.HUB, "hub.example").end()
+    assert path.read_bytes() == before
+    assert "the lock file that opens it is missing" in log.take_problem()
+    assert not log.take_problem()

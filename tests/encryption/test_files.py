@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tchat.encryption.file_cipher import (
 from tchat.encryption.lock_file import EncryptionState
 from tchat.encryption.stored_file import StoredFile
 from tchat.errors import StorageError, StoreLocked
+from tchat.log_file import LogFile
 from tchat.paths import user_paths
 from tests.encryption.locks import make_lock
 
@@ -175,3 +177,41 @@ def test_an_encrypted_file_without_a_lock_file_is_named(
     lines.append_line(b"words")
     with pytest.raises(StorageError, match="lock file that opens it is missing"):
         list(StoredFile(lines.path, None, "a").lines())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: stored.write(b"in clear"),
+        lambda stored: stored.append_line(b"in clear"),
+        lambda stored: stored.write_lines([b"in clear"]),
+    ],
+)
+@pytest.mark.parametrize("has_lines", [True, False])
+def test_nothing_is_written_in_clear_to_an_encrypted_file(
+    tmp_path: Path,
+    encryption: Encryption,
+    change: Callable[[StoredFile], None],
+    has_lines: bool,
+) -> None:
+    stored = StoredFile(tmp_path / "file", encryption, "a")
+    (stored.append_line if has_lines else stored.write)(b"words")
+    before = stored.path.read_bytes()
+    with pytest.raises(StorageError, match="lock file that opens it is missing"):
+        change(StoredFile(stored.path, None, "a"))
+    assert stored.path.read_bytes() == before
+
+
+def test_the_log_of_an_encrypted_store_is_left_as_it_is_without_its_lock_file(
+    tmp_path: Path, encryption: Encryption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    assert LogFile(path, encryption).append("words\n")
+    before = path.read_bytes()
+    monkeypatch.setattr("tchat.log_file.LIMIT", 10)
+    without = LogFile(path)
+    assert not without.append("in clear\n")
+    without.truncate()
+    with pytest.raises(StorageError, match="lock file that opens it is missing"):
+        list(without.pieces())
+    assert path.read_bytes() == before
