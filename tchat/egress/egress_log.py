@@ -201,6 +201,17 @@ class EgressLog:
         _add_up(totals, self.requests())
         return sorted(totals.values(), key=lambda each: each.last, reverse=True)
 
+    def damage(self) -> Iterator[str]:
+        """Which lines are damaged, or in clear in an encrypted store, and so left out of the rest.
+
+        Raises:
+            StorageError: The log is locked.
+        """
+        for path in (self._older, self._path):
+            with suppress(OSError):
+                if damage := self._stored(path).damage():
+                    yield damage
+
     def files(self) -> tuple[Path, ...]:
         """The files of the log, there or not."""
         return self._path, self._older, self._sums

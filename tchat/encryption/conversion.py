@@ -189,7 +189,7 @@ def require_room(kinds: Iterable[Convertible]) -> None:
                 "converting {path} needs {needed} of free space, and there is {free}",
                 path=largest,
                 needed=size_text(needed),
-                free=size_text(free),
+                free=size_text(free) or "0 B",
             ),
             tr("free some space and try again"),
         )

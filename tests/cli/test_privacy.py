@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tchat.egress.egress_log import Purpose
+from tchat.egress.egress_log import EgressLog, Purpose
 from tchat.paths import user_paths
 from tchat.private_files import acquire_lock
 from tests.cli.shell import COMMAND, tchat
 from tests.egress.user_log import user_log
-from tests.encryption.locks import make_lock
+from tests.encryption.locks import PASSPHRASE, make_lock
 from tests.terminal import Terminal
 
 
@@ -33,6 +33,33 @@ def test_hosts_are_told_first() -> None:
     out = tchat("privacy").out.splitlines()
     assert out[0].startswith("2 hosts were sent 4.0 kB in all since ")
     assert out[1].startswith("  hub.example: 1 request, sent 2.0 kB, received 10 B; first ")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--log",), ("--log", "--json")])
+def test_damaged_lines_of_the_log_are_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    paths = user_paths()
+    log = EgressLog(paths.egress_log, make_lock(paths))
+    for host in ("api.example", "hub.example"):
+        log.begin(Purpose.SERVER, host, sent=20).end()
+    lines = paths.egress_log.read_bytes().split(b"\n")
+    lines[0] = lines[0][:-9] + b"AAAAAAAA"
+    lines[1] = b'{"id": "abc", "for": "server", "host": "evil.example"}'
+    paths.egress_log.write_bytes(b"\n".join(lines))
+    monkeypatch.setenv("TCHAT_PASSPHRASE_COMMAND", f"echo {PASSPHRASE}")
+    code, out, err = tchat("privacy", *flags)
+    assert code == 0
+    assert "hub.example" in out
+    assert err == f"tchat: 2 lines of {paths.egress_log} are damaged and left out: 1, 2\n"
+
+
+def test_damaged_sums_are_told(home: Path) -> None:
+    user_log().begin(Purpose.SERVER, "hub.example", sent=20).end()
+    (home / "egress-hosts.json").write_bytes(b"{")
+    ran = tchat("privacy")
+    assert "hub.example" in ran.out
+    assert "the sums of what left this machine begin again" in ran.err
 
 
 def test_json_tells_the_same(home: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -276,3 +278,12 @@ def test_kills_at_300_points_leave_a_whole_store(
     figures = killing(paths.config, LONG_KILLS, 11)
     assert figures["killed"] == LONG_KILLS
     record("kills of a conversion", figures["killed"])
+
+
+def test_a_disk_without_any_room_is_told_in_bytes(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(paths)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(StorageError, match="of free space, and there is 0 B; free some space"):
+        finish(turn_on, paths, make_lock(paths, state=EncryptionState.TURNING_ON))

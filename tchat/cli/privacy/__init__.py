@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +19,7 @@ from tchat.cli.privacy.report import (
     stored_cells,
 )
 from tchat.egress.egress_log import open_egress_log
-from tchat.errors import UsageError
+from tchat.errors import StoreLocked, UsageError
 from tchat.humanize import size_text
 from tchat.privacy.stored_data import StoredData
 from tchat.translation import N_, tr, trn
@@ -63,6 +64,11 @@ def privacy(
         print_json(console, report_record(console, egress))
     else:
         print_report(console, egress)
+    with suppress(StoreLocked):  # the report says so
+        for damage in egress.damage():
+            console.say(damage)
+    if problem := egress.take_problem():
+        console.say(problem)
 
 
 # Removing everything

@@ -216,7 +216,7 @@ def _require_space(folder: Path, missing: int) -> None:
             tr(
                 "{missing} are missing, but only {free} are free in {folder}",
                 missing=size_text(missing),
-                free=size_text(free),
+                free=size_text(free) or "0 B",
                 folder=folder,
             ),
             tr(

@@ -297,14 +297,15 @@ def test_an_unknown_repository_names_the_nearest_ones(pull_stage: PullStage) -> 
         pull_stage.pull(HubName("some/tiny"))
 
 
+@pytest.mark.parametrize(("free", "told"), [(1000, r"1\.0 kB are"), (0, "0 B are")])
 def test_the_disk_is_looked_at_first(
-    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch
+    pull_stage: PullStage, monkeypatch: pytest.MonkeyPatch, free: int, told: str
 ) -> None:
     class Usage(NamedTuple):
         free: int
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1000))
-    with pytest.raises(StorageError, match=r"300 kB are missing, but only 1\.0 kB are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free))
+    with pytest.raises(StorageError, match=rf"300 kB are missing, but only {told} free"):
         pull_stage.pull()
     assert pull_stage.fetched() == []
 
