@@ -43,6 +43,10 @@ class OutgoingRedaction:
         self._lock = threading.Lock()
         self._told = 0
 
+    def without_table(self) -> OutgoingRedaction:
+        """A redaction of the same words that has given no placeholder yet."""
+        return OutgoingRedaction(self._redactor.words)
+
     @property
     def table(self) -> Mapping[str, str]:
         """What each placeholder stands for."""

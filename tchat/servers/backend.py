@@ -225,10 +225,12 @@ class ServerBackend:
         continue_final: bool = False,
         prompt: EncodedPrompt | None = None,
         tools: ToolReplies | None = None,
+        redaction: OutgoingRedaction | None = None,
     ) -> Iterator[Event]:
         """Write the next reply, or continue the last message when ``continue_final``.
 
-        With ``tools``, it may call those that were offered.
+        With ``tools``, it may call those that were offered. ``redaction`` takes the place of the
+        attribute for this reply.
 
         Raises:
             ServerError: The server cannot be reached, refuses, or is cut off.
@@ -250,7 +252,7 @@ class ServerBackend:
             tools=self._offered if tools is not None else (),
             demanded=tools.demanded if tools is not None else (),
         )
-        turn = self._turn(request, total)
+        turn = self._turn(request, total, redaction)
         try:
             for item in turn.items(self.cancel.is_set):
                 yield item[1] if isinstance(item, tuple) else item
@@ -335,8 +337,11 @@ class ServerBackend:
         messages: Sequence[ChatMessage],
         labels: Sequence[str],
         prompt: EncodedPrompt | None = None,
+        redaction: OutgoingRedaction | None = None,
     ) -> Iterator[Event]:
         """Choose one of ``labels``, by the probabilities of the first token of the reply.
+
+        ``redaction`` takes the place of the attribute for this choice.
 
         Raises:
             UsageError: The server gives no log-probabilities, or they cannot tell the labels.
@@ -358,7 +363,8 @@ class ServerBackend:
             think="off" if self.description.kind.can_switch_thinking else "auto",
             logprobs=ALTERNATIVES,
         )
-        turn = self._turn(request, total)
+        redaction = redaction or self.redaction
+        turn = self._turn(request, total, redaction)
         try:
             for item in turn.items(self.cancel.is_set):
                 if not isinstance(item, tuple):
@@ -366,7 +372,7 @@ class ServerBackend:
         except Stopped:
             yield empty_reply()
             return
-        sent = list(map(self.redaction.redact, labels)) if self.redaction is not None else labels
+        sent = list(map(redaction.redact, labels)) if redaction is not None else labels
         own = dict(zip(sent, labels, strict=True))
         found = label_scores(turn.replies[0].first_tokens, sent, name)
         scores = tuple((own[label], score) for label, score in found)
@@ -385,8 +391,11 @@ class ServerBackend:
             return None
         return len(counted.tokens)
 
-    def _turn(self, request: ChatRequest, total: int) -> ServerTurn:
-        return ServerTurn(self._connection, self.description, request, total, self.redaction)
+    def _turn(
+        self, request: ChatRequest, total: int, redaction: OutgoingRedaction | None = None
+    ) -> ServerTurn:
+        redaction = redaction or self.redaction
+        return ServerTurn(self._connection, self.description, request, total, redaction)
 
     def _calibrate(self, messages: Sequence[ChatMessage], turn: ServerTurn) -> None:
         if turn.usage.prompt is not None:

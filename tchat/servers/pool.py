@@ -305,11 +305,15 @@ class _PoolRun:
         backend, options, messages = server.backend, self._options, entry.messages
         with backend.counting() as encoder:  # an estimate: not another request for each prompt
             prompt = None if encoder is None else encoder.for_answer(messages)
+        # Of its own: a placeholder that the model makes up must not bring in another row's value.
+        redaction = backend.redaction.without_table() if backend.redaction is not None else None
         if options.labels:
-            events = backend.score_labels(messages, options.labels, prompt)
+            events = backend.score_labels(messages, options.labels, prompt, redaction)
         else:
             sampling = replace(server.sampling, seed=_seed(entry.task, server.sampling))
-            events = backend.generate(messages, sampling, think=options.think, prompt=prompt)
+            events = backend.generate(
+                messages, sampling, think=options.think, prompt=prompt, redaction=redaction
+            )
         scores, finished = None, None
         for event in events:
             if isinstance(event, Notice):

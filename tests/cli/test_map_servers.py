@@ -13,7 +13,7 @@ from tests.cli.shell import tchat
 from tests.cli.test_map import WORDS, records, tchat_map
 from tests.servers.fake_server import CHAT, Answer, FakeServer, json_answer, models, piece, sse
 from tests.servers.fake_server import serving as serving_fake
-from tests.servers.test_pool import CUT, echo, row_of
+from tests.servers.test_pool import CUT, echo, reply, row_of
 
 
 @pytest.fixture
@@ -135,6 +135,23 @@ def test_labels_are_chosen_by_their_probabilities(servers: list[FakeServer], row
     assert ran.code == 0
     assert {record["output"] for record in records(ran.out)} == {"good"}
     assert records(ran.out)[0]["probabilities"]["good"] > 0.9
+
+
+def test_no_row_gets_a_redacted_value_of_another(
+    servers: list[FakeServer], home: Path, tmp_path: Path
+) -> None:
+    with (home / "config.toml").open("a") as config:
+        config.write("redact = true\n")  # of the server that was added last
+    rows = tmp_path / "rows.jsonl"
+    names = [f"{letter}{letter}@example.com" for letter in "abcdefgh"]
+    rows.write_text("".join(json.dumps({"a": name}) + "\n" for name in names))
+    servers[1].chat(lambda _: reply("[EMAIL_1] [EMAIL_2] [EMAIL_3]"))
+    ran = tchat_map("Hi {a}?", str(rows), "--servers", "b", "--in-flight", "4")
+    assert ran.code == 0, ran.err
+    found = [record["output"] for record in records(ran.out)]
+    assert found == [f"{name} [EMAIL_2] [EMAIL_3]" for name in names]
+    sent = [body["messages"][-1]["content"] for body in servers[1].bodies()]
+    assert sent == ["Hi [EMAIL_1]?"] * len(names)
 
 
 def test_a_schema_is_sent_and_checked(servers: list[FakeServer], rows: Path) -> None:
