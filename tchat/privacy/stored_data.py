@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tchat.encryption.stored_kinds import KINDS, StoredKind, kind_of
 from tchat.paths import Paths
+from tchat.privacy.linked_files import find_linked
 from tchat.private_files import BESIDE, MAGICS
 
 CLEAR_DATABASE = b"SQLite format 3\x00"
@@ -31,7 +32,7 @@ class StoredData:
 
     Attributes:
         kind: Their kind.
-        paths: Entries of its folder.
+        paths: Entries of its folder; before them, files of tchat that links among them lead to.
         files: How many files they are.
         size: Of all files, in bytes.
         protection: Whether they are encrypted, by their first bytes.
@@ -56,6 +57,8 @@ def find_data(paths: Paths) -> Iterator[StoredData]:
             if each not in taken and kind_of(each.name, is_cache=kind.is_cache) is kind
         ]
         taken.update(found)
+        linked = (path for each in found for path in find_linked(each, kind))
+        found = [*(dict.fromkeys(path for path in linked if path not in found)), *found]
         files = [file for each in found for file in files_below(each)]
         sizes = [_size(file) for file in files]
         yield StoredData(kind, tuple(found), len(files), sum(sizes), _protection(files))

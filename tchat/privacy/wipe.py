@@ -16,8 +16,9 @@ from pathlib import Path
 from tchat.encryption.stored_kinds import Content
 from tchat.errors import StorageError, UsageError
 from tchat.paths import Paths
+from tchat.privacy.linked_files import left_by_links
 from tchat.privacy.processes import find_processes
-from tchat.privacy.stored_data import StoredData, find_data
+from tchat.privacy.stored_data import StoredData, files_below, find_data
 from tchat.translation import tr
 
 ALL = frozenset(Content)
@@ -26,12 +27,16 @@ DATA = ALL - {Content.CONFIGURATION}
 
 @dataclass(frozen=True, slots=True)
 class Wiped:
-    """What a wipe removed: entries, files and bytes; and whether a key was destroyed."""
+    """What a wipe removed: entries, files and bytes; and whether a key was destroyed.
+
+    ``left`` is what removed links led to and may not be tchat's.
+    """
 
     entries: int
     files: int
     size: int
     is_key_destroyed: bool
+    left: tuple[Path, ...] = ()
 
 
 def to_be_wiped(paths: Paths, contents: Collection[Content] = DATA) -> list[StoredData]:
@@ -70,10 +75,15 @@ def wipe(paths: Paths, contents: Collection[Content] = DATA) -> Wiped:
     has_key = any(entry in keys for each in found for entry in each.paths)
     if has_key:
         _forget_key(paths)
+    left = left_by_links(
+        (file for each in found for entry in each.paths for file in files_below(entry)),
+        (entry for each in found for entry in each.paths),
+    )
     failure: OSError | None = None
+    names = {path.name for path in keys}
     for each in found:
-        # The lock file and its copy before all others.
-        for entry in sorted(each.paths, key=lambda path: path not in keys):
+        # The lock file and its copy before all others; the file before the link to it.
+        for entry in sorted(each.paths, key=lambda path: path.name not in names):
             try:
                 _remove(entry)
             except OSError as error:
@@ -92,6 +102,7 @@ def wipe(paths: Paths, contents: Collection[Content] = DATA) -> Wiped:
         files=sum(each.files for each in found),
         size=sum(each.size for each in found),
         is_key_destroyed=has_key,
+        left=tuple(left),
     )
 
 

@@ -18,6 +18,7 @@ from tchat.paths import Paths, user_paths
 from tchat.privacy import wipe as wipe_module
 from tchat.privacy.stored_data import Protection, find_data, other_entries
 from tchat.privacy.wipe import ALL, require_alone, wipe
+from tests.cli.locked_store import script
 from tests.egress.user_log import user_log
 from tests.encryption.locks import make_lock
 
@@ -109,9 +110,71 @@ def test_links_are_removed_and_not_followed(home: Path, tmp_path: Path) -> None:
     (outside / "kept").write_text("x")
     home.mkdir()
     (home / "judge").symlink_to(outside)
-    wipe(user_paths())
+    assert wipe(user_paths()).left == (outside,)
     assert (outside / "kept").exists()
     assert not (home / "judge").is_symlink()
+
+
+def test_own_files_that_links_lead_to_are_removed_with_what_lies_beside(
+    home: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    home.mkdir()
+    own = ("sessions.db", "history.jsonl", "egress.jsonl", "lock.json")
+    beside = ("sessions.db-wal", "sessions.db.backup-v3", ".sessions.db.converting")
+    for name in (*own, *beside, "letter.txt", "sessions.dbx"):
+        (disk / name).write_text("saffron walrus")
+    for name in own:
+        (home / name).symlink_to(disk / name)
+    (disk / "sessions.db.writers").mkdir()
+    (disk / "sessions.db.writers" / "seen").touch()
+    wiped = wipe(user_paths())
+    assert wiped.left == ()
+    assert wiped.is_key_destroyed
+    assert {path.name for path in disk.iterdir()} == {"letter.txt", "sessions.dbx"}
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("place", ["history", "judge/model/generations.jsonl", "config.toml"])
+def test_what_links_lead_to_under_another_name_stays_and_is_named(
+    home: Path, tmp_path: Path, place: str
+) -> None:
+    target = tmp_path / "notes"
+    target.write_text("saffron walrus")
+    (home / place).parent.mkdir(parents=True)
+    (home / place).symlink_to(target)
+    dangling = home / "history.jsonl"
+    dangling.symlink_to(tmp_path / "nothing")
+    ran = script("privacy", "wipe", "--all", "--yes")
+    assert ran.code == 0
+    assert f"what they led to stays; remove it if it is yours: {target}\n" in ran.err
+    assert target.exists()
+    assert not os.path.lexists(home / place)
+    assert not os.path.lexists(dangling)
+
+
+def test_a_wipe_that_is_interrupted_between_a_file_and_its_link_is_finished(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, home_db = tmp_path / "disk", home / "sessions.db"
+    disk.mkdir()
+    home.mkdir()
+    for name in ("sessions.db", "sessions.db-wal"):
+        (disk / name).write_text("saffron walrus")
+    home_db.symlink_to(disk / "sessions.db")
+    remove = wipe_module._remove
+
+    def stop(path: Path) -> None:
+        remove(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wipe_module, "_remove", stop)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            wipe(user_paths())
+    assert not list(disk.iterdir())
+    assert not home_db.is_symlink()
 
 
 @contextmanager

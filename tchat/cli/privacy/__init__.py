@@ -22,6 +22,7 @@ from tchat.egress.egress_log import open_egress_log
 from tchat.errors import StoreLocked, UsageError
 from tchat.humanize import size_text
 from tchat.privacy.stored_data import StoredData
+from tchat.sanitize import printable
 from tchat.translation import N_, tr, trn
 
 if TYPE_CHECKING:
@@ -151,6 +152,13 @@ def _tell_wiped(console: Console, wiped: Wiped, freed: int | None) -> None:
             size=size_text(wiped.size) or "0 B",
         )
     )
+    if wiped.left:
+        console.say(
+            tr(
+                "Links were removed, and what they led to stays; remove it if it is yours: {names}",
+                names=printable(", ".join(map(str, wiped.left))),
+            )
+        )
     if freed is not None:
         console.say(tr("removed the downloaded models, {size}", size=size_text(freed) or "0 B"))
     if wiped.is_key_destroyed:
