@@ -61,7 +61,9 @@ def open_database(
     locks = locks or ProcessLocks(path)
     try:
         with locks.gate():
+            emptied = _emptied_notice(path, locks)
             database, notices = _sound(path, encryption, locks)
+            notices += emptied
             try:
                 database.make_durable()
                 if backup := migrate(database):
@@ -129,6 +131,16 @@ def _require_current(database: Database) -> None:
             ),
             tr("set TCHAT_HOME to a copy that you may write to"),
         )
+
+
+def _emptied_notice(path: Path, locks: ProcessLocks) -> list[str]:
+    """A notice where the file is empty and was not: nothing can be salvaged from it."""
+    if path.stat().st_size or not locks.had_content():
+        return []
+    notice = tr("the session database was empty, although it held data before: it begins anew")
+    if names := ", ".join(copy.name for copy in find_backups(path)):
+        notice = tr("{notice}; there are copies of it: {names}", notice=notice, names=names)
+    return [notice]
 
 
 def _sound(
@@ -257,6 +269,14 @@ class ProcessLocks:
             return self._seen.read_text("ascii") == self._signature()
         except (OSError, ValueError):
             return False
+
+    def had_content(self) -> bool:
+        """Whether the file was not empty when a tchat last closed it."""
+        try:
+            _, _, _, size, *_ = self._seen.read_text("ascii").split()
+        except (OSError, ValueError):
+            return False
+        return size != "0"
 
     def record_file(self) -> None:
         """Record the state of the file, so that `is_file_known` is true until it changes."""

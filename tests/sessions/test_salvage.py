@@ -157,6 +157,21 @@ def test_an_empty_file_is_a_new_one(file: Path) -> None:
     assert kept(file) == []
 
 
+@pytest.mark.parametrize("copies", [(), ("sessions.db.backup-v3",)])
+def test_a_file_that_was_emptied_is_told_once(file: Path, copies: tuple[str, ...]) -> None:
+    with SessionStore(file) as store:
+        new_session(store)
+    file.write_bytes(b"")
+    for name in copies:
+        file.with_name(name).write_bytes(b"x")
+    with SessionStore(file) as store:
+        (notice,) = store.notices
+        assert "was empty, although it held data before" in notice
+        assert all(name in notice for name in copies)
+    with SessionStore(file) as store:
+        assert store.notices == []
+
+
 def test_a_journal_does_not_reach_the_new_file(damaged: Path) -> None:
     no_database(damaged)
     journal = damaged.with_name("sessions.db-journal")
