@@ -10,8 +10,9 @@ from tchat.redaction.sensitive_span import CJK, DataKind, SensitiveSpan
 _CONTEXT = 40  # characters before a value in which a word tells what it is
 _LETTER = rf"[^\W{CJK}]"  # or a digit, or an underscore
 _ALNUM = rf"[^\W_{CJK}]"
+_AT = "[@＠]|%40|&#64;|&#x40;|&commat;"  # as in URLs and HTML
 _EMAIL = re.compile(
-    rf"(?<!{_LETTER})(?<![.+%-])((?:{_LETTER}|[.+%'-]){{0,63}}(?:{_LETTER}|[+%]))(?:@|\s?[\[(]at[\])]\s?)"
+    rf"(?<!{_LETTER})(?<![.+%-])((?:{_LETTER}|[.+%'-]){{0,63}}(?:{_LETTER}|[+%]))(?:{_AT}|\s?[\[(]at[\])]\s?)"
     rf"((?:{_ALNUM}(?:(?:{_LETTER}|-){{0,61}}{_ALNUM})?(?:\.|\s?[\[(]dot[\])]\s?))+[^\W\d_{CJK}]{{2,24}})"
     rf"(?!{_LETTER}|-)"
 )

@@ -50,6 +50,7 @@ DETECTORS: Mapping[DataKind, Detector] = MappingProxyType(
 _REPEATED_KINDS = frozenset({DataKind.KEY, DataKind.ID, DataKind.PHONE, DataKind.ADDRESS})
 _SHORTEST_REPEATED = 6  # characters
 PLACEHOLDER = re.compile(r"\[([A-Z]{2,16})_(\d{1,6})\]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # such as a zero-width space
 _WRITTEN = re.compile(r"\\?\[([A-Z]{2,16})\\?_(\d{1,6})\\?\]")  # a model may escape it in Markdown
 
 
@@ -114,7 +115,7 @@ class Redactor:
 
     def find(self, text: str) -> list[SensitiveSpan]:
         """What would be replaced, in order of place, without overlaps."""
-        return without_overlaps(self._all(text))
+        return without_overlaps((*self._behind_marks(text), *self._all(text)))
 
     def redact(self, text: str) -> str:
         """``text`` with placeholders such as ``[EMAIL_1]``.
@@ -140,6 +141,14 @@ class Redactor:
             return self._values.get(f"[{name}_{number}]", match.group())
 
         return _WRITTEN.sub(value, text)
+
+    def _behind_marks(self, text: str) -> Iterator[SensitiveSpan]:
+        """What is found once signs that nobody sees are taken out."""
+        if _UNSEEN.search(text) is None:
+            return
+        places = [at for at, sign in enumerate(text) if _UNSEEN.match(sign) is None]
+        for each in self._all("".join(text[at] for at in places)):
+            yield SensitiveSpan(places[each.start], places[each.end - 1] + 1, each.kind)
 
     def _all(self, text: str) -> Iterable[SensitiveSpan]:
         found = [

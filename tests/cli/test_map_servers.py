@@ -11,9 +11,18 @@ import pytest
 
 from tests.cli.shell import tchat
 from tests.cli.test_map import WORDS, records, tchat_map
-from tests.servers.fake_server import CHAT, Answer, FakeServer, json_answer, models, piece, sse
+from tests.servers.fake_server import (
+    CHAT,
+    Answer,
+    FakeServer,
+    json_answer,
+    models,
+    piece,
+    reply,
+    sse,
+)
 from tests.servers.fake_server import serving as serving_fake
-from tests.servers.test_pool import CUT, echo, reply, row_of
+from tests.servers.test_pool import CUT, echo, row_of
 
 
 @pytest.fixture

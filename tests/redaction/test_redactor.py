@@ -105,6 +105,44 @@ def test_a_word_that_is_left_to_a_longer_value_is_covered(
         assert (word in left) is not is_longer
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann%40example.com",
+        "https://shop.test/?q=ann%40example.com&page=2",
+        "mailto:ann.lee%40example.com",
+        "ann&#64;example.com",
+        "ann&commat;example.com",
+        "ann＠example.com",
+        "ann\u200b@example.com",
+        "a\u00adnn@exam\u200bple.com",
+        "\ufeffann@example.com\u200b",
+        "My number is 0171\u200b/123\u20604567",
+        "IBAN DE89 3704 0044\u200b 0532 0130 00",
+        "Ada\u200b Love\u00adlace",
+        "Ada\u200bLovelace",
+    ],
+)
+def test_a_value_is_found_however_it_is_encoded(text: str) -> None:
+    redactor = Redactor(words=("Ada Lovelace", "Lovelace"))
+    told = redactor.redact(text)
+    assert not any(part in told for part in ("ann", "exam", "4567", "0130", "lace", "com"))
+    assert "shop.test/?q=" in told or "shop" not in text
+    assert redactor.restore(told) == text
+
+
+def test_two_numbers_side_by_side_are_both_replaced() -> None:
+    told = Redactor().redact("(030) 123456-78 0171/1234567")
+    assert not any(
+        sign.isdigit() for sign in told.replace("[PHONE_1]", "").replace("[PHONE_2]", "")
+    )
+
+
+@pytest.mark.parametrize("text", ["10%40 off.de", "save 50%40.5", "x%40y", "a%404b"])
+def test_an_escaped_sign_makes_no_address(text: str) -> None:
+    assert Redactor().redact(text) == text
+
+
 def test_only_the_chosen_kinds_are_replaced() -> None:
     redactor = Redactor(kinds=frozenset({DataKind.EMAIL}))
     text = "ann@example.com at 192.168.1.17"
