@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "sessions": (
         "tchat.cli.sessions",
         N_("List, search, show, rename, export, import and delete saved sessions"),
-        ("ls", "show", "search", "rename", "rm", "export", "import", "path"),
+        ("ls", "show", "search", "rename", "rm", "export", "redact", "import", "path"),
     ),
     "cache": (
         "tchat.cli.cache",

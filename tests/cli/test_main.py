@@ -72,7 +72,7 @@ def test_a_mistyped_command_is_told_with_the_way_around_it(shell: Shell) -> None
         ("hepl", "did you mean `help`?"),
         ("chat", "did you mean `tchat`?"),
         ("chat -m qwen3", "did you mean `tchat -m qwen3`?"),
-        ("logs", "did you mean `tchat sessions ls`?"),
+        ("logs", "did you mean `log`?"),
         ("keys", "`tchat --help` lists the commands; `tchat -- keys` sends it as a prompt"),
         ("ps", "a model is loaded only while `tchat` runs"),
         ("stop qwen3:4b", "a model is freed when `tchat` ends; `tchat --help` lists"),

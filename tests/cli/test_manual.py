@@ -21,7 +21,7 @@ def test_a_pipe_gets_the_page_as_markdown(home: Path, topic: str) -> None:
 
 
 def test_a_terminal_gets_a_short_page_at_once(home: Path) -> None:
-    with Terminal([*COMMAND, "privacy"], size=(90, 160)) as terminal:
+    with Terminal([*COMMAND, "privacy"], size=(90, 240)) as terminal:
         assert terminal.ended() == 0
         assert "no telemetry" in terminal.text
         assert "**" not in terminal.text

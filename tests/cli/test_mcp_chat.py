@@ -51,7 +51,7 @@ class TestOnePrompt:
         shell.environ["TCHAT_TOOLS_ALLOW"] = "o__add"
         assert shell("tools", "test", "o__add", '{"a": 1, "b": 2}').out == "3\n"
         assert shell("tools", "test", "o__ask").code == 7
-        assert "o__*\toff\tserver" in shell("tools", "ls").out
+        assert "o__*\toff\tMCP server" in shell("tools", "ls").out
 
     def test_a_prompt_of_a_server_is_a_template(self, shell: Shell) -> None:
         assert shell("-t", "o:review", "-p", "language", "{input}").out == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from textwrap import indent
 
 import pytest
@@ -117,7 +118,13 @@ def test_pairs_are_those_of_commonmark(lines: list[str]) -> None:
     tokens = [token for token in MarkdownIt().parse(text) if token.type == "fence"]
     closed = all(_is_closed(text, token) for token in tokens)
     indented = any(line.startswith("    ```") for line in lines)
-    if closed and not indented and tokens:
+    # Unlike CommonMark: a bare fence before one with a language closes what nothing opened.
+    marks = [line.strip() for line in lines if line.strip()[:3] in ("```", "~~~")]
+    unopened = any(
+        not first.strip("`~") and second.strip("`~") and first[0] == second[0]
+        for first, second in pairwise(marks)
+    )
+    if closed and not indented and not unopened and tokens:
         expected = [token.content.removesuffix("\n") for token in tokens if token.content.strip()]
         assert [block.code for block in code_blocks(text)] == expected
 
