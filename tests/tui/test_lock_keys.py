@@ -69,7 +69,9 @@ async def assert_it_locks(shown: Shown, *keys: str) -> None:
     app = shown.pilot.app
     send(shown, *keys, *PASSPHRASE)
     await shown.until(lambda: isinstance(app.screen, UnlockScreen))
-    await shown.until(lambda: app.screen.query_one(PassphraseField).value == PASSPHRASE)
+    await shown.until(
+        lambda: [each.value for each in app.screen.query(PassphraseField)] == [PASSPHRASE]
+    )
     assert PASSPHRASE[-2:] not in typed_elsewhere(shown)
     await shown.pilot.press("enter")
     await shown.until(lambda: not isinstance(app.screen, UnlockScreen))

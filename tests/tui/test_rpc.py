@@ -70,6 +70,7 @@ async def test_a_child_that_ends_is_a_block_with_a_retry_and_keeps_what_was_writ
         (_, reply) = shown.messages
         assert reply.status == "interrupted"
         await shown.pilot.press("ctrl+n")
+        await shown.until(lambda: not shown.entries)
         await shown.type("Hello again")
         await shown.until(lambda: len(shown.entries) > 1 and bool(shown.entries[-1][1]))
         await shown.pilot.press("escape")

@@ -148,6 +148,7 @@ async def test_a_model_is_changed_to_one_on_a_server_and_back(
     fake: FakeServer, paths: Paths, tiny_model: Path
 ) -> None:
     settings = settings_for(fake, str(tiny_model))
+    save_server(paths, Server("lab", fake.url))  # the file is read again for each model
     async with opened(settings, paths) as shown:
         assert "⇄" not in line(shown, ChatHeader)
         await shown.type("/model lab/Qwen3-0.6B")

@@ -146,8 +146,8 @@ async def test_keys_of_a_message_act_while_it_has_the_cursor_and_others_are_type
         await shown.pilot.press("p")
         await shown.until(lambda: shown.messages[1].pinned)
         assert shown.screen.prompt.draft.text == ""
-        await shown.pilot.press("x", "p")
-        assert shown.screen.prompt.draft.text == "xp"
+        await shown.pilot.press("z", "p")
+        assert shown.screen.prompt.draft.text == "zp"
         await shown.pilot.pause()
         assert shown.messages[1].pinned
 
@@ -188,10 +188,10 @@ async def test_text_typed_fast_over_a_chosen_message_arrives_whole(
         await shown.ask("Hello")
         await shown.point_at(1)
         before = shown.branch
-        for character in "xdper":
+        for character in "zdper":
             shown.pilot.app.post_message(events.Key(character, character))
         await shown.pilot.pause()
-        await shown.until(lambda: shown.screen.prompt.draft.text == "xdper")
+        await shown.until(lambda: shown.screen.prompt.draft.text == "zdper")
         assert shown.branch == before
         assert not shown.messages[1].pinned
 
