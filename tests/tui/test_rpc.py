@@ -69,7 +69,7 @@ async def test_a_child_that_ends_is_a_block_with_a_retry_and_keeps_what_was_writ
         assert "the engine's process ended: SIGKILL" in shown.errors[0].text
         (_, reply) = shown.messages
         assert reply.status == "interrupted"
-        await shown.pilot.press("ctrl+n")
+        await shown.pilot.press("alt+n")
         await shown.until(lambda: not shown.entries)
         await shown.type("Hello again")
         await shown.until(lambda: len(shown.entries) > 1 and bool(shown.entries[-1][1]))
